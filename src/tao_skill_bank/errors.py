@@ -1,0 +1,108 @@
+"""The exceptions a caller may catch. A user's mistake raises one of these, never anything else.
+
+    TaoSkillsError
+     +- RequestError        exit 2   decidable from request, schema and skill_info alone
+     +- BlockedError        exit 3   the data, the machine or the policy forbids it (exit 4: only credentials do)
+     +- UnknownNameError    exit 5   a named skill, action, job or checkpoint does not exist
+     +- BackendError        exit 6   a platform's engine cannot be reached
+     +- ConflictError       exit 7   terminal job, duplicate, stale plan hash
+     +- JobFailedError      exit 8   the job itself failed
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with what the user gave, and its cure.
+
+    Attributes:
+        code: stable slug, such as `unknown_parameter`.
+        message: one sentence that names the cause.
+        fix: the exact change that cures it.
+        path: where: a dotted spec path, a file, or a record index.
+        got, expected: the offending value and what would be valid, when that helps.
+    """
+
+    code: str
+    message: str
+    fix: str
+    path: str = ""
+    got: Any = None
+    expected: Any = None
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class TaoSkillsError(Exception):
+    """Base of every error a user can cause; carries all problems found in one pass."""
+
+    exit_code = 1
+
+    def __init__(self, problems: Sequence[Problem], exit_code: int | None = None) -> None:
+        super().__init__("; ".join(problem.message for problem in problems))
+        self.problems = tuple(problems)
+        if exit_code is not None:
+            self.exit_code = exit_code
+
+    @classmethod
+    def of(cls, code: str, message: str, fix: str, **where: Any) -> "TaoSkillsError":
+        """Build the error of a single problem."""
+        return cls([Problem(code=code, message=message, fix=fix, **where)])
+
+
+class RequestError(TaoSkillsError):
+    """The request contradicts the schema or itself."""
+
+    exit_code = 2
+
+
+class BlockedError(TaoSkillsError):
+    """The data, the machine or the policy forbids the launch."""
+
+    exit_code = 3
+
+
+class UnknownNameError(TaoSkillsError):
+    """A named skill, action, job or checkpoint does not exist."""
+
+    exit_code = 5
+
+
+class BackendError(TaoSkillsError):
+    """A platform's engine cannot be reached."""
+
+    exit_code = 6
+
+
+class ConflictError(TaoSkillsError):
+    """The state on disk forbids it: terminal job, duplicate, stale plan hash."""
+
+    exit_code = 7
+
+
+class JobFailedError(TaoSkillsError):
+    """The job ran and failed."""
+
+    exit_code = 8
+
+
+class MissingExtraError(BlockedError):
+    """A command needs an optional dependency that is not installed."""
+
+    @classmethod
+    def for_module(cls, module: str, extra: str) -> "MissingExtraError":
+        """Build the error that names the pip command for `module`."""
+        return cls(
+            [
+                Problem(
+                    code="missing_extra",
+                    message=f"This needs the Python module '{module}', which is not installed.",
+                    fix=f"pip install 'tao-skill-bank[{extra}]'",
+                    path=module,
+                )
+            ]
+        )

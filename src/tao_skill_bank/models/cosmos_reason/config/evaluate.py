@@ -1,0 +1,123 @@
+"""Spec of the evaluate action: flat top-level keys, as the public evaluator reads them."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from tao_skill_bank.models.cosmos_reason.config.shared import VideoSampling
+from tao_skill_bank.parameters import group, parameter, spec_dataclass
+
+
+@spec_dataclass
+class EvaluationData:
+    """Questions with known answers and their media."""
+
+    annotation_path: str = parameter(doc="LLaVA annotation file (.json or .jsonl).", min_length=1)
+    media_dir: str = parameter(
+        doc="Folder, videos.tar.gz or images.tar.gz that media names are relative to.", min_length=1
+    )
+    system_prompt: str = parameter("", doc="System turn put before every question; empty for none.")
+
+
+@spec_dataclass
+class EvaluatedModel:
+    """Which checkpoint answers."""
+
+    model_name: str = parameter(
+        "nvidia/Cosmos-Reason2-8B",
+        doc="hf_model://ORG/NAME, a checkpoint folder, or an adapter folder together with enable_lora.",
+        min_length=1,
+        popular=True,
+    )
+    save_folder: str = parameter("", doc="Subfolder of results_dir for this model's results; empty for none.")
+    tokenizer_model_name: str = parameter("", doc="Tokenizer to use instead of the model's own; empty for its own.")
+    dtype: Literal["float32", "float16", "bfloat16"] = parameter("bfloat16", doc="Type of weights and activations.")
+    max_length: int = parameter(128000, doc="Longest sequence in tokens, answer included.", minimum=1)
+    tp_size: int = parameter(1, doc="Tensor parallel size; only 1 is implemented.", minimum=1, maximum=1)
+    enable_lora: bool = parameter(False, doc="model_name is an adapter folder that is merged into base_model_path.")
+    base_model_path: str = parameter("", doc="Base model of the adapter; required with enable_lora.")
+
+
+@spec_dataclass
+class Task:
+    """What kind of answers are scored."""
+
+    type: Literal["", "its_directionality"] = parameter(
+        "",
+        doc="Empty: general (yes/no questions are detected). its_directionality: left, right or straight; not for "
+        "collision detection.",
+        popular=True,
+    )
+
+
+@spec_dataclass
+class SoftAccuracy:
+    """Counts an answer as right when its token F1 is high enough."""
+
+    enabled: bool = parameter(False, doc="Also report soft accuracy.")
+    f1_threshold: float = parameter(0.8, doc="Token F1 from which an answer counts as right.", minimum=0, maximum=1)
+
+
+@spec_dataclass
+class Evaluation:
+    """How the evaluation runs."""
+
+    answer_type: Literal["letter", "reasoning", "freeform", "naive"] = parameter(
+        "freeform",
+        doc="How the answer is read from the response: a letter, the text after </think>, free text, or the raw response.",
+    )
+    num_processes: int = parameter(1, doc="Processes that decode media.", minimum=1)
+    skip_saved: bool = parameter(False, doc="Reuse per-sample results that are already saved.")
+    seed: int = parameter(1, doc="Seed of sampling when temperature is above 0.", minimum=0)
+    limit: int = parameter(-1, doc="Evaluate only the first N records; -1 evaluates all.", minimum=-1)
+    total_shard: int = parameter(1, doc="Shards the records are dealt into.", minimum=1)
+    shard_id: int = parameter(0, doc="Shard this run evaluates, from 0.", minimum=0)
+    batch_size: int = parameter(10, doc="Questions answered in one generation call.", minimum=1, popular=True)
+    soft_accuracy: SoftAccuracy = group(SoftAccuracy, doc="Soft accuracy.")
+
+
+@spec_dataclass
+class Generation:
+    """How answers are generated."""
+
+    max_retries: int = parameter(10, doc="Times a failed media read is retried.", minimum=0)
+    max_tokens: int = parameter(1024, doc="Longest answer in tokens.", minimum=1, popular=True)
+    temperature: float = parameter(0.0, doc="0 is greedy decoding.", minimum=0)
+    repetition_penalty: float = parameter(1.0, doc="Above 1 discourages repetition.", above=0)
+    presence_penalty: float = parameter(0.0, doc="Penalty on tokens already present.", minimum=-2, maximum=2)
+    frequency_penalty: float = parameter(0.0, doc="Penalty on tokens by their count.", minimum=-2, maximum=2)
+
+
+@spec_dataclass
+class Metrics:
+    """Text metrics of the general task."""
+
+    names: list[Literal["bleu", "rouge", "bertscore"]] = parameter(
+        ["bleu", "rouge"], doc="Text metrics to compute; bertscore loads a 3 GB model."
+    )
+    bertscore_model: str = parameter("microsoft/deberta-xlarge-mnli", doc="Model of BERTScore.")
+
+
+@spec_dataclass
+class Results:
+    """What is saved besides results.json."""
+
+    save_individual_results: bool = parameter(True, doc="One JSON file per record under samples/.")
+    save_confusion_matrix: bool = parameter(True, doc="confusion_matrix.png where classes exist.")
+    save_metrics_summary: bool = parameter(True, doc="metrics_summary.json.")
+
+
+@spec_dataclass
+class EvaluateConfig:
+    """Evaluation of a checkpoint on annotated videos or images."""
+
+    dataset: EvaluationData = parameter(doc="Questions with known answers.")
+    model: EvaluatedModel = group(EvaluatedModel, doc="The checkpoint that answers.")
+    task: Task = group(Task, doc="Kind of task.")
+    evaluation: Evaluation = group(Evaluation, doc="How the evaluation runs.")
+    vision: VideoSampling = group(VideoSampling, doc="Frame sampling and pixel budgets; as in training.")
+    generation: Generation = group(Generation, doc="How answers are generated.")
+    metrics: Metrics = group(Metrics, doc="Text metrics.")
+    results: Results = group(Results, doc="What is saved.")
+    num_gpus: Annotated[int, Field(ge=1)] = parameter(1, doc="GPUs (processes) the records are spread over.")
+    results_dir: str | None = parameter(None, doc="Run directory; results.json is written here.")

@@ -1,0 +1,38 @@
+"""The only reader of the environment."""
+
+import os
+from pathlib import Path
+
+TRUE_WORDS = {"1", "true", "yes", "on"}
+
+
+def state_dir() -> Path:
+    """Return the root of job records, built models and caches: $TAO_STATE_DIR, else ~/.tao."""
+    return Path(os.environ.get("TAO_STATE_DIR") or Path.home() / ".tao").expanduser().absolute()
+
+
+def bank_path() -> Path | None:
+    """Return the bank root that the user named with $TAO_SKILL_BANK_PATH, if any."""
+    value = os.environ.get("TAO_SKILL_BANK_PATH")
+    return Path(value).expanduser().absolute() if value else None
+
+
+def has_variable(name: str) -> bool:
+    """Tell whether a non-empty environment variable exists. Its value is never returned."""
+    return bool(os.environ.get(name, "").strip())
+
+
+def hub_is_offline() -> bool:
+    """Tell whether huggingface_hub was told to stay offline."""
+    names = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+    return any(os.environ.get(name, "").strip().lower() in TRUE_WORDS for name in names)
+
+
+def visible_gpus() -> str | None:
+    """Return $CUDA_VISIBLE_DEVICES as the user set it, or None."""
+    return os.environ.get("CUDA_VISIBLE_DEVICES")
+
+
+def child_environment(**extra: str) -> dict[str, str]:
+    """Return this process's environment with `extra` on top, for a child process."""
+    return {**os.environ, **extra}
