@@ -29,6 +29,7 @@ def stream_records(path: Path) -> Iterator[Any]:
 
     Raises:
         BlockedError: the file is missing, empty, not strict JSON, starts with a byte order mark, or holds no list.
+
     """
     if not path.is_file():
         raise _unreadable(path, "does not exist", "Give the path of an existing annotation file.")

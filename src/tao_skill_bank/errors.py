@@ -1,17 +1,17 @@
 """The exceptions a caller may catch. A user's mistake raises one of these, never anything else.
 
-    TaoSkillsError
-     +- RequestError        exit 2   decidable from request, schema and skill_info alone
-     +- BlockedError        exit 3   the data, the machine or the policy forbids it (exit 4: only credentials do)
-     +- UnknownNameError    exit 5   a named skill, action, job or checkpoint does not exist
-     +- BackendError        exit 6   a platform's engine cannot be reached
-     +- ConflictError       exit 7   terminal job, duplicate, stale plan hash
-     +- JobFailedError      exit 8   the job itself failed
+TaoSkillsError
+ +- RequestError        exit 2   decidable from request, schema and skill_info alone
+ +- BlockedError        exit 3   the data, the machine or the policy forbids it (exit 4: only credentials do)
+ +- UnknownNameError    exit 5   a named skill, action, job or checkpoint does not exist
+ +- BackendError        exit 6   a platform's engine cannot be reached
+ +- ConflictError       exit 7   terminal job, duplicate, stale plan hash
+ +- JobFailedError      exit 8   the job itself failed
 """
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Self
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class Problem:
         fix: the exact change that cures it.
         path: where: a dotted spec path, a file, or a record index.
         got, expected: the offending value and what would be valid, when that helps.
+
     """
 
     code: str
@@ -49,7 +50,7 @@ class TaoSkillsError(Exception):
             self.exit_code = exit_code
 
     @classmethod
-    def of(cls, code: str, message: str, fix: str, **where: Any) -> "TaoSkillsError":
+    def of(cls, code: str, message: str, fix: str, **where: Any) -> Self:
         """Build the error of a single problem."""
         return cls([Problem(code=code, message=message, fix=fix, **where)])
 

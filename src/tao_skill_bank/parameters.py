@@ -35,7 +35,7 @@ class Search:
         return document
 
 
-def parameter(
+def parameter(  # noqa: PLR0913 - one keyword per schema keyword
     default: Any = REQUIRED,
     *,
     doc: str,
@@ -58,7 +58,13 @@ def parameter(
     Args:
         default: value when the spec is silent; a dict or list is copied per instance; `REQUIRED` for none.
         doc: one sentence; becomes the schema's `description` and the comment in the spec template.
-        minimum, maximum: inclusive bounds of what can run. `above`, `below` are exclusive.
+        minimum: smallest value that can run.
+        maximum: largest value that can run.
+        above: values must be greater than this.
+        below: values must be less than this.
+        min_length: fewest characters or items.
+        max_length: most characters or items.
+        pattern: regular expression of a string.
         search: the AutoML domain; its presence makes the parameter searchable.
         automl: True puts it among `automl_default_parameters`, False among the disabled ones,
             None leaves it available to a search that names it.
@@ -67,6 +73,7 @@ def parameter(
         option_weights: sampling weights of an enum, in the enum's order.
         template: value in the spec template where it differs from the default. A key that a user may remove
             (`--set path=null`) has default None, so that its absence from a config file means "not set".
+
     """
     extra: dict[str, Any] = {} if template is None else {"default": template}
     if search is not None:

@@ -64,7 +64,7 @@ class Evaluation:
 
     answer_type: Literal["letter", "reasoning", "freeform", "naive"] = parameter(
         "freeform",
-        doc="How the answer is read from the response: a letter, the text after </think>, free text, or the raw response.",
+        doc="How the answer is read: a letter, the text after </think>, free text, or the raw response.",
     )
     num_processes: int = parameter(1, doc="Processes that decode media.", minimum=1)
     skip_saved: bool = parameter(False, doc="Reuse per-sample results that are already saved.")

@@ -9,7 +9,9 @@ from tao_skill_bank.parameters import parameter, spec_dataclass
 class ExportConfig:
     """Write one self-contained checkpoint that transformers and vLLM load."""
 
-    model_path: str = parameter(doc="Checkpoint folder, or adapter folder together with enable_lora.", min_length=1, popular=True)
+    model_path: str = parameter(
+        doc="Checkpoint folder, or adapter folder together with enable_lora.", min_length=1, popular=True
+    )
     enable_lora: bool = parameter(False, doc="model_path is an adapter folder that is merged into base_model_path.")
     base_model_path: str = parameter("", doc="Base model of the adapter; required with enable_lora.")
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = parameter(

@@ -25,7 +25,9 @@ class InferenceConfig:
     )
     device_map: Literal["auto", "cpu", "cuda"] = parameter("auto", doc="Device; auto takes the GPU when there is one.")
     num_gpus: int = parameter(1, doc="GPUs; one answer needs one.", minimum=1, maximum=1)
-    fps: float | None = parameter(None, template=1.0, doc="Frames sampled per second of video. Excludes num_frames.", above=0)
+    fps: float | None = parameter(
+        None, template=1.0, doc="Frames sampled per second of video. Excludes num_frames.", above=0
+    )
     num_frames: int | None = parameter(None, doc="Frames sampled evenly over the clip. Excludes fps.", minimum=1)
     total_pixels: int = parameter(200704, doc="Pixel budget of the clip: frames x height x width.", minimum=1024)
     system_prompt: str = parameter("", doc="System turn put before the prompt; empty for none.")

@@ -10,9 +10,14 @@ class QuantizedModel:
     """The checkpoint that is quantized."""
 
     model_path: str = parameter(
-        "nvidia/Cosmos-Reason2-8B", doc="hf_model://ORG/NAME, a checkpoint folder or an adapter folder.", min_length=1, popular=True
+        "nvidia/Cosmos-Reason2-8B",
+        doc="hf_model://ORG/NAME, a checkpoint folder or an adapter folder.",
+        min_length=1,
+        popular=True,
     )
-    enable_lora: bool = parameter(False, doc="model_path is an adapter folder that is merged into base_model_path first.")
+    enable_lora: bool = parameter(
+        False, doc="model_path is an adapter folder that is merged into base_model_path first."
+    )
     base_model_path: str = parameter("", doc="Base model of the adapter; required with enable_lora.")
 
 

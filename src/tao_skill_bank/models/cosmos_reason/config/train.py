@@ -28,7 +28,10 @@ class Checkpointing:
         "sync", doc="Whether training goes on while a checkpoint is written.", automl=False
     )
     max_keep: int = parameter(
-        8, doc="Newest checkpoints kept; -1 keeps all. The best and the newest are never deleted.", minimum=-1, automl=False
+        8,
+        doc="Newest checkpoints kept; -1 keeps all. The best and the newest are never deleted.",
+        minimum=-1,
+        automl=False,
     )
     export_safetensors: bool = parameter(
         True, doc="Also write safetensors/epoch_N, which evaluate, PEFT and vLLM read.", automl=False
@@ -54,7 +57,10 @@ class TrainPolicy:
 
     type: Literal["sft"] = parameter("sft", doc="Training mode; supervised fine-tuning only.", automl=False)
     mini_batch: int = parameter(
-        4, doc="Micro-batch: samples per GPU in one forward pass; divides train_batch_per_replica.", minimum=1, popular=True
+        4,
+        doc="Micro-batch: samples per GPU in one forward pass; divides train_batch_per_replica.",
+        minimum=1,
+        popular=True,
     )
     enable_dataset_cache: bool = parameter(True, doc="Cache decoded and resized clips between epochs.", automl=False)
     dataloader_num_workers: int = parameter(8, doc="Loader processes per GPU; 0 loads in the trainer.", minimum=0)
@@ -151,7 +157,9 @@ class Validation:
     freq_in_epoch: int = parameter(1, doc="Epochs between two validations.", minimum=1, automl=False)
     batch_size: int = parameter(4, doc="Samples per GPU in one validation forward pass.", minimum=1, automl=False)
     dataloader_num_workers: int = parameter(8, doc="Loader processes per GPU.", minimum=0, automl=False)
-    dataloader_prefetch_factor: int = parameter(8, doc="Batches each loader process keeps ready.", minimum=1, automl=False)
+    dataloader_prefetch_factor: int = parameter(
+        8, doc="Batches each loader process keeps ready.", minimum=1, automl=False
+    )
     enable_dataset_cache: bool = parameter(False, doc="Cache decoded and resized clips.", automl=False)
 
 
@@ -159,13 +167,21 @@ class Validation:
 class Parallelism:
     """Process mesh; the product of all sizes is the world size."""
 
-    dp_shard_size: int = parameter(1, doc="GPUs per node, over which weights are sharded.", minimum=1, automl=False, popular=True)
+    dp_shard_size: int = parameter(
+        1, doc="GPUs per node, over which weights are sharded.", minimum=1, automl=False, popular=True
+    )
     dp_replicate_size: int = parameter(1, doc="Nodes, each holding a full replica.", minimum=1, automl=False)
     tp_size: int = parameter(1, doc="Tensor parallel size; only 1 is implemented.", minimum=1, maximum=1, automl=False)
     cp_size: int = parameter(1, doc="Context parallel size; only 1 is implemented.", minimum=1, maximum=1, automl=False)
-    pp_size: int = parameter(1, doc="Pipeline parallel size; only 1 is implemented.", minimum=1, maximum=1, automl=False)
+    pp_size: int = parameter(
+        1, doc="Pipeline parallel size; only 1 is implemented.", minimum=1, maximum=1, automl=False
+    )
     n_init_replicas: int = parameter(
-        1, doc="Initial policy replicas of reinforcement learning; always 1 in supervised fine-tuning.", minimum=1, maximum=1, automl=False
+        1,
+        doc="Initial policy replicas of reinforcement learning; always 1 in supervised fine-tuning.",
+        minimum=1,
+        maximum=1,
+        automl=False,
     )
 
 
@@ -173,12 +189,14 @@ class Parallelism:
 class Lora:
     """Low-rank adapters. Without this block the whole model is trained."""
 
-    r: int = parameter(
-        8, doc="Rank.", minimum=1, search=Search(1, 256, math_cond="^ 2"), automl=True, popular=True
-    )
+    r: int = parameter(8, doc="Rank.", minimum=1, search=Search(1, 256, math_cond="^ 2"), automl=True, popular=True)
     lora_alpha: int = parameter(
-        8, doc="Scale numerator: updates are scaled by lora_alpha / r.", minimum=1,
-        search=Search(1, 1024, math_cond="^ 2"), automl=True, popular=True,
+        8,
+        doc="Scale numerator: updates are scaled by lora_alpha / r.",
+        minimum=1,
+        search=Search(1, 1024, math_cond="^ 2"),
+        automl=True,
+        popular=True,
     )
     lora_dropout: float = parameter(
         0.0, doc="Dropout on adapter inputs.", minimum=0, below=1, search=Search(0, 0.1), automl=True
@@ -215,7 +233,10 @@ class Policy:
         popular=True,
     )
     model_max_length: int = parameter(
-        40960, doc="Longest sequence in tokens, vision tokens included; at least 40960 for video.", minimum=1, popular=True
+        40960,
+        doc="Longest sequence in tokens, vision tokens included; at least 40960 for video.",
+        minimum=1,
+        popular=True,
     )
     model_gradient_checkpointing: bool = parameter(
         True, doc="Recompute activations in backward: less memory, about a third more time."
@@ -254,6 +275,6 @@ class TrainConfig:
     policy: Policy = group(Policy, doc="The model and what of it is trained.")
     validation: Validation = group(Validation, doc="Loss on held-out data during training.")
     logging: Logging = group(Logging, doc="Destinations of metrics.")
-    results_dir: str | None = parameter(None, doc="Run directory; holds status.jsonl, metrics.jsonl and logs.", automl=False)
-
-
+    results_dir: str | None = parameter(
+        None, doc="Run directory; holds status.jsonl, metrics.jsonl and logs.", automl=False
+    )

@@ -1,0 +1,329 @@
+"""The frozen values that a request becomes on its way to a result; JSON in, JSON out."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Literal, TypeVar, dataclass_transform
+
+import pydantic
+from pydantic.dataclasses import dataclass as pydantic_dataclass
+
+from tao_skill_bank.errors import Problem, RequestError
+
+T = TypeVar("T")
+Severity = Literal["blocking", "warning", "info", "not_checked"]
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(field,))
+def contract(kind: type[T]) -> type[T]:
+    """Make a frozen dataclass that refuses unknown fields and validates its types."""
+    config = pydantic.ConfigDict(extra="forbid", protected_namespaces=())
+    return pydantic_dataclass(frozen=True, config=config)(kind)
+
+
+class State(StrEnum):
+    """Job states. UNKNOWN is never terminal: it means that the backend could not say."""
+
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    COMPLETE = "COMPLETE"
+    ERROR = "ERROR"
+    CANCELED = "CANCELED"
+    UNKNOWN = "UNKNOWN"
+
+    @property
+    def is_terminal(self) -> bool:
+        return self in (State.COMPLETE, State.ERROR, State.CANCELED)
+
+
+# --- request ------------------------------------------------------------------------------------------------------
+
+
+@contract
+class DatasetPaths:
+    """Direct mode: annotations and media named apart. Root mode is a plain path instead."""
+
+    annotation_path: str
+    media_path: str
+
+
+@contract
+class PlatformRequest:
+    """Where to run. `gpus` is processes per node; both counts default from the spec."""
+
+    name: str = "local"
+    gpus: int | None = None
+    nodes: int | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@contract
+class Request:
+    """What a user or an agent asks for, before anything is resolved."""
+
+    skill: str
+    action: str
+    prompt: str = ""
+    automl_policy: Literal["auto", "off"] | None = None
+    datasets: dict[str, str | DatasetPaths] = field(default_factory=dict)
+    overrides: dict[str, Any] = field(default_factory=dict)
+    platform: PlatformRequest = field(default_factory=PlatformRequest)
+    results_dir: str | None = None
+    parent_job_id: str | None = None
+    checkpoint: str | None = None
+    image: str | None = None
+    automl: dict[str, Any] = field(default_factory=dict)
+
+
+# --- findings and workload ----------------------------------------------------------------------------------------
+
+
+@contract
+class Finding:
+    """One observation of a check, as data. Only `blocking` stops a launch."""
+
+    code: str
+    severity: Severity
+    message: str
+    fix: str = ""
+    path: str = ""
+    evidence: dict[str, Any] = field(default_factory=dict)
+
+
+@contract
+class DatasetUse:
+    """A dataset that an action reads: its role, annotation file and media folder or archive, as local paths or URIs."""
+
+    role: Literal["train", "eval", "calibration"]
+    annotation_path: str
+    media_path: str
+    conversations_key: str = "conversations"
+
+
+@contract
+class Workload:
+    """A model-neutral view of a spec, made by each model's `workload.py`; None where an action has no such thing.
+
+    Attributes:
+        model: checkpoint URI or path that is loaded; an adapter folder when `base_model` is set.
+        batch_per_rank: samples per data-parallel rank and optimizer step.
+        micro_batch: samples of one forward pass.
+        max_tokens: longest sequence the run accepts.
+        fps, num_frames: how videos are sampled; exactly one is set when videos are read.
+        validation_split: ratio below 1 or record count that is split off the training set; 0 for none.
+        media: single media files that the spec names itself (inference).
+
+    """
+
+    model: str
+    base_model: str | None = None
+    resume_from: str | None = None
+    trains: bool = False
+    uses_adapter: bool = False
+    datasets: tuple[DatasetUse, ...] = ()
+    media: tuple[str, ...] = ()
+    data_parallel_ranks: int = 1
+    batch_per_rank: int | None = None
+    micro_batch: int | None = None
+    epochs: int | None = None
+    max_tokens: int | None = None
+    fps: float | None = None
+    num_frames: int | None = None
+    validation_split: float = 0
+    max_checkpoints: int | None = None
+
+
+# --- job and plan -------------------------------------------------------------------------------------------------
+
+
+@contract
+class Route:
+    """Who runs the request: the skill itself (direct) or the AutoML skill."""
+
+    kind: Literal["direct", "automl"]
+    skill: str
+    reason: str
+    skill_dir: str = ""
+
+
+@contract
+class Resources:
+    """Processes of a run. `device` is `cpu` only for builtin models or when the request says so."""
+
+    nodes: int = 1
+    processes_per_node: int = 1
+    device: Literal["cpu", "cuda"] = "cuda"
+
+    @property
+    def world_size(self) -> int:
+        return self.nodes * self.processes_per_node
+
+
+@contract
+class Credential:
+    """An environment variable that a skill needs. Only its name is ever handled."""
+
+    name: str
+    required: bool = True
+    passed_as: Literal["docker_env_var"] = "docker_env_var"
+
+
+@contract
+class Job:
+    """A resolved request: everything a platform needs to run it, nothing about how.
+
+    Attributes:
+        spec: the validated nested spec as the user reads it (`builtin://`, `hf_model://`).
+        module: the training-plane module that torchrun starts.
+        config_file: path of the rendered config, relative to `results_dir`.
+        config: the spec as the trainer reads it: model URIs replaced by local folders.
+        fetches: (URI, folder) pairs that are materialised before the module starts.
+        skill_dir: folder of the skill that owns the action.
+
+    """
+
+    id: str
+    skill: str
+    action: str
+    network_arch: str
+    skill_dir: str
+    module: str
+    spec: dict[str, Any]
+    config: dict[str, Any]
+    config_file: str
+    results_dir: str
+    resources: Resources
+    workload: Workload
+    platform: PlatformRequest
+    fetches: tuple[tuple[str, str], ...] = ()
+    credentials: tuple[Credential, ...] = ()
+    parent_job_id: str | None = None
+    image: str | None = None
+    upload_excludes: tuple[str, ...] = ()
+    dataset_required_fields: tuple[str, ...] = ()
+    distributed: bool = True
+
+
+@contract
+class Launch:
+    """What a platform sends, exactly: files below the run directory and the command that starts them."""
+
+    files: dict[str, str]
+    argv: tuple[str, ...]
+
+
+@contract
+class Plan:
+    """A sealed plan. `sha256` covers every other field; a plan edited by hand is refused."""
+
+    job: Job
+    request: Request
+    route: Route
+    findings: tuple[Finding, ...]
+    files: dict[str, str]
+    argv: tuple[str, ...]
+    sha256: str = ""
+    schema_version: int = 1
+
+    @property
+    def blocking(self) -> tuple[Finding, ...]:
+        return tuple(finding for finding in self.findings if finding.severity == "blocking")
+
+
+# --- job records --------------------------------------------------------------------------------------------------
+
+
+@contract
+class Transition:
+    """One change of a job's state; `source` names who saw it (dispatcher, backend, user)."""
+
+    ts: str
+    state: State
+    message: str = ""
+    source: str = ""
+
+
+@contract
+class JobRecord:
+    """The durable record of one job; transitions are only ever appended, a terminal state never changes."""
+
+    id: str
+    platform: str
+    network_arch: str
+    skill: str
+    action: str
+    results_dir: str
+    submitted_at: str
+    schema_version: int = 1
+    backend_ref: dict[str, Any] = field(default_factory=dict)
+    image: str | None = None
+    storage_tier: str = "local"
+    upload_excludes: tuple[str, ...] = ()
+    transitions: tuple[Transition, ...] = ()
+    terminal_state: State | None = None
+    redacted: bool = True
+    parent_job: str | None = None
+    retry_of: str | None = None
+    err_class: Literal["ERR_INFRA", "ERR_PROGRAM"] | None = None
+    plan_sha256: str = ""
+
+    @property
+    def state(self) -> State:
+        return self.transitions[-1].state if self.transitions else State.PENDING
+
+
+@contract
+class JobStatus:
+    """What the backend says of a job now. `progress` is the newest line of status.jsonl."""
+
+    id: str
+    state: State
+    message: str = ""
+    err_class: Literal["ERR_INFRA", "ERR_PROGRAM"] | None = None
+    exit_code: int | None = None
+    progress: dict[str, Any] = field(default_factory=dict)
+
+
+# --- JSON ---------------------------------------------------------------------------------------------------------
+
+
+def to_json(value: Any) -> Any:
+    """Return a contract as plain JSON values."""
+    return pydantic.TypeAdapter(type(value)).dump_python(value, mode="json")
+
+
+def from_json(kind: type[T], document: Mapping[str, Any], source: str) -> T:
+    """Build a contract from JSON values.
+
+    Raises:
+        RequestError: every field that is unknown, missing or of the wrong type, all together.
+
+    """
+    try:
+        return pydantic.TypeAdapter(kind).validate_json(json.dumps(document))
+    except pydantic.ValidationError as error:
+        problems = [_problem(detail, source) for detail in error.errors(include_url=False)]
+        raise RequestError(problems) from None
+
+
+def read_json(kind: type[T], path: Path) -> T:
+    """Read a contract from a JSON file. Raises RequestError when it is not one."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        message = f"{path} cannot be read as JSON: {error}"
+        raise RequestError.of("unreadable_json", message, "Give a valid JSON file.", path=str(path)) from None
+    return from_json(kind, document, str(path))
+
+
+def _problem(detail: Any, source: str) -> Problem:
+    path = ".".join(str(part) for part in detail["loc"])
+    return Problem(
+        code=f"invalid_{detail['type']}",
+        message=f"{source}: {path or 'document'}: {detail['msg']}",
+        fix=f"Correct {path or 'the document'} in {source}.",
+        path=path,
+        got=detail["input"] if isinstance(detail["input"], (str, int, float, bool)) else None,
+    )

@@ -1,0 +1,98 @@
+"""Tells preflight, in model-neutral terms, what a spec of this skill will load and run."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from tao_skill_bank.contracts import DatasetUse, Workload
+
+Spec = Mapping[str, Any]
+
+
+def describe(action: str, spec: Spec) -> Workload:
+    """Return the workload of a valid nested spec."""
+    return DESCRIBERS[action](spec)
+
+
+def _train(spec: Spec) -> Workload:
+    train, policy, custom = spec["train"], spec["policy"], spec["custom"]
+    policy_block = train["train_policy"]
+    parallelism = policy["parallelism"]
+    conversations_key = policy_block["conversation_column_name"]
+    datasets = [_use("train", custom["train_dataset"], "media_path", conversations_key)]
+    if custom.get("val_dataset") and spec["validation"]["enable"]:
+        datasets.append(_use("eval", custom["val_dataset"], "media_path", conversations_key))
+    vision = custom["vision"]
+    return Workload(
+        model=policy["model_name_or_path"],
+        resume_from=train["resume"] if isinstance(train["resume"], str) else None,
+        trains=True,
+        uses_adapter=bool(policy.get("lora")),
+        datasets=tuple(datasets),
+        data_parallel_ranks=parallelism["dp_shard_size"] * parallelism["dp_replicate_size"],
+        batch_per_rank=train["train_batch_per_replica"],
+        micro_batch=train["train_policy"]["mini_batch"],
+        epochs=train["epoch"],
+        max_tokens=policy["model_max_length"],
+        fps=vision.get("fps"),
+        num_frames=vision.get("nframes"),
+        validation_split=0 if len(datasets) > 1 else policy_block["dataset"]["test_size"],
+        max_checkpoints=train["ckpt"]["max_keep"] if train["ckpt"]["enable_checkpoint"] else 0,
+    )
+
+
+def _evaluate(spec: Spec) -> Workload:
+    model, vision = spec["model"], spec["vision"]
+    return Workload(
+        model=model["model_name"],
+        base_model=_base(model),
+        uses_adapter=model["enable_lora"],
+        datasets=(_use("eval", spec["dataset"], "media_dir"),),
+        data_parallel_ranks=spec["num_gpus"],
+        micro_batch=spec["evaluation"]["batch_size"],
+        max_tokens=model["max_length"],
+        fps=vision.get("fps"),
+        num_frames=vision.get("nframes"),
+    )
+
+
+def _quantize(spec: Spec) -> Workload:
+    model = spec["model"]
+    return Workload(
+        model=model["model_path"],
+        base_model=_base(model),
+        uses_adapter=model["enable_lora"],
+        datasets=(_use("calibration", spec["calibration_dataset"], "media_dir"),),
+        max_tokens=spec["quantize"]["max_sequence_length"],
+    )
+
+
+def _inference(spec: Spec) -> Workload:
+    return Workload(
+        model=spec["model_path"],
+        base_model=_base(spec),
+        uses_adapter=spec["enable_lora"],
+        media=(spec["media"],),
+        fps=spec.get("fps") if spec["type"] == "video" else None,
+        num_frames=spec.get("num_frames") if spec["type"] == "video" else None,
+    )
+
+
+def _export(spec: Spec) -> Workload:
+    return Workload(model=spec["model_path"], base_model=_base(spec), uses_adapter=spec["enable_lora"])
+
+
+def _base(model: Spec) -> str | None:
+    return model["base_model_path"] if model["enable_lora"] else None
+
+
+def _use(role: Any, dataset: Spec, media_key: str, conversations_key: str = "conversations") -> DatasetUse:
+    return DatasetUse(role, dataset["annotation_path"], dataset[media_key], conversations_key)
+
+
+DESCRIBERS = {
+    "train": _train,
+    "evaluate": _evaluate,
+    "quantize": _quantize,
+    "inference": _inference,
+    "export": _export,
+}

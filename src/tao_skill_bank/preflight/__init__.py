@@ -1,0 +1,1 @@
+"""Read-only checks before a launch: one kind of check per file."""
