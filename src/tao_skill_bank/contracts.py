@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal, TypeVar, dataclass_transform
+from typing import Any, Literal, TypeVar, cast, dataclass_transform
 
 import pydantic
 from pydantic.dataclasses import dataclass as pydantic_dataclass
@@ -20,7 +20,7 @@ Severity = Literal["blocking", "warning", "info", "not_checked"]
 def contract(kind: type[T]) -> type[T]:
     """Make a frozen dataclass that refuses unknown fields and validates its types."""
     config = pydantic.ConfigDict(extra="forbid", protected_namespaces=())
-    return pydantic_dataclass(frozen=True, config=config)(kind)
+    return cast(type[T], pydantic_dataclass(frozen=True, config=config)(kind))
 
 
 class State(StrEnum):

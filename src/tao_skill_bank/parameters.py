@@ -5,7 +5,7 @@ explores. Both end up in the JSON Schema that `tao_skill_bank.schema` generates.
 """
 
 from dataclasses import dataclass as plain_dataclass
-from typing import Any, TypeVar, dataclass_transform
+from typing import Any, TypeVar, cast, dataclass_transform
 
 import pydantic
 from pydantic.dataclasses import dataclass as pydantic_dataclass
@@ -101,13 +101,17 @@ def parameter(  # noqa: PLR0913 - one keyword per schema keyword
     }
     options = {key: value for key, value in options.items() if value is not None}
     if isinstance(default, (dict, list)):
+        extra["default"] = default
+        options["json_schema_extra"] = extra
         return pydantic.Field(default_factory=lambda: type(default)(default), **options)
     return pydantic.Field(default, **options)
 
 
 def group(kind: type, *, doc: str) -> Any:
     """Return a field that holds a nested dataclass, built from its own defaults. AutoML never searches a group."""
-    return pydantic.Field(default_factory=kind, description=doc, json_schema_extra={"automl_enabled": False})
+    return pydantic.Field(
+        default_factory=kind, description=doc, json_schema_extra={"automl_enabled": False, "default": {}}
+    )
 
 
 def optional_group(*, doc: str) -> Any:
@@ -117,6 +121,17 @@ def optional_group(*, doc: str) -> Any:
 
 @dataclass_transform(frozen_default=True)
 def spec_dataclass(kind: type[T]) -> type[T]:
-    """Make a spec dataclass: frozen, strict types, unknown keys refused, no infinities."""
-    config = pydantic.ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=())
-    return pydantic_dataclass(frozen=True, config=config)(kind)
+    """Make a spec dataclass: frozen, strict types, unknown keys refused, no infinities.
+
+    Two class attributes, both optional, say what a single field cannot, and reach the JSON Schema:
+    `exactly_one: ClassVar = ("a", "b")` and `together: ClassVar = ("c", "d")`.
+    """
+    keywords: dict[str, Any] = {}
+    if exclusive := getattr(kind, "exactly_one", None):
+        keywords["oneOf"] = [{"required": [name]} for name in exclusive]
+    if together := getattr(kind, "together", None):
+        keywords["dependentRequired"] = {name: [other for other in together if other != name] for name in together}
+    config = pydantic.ConfigDict(
+        extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=(), json_schema_extra=keywords
+    )
+    return cast(type[T], pydantic_dataclass(frozen=True, config=config)(kind))

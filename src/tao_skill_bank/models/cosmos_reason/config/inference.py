@@ -1,6 +1,6 @@
 """Spec of the inference action: one video or image, one prompt."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from tao_skill_bank.parameters import parameter, spec_dataclass
 
@@ -8,6 +8,8 @@ from tao_skill_bank.parameters import parameter, spec_dataclass
 @spec_dataclass
 class InferenceConfig:
     """Answer one prompt about one video or image."""
+
+    exactly_one: ClassVar = ("fps", "num_frames")
 
     media: str = parameter(doc="Path of the video or image.", min_length=1, popular=True)
     prompt: str = parameter(doc="Question to answer.", min_length=1, popular=True)

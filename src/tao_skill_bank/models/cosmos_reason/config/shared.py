@@ -1,11 +1,16 @@
 """Spec parts that several actions of this skill share."""
 
+from typing import ClassVar
+
 from tao_skill_bank.parameters import Search, parameter, spec_dataclass
 
 
 @spec_dataclass
 class VideoSampling:
     """How frames are taken from a clip and how many pixels each may cost. Exactly one of fps and nframes."""
+
+    exactly_one: ClassVar = ("fps", "nframes")
+    together: ClassVar = ("resized_height", "resized_width")
 
     fps: float | None = parameter(
         None,

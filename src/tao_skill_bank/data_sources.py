@@ -1,0 +1,51 @@
+"""Datasets of a request -> spec keys. Root mode: one folder; direct mode: annotations and media apart."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from tao_skill_bank import nested
+from tao_skill_bank.catalog import did_you_mean
+from tao_skill_bank.contracts import DatasetPaths, Request
+from tao_skill_bank.errors import Problem
+from tao_skill_bank.skill_info import DatasetContract, DataSource
+
+
+def dataset_values(value: str | DatasetPaths, source: DataSource, contract: DatasetContract) -> dict[str, str]:
+    """Return the spec keys that a dataset fills: {dotted path: absolute path or URI}."""
+    if isinstance(value, DatasetPaths):
+        return {source.annotation_path: absolute(value.annotation_path), source.media_path: absolute(value.media_path)}
+    root = absolute(value)
+    return {source.annotation_path: f"{root}/{contract.annotation_file}", source.media_path: root}
+
+
+def dataset_problems(
+    skill: str, request: Request, sources: Mapping[Any, DataSource], spec: Mapping[str, Any]
+) -> Iterator[Problem]:
+    """Yield unknown dataset roles, datasets that the action needs but lacks, and files given where folders belong."""
+    for role, value in request.datasets.items():
+        path = f"datasets.{role}"
+        if role not in sources:
+            message = f"{skill} {request.action} reads no dataset '{role}'.{did_you_mean(role, sources)}"
+            roles = ", ".join(sources) or "none"
+            yield Problem("unknown_dataset", message, f"Datasets of this action: {roles}.", path, role)
+        elif isinstance(value, str) and value.endswith((".json", ".jsonl", ".tar.gz")):
+            message = f"Dataset '{role}' is a file; a dataset root is a folder with annotations and media."
+            keys = f"--set {sources[role].annotation_path}=FILE --set {sources[role].media_path}=FOLDER"
+            fix = f"Give the folder, or in direct mode: {keys}"
+            yield Problem("dataset_is_a_file", message, fix, path, value)
+    for role, source in sources.items():
+        missing = [path for path in (source.annotation_path, source.media_path) if not nested.get(spec, path)]
+        if len(missing) == 1 or (missing and source.required):
+            yield Problem(
+                code="missing_dataset",
+                message=f"{skill} {request.action} needs {missing[0]}"
+                + (f" and {missing[1]}." if missing[1:] else "."),
+                fix=f"Give datasets.{role} (--{role} FOLDER), or --set {missing[0]}=PATH.",
+                path=missing[0].rpartition(".")[0],
+            )
+
+
+def absolute(name: str) -> str:
+    """Return a local path made absolute; a URI is left alone."""
+    return name if "://" in name else str(Path(name).expanduser().absolute())

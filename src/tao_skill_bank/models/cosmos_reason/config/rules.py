@@ -1,0 +1,184 @@
+"""Cross-field rules of this skill's specs. Each says what to change, with the nearest valid values."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from tao_skill_bank.errors import Problem
+from tao_skill_bank.rules import Rule
+
+VIDEO_MIN_LENGTH = 40960
+BUILTIN = "builtin://"
+
+
+def _batch_is_a_multiple(batch: int, mini_batch: int) -> Problem | None:
+    if batch % mini_batch == 0:
+        return None
+    below, above = batch // mini_batch * mini_batch, (batch // mini_batch + 1) * mini_batch
+    nearest = f"{below} or {above}" if below else str(above)
+    return Problem(
+        code="batch_not_a_multiple",
+        message=f"train.train_batch_per_replica is {batch}, not a multiple of train.train_policy.mini_batch {mini_batch}.",
+        fix=f"Set train.train_batch_per_replica to {nearest}.",
+        path="train.train_batch_per_replica",
+        got=batch,
+        expected=f"a multiple of {mini_batch}",
+    )
+
+
+def _video_fits_the_context(model: str, max_length: int) -> Problem | None:
+    if model.startswith(BUILTIN) or max_length >= VIDEO_MIN_LENGTH:
+        return None
+    return Problem(
+        code="context_too_short_for_video",
+        message=f"policy.model_max_length {max_length} is too short for video: vision tokens would be cut off.",
+        fix=f"Set policy.model_max_length to {VIDEO_MIN_LENGTH} or more (81920 is typical).",
+        path="policy.model_max_length",
+        got=max_length,
+        expected=f">= {VIDEO_MIN_LENGTH}",
+    )
+
+
+def _training_has_validation(val: Any, test_size: float, enabled: bool) -> Problem | None:
+    if val or test_size > 0 or not enabled:
+        return None
+    return Problem(
+        code="missing_validation_data",
+        message="Validation is on, but there is no validation data.",
+        fix="Give an eval dataset (--eval PATH), or set train.train_policy.dataset.test_size above 0, "
+        "or set validation.enable=false.",
+        path="custom.val_dataset",
+    )
+
+
+def _warm_up_ends_before_training(warm_up: float, epochs: int) -> Problem | None:
+    if warm_up <= epochs:
+        return None
+    return Problem(
+        code="warm_up_too_long",
+        message=f"train.optm_warmup_epochs {warm_up} is longer than the training itself ({epochs} epochs).",
+        fix=f"Set train.optm_warmup_epochs to {epochs} or less.",
+        path="train.optm_warmup_epochs",
+        got=warm_up,
+        expected=f"<= {epochs}",
+    )
+
+
+def _fp8_is_off(enabled: bool) -> Problem | None:
+    if not enabled:
+        return None
+    return Problem(
+        code="fp8_not_available",
+        message="FP8 training is not available in this release.",
+        fix="Set train.fp8.enable_fp8=false.",
+        path="train.fp8.enable_fp8",
+        got=True,
+        expected=False,
+    )
+
+
+def _adapter_initialisation_is_known(init: Any) -> Problem | None:
+    if init != "eva":
+        return None
+    return Problem(
+        code="eva_not_available",
+        message="EVA initialisation is not available in this release.",
+        fix="Set policy.lora.init_lora_weights to true, gaussian, olora or pissa.",
+        path="policy.lora.init_lora_weights",
+        got=init,
+        expected="true, false, gaussian, olora or pissa",
+    )
+
+
+def _window_is_ordered(path: str) -> Rule:
+    def check(start: float | None, end: float | None) -> Problem | None:
+        if end is None or (start or 0) < end:
+            return None
+        return Problem(
+            code="empty_video_window",
+            message=f"{path}.video_start {start} is not before video_end {end}.",
+            fix=f"Set {path}.video_start below {end}, or remove both.",
+            path=f"{path}.video_start",
+            got=start,
+            expected=f"< {end}",
+        )
+
+    return Rule((f"{path}.video_start", f"{path}.video_end"), check)
+
+
+def _bounds_are_ordered(path: str, low: str, high: str) -> Rule:
+    def check(minimum: int | None, maximum: int | None) -> Problem | None:
+        if minimum is None or maximum is None or minimum <= maximum:
+            return None
+        return Problem(
+            code="bounds_reversed",
+            message=f"{path}.{low} {minimum} is above {high} {maximum}.",
+            fix=f"Set {path}.{low} to {maximum} or less.",
+            path=f"{path}.{low}",
+            got=minimum,
+            expected=f"<= {maximum}",
+        )
+
+    return Rule((f"{path}.{low}", f"{path}.{high}"), check)
+
+
+def _vision_rules(path: str) -> tuple[Rule, ...]:
+    return (
+        _window_is_ordered(path),
+        _bounds_are_ordered(path, "min_pixels", "max_pixels"),
+        _bounds_are_ordered(path, "min_frames", "max_frames"),
+    )
+
+
+def _adapter_has_a_base(path: str) -> Rule:
+    prefix = f"{path}." if path else ""
+
+    def check(enabled: bool, base: str) -> Problem | None:
+        if bool(enabled) == bool(base):
+            return None
+        wrong = f"{prefix}enable_lora" if base else f"{prefix}base_model_path"
+        return Problem(
+            code="adapter_without_base" if enabled else "base_without_adapter",
+            message=f"{prefix}enable_lora and {prefix}base_model_path belong together; only one of them is set.",
+            fix=f"Set {wrong} too, or remove the other." if enabled else f"Set {wrong}=true, or remove the base.",
+            path=wrong,
+            got=enabled if base else base,
+        )
+
+    return Rule((f"{prefix}enable_lora", f"{prefix}base_model_path"), check)
+
+
+def _shard_exists(shard: int, total: int) -> Problem | None:
+    if shard < total:
+        return None
+    return Problem(
+        code="no_such_shard",
+        message=f"evaluation.shard_id {shard} does not exist among {total} shard(s).",
+        fix=f"Set evaluation.shard_id to 0..{total - 1}, or raise evaluation.total_shard.",
+        path="evaluation.shard_id",
+        got=shard,
+        expected=f"< {total}",
+    )
+
+
+RULES: Mapping[str, tuple[Rule, ...]] = {
+    "train": (
+        Rule(("train.train_batch_per_replica", "train.train_policy.mini_batch"), _batch_is_a_multiple),
+        Rule(("policy.model_name_or_path", "policy.model_max_length"), _video_fits_the_context),
+        Rule(
+            ("custom.val_dataset", "train.train_policy.dataset.test_size", "validation.enable"),
+            _training_has_validation,
+        ),
+        Rule(("train.optm_warmup_epochs", "train.epoch"), _warm_up_ends_before_training),
+        Rule(("train.fp8.enable_fp8",), _fp8_is_off),
+        Rule(("policy.lora.init_lora_weights",), _adapter_initialisation_is_known),
+        *_vision_rules("custom.vision"),
+    ),
+    "evaluate": (
+        _adapter_has_a_base("model"),
+        Rule(("evaluation.shard_id", "evaluation.total_shard"), _shard_exists),
+        *_vision_rules("vision"),
+    ),
+    "quantize": (_adapter_has_a_base("model"),),
+    "inference": (_adapter_has_a_base(""),),
+    "export": (_adapter_has_a_base(""),),
+}

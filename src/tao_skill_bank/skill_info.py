@@ -1,0 +1,111 @@
+"""What `references/skill_info.yaml` may say: the facts of a skill that no other layer knows."""
+
+from dataclasses import field
+from typing import Any, Literal
+
+from tao_skill_bank.contracts import Credential, contract
+
+DatasetRole = Literal["train", "eval", "calibration"]
+
+
+@contract
+class DatasetContract:
+    """What every record and every dataset root must have."""
+
+    required_fields: tuple[str, ...] = ()
+    annotation_file: str = "annotations.json"
+
+
+@contract
+class Recipe:
+    """Values that a mode uses for keys which the request leaves alone. `when` is a path that must be present."""
+
+    set: dict[str, Any]
+    when: str | None = None
+
+
+@contract
+class DataSource:
+    """Spec keys that one dataset role fills, and whether the action needs it."""
+
+    annotation_path: str
+    media_path: str
+    required: bool = True
+
+
+@contract
+class ParentKeys:
+    """Spec keys that a parent job fills. `adapter` is set true, and `base` to the parent's model, for an adapter."""
+
+    checkpoint: str | None = None
+    adapter: str | None = None
+    base: str | None = None
+    resume: str | None = None
+
+
+@contract
+class Inputs:
+    """Spec keys that name what an action reads. `selective`: only the media that annotations name are fetched."""
+
+    models: tuple[str, ...] = ()
+    media: tuple[str, ...] = ()
+    selective: dict[str, Any] = field(default_factory=dict)
+
+
+@contract
+class ActionResources:
+    """Spec keys that count processes; None where the action runs on one process or one node."""
+
+    gpu_spec_key: str | None = None
+    node_spec_key: str | None = None
+    distributed: bool = True
+
+
+@contract
+class ActionInfo:
+    """How one action runs: `config` mode means that the module reads one file and nothing else."""
+
+    summary: str
+    mode: Literal["config"] = "config"
+    command: str = ""
+    config_format: Literal["toml", "yaml"] = "toml"
+    module: str = ""
+    results_keys: tuple[str, ...] = ("results_dir",)
+    inputs: Inputs = field(default_factory=Inputs)
+    outputs: tuple[str, ...] = ()
+    upload_excludes: tuple[str, ...] = ()
+    resources: ActionResources = field(default_factory=ActionResources)
+    parent: ParentKeys = field(default_factory=ParentKeys)
+
+
+@contract
+class MonitoringMetric:
+    """The metric that AutoML and best-checkpoint selection watch."""
+
+    name: str
+    direction: Literal["minimize", "maximize"]
+
+
+@contract
+class SkillInfo:
+    """A model skill's machine-readable facts."""
+
+    network_arch: str
+    package: str
+    automl_enabled: bool
+    dataset_type: str
+    data_format: str
+    actions: dict[str, ActionInfo]
+    credentials: tuple[Credential, ...] = ()
+    accepted_dataset_intents: tuple[Literal["training", "evaluation", "testing"], ...] = ()
+    dataset_contract: DatasetContract = field(default_factory=DatasetContract)
+    recipes: dict[str, Recipe] = field(default_factory=dict)
+    data_sources: dict[str, dict[DatasetRole, DataSource]] = field(default_factory=dict)
+    spec_shorthand_keys: dict[str, str] = field(default_factory=dict)
+    ignored_keys: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    huggingface_model_ids: tuple[str, ...] = ()
+    container_image: str | None = None
+    gpu_spec_key: str | None = None
+    node_spec_key: str | None = None
+    monitoring_metric: MonitoringMetric | None = None

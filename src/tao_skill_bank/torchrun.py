@@ -1,0 +1,47 @@
+"""Resources of a job to the command that starts its processes."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from tao_skill_bank.contracts import Job
+
+
+@dataclass(frozen=True)
+class Rendezvous:
+    """How the nodes of one job find each other.
+
+    Attributes:
+        endpoint: `HOST:PORT` of the first node.
+        node_rank: this node's rank, or the shell expression that gives it on the node.
+
+    """
+
+    endpoint: str
+    node_rank: str
+
+
+def command(job: Job, *, python: str = sys.executable, rendezvous: Rendezvous | None = None) -> tuple[str, ...]:
+    """Return the argv that starts the processes of one node; several nodes need a rendezvous."""
+    module = ("-m", job.module, "--config", str(Path(job.results_dir) / job.config_file))
+    if not job.distributed:
+        return (python, *module)
+    assert rendezvous is not None or job.resources.nodes == 1, "several nodes need a rendezvous"
+    where = ("--standalone",) if rendezvous is None else _join(job, rendezvous)
+    processes = ("--nproc_per_node", str(job.resources.processes_per_node))
+    return (python, "-m", "torch.distributed.run", *where, *processes, *module)
+
+
+def _join(job: Job, rendezvous: Rendezvous) -> tuple[str, ...]:
+    return (
+        "--nnodes",
+        str(job.resources.nodes),
+        "--node_rank",
+        rendezvous.node_rank,
+        "--rdzv_backend",
+        "c10d",
+        "--rdzv_id",
+        job.id,
+        "--rdzv_endpoint",
+        rendezvous.endpoint,
+    )

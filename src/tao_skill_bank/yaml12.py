@@ -1,0 +1,73 @@
+"""YAML as people type it: PyYAML with the core schema of YAML 1.2.
+
+PyYAML follows YAML 1.1, where `off` and `yes` are booleans, `1e-5` is a string and `1:30` is a number.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tao_skill_bank.errors import RequestError
+
+# Section 10.3.2 of the YAML 1.2.2 specification, tag resolution of the core schema.
+CORE_SCHEMA = (
+    ("tag:yaml.org,2002:bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("tag:yaml.org,2002:null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("tag:yaml.org,2002:int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", "-+0123456789"),
+    ("tag:yaml.org,2002:float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", "-+.0123456789"),
+)
+
+
+class _Loader(yaml.SafeLoader):
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - declared so by the base class
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes every string that either version of YAML would read as something else."""
+
+    def ignore_aliases(self, _data: Any) -> bool:
+        return True
+
+
+def _construct_int(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
+    text = loader.construct_scalar(node)
+    return int(text, 0) if re.match(r"0[ox]", text) else int(text)
+
+
+def _construct_float(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> float:
+    return float(loader.construct_scalar(node))
+
+
+for _tag, _pattern, _first in CORE_SCHEMA:
+    _Loader.add_implicit_resolver(_tag, re.compile(rf"^(?:{_pattern})$"), list(_first))
+    _Dumper.add_implicit_resolver(_tag, re.compile(rf"^(?:{_pattern})$"), list(_first))
+_Loader.add_constructor("tag:yaml.org,2002:int", _construct_int)
+_Loader.add_constructor("tag:yaml.org,2002:float", _construct_float)
+
+
+def parse(text: str, source: str) -> Any:
+    """Return the value of a YAML 1.2 document. Raises RequestError with the line and column of a mistake."""
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        message = f"{source} is not valid YAML{where}: {getattr(error, 'problem', error)}"
+        raise RequestError.of("invalid_yaml", message, "Correct the YAML, or quote the value.", path=source) from None
+
+
+def read(path: Path) -> Any:
+    """Return the value of a YAML 1.2 file. Raises RequestError when it cannot be read."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        message = f"{path} cannot be read: {error}"
+        raise RequestError.of("unreadable_file", message, "Give a readable UTF-8 file.", path=str(path)) from None
+    return parse(text, str(path))
+
+
+def render(value: Any) -> str:
+    """Return block-style YAML that YAML 1.1 and 1.2 readers understand alike."""
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
