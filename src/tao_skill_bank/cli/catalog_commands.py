@@ -1,0 +1,97 @@
+"""list, show, schema, template."""
+
+from typing import Annotated, Any
+
+import typer
+
+from tao_skill_bank.cli.output import JsonFlag, command, document, print_json, print_rows
+
+Name = Annotated[str, typer.Argument(help="Skill name or alias.")]
+
+
+def list_skills(as_json: JsonFlag = False) -> None:
+    """List the skills with their actions and AutoML support."""
+    from tao_skill_bank import catalog
+
+    entries: list[dict[str, Any]] = [
+        {
+            "skill": skill.name,
+            "actions": list(skill.info.actions) if skill.runs_actions else [],
+            "automl": skill.runs_actions and skill.info.automl_enabled and skill.is_automl_runnable("train"),
+            "models": list(skill.info.huggingface_model_ids) if skill.runs_actions else [],
+            "description": skill.description,
+        }
+        for skill in catalog.skills()
+    ]
+    if as_json:
+        print_json(document({"skills": entries}))
+        return
+    rows = [
+        (entry["skill"], ", ".join(entry["actions"]) or "runbook", "yes" if entry["automl"] else "-")
+        for entry in entries
+    ]
+    print_rows(("skill", "actions", "AutoML"), rows)
+
+
+def show(skill: Name, as_json: JsonFlag = False) -> None:
+    """Print a skill's SKILL.md and where its references are."""
+    from tao_skill_bank import catalog
+    from tao_skill_bank.contracts import to_json
+
+    found = catalog.find(skill)
+    text = (found.folder / "SKILL.md").read_text(encoding="utf-8")
+    references = sorted(str(path.relative_to(found.folder)) for path in (found.folder / "references").glob("*.md"))
+    if as_json:
+        info = to_json(found.info) if found.runs_actions else None
+        payload = {
+            "skill": found.name,
+            "folder": str(found.folder),
+            "text": text,
+            "references": references,
+            "info": info,
+        }
+        following = [command("schema", found.name, action) for action in (info or {}).get("actions", {})]
+        print_json(document(payload, following=following))
+        return
+    typer.echo(text)
+    typer.echo(f"folder: {found.folder}", err=True)
+
+
+def schema(
+    skill: Annotated[
+        str, typer.Argument(help="Skill name or alias, or the name of a bank-wide schema such as request.")
+    ],
+    action: Annotated[str | None, typer.Argument(help="Action of the skill.", show_default=False)] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Print the JSON Schema of an action, or of a bank-wide contract (request, plan, finding, ...)."""
+    from tao_skill_bank import catalog, generate
+    from tao_skill_bank.errors import UnknownNameError
+
+    if action:
+        found = catalog.find(skill).schema(action)
+    elif skill in generate.CONTRACTS:
+        from tao_skill_bank.schema import contract_schema
+
+        found = contract_schema(generate.CONTRACTS[skill], skill)
+    else:
+        names = ", ".join(generate.CONTRACTS)
+        message = f"Give an action of skill '{skill}', or one of the bank-wide schemas."
+        raise UnknownNameError.of("unknown_schema", message, f"Bank-wide: {names}.", path="schema", got=skill)
+    if as_json:
+        print_json(document({"schema": found}))
+    else:
+        typer.echo(generate.to_text(found), nl=False)
+
+
+def template(
+    skill: Name, action: Annotated[str, typer.Argument(help="Action of the skill.")], as_json: JsonFlag = False
+) -> None:
+    """Print the spec template of an action: every default, with its meaning."""
+    from tao_skill_bank import catalog, generate
+
+    found = catalog.find(skill).schema(action)
+    if as_json:
+        print_json(document({"template": found["default"]}))
+    else:
+        typer.echo(generate.template_text(found), nl=False)

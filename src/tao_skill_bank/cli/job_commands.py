@@ -1,0 +1,110 @@
+"""status, logs, cancel, jobs, report, diagnose."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tao_skill_bank.cli.output import JsonFlag, command, document, print_json, print_next, print_rows
+
+JobId = Annotated[str, typer.Argument(help="Job id.")]
+
+
+def status(job: JobId, as_json: JsonFlag = False) -> None:
+    """Ask the platform for a job's state."""
+    from tao_skill_bank import jobs as job_verbs
+    from tao_skill_bank.contracts import to_json
+
+    now = job_verbs.status(job)
+    if as_json:
+        print_json(document(to_json(now)))
+    else:
+        progress = now.progress
+        step = f"step {progress['step']}/{progress['total']}" if progress.get("total") else ""
+        print_rows(("job", "state", "progress", "message"), [(now.id, now.state, step, now.message)])
+
+
+def logs(
+    job: JobId,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job ends.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Print a job's log."""
+    from tao_skill_bank import jobs as job_verbs
+
+    lines = job_verbs.logs(job, follow=follow)
+    if as_json:
+        print_json(document({"job_id": job, "lines": list(lines)}))
+        return
+    for line in lines:
+        typer.echo(line)
+
+
+def cancel(job: JobId, as_json: JsonFlag = False) -> None:
+    """Stop a job and everything it started."""
+    from tao_skill_bank import jobs as job_verbs
+    from tao_skill_bank.contracts import to_json
+
+    now = job_verbs.cancel(job)
+    if as_json:
+        print_json(document(to_json(now)))
+    else:
+        typer.echo(f"{now.id}\t{now.state}")
+
+
+def jobs(
+    limit: Annotated[int, typer.Option("--limit", help="Newest jobs shown; 0 shows all.", min=0)] = 20,
+    as_json: JsonFlag = False,
+) -> None:
+    """List jobs, newest first, as last recorded."""
+    from tao_skill_bank import jobs as job_verbs
+    from tao_skill_bank.contracts import to_json
+
+    records = job_verbs.list_jobs()
+    shown = records[:limit] if limit else records
+    if as_json:
+        print_json(document({"jobs": [to_json(record) for record in shown], "total": len(records)}))
+        return
+    rows = [(record.id, record.state, record.platform, record.submitted_at, record.results_dir) for record in shown]
+    print_rows(("job", "state", "platform", "submitted", "results"), rows)
+
+
+def report(
+    job: JobId,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="HTML file; report.html in the run directory by default.")
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Write a job's result as one self-contained HTML page."""
+    from tao_skill_bank.jobs import JobHandle
+    from tao_skill_bank.report import write_report
+
+    handle = JobHandle(job)
+    handle.status()
+    target = out or handle.run_directory.root / "report.html"
+    path = write_report({"": handle.run_directory}, target)
+    if as_json:
+        print_json(document({"job_id": job, "report": str(path)}))
+    else:
+        typer.echo(path)
+
+
+def diagnose(
+    target: Annotated[str, typer.Argument(help="Job id or log file.")],
+    as_json: JsonFlag = False,
+) -> None:
+    """Find known failures in a job's logs or in a log file, with cause and cure."""
+    from tao_skill_bank import diagnose as diagnosis
+    from tao_skill_bank.contracts import to_json
+
+    found = diagnosis.diagnose(target)
+    if as_json:
+        print_json(document({"diagnoses": [to_json(entry) for entry in found]}))
+        return
+    for entry in found:
+        typer.echo(f"{entry.code} (line {entry.line_number}): {entry.symptom}")
+        typer.echo(f"  cause: {entry.cause}\n  cure: {entry.cure}")
+    if not found:
+        typer.echo("No known failure in it.")
+        print_next([command("logs", target)] if not Path(target).exists() else [])

@@ -1,0 +1,212 @@
+"""validate, preflight, plan, run: the stages of a request."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tao_skill_bank.cli.output import (
+    JsonFlag,
+    command,
+    document,
+    print_findings,
+    print_json,
+    print_next,
+    print_problems,
+    print_rows,
+)
+from tao_skill_bank.cli.request_options import Options, takes_request, to_request
+from tao_skill_bank.errors import Problem, RequestError, TaoSkillsError
+
+OutOption = Annotated[Path | None, typer.Option("--out", help="Write the sealed plan to this file.")]
+PlanOption = Annotated[Path | None, typer.Option("--plan", help="Run a sealed plan.")]
+DetachFlag = Annotated[bool, typer.Option("--detach", help="Return once the job is submitted.")]
+
+
+@takes_request
+def validate(options: Options, as_json: JsonFlag = False) -> None:
+    """Check a request against the schema alone: no data, no machine, nothing written."""
+    from tao_skill_bank import catalog, parents, spec
+
+    wanted = to_request(options)
+    found = catalog.find(wanted.skill)
+    found.action(wanted.action)
+    built = spec.build(found, wanted, parents.inherit(found, wanted).values)
+    if as_json:
+        print_json(document({"spec": built.values}, findings=built.findings, following=[_same_request_as("plan")]))
+        return
+    print_findings(built.findings)
+    typer.echo(f"{found.name} {wanted.action}: the request is valid.")
+    print_next([_same_request_as("plan")])
+
+
+@takes_request
+def preflight(options: Options, as_json: JsonFlag = False) -> None:
+    """Look at the data, the credentials and the machine, and report every finding. Read-only."""
+    from tao_skill_bank import dispatch
+
+    sealed = dispatch.plan(to_request(options))
+    error = _block(sealed.blocking)
+    code, problems = (error.exit_code, error.problems) if error else (0, ())
+    if as_json:
+        print_json(document({}, code=code, problems=problems, findings=sealed.findings, following=_after(code)))
+    else:
+        print_findings(sealed.findings)
+        typer.echo("preflight passed" if not code else "preflight failed")
+        print_next(_after(code))
+    raise typer.Exit(code)
+
+
+@takes_request
+def plan(options: Options, out: OutOption = None, as_json: JsonFlag = False) -> None:
+    """Resolve, check and seal a request; show exactly what would run. Launches nothing, writes only --out."""
+    from tao_skill_bank import dispatch
+
+    sealed = dispatch.plan(to_request(options))
+    error = _block(sealed.blocking)
+    code, problems = (error.exit_code, error.problems) if error else (0, ())
+    following: list[str] = []
+    if not code:
+        following = [command("run", "--plan", out)] if out else [_same_request_as("run")]
+        if out:
+            _write_plan(sealed, out)
+    if as_json:
+        print_json(
+            document(_payload(sealed), code=code, problems=problems, findings=sealed.findings, following=following)
+        )
+    else:
+        _print_plan(sealed)
+        print_next(following)
+    raise typer.Exit(code)
+
+
+@takes_request
+def run(options: Options, plan_file: PlanOption = None, detach: DetachFlag = False, as_json: JsonFlag = False) -> None:
+    """Plan a request, or take a sealed plan, and run it; follows the job unless --detach."""
+    from tao_skill_bank import dispatch, planner
+
+    if plan_file:
+        sealed = planner.read(plan_file)
+        dispatch.recheck(sealed)
+    else:
+        sealed = dispatch.plan(to_request(options))
+    if not as_json:
+        print_findings(sealed.findings if not sealed.blocking else ())
+    handle = dispatch.run(sealed)
+    if detach:
+        _report_submitted(sealed, as_json)
+        return
+    _report_end(handle, as_json)
+
+
+def _payload(sealed: Any) -> dict[str, Any]:
+    from tao_skill_bank.contracts import to_json
+
+    document_of_plan = to_json(sealed)
+    job = document_of_plan["job"]
+    return {
+        "job_id": job["id"],
+        "skill": job["skill"],
+        "action": job["action"],
+        "route": document_of_plan["route"],
+        "spec": job["spec"],
+        "results_dir": job["results_dir"],
+        "resources": job["resources"],
+        "platform": job["platform"],
+        "argv": document_of_plan["argv"],
+        "files": document_of_plan["files"],
+        "sha256": sealed.sha256,
+    }
+
+
+def _print_plan(sealed: Any) -> None:
+    job, resources = sealed.job, sealed.job.resources
+    rows = [
+        ("job", job.id),
+        ("route", f"{sealed.route.kind} -> {sealed.route.skill}"),
+        ("why", sealed.route.reason),
+        ("model", job.workload.model),
+        *((f"{use.role} data", use.annotation_path) for use in job.workload.datasets),
+        ("processes", f"{resources.nodes} node(s) x {resources.processes_per_node} on {resources.device}"),
+        ("results", job.results_dir),
+        ("command", " ".join(sealed.argv)),
+        ("files", ", ".join(sealed.files)),
+        ("sha256", sealed.sha256),
+    ]
+    print_rows(("", ""), rows)
+    print_findings(sealed.findings)
+    blocked = _block(sealed.blocking)
+    typer.echo("blocked: nothing was launched" if blocked else "planned: nothing was launched", err=True)
+
+
+def _write_plan(sealed: Any, out: Path) -> None:
+    from tao_skill_bank.contracts import to_json
+    from tao_skill_bank.generate import to_text
+
+    try:
+        out.write_text(to_text(to_json(sealed)), encoding="utf-8")
+    except OSError as error:
+        message = f"The plan cannot be written to {out}: {error.strerror}."
+        raise RequestError.of(
+            "plan_not_written", message, "Give a path in an existing, writable folder.", path=str(out)
+        ) from None
+
+
+def _report_submitted(sealed: Any, as_json: bool) -> None:
+    job = sealed.job
+    following = [command("logs", job.id, "--follow"), command("status", job.id), command("cancel", job.id)]
+    if as_json:
+        payload = {"job_id": job.id, "results_dir": job.results_dir, "sha256": sealed.sha256}
+        print_json(document(payload, findings=sealed.findings, following=following))
+        return
+    typer.echo(job.id)
+    print_next(following)
+
+
+def _report_end(handle: Any, as_json: bool) -> None:
+    from rich.console import Console
+
+    from tao_skill_bank.contracts import State, to_json
+    from tao_skill_bank.follow import follow
+
+    status = follow(handle, Console(stderr=True))
+    ended = status.state.is_terminal
+    code = 8 if ended and status.state is not State.COMPLETE else 0
+    following = [command("report", handle.id)] if status.state is State.COMPLETE else [command("diagnose", handle.id)]
+    following = following if ended else [command("status", handle.id)]
+    problems = [_failure(handle.id, status)] if code else []
+    if as_json:
+        payload = {"job_id": handle.id, "state": str(status.state), "result": to_json(handle.result())}
+        print_json(document(payload, code=code, problems=problems, following=following))
+    else:
+        print_problems(problems)
+        typer.echo(f"{handle.id}\t{status.state}\t{handle.record.results_dir}")
+        print_next(following)
+    raise typer.Exit(code)
+
+
+def _failure(job_id: str, status: Any) -> Problem:
+    message = f"Job {job_id} ended as {status.state}: {status.message}"
+    return Problem("job_failed", message, f"Find the cause with: {command('diagnose', job_id)}", path=job_id)
+
+
+def _block(blocking: Any) -> TaoSkillsError | None:
+    """Return the error that blocking findings amount to, without raising it: the findings are shown as well."""
+    from tao_skill_bank import dispatch
+
+    try:
+        dispatch.raise_if_blocked(blocking)
+    except TaoSkillsError as error:
+        return error
+    return None
+
+
+def _after(code: int) -> list[str]:
+    return [_same_request_as("plan" if code else "run")]
+
+
+def _same_request_as(verb: str) -> str:
+    """Return this command line with another verb and without its output options."""
+    words = [word for word in sys.argv[2:] if word != "--json"]
+    return command(verb, *words)

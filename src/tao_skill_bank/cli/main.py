@@ -1,0 +1,92 @@
+"""`tao-skills`: registers the commands and turns errors into messages and exit codes."""
+
+import importlib
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Any
+
+import click
+import typer
+
+from tao_skill_bank.cli import output
+from tao_skill_bank.errors import Problem, TaoSkillsError
+
+app = typer.Typer(
+    name="tao-skills",
+    help="Plan, check and run fine-tuning skills for video models.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+# module -> {command: function}; imports inside each function keep --help fast.
+COMMANDS = {
+    "catalog_commands": {"list": "list_skills", "show": "show", "schema": "schema", "template": "template"},
+    "launch_commands": {"validate": "validate", "preflight": "preflight", "plan": "plan", "run": "run"},
+    "job_commands": {
+        "status": "status",
+        "logs": "logs",
+        "cancel": "cancel",
+        "jobs": "jobs",
+        "report": "report",
+        "diagnose": "diagnose",
+    },
+    "demo_command": {"demo": "demo"},
+}
+GROUPS = {
+    "data": ("data_commands", "Make sample data and repair annotations."),
+    "models": ("model_commands", "Create and find models."),
+}
+
+
+def _register() -> None:
+    for module_name, commands in COMMANDS.items():
+        module = importlib.import_module(f"tao_skill_bank.cli.{module_name}")
+        for name, function in commands.items():
+            app.command(name)(getattr(module, function))
+    for name, (module_name, help_text) in GROUPS.items():
+        app.add_typer(importlib.import_module(f"tao_skill_bank.cli.{module_name}").app, name=name, help=help_text)
+
+
+_register()
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with the code that `references/errors.md` documents."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    sys.exit(_run(arguments, as_json="--json" in arguments))
+
+
+def _run(arguments: list[str], *, as_json: bool) -> int:
+    try:
+        result: Any = typer.main.get_command(app).main(arguments, prog_name="tao-skills", standalone_mode=False)
+    except TaoSkillsError as error:
+        return output.fail(error, as_json=as_json)
+    except click.ClickException as error:
+        return _usage_error(error, as_json=as_json)
+    except (click.Abort, KeyboardInterrupt):
+        return 130
+    except BrokenPipeError:
+        return 0
+    except Exception as error:  # noqa: BLE001 - a bug of ours: say so in the form that was asked for, with its traceback
+        traceback.print_exc()
+        problem = Problem(
+            "internal_error", f"This is a bug of tao-skills: {error!r}", "Report it with the traceback above."
+        )
+        return output.fail(TaoSkillsError([problem]), as_json=as_json)
+    return result if isinstance(result, int) else 0
+
+
+def _usage_error(error: click.ClickException, *, as_json: bool) -> int:
+    context = getattr(error, "ctx", None)
+    help_command = f"{context.command_path if context else 'tao-skills'} --help"
+    problem = Problem("usage", error.format_message(), f"See: {help_command}")
+    if as_json:
+        output.print_json(output.document({}, code=2, problems=[problem]))
+    else:
+        output.print_problems([problem])
+    return 2
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""What every command prints: data on stdout, diagnostics on stderr, one JSON document with --json."""
+
+import json
+import shlex
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from tao_skill_bank.contracts import Finding, to_json
+from tao_skill_bank.errors import Problem, TaoSkillsError
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+SEVERITY_STYLE = {"blocking": "bold red", "warning": "yellow", "not_checked": "magenta", "info": "dim"}
+PROGRAM = "tao-skills"
+
+
+def document(
+    payload: dict[str, Any],
+    *,
+    code: int = 0,
+    problems: Sequence[Problem] = (),
+    findings: Sequence[Finding] = (),
+    following: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Return the JSON document that every command answers with."""
+    return {
+        "ok": code == 0,
+        "code": code,
+        "errors": [problem.to_json() for problem in problems],
+        "findings": [to_json(finding) for finding in findings],
+        "next": list(following),
+        **payload,
+    }
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """Print one document on stdout."""
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def print_rows(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print a table on a terminal, tab-separated lines elsewhere."""
+    if not sys.stdout.isatty():
+        for row in rows:
+            typer.echo("\t".join(str(cell) for cell in row))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*header, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        table.add_row(*(str(cell) for cell in row))
+    Console().print(table)
+
+
+def print_findings(findings: Sequence[Finding]) -> None:
+    """Print findings on stderr, the blocking ones first."""
+    order = list(SEVERITY_STYLE)
+    for finding in sorted(findings, key=lambda found: order.index(found.severity)):
+        typer.echo(f"{_styled(finding.severity, SEVERITY_STYLE[finding.severity])}: {finding.message}", err=True)
+        if finding.fix:
+            typer.echo(f"  fix: {finding.fix}", err=True)
+
+
+def print_problems(problems: Sequence[Problem]) -> None:
+    """Print errors with their fixes on stderr."""
+    for problem in problems:
+        typer.echo(f"{_styled('error', 'bold red')}: {problem.message}", err=True)
+        typer.echo(f"  fix: {problem.fix}", err=True)
+
+
+def print_next(following: Sequence[str]) -> None:
+    """Print the exact next commands on stderr."""
+    for command in following:
+        typer.echo(f"next: {command}", err=True)
+
+
+def fail(error: TaoSkillsError, *, as_json: bool) -> int:
+    """Report an error the way the command was asked to and return its exit code."""
+    if as_json:
+        print_json(document({}, code=error.exit_code, problems=error.problems))
+    else:
+        print_problems(error.problems)
+    return error.exit_code
+
+
+def command(*words: object) -> str:
+    """Return a command line that a shell takes as it is."""
+    return shlex.join([PROGRAM, *(str(word) for word in words)])
+
+
+def _styled(text: str, style: str) -> str:
+    colours = {"red": typer.colors.RED, "yellow": typer.colors.YELLOW, "magenta": typer.colors.MAGENTA}
+    return typer.style(text, fg=colours.get(style.rsplit(maxsplit=1)[-1]), bold="bold" in style, dim="dim" in style)

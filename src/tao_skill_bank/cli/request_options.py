@@ -1,0 +1,173 @@
+"""The options by which a command line spells a request."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tao_skill_bank.cli.output import command
+from tao_skill_bank.errors import RequestError
+
+SkillArgument = Annotated[str | None, typer.Argument(help="Skill name or alias.", show_default=False)]
+ActionArgument = Annotated[str | None, typer.Argument(help="Action of the skill.", show_default=False)]
+RequestOption = Annotated[Path | None, typer.Option("--request", help="Request file (YAML or JSON).")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="PATH=VALUE", help="Override one spec key; the value is YAML, null deletes the key."),
+]
+TrainOption = Annotated[str | None, typer.Option("--train", help="Training dataset folder.")]
+EvalOption = Annotated[str | None, typer.Option("--eval", help="Evaluation dataset folder.")]
+DatasetOption = Annotated[
+    list[str] | None,
+    typer.Option("--dataset", metavar="ROLE=FOLDER", help="Dataset of another role, such as calibration."),
+]
+SayOption = Annotated[str, typer.Option("--say", help="The request in the user's words; may turn AutoML off.")]
+PolicyOption = Annotated[str | None, typer.Option("--automl-policy", help="auto or off; wins over --say.")]
+PlatformOption = Annotated[str | None, typer.Option("--platform", help="Where to run; local by default.")]
+PlatformSetOption = Annotated[
+    list[str] | None, typer.Option("--option", metavar="NAME=VALUE", help="Platform option, such as device=cpu.")
+]
+GpusOption = Annotated[int | None, typer.Option("--gpus", help="Processes per node.")]
+NodesOption = Annotated[int | None, typer.Option("--nodes", help="Nodes.")]
+ResultsOption = Annotated[
+    str | None, typer.Option("--results-dir", help="Run directory; ./results/<job id> by default.")
+]
+ParentOption = Annotated[str | None, typer.Option("--parent", help="Job whose checkpoint this one takes.")]
+CheckpointOption = Annotated[
+    str | None, typer.Option("--checkpoint", help="Checkpoint of the parent, such as epoch_4.")
+]
+ImageOption = Annotated[str | None, typer.Option("--image", help="Container image, where the platform uses one.")]
+
+
+def _spelling(
+    skill: SkillArgument = None,
+    action: ActionArgument = None,
+    request: RequestOption = None,
+    sets: SetOption = None,
+    train: TrainOption = None,
+    eval_: EvalOption = None,
+    dataset: DatasetOption = None,
+    say: SayOption = "",
+    automl_policy: PolicyOption = None,
+    platform: PlatformOption = None,
+    option: PlatformSetOption = None,
+    gpus: GpusOption = None,
+    nodes: NodesOption = None,
+    results_dir: ResultsOption = None,
+    parent: ParentOption = None,
+    checkpoint: CheckpointOption = None,
+    image: ImageOption = None,
+) -> None:
+    """Hold, as a signature, the options that spell a request."""
+
+
+def takes_request(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that spell a request; it receives them gathered, as its first argument."""
+    spelled = inspect.signature(_spelling).parameters
+    own = list(inspect.signature(function).parameters.values())[1:]
+
+    @functools.wraps(function)
+    def command_function(**values: Any) -> None:
+        options = gather({name: values.pop(name) for name in spelled})
+        function(options, **values)
+
+    parameters = [*spelled.values(), *own]
+    command_function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command_function.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return command_function
+
+
+@dataclass(frozen=True)
+class Options:
+    """A request as its command line gave it."""
+
+    skill: str | None
+    action: str | None
+    request_file: Path | None = None
+    sets: tuple[str, ...] = ()
+    datasets: tuple[str, ...] = ()
+    platform_sets: tuple[str, ...] = ()
+    fields: tuple[tuple[str, Any], ...] = ()
+    platform_fields: tuple[tuple[str, Any], ...] = ()
+
+
+def gather(values: dict[str, Any]) -> Options:
+    """Return the options of a command from its arguments by name."""
+    datasets = list(values.get("dataset") or ())
+    datasets += [f"{role}={values[name]}" for role, name in (("train", "train"), ("eval", "eval_")) if values.get(name)]
+    names = (
+        ("prompt", "say"),
+        ("automl_policy", "automl_policy"),
+        ("results_dir", "results_dir"),
+        ("parent_job_id", "parent"),
+        ("checkpoint", "checkpoint"),
+        ("image", "image"),
+    )
+    return Options(
+        skill=values.get("skill"),
+        action=values.get("action"),
+        request_file=values.get("request"),
+        sets=tuple(values.get("sets") or ()),
+        datasets=tuple(datasets),
+        platform_sets=tuple(values.get("option") or ()),
+        fields=tuple((name, values[option]) for name, option in names if values.get(option)),
+        platform_fields=tuple(
+            (name, values[option])
+            for name, option in (("name", "platform"), ("gpus", "gpus"), ("nodes", "nodes"))
+            if values.get(option) is not None
+        ),
+    )
+
+
+def to_request(options: Options) -> Any:
+    """Return the Request of a command line; options win over the request file. Raises RequestError."""
+    from tao_skill_bank import yaml12
+    from tao_skill_bank.contracts import Request, from_json
+
+    document: dict[str, Any] = {}
+    if options.request_file:
+        document = yaml12.read(options.request_file)
+        if not isinstance(document, dict):
+            message = f"{options.request_file} holds no mapping."
+            raise RequestError.of("invalid_request", message, "Write a request; see: tao-skills schema request")
+    elif options.skill is None or options.action is None:
+        fix = f"Write for example: {command('plan', 'tao-finetune-cosmos-reason', 'train', '--train', 'FOLDER')}"
+        raise RequestError.of("incomplete_request", "Give SKILL and ACTION, or --request FILE.", fix)
+    named = {"skill": options.skill, "action": options.action}
+    document |= {key: value for key, value in named.items() if value is not None}
+    document |= dict(options.fields)
+    document["overrides"] = {**(document.get("overrides") or {}), **_pairs("--set", options.sets, parse=True)}
+    document["datasets"] = {**(document.get("datasets") or {}), **_pairs("--dataset", options.datasets, parse=False)}
+    platform = document.get("platform") or {}
+    platform = {"name": platform} if isinstance(platform, str) else platform
+    choices = {**platform.get("options", {}), **_pairs("--option", options.platform_sets, parse=True)}
+    document["platform"] = {**platform, **dict(options.platform_fields), "options": choices}
+    request = from_json(Request, document, str(options.request_file or "the command line"))
+    return request if options.request_file is None else _with_paths_from(request, options.request_file.parent)
+
+
+def _with_paths_from(request: Any, folder: Path) -> Any:
+    """Read relative dataset roots of a request file as lying beside it, unless they exist from here."""
+
+    def resolve(name: Any) -> Any:
+        beside = folder / name if isinstance(name, str) and "://" not in name else None
+        return str(beside) if beside and not Path(name).exists() and beside.exists() else name
+
+    return replace(request, datasets={role: resolve(value) for role, value in request.datasets.items()})
+
+
+def _pairs(option: str, texts: tuple[str, ...], *, parse: bool) -> dict[str, Any]:
+    from tao_skill_bank import yaml12
+
+    pairs: dict[str, Any] = {}
+    for text in texts:
+        name, separator, value = text.partition("=")
+        if not separator or not name:
+            fix = f"Write {option} NAME=VALUE."
+            raise RequestError.of("invalid_option", f"{option} '{text}' has no name and value.", fix, path=option)
+        pairs[name] = yaml12.parse(value, f"{option} {name}") if parse else value
+    return pairs

@@ -1,0 +1,86 @@
+"""What a parent job hands to its child: a checkpoint, its adapter's base, a state to resume from."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from tao_skill_bank.catalog import Skill
+from tao_skill_bank.contracts import Plan, Request, read_json
+from tao_skill_bank.errors import UnknownNameError
+from tao_skill_bank.jobs import JobStore
+
+
+@dataclass(frozen=True)
+class Inheritance:
+    """Spec values by dotted path, and the device that the parent ran on."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    device: Literal["cpu", "cuda"] | None = None
+
+
+def inherit(skill: Skill, request: Request) -> Inheritance:
+    """Return what `request.parent_job_id` contributes; nothing without a parent.
+
+    Raises:
+        UnknownNameError: no such job, no complete checkpoint in it, or not the one that was named.
+    """
+    if request.parent_job_id is None:
+        return Inheritance()
+    run = Path(JobStore().read(request.parent_job_id).results_dir)
+    parent = read_json(Plan, run / "plan.json")
+    keys = skill.action(request.action).parent
+    values: dict[str, Any] = {}
+    if keys.resume:
+        values[keys.resume] = str(_select(run, "checkpoints", request))
+    if keys.checkpoint:
+        folder = _select(run, "safetensors", request)
+        values[keys.checkpoint] = str(folder)
+        if (folder / "adapter_config.json").is_file() and keys.adapter and keys.base:
+            values[keys.adapter] = True
+            values[keys.base] = parent.job.workload.base_model or parent.job.workload.model
+    return Inheritance(values, parent.job.resources.device)
+
+
+def _select(run: Path, kind: str, request: Request) -> Path:
+    """Return the named checkpoint, else `best/`, else the newest complete epoch."""
+    complete = {folder.name: folder for folder in (run / kind).glob("epoch_*") if _is_complete(folder)}
+    merged = run / kind / "merged"
+    if kind == "safetensors" and _is_complete(merged):
+        complete["merged"] = merged
+    if request.checkpoint:
+        if request.checkpoint in complete:
+            return complete[request.checkpoint]
+        wanted = f"checkpoint '{request.checkpoint}'"
+    else:
+        best = run / "best"
+        if kind == "safetensors" and _is_complete(best):
+            return best.resolve()
+        if complete:
+            return max(complete.values(), key=_epoch)
+        wanted = "a complete checkpoint"
+    there = ", ".join(sorted(complete)) or "none"
+    raise UnknownNameError.of(
+        "checkpoint_missing",
+        f"Job {request.parent_job_id} has no {wanted} under {run / kind}.",
+        f"Complete ones: {there}. Name one with `checkpoint`, or wait for the parent job.",
+        path="checkpoint" if request.checkpoint else "parent_job_id",
+    )
+
+
+def _is_complete(folder: Path) -> bool:
+    """Tell whether a checkpoint has what its reader needs: a sharded state, an adapter or a whole model."""
+    if (folder / ".metadata").is_file():
+        return True
+    if not any((folder / name).is_file() for name in ("config.json", "adapter_config.json")):
+        return False
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        return all((folder / shard).is_file() for shard in shards)
+    return any(folder.glob("*.safetensors"))
+
+
+def _epoch(folder: Path) -> int:
+    number = folder.name.rpartition("_")[2]
+    return int(number) if number.isdigit() else -1

@@ -1,0 +1,126 @@
+"""Resolved request -> Job -> sealed Plan. Pure, but for the job's id."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import tomli_w
+
+from tao_skill_bank import model_uri, nested, yaml12
+from tao_skill_bank.catalog import Skill
+from tao_skill_bank.contracts import Finding, Job, Launch, Plan, Request, Resources, Route, Workload, read_json, to_json
+from tao_skill_bank.errors import ConflictError, RequestError
+from tao_skill_bank.parents import Inheritance
+from tao_skill_bank.spec import Spec
+
+DEVICES = ("cpu", "cuda")
+
+
+def assemble(skill: Skill, request: Request, spec: Spec, parent: Inheritance, job_id: str) -> Job:
+    """Return the platform-neutral job of a valid spec.
+
+    Raises:
+        RequestError: `platform.options.device` is no device.
+    """
+    action = skill.action(request.action)
+    results_dir = str(Path(_results_dir(spec, request) or f"results/{job_id}").expanduser().absolute())
+    values = spec.values
+    for path in action.results_keys:
+        values = values if path in spec.given else nested.with_value(values, path, results_dir)
+    values = nested.with_value(values, "results_dir", results_dir)
+    workload: Workload = import_module(f"tao_skill_bank.models.{skill.info.package}.workload").describe(
+        request.action, values
+    )
+    uris = [uri for path in action.inputs.models if isinstance(uri := nested.get(values, path), str) and uri]
+    config = values
+    for path in action.inputs.models:
+        if uri := nested.get(values, path):
+            config = nested.with_value(config, path, str(model_uri.local_folder(uri)))
+    return Job(
+        id=job_id,
+        skill=skill.name,
+        action=request.action,
+        network_arch=skill.info.network_arch,
+        skill_dir=str(skill.folder),
+        module=action.module,
+        spec=values,
+        config=nested.without_nulls(config),
+        config_file=f"config/{request.action}.{action.config_format}",
+        results_dir=results_dir,
+        resources=_resources(skill, request, values, uris, parent),
+        workload=workload,
+        platform=request.platform,
+        fetches=tuple(model_uri.fetches(uris)),
+        credentials=skill.info.credentials,
+        parent_job_id=request.parent_job_id,
+        image=request.image,
+        upload_excludes=action.upload_excludes,
+        dataset_required_fields=skill.info.dataset_contract.required_fields,
+        distributed=action.resources.distributed,
+    )
+
+
+def draft(job: Job, request: Request, route: Route, findings: Sequence[Finding]) -> Plan:
+    """Return the plan before the platform renders its launch."""
+    request = replace(request, skill=job.skill)
+    config = tomli_w.dumps(job.config) if job.config_file.endswith(".toml") else yaml12.render(job.config)
+    files = {job.config_file: config}
+    return Plan(job=job, request=request, route=route, findings=tuple(findings), files=files, argv=())
+
+
+def seal(plan: Plan, launch: Launch) -> Plan:
+    """Return the plan with exactly what the platform will send, and the hash over all of it."""
+    complete = replace(plan, files={**plan.files, **launch.files}, argv=launch.argv, sha256="")
+    return replace(complete, sha256=digest(complete))
+
+
+def digest(plan: Plan) -> str:
+    """Return the sha256 of every field of a plan but the hash itself."""
+    document = {key: value for key, value in to_json(plan).items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+
+
+def read(path: Path) -> Plan:
+    """Read a sealed plan.
+
+    Raises:
+        RequestError: the file is no plan.
+        ConflictError: the plan was edited after it was sealed.
+    """
+    plan = read_json(Plan, path)
+    if digest(plan) != plan.sha256:
+        message = f"{path} was edited after it was sealed: its content does not match its sha256."
+        raise ConflictError.of(
+            "stale_plan", message, "Plan the request again: tao-skills plan ... --out FILE", path=str(path)
+        )
+    return plan
+
+
+def _results_dir(spec: Spec, request: Request) -> str | None:
+    return request.results_dir or (spec.values.get("results_dir") if "results_dir" in spec.given else None)
+
+
+def _resources(
+    skill: Skill, request: Request, values: Mapping[str, Any], uris: Sequence[str], parent: Inheritance
+) -> Resources:
+    keys = skill.action(request.action).resources
+    gpus = nested.get(values, keys.gpu_spec_key) if keys.gpu_spec_key else request.platform.gpus
+    nodes = nested.get(values, keys.node_spec_key) if keys.node_spec_key else request.platform.nodes
+    return Resources(nodes=nodes or 1, processes_per_node=gpus or 1, device=_device(request, uris, parent))
+
+
+def _device(request: Request, uris: Sequence[str], parent: Inheritance) -> Literal["cpu", "cuda"]:
+    named = request.platform.options.get("device")
+    if named is not None:
+        if named not in DEVICES:
+            message = f"platform.options.device is '{named}'; expected one of {', '.join(DEVICES)}."
+            fix = "Set platform.options.device to cpu or cuda."
+            raise RequestError.of("invalid_device", message, fix, path="platform.options.device", got=named)
+        return cast(Literal["cpu", "cuda"], named)
+    if any(uri.startswith(model_uri.BUILTIN) for uri in uris):
+        return "cpu"
+    return parent.device or "cuda"
