@@ -1,0 +1,108 @@
+"""Every skill of the bank passes these because it exists."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from tao_skill_bank import catalog, generate, yaml12
+from tao_skill_bank.schema import ACTION_META_SCHEMA, leaves
+
+SKILLS = catalog.skills()
+MODEL_SKILLS = [skill for skill in SKILLS if skill.runs_actions]
+ACTIONS = [(skill, action) for skill in MODEL_SKILLS for action in skill.info.actions]
+DRAFT = jsonschema.Draft202012Validator
+
+
+def named(value: object) -> str:
+    return value.name if isinstance(value, catalog.Skill) else str(value)
+
+
+@pytest.mark.parametrize("skill", SKILLS, ids=named)
+def test_the_skill_meets_the_agent_skills_standard(skill: catalog.Skill) -> None:
+    tool = Path(sys.executable).parent / "agentskills"
+    finished = subprocess.run([tool, "validate", skill.folder], capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+
+
+@pytest.mark.parametrize("skill", SKILLS, ids=named)
+def test_the_skill_is_short_and_its_metadata_is_strings(skill: catalog.Skill) -> None:
+    text = (skill.folder / "SKILL.md").read_text()
+    assert len(text.splitlines()) < 200
+    assert all(isinstance(value, str) for value in skill.frontmatter.get("metadata", {}).values())
+
+
+@pytest.mark.parametrize("skill", SKILLS, ids=named)
+def test_every_reference_that_the_skill_names_exists(skill: catalog.Skill) -> None:
+    for line in (skill.folder / "SKILL.md").read_text().splitlines():
+        for target in [part.partition(")")[0] for part in line.split("](")[1:]]:
+            if "://" not in target:
+                assert (skill.folder / target).exists(), target
+
+
+def test_all_descriptions_together_fit_what_clients_read() -> None:
+    assert sum(len(skill.description) for skill in SKILLS) < 8000
+
+
+def test_generated_files_are_current() -> None:
+    assert generate.stale(generate.outputs()) == []
+
+
+@pytest.mark.parametrize("name", [*generate.CONTRACTS, "action"])
+def test_a_bank_wide_schema_is_valid_json_schema(name: str) -> None:
+    DRAFT.check_schema(json.loads((catalog.bank_root() / "schemas" / f"{name}.schema.json").read_text()))
+
+
+@pytest.mark.parametrize(("skill", "action"), ACTIONS, ids=named)
+def test_an_action_schema_is_strict_valid_and_carries_the_annotations(skill: catalog.Skill, action: str) -> None:
+    text = skill.schema_path(action).read_text()
+    schema = json.loads(text, parse_constant=pytest.fail)
+    DRAFT.check_schema(schema)
+    DRAFT(ACTION_META_SCHEMA).validate(schema)
+
+
+@pytest.mark.parametrize(("skill", "action"), ACTIONS, ids=named)
+def test_the_template_is_the_schemas_default_under_either_yaml(skill: catalog.Skill, action: str) -> None:
+    text = skill.template_path(action).read_text()
+    assert yaml.safe_load(text) == yaml12.parse(text, "template") == skill.schema(action)["default"]
+
+
+@pytest.mark.parametrize(("skill", "action"), ACTIONS, ids=named)
+def test_the_template_breaks_the_schema_only_where_data_is_missing(skill: catalog.Skill, action: str) -> None:
+    schema = skill.schema(action)
+    assert {error.validator for error in DRAFT(schema).iter_errors(schema["default"])} <= {"required"}
+
+
+@pytest.mark.parametrize(("skill", "action"), ACTIONS, ids=named)
+def test_every_spec_key_that_the_skill_names_is_in_the_schema(skill: catalog.Skill, action: str) -> None:
+    known = dict(leaves(skill.schema(action)))
+    info, entry = skill.info, skill.info.actions[action]
+    sources = [
+        key
+        for source in info.data_sources.get(action, {}).values()
+        for key in (source.annotation_path, source.media_path)
+    ]
+    parent = [entry.parent.checkpoint, entry.parent.adapter, entry.parent.base, entry.parent.resume]
+    counts = [entry.resources.gpu_spec_key, entry.resources.node_spec_key]
+    named_keys = [*sources, *entry.inputs.models, *entry.inputs.media, *entry.results_keys, *parent, *counts]
+    assert [key for key in named_keys if key and key not in known] == []
+
+
+@pytest.mark.parametrize("skill", MODEL_SKILLS, ids=named)
+def test_search_domains_lie_inside_what_can_run(skill: catalog.Skill) -> None:
+    for path, leaf in leaves(skill.schema("train")):
+        search = leaf.get("search", {})
+        if "minimum" in search and "minimum" in leaf:
+            assert search["minimum"] >= leaf["minimum"], path
+        if "maximum" in search and "maximum" in leaf:
+            assert search["maximum"] <= leaf["maximum"], path
+
+
+@pytest.mark.parametrize("skill", MODEL_SKILLS, ids=named)
+def test_skill_info_is_valid_against_its_schema(skill: catalog.Skill) -> None:
+    schema = json.loads((catalog.bank_root() / "schemas" / "skill_info.schema.json").read_text())
+    DRAFT(schema).validate(yaml.safe_load((skill.folder / "references" / "skill_info.yaml").read_text()))
