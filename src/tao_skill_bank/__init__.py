@@ -1,3 +1,35 @@
-"""A bank of agent skills that run: request -> plan -> launch -> result."""
+"""A bank of agent skills that run: request -> plan -> launch -> result.
+
+plan = tao_skill_bank.plan(Request(skill="tao-finetune-cosmos-reason", action="train", datasets={...}))
+job = tao_skill_bank.run(plan)
+job.wait().state
+"""
+
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from tao_skill_bank.contracts import DatasetPaths, PlatformRequest, Request
+    from tao_skill_bank.dispatch import plan, run
+    from tao_skill_bank.jobs import JobHandle
+
+_HOMES = {
+    "plan": ("tao_skill_bank.dispatch", "plan"),
+    "run": ("tao_skill_bank.dispatch", "run"),
+    "JobHandle": ("tao_skill_bank.jobs", "JobHandle"),
+    "Request": ("tao_skill_bank.contracts", "Request"),
+    "DatasetPaths": ("tao_skill_bank.contracts", "DatasetPaths"),
+    "PlatformRequest": ("tao_skill_bank.contracts", "PlatformRequest"),
+}
+__all__ = ["DatasetPaths", "JobHandle", "PlatformRequest", "Request", "plan", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use, so that `import tao_skill_bank` stays cheap in either plane."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'tao_skill_bank' has no attribute {name!r}")
+    from importlib import import_module
+
+    module, attribute = _HOMES[name]
+    return getattr(import_module(module), attribute)

@@ -1,0 +1,1 @@
+../skills/tao-finetune-cosmos-reason/scripts/analyze_gaps.py
