@@ -4,7 +4,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -112,36 +112,31 @@ def _plan_on(annotation: Path, data: Path) -> Plan:
         "custom.train_dataset.media_path": str(data / "train"),
     }
     datasets: dict[str, Any] = {"eval": str(data / "val")}
-    request = Request("tao-finetune-cosmos-reason", "train", automl_policy="off", datasets=datasets, overrides=overrides)
-    return dispatch.plan(request)
+    skill = "tao-finetune-cosmos-reason"
+    return dispatch.plan(Request(skill, "train", automl_policy="off", datasets=datasets, overrides=overrides))
 
 
 def _run_step(diary: Diary, step: workflow.Step) -> None:
     from rich.console import Console
 
     request = step.with_parent_job(diary.jobs)
-    sealed = dispatch.plan(_with_results_dir(request, diary.folder / step.name.replace(" ", "-")))
+    sealed = dispatch.plan(replace(request, results_dir=str(diary.folder / step.name.replace(" ", "-"))))
     diary.note(f"{step.name}: {sealed.route.kind} route, {sealed.route.reason}")
     handle = dispatch.run(sealed)
     status = follow(handle, Console(stderr=True))
     if status.state is not State.COMPLETE:
         fix = f"Find the cause with: tao-skills diagnose {handle.id}"
-        raise JobFailedError.of("job_failed", f"{step.name} ended as {status.state}: {status.message}", fix, path=handle.id)
+        message = f"{step.name} ended as {status.state}: {status.message}"
+        raise JobFailedError.of("job_failed", message, fix, path=handle.id)
     _keep(diary, step.name, handle)
-
-
-def _with_results_dir(request: Request, results_dir: Path) -> Request:
-    from dataclasses import replace
-
-    return replace(request, results_dir=str(results_dir))
 
 
 def _keep(diary: Diary, name: str, handle: JobHandle) -> None:
     diary.jobs[name], diary.runs[name] = handle.id, handle.run_directory
-    metrics = handle.result().metrics
-    if "accuracy" in metrics:
-        diary.accuracy[name] = metrics["accuracy"]
-        diary.note(f"{name}: accuracy {metrics['accuracy']:.1%} on the test split")
+    accuracy = handle.result().metrics.get("accuracy")
+    if accuracy is not None:
+        diary.accuracy[name] = accuracy
+        diary.note(f"{name}: accuracy {accuracy:.1%} on the test split")
 
 
 def _summarise(diary: Diary, smoke: bool) -> dict[str, Any]:

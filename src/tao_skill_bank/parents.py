@@ -58,7 +58,7 @@ def _select(run: Path, kind: str, request: Request) -> Path:
             return best.resolve()
         if complete:
             return max(complete.values(), key=_epoch)
-        wanted = "a complete checkpoint"
+        wanted = "complete checkpoint"
     there = ", ".join(sorted(complete)) or "none"
     raise UnknownNameError.of(
         "checkpoint_missing",

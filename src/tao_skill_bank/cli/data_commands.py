@@ -1,11 +1,15 @@
 """data sample, data fix-video-fps."""
 
+import importlib
+import pkgutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from tao_skill_bank.cli.output import JsonFlag, command, document, print_json, print_next
+from tao_skill_bank.errors import MissingExtraError, UnknownNameError
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -14,17 +18,17 @@ app = typer.Typer(no_args_is_help=True)
 def sample(
     kind: Annotated[str, typer.Argument(help="Kind of data: vlm (video question answering).")],
     out: Annotated[Path, typer.Argument(help="New folder; gets train, val and test.")],
-    seed: Annotated[int, typer.Option(help="Seed of the first split; the others follow.", min=0)] = 0,
+    train: Annotated[int, typer.Option(help="Training clips.", min=3)] = 600,
+    val: Annotated[int, typer.Option(help="Validation clips.", min=3)] = 96,
+    test: Annotated[int, typer.Option(help="Test clips.", min=3)] = 96,
+    seed: Annotated[int, typer.Option(help="Seed; each split derives its own from it.", min=0)] = 0,
     as_json: JsonFlag = False,
 ) -> None:
     """Make small real mp4 clips with annotations, for tutorials and tests."""
-    from tao_skill_bank import samples
-
-    counts = samples.make(kind, out, seed=seed)
-    following = [
-        command("plan", "tao-finetune-cosmos-reason", "train", "--train", out / "train", "--eval", out / "val")
-        + " --set policy.model_name_or_path=builtin://tiny-cosmos-reason"
-    ]
+    counts = {"train": train, "val": val, "test": test}
+    _maker(kind)(out, **counts, seed=seed)
+    plan = command("plan", "tao-finetune-cosmos-reason", "train", "--train", out / "train", "--eval", out / "val")
+    following = [f"{plan} --set policy.model_name_or_path=builtin://tiny-cosmos-reason"]
     if as_json:
         print_json(document({"folder": str(out), "records": counts}, following=following))
         return
@@ -47,6 +51,19 @@ def fix_video_fps(
 
     report = video_fps.fix_video_fps(source, target, media)
     if as_json:
-        print_json(document({"target": str(target), **to_json(report)}))
+        print_json(document(to_json(report)))
     else:
         typer.echo(f"{target}\tfixed={report.fixed}\trecords={report.records}")
+
+
+def _maker(kind: str) -> Callable[..., Path]:
+    """Return the function that makes one kind of sample data, found by its module's name."""
+    kinds = sorted(module.name for module in pkgutil.iter_modules([str(Path(__file__).parents[1] / "samples")]))
+    if kind not in kinds:
+        message = f"There is no sample data '{kind}'."
+        raise UnknownNameError.of("unknown_sample", message, f"Use one of: {', '.join(kinds)}.", path="kind", got=kind)
+    try:
+        maker: Callable[..., Path] = importlib.import_module(f"tao_skill_bank.samples.{kind}").make
+    except ImportError as error:
+        raise MissingExtraError.for_module(error.name or kind, "train") from None
+    return maker

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tao_skill_bank.cli.output import JsonFlag, command, document, print_json, print_next, print_rows
+from tao_skill_bank.cli.output import JsonFlag, document, print_json, print_rows
 
 JobId = Annotated[str, typer.Argument(help="Job id.")]
 
@@ -82,7 +82,7 @@ def report(
 
     handle = JobHandle(job)
     handle.status()
-    target = out or handle.run_directory.root / "report.html"
+    target = out or handle.run_directory.path / "report.html"
     path = write_report({"": handle.run_directory}, target)
     if as_json:
         print_json(document({"job_id": job, "report": str(path)}))
@@ -103,8 +103,5 @@ def diagnose(
         print_json(document({"diagnoses": [to_json(entry) for entry in found]}))
         return
     for entry in found:
-        typer.echo(f"{entry.code} (line {entry.line_number}): {entry.symptom}")
+        typer.echo(f"{entry.code}: {entry.symptom}\n  at: {entry.source}:{entry.line_number}")
         typer.echo(f"  cause: {entry.cause}\n  cure: {entry.cure}")
-    if not found:
-        typer.echo("No known failure in it.")
-        print_next([command("logs", target)] if not Path(target).exists() else [])

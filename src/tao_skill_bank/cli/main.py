@@ -6,7 +6,6 @@ import traceback
 from collections.abc import Sequence
 from typing import Any
 
-import click
 import typer
 
 from tao_skill_bank.cli import output
@@ -19,6 +18,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+# The base of every complaint about a command line: BadParameter -> UsageError -> ClickException. Typer exports the
+# first only, and takes it from click or from a copy of click, depending on its version.
+CommandLineError: Any = typer.BadParameter.__mro__[2]
 # module -> {command: function}; imports inside each function keep --help fast.
 COMMANDS = {
     "catalog_commands": {"list": "list_skills", "show": "show", "schema": "schema", "template": "template"},
@@ -62,9 +64,9 @@ def _run(arguments: list[str], *, as_json: bool) -> int:
         result: Any = typer.main.get_command(app).main(arguments, prog_name="tao-skills", standalone_mode=False)
     except TaoSkillsError as error:
         return output.fail(error, as_json=as_json)
-    except click.ClickException as error:
+    except CommandLineError as error:
         return _usage_error(error, as_json=as_json)
-    except (click.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         return 130
     except BrokenPipeError:
         return 0
@@ -77,7 +79,7 @@ def _run(arguments: list[str], *, as_json: bool) -> int:
     return result if isinstance(result, int) else 0
 
 
-def _usage_error(error: click.ClickException, *, as_json: bool) -> int:
+def _usage_error(error: Any, *, as_json: bool) -> int:
     context = getattr(error, "ctx", None)
     help_command = f"{context.command_path if context else 'tao-skills'} --help"
     problem = Problem("usage", error.format_message(), f"See: {help_command}")

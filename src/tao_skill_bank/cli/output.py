@@ -4,12 +4,14 @@ import json
 import shlex
 import sys
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tao_skill_bank.contracts import Finding, to_json
 from tao_skill_bank.errors import Problem, TaoSkillsError
+
+if TYPE_CHECKING:
+    from tao_skill_bank.contracts import Finding
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 SEVERITY_STYLE = {"blocking": "bold red", "warning": "yellow", "not_checked": "magenta", "info": "dim"}
@@ -21,10 +23,12 @@ def document(
     *,
     code: int = 0,
     problems: Sequence[Problem] = (),
-    findings: Sequence[Finding] = (),
+    findings: "Sequence[Finding]" = (),
     following: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return the JSON document that every command answers with."""
+    if findings:
+        from tao_skill_bank.contracts import to_json
     return {
         "ok": code == 0,
         "code": code,
@@ -55,12 +59,12 @@ def print_rows(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     Console().print(table)
 
 
-def print_findings(findings: Sequence[Finding]) -> None:
+def print_findings(findings: "Sequence[Finding]") -> None:
     """Print findings on stderr, the blocking ones first."""
     order = list(SEVERITY_STYLE)
     for finding in sorted(findings, key=lambda found: order.index(found.severity)):
         typer.echo(f"{_styled(finding.severity, SEVERITY_STYLE[finding.severity])}: {finding.message}", err=True)
-        if finding.fix:
+        if finding.fix and finding.severity != "info":
             typer.echo(f"  fix: {finding.fix}", err=True)
 
 

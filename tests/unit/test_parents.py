@@ -1,0 +1,101 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from runs import make_job, make_plan, make_record
+
+from tao_skill_bank import catalog, parents
+from tao_skill_bank.contracts import Request, to_json
+from tao_skill_bank.errors import UnknownNameError
+from tao_skill_bank.job_store import JobStore
+
+SKILL = catalog.find("tao-finetune-cosmos-reason")
+
+
+@pytest.fixture
+def parent(tmp_path: Path) -> Any:
+    """A recorded training job on CPU with an empty run directory."""
+    job = make_job(tmp_path / "parent")
+    run = Path(job.results_dir)
+    run.mkdir()
+    (run / "plan.json").write_text(json.dumps(to_json(make_plan(job))))
+    JobStore().create(make_record(job))
+    return job
+
+
+def checkpoint(parent: Any, name: str, *, kind: str = "safetensors", adapter: bool = False) -> Path:
+    folder = Path(parent.results_dir) / kind / name
+    folder.mkdir(parents=True)
+    if kind == "checkpoints":
+        (folder / ".metadata").write_bytes(b"m")
+    else:
+        (folder / ("adapter_config.json" if adapter else "config.json")).write_text("{}")
+        (folder / ("adapter_model.safetensors" if adapter else "model.safetensors")).write_bytes(b"w")
+    return folder
+
+
+def inherit(parent: Any, action: str = "evaluate", **fields: Any) -> parents.Inheritance:
+    return parents.inherit(SKILL, Request(SKILL.name, action, parent_job_id=parent.id, **fields))
+
+
+def test_without_a_parent_nothing_is_inherited() -> None:
+    assert parents.inherit(SKILL, Request(SKILL.name, "evaluate")) == parents.Inheritance()
+
+
+def test_best_wins_over_the_newest_epoch_and_the_device_comes_along(parent: Any) -> None:
+    checkpoint(parent, "epoch_9")
+    best = checkpoint(parent, "", kind="best")
+    (best / "config.json").write_text("{}")
+    (best / "model.safetensors").write_bytes(b"w")
+    found = inherit(parent)
+    assert found.values == {"model.model_name": str(best)}
+    assert found.device == "cpu"
+
+
+def test_the_newest_complete_epoch_is_taken_by_number(parent: Any) -> None:
+    checkpoint(parent, "epoch_2")
+    newest = checkpoint(parent, "epoch_10")
+    unfinished = Path(parent.results_dir) / "safetensors" / "epoch_11"
+    unfinished.mkdir()
+    (unfinished / "config.json").write_text("{}")
+    assert inherit(parent).values["model.model_name"] == str(newest)
+
+
+def test_a_sharded_checkpoint_that_lacks_a_shard_is_not_complete(parent: Any) -> None:
+    good = checkpoint(parent, "epoch_1")
+    broken = checkpoint(parent, "epoch_2")
+    index = {"weight_map": {"a": "model.safetensors", "b": "model-2.safetensors"}}
+    (broken / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert inherit(parent).values["model.model_name"] == str(good)
+
+
+def test_an_adapter_brings_its_base_from_the_parents_plan(parent: Any) -> None:
+    folder = checkpoint(parent, "epoch_1", adapter=True)
+    assert inherit(parent, "inference").values == {
+        "model_path": str(folder),
+        "enable_lora": True,
+        "base_model_path": "builtin://tiny-cosmos-reason",
+    }
+
+
+def test_a_named_checkpoint_is_taken_and_an_absent_one_lists_what_there_is(parent: Any) -> None:
+    named = checkpoint(parent, "epoch_4")
+    checkpoint(parent, "epoch_5")
+    assert inherit(parent, checkpoint="epoch_4").values["model.model_name"] == str(named)
+    with pytest.raises(UnknownNameError) as caught:
+        inherit(parent, checkpoint="epoch_7")
+    assert "epoch_4, epoch_5" in caught.value.problems[0].fix
+
+
+def test_training_resumes_from_the_parents_sharded_state(parent: Any) -> None:
+    checkpoint(parent, "epoch_1", kind="checkpoints")
+    state = checkpoint(parent, "epoch_2", kind="checkpoints")
+    assert inherit(parent, "train").values == {"train.resume": str(state)}
+
+
+def test_a_parent_without_checkpoints_and_an_unknown_parent_are_named(parent: Any) -> None:
+    with pytest.raises(UnknownNameError, match="has no complete checkpoint"):
+        inherit(parent)
+    with pytest.raises(UnknownNameError):
+        parents.inherit(SKILL, Request(SKILL.name, "evaluate", parent_job_id="cosmos-rl-train-ffffffffffff"))
