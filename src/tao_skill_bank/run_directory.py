@@ -93,6 +93,11 @@ def read_json_file(path: Path) -> Any:
         return None
 
 
+def json_text(value: Any) -> str:
+    """Return a document as the JSON text that run directories keep."""
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
 def write_whole(path: Path, text: str) -> None:
     """Replace a file so that readers see the old or the new text, never a part, also after a crash.
 

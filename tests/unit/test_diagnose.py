@@ -42,6 +42,7 @@ SYMPTOMS = [
     ("killed", "traceback : Signal 9 (SIGKILL) received by PID 48213"),
     ("killed", "launch.sh: line 23: 48213 Killed                  python -m torch.distributed.run"),
     ("loss_not_finite", "2026-03-01 12:00:01 INFO step 130/400 train/loss_avg: nan lr 2.0e-04"),
+    ("terminated", "torch.distributed.elastic.multiprocessing.api.SignalException: Process 29 got signal: 15"),
     ("loss_not_finite", "error: The training loss became nan at step 12."),
     ("loss_not_finite", '{"step": 3, "train/loss_avg": NaN}'),
     (
@@ -230,8 +231,12 @@ def test_a_job_that_was_killed_from_outside_has_the_reason_of_its_record(failed_
     assert found.cause.startswith("Its processes are gone.")
 
 
-def test_a_completed_job_has_no_failure(failed_job):
-    assert diagnose.diagnose(failed_job("done\n", state=State.COMPLETE)) == []
+@pytest.mark.parametrize(("state", "command"), [(State.COMPLETE, "report"), (State.CANCELED, "report")])
+def test_a_job_that_did_not_fail_has_no_failure(failed_job, state, command):
+    job_id = failed_job("done\n", state=state)
+    (found,) = diagnose.diagnose(job_id)
+    assert (found.code, found.cure) == ("no_failure", f"See: tao-skills {command} {job_id}")
+    assert state.value in found.cause
 
 
 def test_a_target_that_is_neither_file_nor_job_is_unknown():

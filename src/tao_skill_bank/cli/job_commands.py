@@ -40,6 +40,14 @@ def logs(
         typer.echo(line)
 
 
+def watch(job: JobId, as_json: JsonFlag = False) -> None:
+    """Attach to a running job: show its progress until it ends. Ctrl-C leaves the job running."""
+    from tao_skill_bank.cli.job_end import report_end
+    from tao_skill_bank.jobs import JobHandle
+
+    report_end(JobHandle(job), as_json)
+
+
 def cancel(job: JobId, as_json: JsonFlag = False) -> None:
     """Stop a job and everything it started."""
     from tao_skill_bank import jobs as job_verbs

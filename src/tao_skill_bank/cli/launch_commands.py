@@ -17,7 +17,7 @@ from tao_skill_bank.cli.output import (
     print_rows,
 )
 from tao_skill_bank.cli.request_options import Options, takes_request, to_request
-from tao_skill_bank.errors import Problem, RequestError, TaoSkillsError
+from tao_skill_bank.errors import RequestError, TaoSkillsError
 
 OutOption = Annotated[Path | None, typer.Option("--out", help="Write the sealed plan to this file.")]
 PlanOption = Annotated[Path | None, typer.Option("--plan", help="Run a sealed plan.")]
@@ -85,6 +85,7 @@ def plan(options: Options, out: OutOption = None, as_json: JsonFlag = False) -> 
 def run(options: Options, plan_file: PlanOption = None, detach: DetachFlag = False, as_json: JsonFlag = False) -> None:
     """Plan a request, or take a sealed plan, and run it; follows the job unless --detach."""
     from tao_skill_bank import dispatch, planner
+    from tao_skill_bank.cli.job_end import report_end
 
     if plan_file:
         sealed = planner.read(plan_file)
@@ -97,7 +98,7 @@ def run(options: Options, plan_file: PlanOption = None, detach: DetachFlag = Fal
     if detach:
         _report_submitted(sealed, as_json)
         return
-    _report_end(handle, as_json)
+    report_end(handle, as_json)
 
 
 def _payload(sealed: Any) -> dict[str, Any]:
@@ -162,33 +163,6 @@ def _report_submitted(sealed: Any, as_json: bool) -> None:
         return
     typer.echo(job.id)
     print_next(following)
-
-
-def _report_end(handle: Any, as_json: bool) -> None:
-    from rich.console import Console
-
-    from tao_skill_bank.contracts import State, to_json
-    from tao_skill_bank.follow import follow
-
-    status = follow(handle, Console(stderr=True))
-    ended = status.state.is_terminal
-    code = 8 if ended and status.state is not State.COMPLETE else 0
-    following = [command("report", handle.id)] if status.state is State.COMPLETE else [command("diagnose", handle.id)]
-    following = following if ended else [command("status", handle.id)]
-    problems = [_failure(handle.id, status)] if code else []
-    if as_json:
-        payload = {"job_id": handle.id, "state": str(status.state), "result": to_json(handle.result())}
-        print_json(document(payload, code=code, problems=problems, following=following))
-    else:
-        print_problems(problems)
-        typer.echo(f"{handle.id}\t{status.state}\t{handle.record.results_dir}")
-        print_next(following)
-    raise typer.Exit(code)
-
-
-def _failure(job_id: str, status: Any) -> Problem:
-    message = f"Job {job_id} ended as {status.state}: {status.message}"
-    return Problem("job_failed", message, f"Find the cause with: {command('diagnose', job_id)}", path=job_id)
 
 
 def _block(blocking: Any) -> TaoSkillsError | None:

@@ -28,6 +28,7 @@ COMMANDS = {
     "job_commands": {
         "status": "status",
         "logs": "logs",
+        "watch": "watch",
         "cancel": "cancel",
         "jobs": "jobs",
         "report": "report",

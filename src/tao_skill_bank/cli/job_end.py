@@ -1,0 +1,35 @@
+"""The end of a job as a command shows it."""
+
+from typing import NoReturn
+
+import typer
+from rich.console import Console
+
+from tao_skill_bank.cli.output import command, document, print_json, print_next, print_problems
+from tao_skill_bank.contracts import JobStatus, State, to_json
+from tao_skill_bank.errors import Problem
+from tao_skill_bank.follow import follow
+from tao_skill_bank.jobs import JobHandle
+
+
+def report_end(handle: JobHandle, as_json: bool) -> NoReturn:
+    """Follow a job to its end, print how it ended and exit with 0, or 8 when it failed."""
+    status = follow(handle, Console(stderr=True))
+    ended = status.state.is_terminal
+    code = 8 if ended and status.state is not State.COMPLETE else 0
+    following = [command("report", handle.id)] if status.state is State.COMPLETE else [command("diagnose", handle.id)]
+    following = following if ended else [command("status", handle.id)]
+    problems = [_failure(handle.id, status)] if code else []
+    if as_json:
+        payload = {"job_id": handle.id, "state": str(status.state), "result": to_json(handle.result())}
+        print_json(document(payload, code=code, problems=problems, following=following))
+    else:
+        print_problems(problems)
+        typer.echo(f"{handle.id}\t{status.state}\t{handle.record.results_dir}")
+        print_next(following)
+    raise typer.Exit(code)
+
+
+def _failure(job_id: str, status: JobStatus) -> Problem:
+    message = f"Job {job_id} ended as {status.state}: {status.message}"
+    return Problem("job_failed", message, f"Find the cause with: {command('diagnose', job_id)}", path=job_id)

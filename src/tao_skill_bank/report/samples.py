@@ -1,0 +1,153 @@
+"""Sample answers of an evaluation with frames of their videos, right and wrong ones mixed."""
+
+import base64
+import io
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tao_skill_bank.report.views import RunView
+from tao_skill_bank.run_directory import read_json_file
+
+MAX_SAMPLES = 6
+FRAME_HEIGHT_PIXELS = 144
+JPEG_QUALITY = 80
+LONG_VIDEO_FRAMES = 900  # of a longer video only key frames are decoded
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one evaluation answered."""
+
+    run: str
+    text: str
+    is_right: bool
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A question with its truth, the answers of each evaluation, and frames as JPEG data URIs."""
+
+    media: str
+    question: str
+    truth: str
+    answers: tuple[Answer, ...]
+    frames: tuple[str, ...]
+    no_frames_because: str
+
+
+def gallery(runs: Sequence[RunView]) -> list[Sample]:
+    """Return samples of the last evaluation, with what the earlier ones answered to the same questions."""
+    evaluated = [run for run in runs if run.evaluation and run.evaluation.answers]
+    if not evaluated:
+        return []
+    last = evaluated[-1]
+    return [_sample(position, last, evaluated) for position in _chosen(last)]
+
+
+def _chosen(run: RunView) -> list[int]:
+    """Return the positions of as many wrong as right answers, of all truths in turn; the same ones every time."""
+    seen: Counter[str] = Counter()
+    wrong: list[tuple[int, int]] = []
+    right: list[tuple[int, int]] = []
+    for position, entry in enumerate(_answers(run)):
+        truth = str(entry.get("gt"))
+        (right if _is_right(run, position) else wrong).append((seen[truth], position))
+        seen[truth] += 1
+    num_wrong = min(len(wrong), max(MAX_SAMPLES // 2, MAX_SAMPLES - len(right)))
+    chosen = [*sorted(wrong)[:num_wrong], *sorted(right)[: MAX_SAMPLES - num_wrong]]
+    return sorted(position for _, position in chosen)
+
+
+def _sample(position: int, run: RunView, evaluated: Sequence[RunView]) -> Sample:
+    entry = _answers(run)[position]
+    frames, reason = _frames(run, str(entry.get("video_id") or ""))
+    answers = (_answer_to(entry, position, other) for other in evaluated)
+    return Sample(
+        media=str(entry.get("video_id") or ""),
+        question=str(entry.get("question") or ""),
+        truth=str(entry.get("gt") or ""),
+        answers=tuple(answer for answer in answers if answer is not None),
+        frames=frames,
+        no_frames_because=reason,
+    )
+
+
+def _answer_to(asked: dict[str, Any], position: int, run: RunView) -> Answer | None:
+    """Return what a run answered to a question: at the same position, or wherever it asked the same."""
+    entries = _answers(run)
+    key = (asked.get("video_id"), asked.get("question"))
+    order = [position, *range(len(entries))] if position < len(entries) else range(len(entries))
+    for index in order:
+        if (entries[index].get("video_id"), entries[index].get("question")) == key:
+            return Answer(run.title, str(entries[index].get("response") or ""), _is_right(run, index))
+    return None
+
+
+def _is_right(run: RunView, position: int) -> bool:
+    """Return the evaluator's own verdict where it left one, else whether answer and truth are the same words."""
+    verdict = read_json_file(run.run.path / "samples" / f"{position}.json")
+    if isinstance(verdict, dict) and isinstance(verdict.get("correct"), bool):
+        return bool(verdict["correct"])
+    entry = _answers(run)[position]
+    return _words(entry.get("response")) == _words(entry.get("gt"))
+
+
+def _answers(run: RunView) -> tuple[dict[str, Any], ...]:
+    return run.evaluation.answers if run.evaluation else ()
+
+
+def _words(text: Any) -> list[str]:
+    return str(text or "").lower().strip(" .!\n\t").split()
+
+
+# --- frames -------------------------------------------------------------------------------------------------------
+
+
+def _frames(run: RunView, media: str) -> tuple[tuple[str, ...], str]:
+    """Return the first, middle and last frame, or why there are none."""
+    path = _media_path(run, media)
+    if path is None:
+        return (), "The media are not in a folder of this machine."
+    try:
+        return tuple(_data_uri(image) for image in _images(path)), ""
+    except ImportError as error:
+        return (), f"Frames need '{error.name}': pip install 'tao-skill-bank[train]'"
+    except (OSError, ValueError, IndexError) as error:  # PyAV's errors are these; no video stream is the last
+        return (), f"The media file cannot be shown: {error}"
+
+
+def _media_path(run: RunView, media: str) -> Path | None:
+    folders = [str(dataset.get("media_path") or "") for dataset in run.datasets]
+    candidates = [Path(folder) / media for folder in folders] or [Path(media)]
+    return next((path for path in candidates if media and path.is_file()), None)
+
+
+def _images(path: Path) -> list[Any]:
+    import av
+
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        if stream.frames > LONG_VIDEO_FRAMES:
+            stream.codec_context.skip_frame = "NONKEY"
+        count = sum(1 for _ in container.decode(video=0))
+        if count == 0:
+            raise ValueError("it has no frames")
+        wanted = {0, count // 2, count - 1}
+        container.seek(0)
+        frames = enumerate(container.decode(video=0))
+        return [frame.to_image() for index, frame in frames if index in wanted]
+
+
+def _data_uri(image: Any) -> str:
+    """Return a picture as a small JPEG; tiny clips are enlarged without smoothing."""
+    from PIL import Image
+
+    scale = FRAME_HEIGHT_PIXELS / image.height
+    method = Image.Resampling.NEAREST if scale > 1 else Image.Resampling.LANCZOS
+    small = image.convert("RGB").resize((max(1, round(image.width * scale)), FRAME_HEIGHT_PIXELS), method)
+    buffer = io.BytesIO()
+    small.save(buffer, "JPEG", quality=JPEG_QUALITY)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"

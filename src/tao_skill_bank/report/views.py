@@ -1,0 +1,189 @@
+"""What a report says of each run, read with tolerance from its directory."""
+
+import json
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tao_skill_bank import results, yaml12
+from tao_skill_bank.results import Curve, Result
+from tao_skill_bank.run_directory import RunDirectory, read_json_file
+
+SEVERITIES = ("blocking", "warning", "not_checked", "info")
+HEADLINE_METRIC = "accuracy"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """metrics_summary.json and results.json; rows of `matrix` are truths, columns predictions."""
+
+    task: str
+    num_samples: int
+    metrics: dict[str, float | None]
+    not_computed: dict[str, str]
+    per_class: dict[str, dict[str, Any]]
+    labels: tuple[str, ...]
+    matrix: tuple[tuple[int, ...], ...]
+    answers: tuple[dict[str, Any], ...]
+
+    @property
+    def rows(self) -> list[tuple[str, tuple[int, ...]]]:
+        """The matrix without the truths that never occur (answers that could not be read are columns only)."""
+        return [(label, row) for label, row in zip(self.labels, self.matrix, strict=False) if sum(row)]
+
+
+@dataclass(frozen=True)
+class RunView:
+    """One run as the report shows it; what its directory lacks is empty."""
+
+    role: str
+    run: RunDirectory
+    result: Result
+    curves: dict[str, Curve]
+    evaluation: Evaluation | None
+    datasets: tuple[dict[str, Any], ...]
+    route: dict[str, Any]
+    findings: tuple[dict[str, Any], ...]
+    plan_sha256: str
+    spec: str
+    request: str
+    commands: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        """The role, or what the run did when it is the only one."""
+        return self.role or self.result.action or self.run.path.name
+
+
+@dataclass(frozen=True)
+class Headline:
+    """One number that tells how the evaluations went."""
+
+    metric: str
+    values: tuple[tuple[str, float], ...]
+
+
+def read(role: str, run: RunDirectory) -> RunView:
+    """Return what a run directory holds for a report."""
+    plan = _dict(read_json_file(run.plan_file))
+    job = _dict(plan.get("job"))
+    request = read_json_file(run.request_file)
+    return RunView(
+        role=role,
+        run=run,
+        result=results.read(run),
+        curves=results.curves(run),
+        evaluation=_evaluation(run),
+        datasets=tuple(_dicts(_dict(job.get("workload")).get("datasets"))),
+        route=_dict(plan.get("route")),
+        findings=tuple(_dicts(plan.get("findings"))),
+        plan_sha256=str(plan.get("sha256") or ""),
+        spec=yaml12.render(job["spec"]) if job.get("spec") else "",
+        request=json.dumps(request, indent=2, ensure_ascii=False) if request else "",
+        commands=tuple(_commands(run, plan)),
+    )
+
+
+def headline(runs: Sequence[RunView]) -> Headline | None:
+    """Return the accuracy of every evaluation, or else the first metric that they all have."""
+    evaluated = [run for run in runs if run.evaluation]
+    tables = [_with_values(run) for run in evaluated]
+    common = [name for name in (tables[0] if tables else {}) if all(name in table for table in tables)]
+    if not common:
+        return None
+    metric = HEADLINE_METRIC if HEADLINE_METRIC in common else common[0]
+    return Headline(metric, tuple((run.title, table[metric]) for run, table in zip(evaluated, tables, strict=True)))
+
+
+def comparison(runs: Sequence[RunView]) -> list[tuple[str, list[float | None], str]]:
+    """Return a row (metric, value of each evaluation, why a value is missing) for every metric of any evaluation."""
+    found = [run.evaluation for run in runs if run.evaluation]
+    names = dict.fromkeys(name for evaluation in found for name in evaluation.metrics)
+    return [
+        (
+            name,
+            [evaluation.metrics.get(name) for evaluation in found],
+            next((why for evaluation in found if (why := evaluation.not_computed.get(name))), ""),
+        )
+        for name in names
+    ]
+
+
+def findings(runs: Sequence[RunView]) -> list[dict[str, Any]]:
+    """Return the findings of all runs, each once, the gravest first."""
+    unique = {(str(entry.get("code")), str(entry.get("message"))): entry for run in runs for entry in run.findings}
+    return sorted(unique.values(), key=_gravity)
+
+
+def number_text(value: Any) -> str:
+    """Return a number with four significant digits, a dash for none."""
+    if not isinstance(value, (int, float)):
+        return "–" if value is None else str(value)
+    return str(int(value)) if float(value).is_integer() and abs(value) < 1e9 else f"{value:.4g}"
+
+
+def duration_text(seconds: float | None) -> str:
+    """Return a duration as people read it."""
+    if seconds is None:
+        return "–"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
+
+
+def slug(text: str) -> str:
+    """Return a text as a part of a file name or an anchor."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "run"
+
+
+def _evaluation(run: RunDirectory) -> Evaluation | None:
+    summary = _dict(read_json_file(run.path / "metrics_summary.json"))
+    if not summary:
+        return None
+    matrix = _dict(summary.get("confusion_matrix"))
+    result = results.read(run)
+    return Evaluation(
+        task=str(summary.get("task") or ""),
+        num_samples=int(summary.get("num_samples") or 0),
+        metrics=result.metrics,
+        not_computed=result.not_computed,
+        per_class={label: scores for label, scores in _dict(summary.get("per_class")).items() if _dict(scores)},
+        labels=tuple(str(label) for label in matrix.get("labels") or ()),
+        matrix=tuple(tuple(row) for row in matrix.get("matrix") or ()),
+        answers=tuple(_dicts(read_json_file(run.path / "results.json"))),
+    )
+
+
+def _commands(run: RunDirectory, plan: dict[str, Any]) -> list[str]:
+    """Return the commands that run the same request again, through the dispatcher and without it."""
+    commands = []
+    if run.request_file.is_file():
+        again = run.path.with_name(f"{run.path.name}-again")
+        commands.append(
+            shlex.join(["tao-skills", "run", "--request", str(run.request_file), "--results-dir", str(again)])
+        )
+    if plan.get("argv"):
+        commands.append(shlex.join(str(word) for word in plan["argv"]))
+    return commands
+
+
+def _with_values(run: RunView) -> dict[str, float]:
+    metrics = run.evaluation.metrics if run.evaluation else {}
+    return {name: value for name, value in metrics.items() if value is not None}
+
+
+def _gravity(finding: dict[str, Any]) -> int:
+    severity = finding.get("severity")
+    return SEVERITIES.index(severity) if severity in SEVERITIES else len(SEVERITIES)
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _dicts(value: Any) -> list[dict[str, Any]]:
+    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []

@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Job cosmos-rl-train-0123456789ab: rendered by tao-skill-bank for platform local. Output goes to logs/job.log.
+set -euo pipefail
+cd '/results/a run'
+
+# The exit code is written whole or not at all, whatever ends the job short of SIGKILL.
+record_exit_code() {
+  local code=$?
+  trap '' TERM INT HUP
+  printf '%s\n' "$code" > logs/.exit_code.partial
+  sync logs/.exit_code.partial
+  mv -f logs/.exit_code.partial logs/exit_code
+}
+trap record_exit_code EXIT
+trap 'exit 143' TERM INT HUP
+
+export TAO_JOB_ID=cosmos-rl-train-0123456789ab
+export PYTHONUNBUFFERED=1
+export PYTHONSAFEPATH=1  # the run directory is no place to import from
+export TOKENIZERS_PARALLELISM=false
+
+PYTHON -m tao_skill_bank.training.fetch hf_model://nvidia/Cosmos-Reason2-8B@main '/models/it'"'"'s 8B'
+PYTHON -m tao_skill_bank.training.x --config '/results/a run/config/train.json'

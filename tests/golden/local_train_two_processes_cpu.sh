@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Job cosmos-rl-train-0123456789ab: rendered by tao-skill-bank for platform local. Output goes to logs/job.log.
+set -euo pipefail
+cd '/results/a run'
+
+# The exit code is written whole or not at all, whatever ends the job short of SIGKILL.
+record_exit_code() {
+  local code=$?
+  trap '' TERM INT HUP
+  printf '%s\n' "$code" > logs/.exit_code.partial
+  sync logs/.exit_code.partial
+  mv -f logs/.exit_code.partial logs/exit_code
+}
+trap record_exit_code EXIT
+trap 'exit 143' TERM INT HUP
+
+export TAO_JOB_ID=cosmos-rl-train-0123456789ab
+export PYTHONUNBUFFERED=1
+export PYTHONSAFEPATH=1  # the run directory is no place to import from
+export TOKENIZERS_PARALLELISM=false
+export CUDA_VISIBLE_DEVICES=""
+cores="$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)"
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-$((cores > 2 ? cores / 2 : 1))}"
+
+PYTHON -m tao_skill_bank.training.fetch builtin://tiny-cosmos-reason /state/models/tiny-cosmos-reason
+PYTHON -m torch.distributed.run --standalone --nproc_per_node 2 -m tao_skill_bank.training.x --config '/results/a run/config/train.json'
