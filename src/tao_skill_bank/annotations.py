@@ -1,18 +1,15 @@
 """LLaVA annotation files: a list, an envelope around one, or JSON lines; read as a stream."""
 
-import itertools
-import json
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any, Literal, NamedTuple
-
-import ijson
+from typing import Any, Literal, NamedTuple, TextIO, TypeGuard
 
 from tao_skill_bank.errors import BlockedError
+from tao_skill_bank.json_stream import DECODER, stream_items
 
 ENVELOPE_KEYS = ("annotations", "data", "samples", "items")
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+BYTE_ORDER_MARK = "\ufeff"
 ASSISTANT_ROLES = frozenset({"gpt", "assistant"})
 MediaKind = Literal["video", "image"]
 MEDIA_KEYS: tuple[tuple[str, MediaKind], ...] = (
@@ -52,18 +49,19 @@ def stream_records(path: Path) -> Iterator[Any]:
         what = "is a folder" if path.is_dir() else "does not exist"
         raise _unreadable(path, what, "Give the path of an existing annotation file.")
     try:
-        with path.open("rb") as file:
+        with path.open(encoding="utf-8", newline="") as file:
             head = file.read(4096)
             if not head.strip():
                 raise _unreadable(path, "is empty", "Write a JSON list of records into it.")
             if head.startswith(BYTE_ORDER_MARK):
                 raise _unreadable(path, "starts with a byte order mark", "Save it as UTF-8 without a byte order mark.")
             file.seek(0)
-            yield from _json_lines(file) if path.suffix == ".jsonl" else _json_document(file, head)
-    except (ijson.JSONError, ValueError) as error:
-        reason = " ".join(str(error).split())
+            yield from _json_lines(file) if path.suffix == ".jsonl" else stream_items(file, ENVELOPE_KEYS)
+    except UnicodeDecodeError:
+        raise _unreadable(path, "is not UTF-8", "Save it as UTF-8 without a byte order mark.") from None
+    except ValueError as error:
         fix = "Write strict JSON: UTF-8, double quotes, no NaN or Infinity, no trailing comma."
-        raise _unreadable(path, f"is not valid JSON: {reason}", fix) from None
+        raise _unreadable(path, f"is not valid JSON: {error}", fix) from None
     except OSError as error:
         raise _unreadable(path, f"cannot be read: {error.strerror}", "Make the file readable.") from None
 
@@ -93,7 +91,7 @@ def turns_of(record: Mapping[str, Any], conversations_key: str = "conversations"
     return tuple(_turn(turn) for turn in turns if isinstance(turn, dict))
 
 
-def is_positive_number(value: Any) -> bool:
+def is_positive_number(value: Any) -> TypeGuard[float]:
     """Tell whether a value is a finite number above 0, as a frame rate must be."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < math.inf
 
@@ -106,31 +104,13 @@ def _turn(turn: Mapping[str, Any]) -> Turn:
     return Turn(str(role), content if isinstance(content, str) else "")
 
 
-def _json_document(file: IO[bytes], head: bytes) -> Iterator[Any]:
-    prefix = "item" if head.lstrip().startswith(b"[") else _envelope_prefix(file)
-    file.seek(0)
-    yield from ijson.items(file, prefix, use_float=True)
-
-
-def _envelope_prefix(file: IO[bytes]) -> str:
-    for prefix, event, _ in ijson.parse(file):
-        if event == "start_array" and prefix in ENVELOPE_KEYS:
-            return f"{prefix}.item"
-    keys = ", ".join(ENVELOPE_KEYS)
-    raise ValueError(f"the document is no list of records, nor an object with a list under one of {keys}")
-
-
-def _json_lines(file: IO[bytes]) -> Iterator[Any]:
-    for number, line in zip(itertools.count(1), file, strict=False):
+def _json_lines(file: TextIO) -> Iterator[Any]:
+    for number, line in enumerate(file, start=1):
         if line.strip():
             try:
-                yield json.loads(line, parse_constant=_refuse_constant)
+                yield DECODER.decode(line)
             except ValueError as error:
-                raise ValueError(f"line {number}: {error}") from None
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
+                raise ValueError(f"line {number}: {getattr(error, 'msg', error)}") from None
 
 
 def _unreadable(path: Path, what: str, fix: str) -> BlockedError:

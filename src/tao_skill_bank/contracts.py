@@ -82,7 +82,11 @@ class Request:
 
 @contract
 class Finding:
-    """One observation of a check, as data. Only `blocking` stops a launch."""
+    """One observation of a check, as data. `blocking` stops a plan and a launch.
+
+    A plan may be made on one machine and run on another, so what only this machine lacks is a warning with
+    `evidence["blocks_run"]`: it lets a plan pass and stops a launch from here.
+    """
 
     code: str
     severity: Severity
@@ -90,6 +94,10 @@ class Finding:
     fix: str = ""
     path: str = ""
     evidence: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def blocks_run(self) -> bool:
+        return self.severity == "blocking" or self.evidence.get("blocks_run") is True
 
 
 @contract

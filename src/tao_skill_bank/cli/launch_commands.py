@@ -1,8 +1,9 @@
 """validate, preflight, plan, run: the stages of a request."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,11 +14,13 @@ from tao_skill_bank.cli.output import (
     print_findings,
     print_json,
     print_next,
-    print_problems,
     print_rows,
 )
 from tao_skill_bank.cli.request_options import Options, takes_request, to_request
 from tao_skill_bank.errors import RequestError, TaoSkillsError
+
+if TYPE_CHECKING:
+    from tao_skill_bank.contracts import Finding
 
 OutOption = Annotated[Path | None, typer.Option("--out", help="Write the sealed plan to this file.")]
 PlanOption = Annotated[Path | None, typer.Option("--plan", help="Run a sealed plan.")]
@@ -47,7 +50,7 @@ def preflight(options: Options, as_json: JsonFlag = False) -> None:
     from tao_skill_bank import dispatch
 
     sealed = dispatch.plan(to_request(options))
-    error = _block(sealed.blocking)
+    error = _block([found for found in sealed.findings if found.blocks_run])
     code, problems = (error.exit_code, error.problems) if error else (0, ())
     if as_json:
         print_json(document({}, code=code, problems=problems, findings=sealed.findings, following=_after(code)))
@@ -89,12 +92,13 @@ def run(options: Options, plan_file: PlanOption = None, detach: DetachFlag = Fal
 
     if plan_file:
         sealed = planner.read(plan_file)
-        dispatch.recheck(sealed)
+        findings: Sequence[Finding] = dispatch.look_again(sealed)
     else:
         sealed = dispatch.plan(to_request(options))
+        findings = sealed.findings
     if not as_json:
-        print_findings(sealed.findings if not sealed.blocking else ())
-    handle = dispatch.run(sealed)
+        print_findings([found for found in findings if not found.blocks_run])
+    handle = dispatch.run(sealed, findings)
     if detach:
         _report_submitted(sealed, as_json)
         return
@@ -167,10 +171,10 @@ def _report_submitted(sealed: Any, as_json: bool) -> None:
 
 def _block(blocking: Any) -> TaoSkillsError | None:
     """Return the error that blocking findings amount to, without raising it: the findings are shown as well."""
-    from tao_skill_bank import dispatch
+    from tao_skill_bank import gate
 
     try:
-        dispatch.raise_if_blocked(blocking)
+        gate.raise_if_blocked(blocking)
     except TaoSkillsError as error:
         return error
     return None

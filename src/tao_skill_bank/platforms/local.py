@@ -65,7 +65,7 @@ class Local:
         if importlib.util.find_spec("torch") is None:
             message = f"Training needs the Python module 'torch', which {sys.executable} does not have."
             fix = "pip install 'tao-skill-bank[train]'"
-            findings.append(Finding("missing_extra", "blocking", message, fix, "torch", {"python": sys.executable}))
+            findings.append(Finding("missing_extra", "warning", message, fix, "torch", {"blocks_run": True}))
         return findings
 
     def render(self, plan: Plan) -> Launch:

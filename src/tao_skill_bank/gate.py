@@ -1,0 +1,54 @@
+"""What may go on: findings and routes that stop a plan or a launch, and the exit code each stands for."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from tao_skill_bank import catalog
+from tao_skill_bank.contracts import Finding, Plan, Route, Workload
+from tao_skill_bank.errors import BlockedError, Problem, RequestError, UnknownNameError
+
+CREDENTIAL, CHECKPOINT = "credential_", "checkpoint_missing"
+BLOCKING_FOR_AUTOML = {"train_eval_overlap"}
+
+
+def raise_if_blocked(findings: Sequence[Finding]) -> None:
+    """Raise the error of blocking findings, if there are any.
+
+    Raises:
+        BlockedError: exit 4 when only credentials block, else 3.
+        UnknownNameError: exit 5, when all that blocks is a checkpoint that does not exist.
+    """
+    if not findings:
+        return
+    problems = [Problem(found.code, found.message, found.fix, found.path) for found in findings]
+    if all(found.code == CHECKPOINT for found in findings):
+        raise UnknownNameError(problems)
+    raise BlockedError(problems, exit_code=4 if all(found.code.startswith(CREDENTIAL) for found in findings) else None)
+
+
+def for_route(findings: Sequence[Finding], route: Route) -> list[Finding]:
+    """Return the findings as the route sees them: what only flatters one training misleads a search."""
+    stricter = BLOCKING_FOR_AUTOML if route.kind == "automl" else set()
+    return [replace(found, severity="blocking") if found.code in stricter else found for found in findings]
+
+
+def require_validation(route: Route, workload: Workload) -> None:
+    """Refuse a search that has nothing to compare its trials on. Raises RequestError."""
+    has_validation = workload.validation_split or any(use.role == "eval" for use in workload.datasets)
+    if route.kind == "automl" and not has_validation:
+        message = "AutoML compares trials on validation data, and there is none."
+        fix = "Give an eval dataset (--eval PATH) or a validation split, or turn AutoML off: --automl-policy off"
+        raise RequestError.of("automl_needs_validation", message, fix, path="datasets.eval")
+
+
+def require_runnable(plan: Plan) -> None:
+    """Refuse a plan whose route or action this release cannot run. Raises BlockedError."""
+    job = plan.job
+    if plan.route.kind == "automl":
+        message = f"The request routes to {plan.route.skill}, which this release does not have ({plan.route.reason})."
+        raise BlockedError.of(
+            "automl_not_available", message, "Train directly: --automl-policy off", path="automl_policy"
+        )
+    if not catalog.find(job.skill).is_implemented(job.action):
+        message = f"{job.skill} {job.action} can be planned but not run: this release has no {job.module}."
+        raise BlockedError.of("action_not_available", message, "Use another action, or a newer release.", path="action")

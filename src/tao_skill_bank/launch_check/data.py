@@ -1,0 +1,124 @@
+"""Checks the paths, annotation files and disks that the flags name."""
+
+import argparse
+import itertools
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tao_skill_bank import settings
+from tao_skill_bank.annotations import is_positive_number, media_of, stream_records
+from tao_skill_bank.contracts import Finding
+from tao_skill_bank.errors import TaoSkillsError
+from tao_skill_bank.launch_check.arguments import BatchLimit
+from tao_skill_bank.preflight import locations
+from tao_skill_bank.preflight.findings import MAX_LISTED, blocking, info, not_checked
+
+S3_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+
+
+def check(flags: argparse.Namespace) -> Iterator[Finding]:
+    """Yield the findings of every path, disk and annotation file, in the order of the flags."""
+    for label, path in flags.path.items():
+        yield from _path(label, path)
+    for label, gib in flags.min_free_disk_gb.items():
+        yield from _free_disk(label, flags.path[label], gib)
+    annotated = dict.fromkeys([*flags.json_required_field, *flags.effective_batch_limit])
+    for label in annotated:
+        fields = flags.json_required_field.get(label, ())
+        limit = flags.effective_batch_limit.get(label)
+        yield from _annotations(label, flags.path[label], fields, limit, flags.json_sample_limit)
+
+
+def _path(label: str, path: str) -> Iterator[Finding]:
+    if path.startswith("s3://"):
+        missing = [name for name in S3_VARIABLES if not settings.has_variable(name)]
+        if missing:
+            message = f"S3 credentials missing for {label}={path}: {', '.join(missing)}"
+            yield blocking("credential_missing", message, f"Set {', '.join(missing)}.", path)
+        else:
+            yield not_checked("path_remote", f"S3 path not checked: {label}={path}", "aws s3 ls it.", path)
+    elif locations.is_uri(path):
+        yield not_checked("path_remote", f"Remote path not checked: {label}={path}", "Check it where it is.", path)
+    elif Path(path).exists():
+        yield info("path", f"Local path OK: {label}={path}", path)
+    else:
+        yield blocking("path_missing", f"Local path missing: {label}={path}", "Give an existing path.", path)
+
+
+def _free_disk(label: str, path: str, needed_gib: float) -> Iterator[Finding]:
+    if locations.is_uri(path):
+        message = f"Free disk not checked: {label}={path}"
+        yield not_checked("disk_not_checked", message, "Check it with the storage's own tools.", path)
+        return
+    free_gib = shutil.disk_usage(locations.nearest_existing(Path(path))).free / 2**30
+    if free_gib < needed_gib:
+        message = f"Free disk too low: {label}={path} has {free_gib:.1f} GiB, needs {needed_gib:g} GiB"
+        yield blocking("disk_too_small", message, "Free space, or choose another path.", path)
+    else:
+        yield info("disk", f"Free disk OK: {label}={free_gib:.1f} GiB", path)
+
+
+def _annotations(
+    label: str, path: str, fields: tuple[str, ...], limit: BatchLimit | None, sample_limit: int | None
+) -> Iterator[Finding]:
+    if locations.is_uri(path):
+        message = f"JSON not checked: {label}={path}"
+        yield not_checked("annotation_remote", message, "Stage the file locally.", path)
+        return
+    if not os.path.exists(path):  # noqa: PTH110 - told by the path's own finding
+        return
+    file = Path(path) / "annotations.json" if Path(path).is_dir() else Path(path)
+    faults: list[str] = []
+    num_records = num_faults = 0
+    try:
+        for record in stream_records(file):
+            if sample_limit is None or num_records < sample_limit:
+                told = list(_faults(num_records, record, fields))
+                num_faults += len(told)
+                faults += told if len(faults) < MAX_LISTED else []
+            num_records += 1
+    except TaoSkillsError as error:
+        problem = error.problems[0]
+        yield blocking(problem.code, f"JSON unreadable: {label}={path}: {problem.message}", problem.fix, path)
+        return
+    yield info("dataset_records", f"JSON record count: {label}={num_records}", path, records=num_records)
+    if num_faults or not num_records:
+        yield _invalid(label, path, faults, num_faults)
+    if limit:
+        yield _batch(label, num_records, limit)
+
+
+def _faults(index: int, record: Any, fields: tuple[str, ...]) -> Iterator[str]:
+    if not isinstance(record, dict):
+        yield f"record {index}: not a JSON object"
+        return
+    media = media_of(record)
+    shows_only_images = bool(media) and all(kind == "image" for kind, _ in media)
+    for field in fields:
+        if field == "video_fps" and shows_only_images:
+            continue
+        if record.get(field) in (None, "", [], {}):
+            yield f"record {index}: missing {field}"
+        elif field == "video_fps" and not is_positive_number(record[field]):
+            yield f"record {index}: invalid {field}"
+
+
+def _invalid(label: str, path: str, faults: list[str], num_faults: int) -> Finding:
+    shown = list(itertools.islice(faults, MAX_LISTED)) or ["no records"]
+    rest = num_faults - len(shown)
+    lines = [f"JSON fields missing or invalid: {label}={path}", *(f"  {fault}" for fault in shown)]
+    lines += [f"  and {rest} more"] if rest > 0 else []
+    fix = f"Correct the records; for video_fps: tao-skills data fix-video-fps {path} COPY"
+    return blocking("json_fields_missing", "\n".join(lines), fix, path, count=num_faults)
+
+
+def _batch(label: str, num_records: int, limit: BatchLimit) -> Finding:
+    per_shard = num_records // limit.shards
+    told = f"{label}: {num_records} records on {limit.shards} shards are {per_shard} per shard, batch {limit.batch}"
+    if per_shard < limit.batch:
+        fix = f"Lower the batch to at most {per_shard}." if per_shard else f"Use at most {num_records} shards."
+        return blocking("batch_exceeds_records", f"Effective batch check failed: {told}", fix, label)
+    return info("effective_batch", f"Effective batch OK: {told}", label)

@@ -1,0 +1,69 @@
+"""From a train spec to its training and validation batches."""
+
+import json
+
+from tao_skill_bank.models.cosmos_reason import data, loader
+from tao_skill_bank.models.cosmos_reason.config import TrainConfig
+from tao_skill_bank.models.cosmos_reason.config.shared import AnnotatedMedia
+from tao_skill_bank.models.cosmos_reason.conversation import record_name
+from tao_skill_bank.models.cosmos_reason.processor import Processor
+from tao_skill_bank.training.entrypoint import Run
+
+
+def datasets(config: TrainConfig, run: Run, processor: Processor) -> tuple[data.Records, data.Records | None]:
+    """Return the training set and, when there is validation, the validation set."""
+    options, validation = config.train.train_policy, config.validation
+    source = config.custom.train_dataset
+    records = data.read_annotations(source.annotation_path)
+    held_out: list[data.Record] = []
+    held_out_source: AnnotatedMedia = source
+    if validation.enable and config.custom.val_dataset:
+        held_out_source = config.custom.val_dataset
+        held_out = data.read_annotations(held_out_source.annotation_path)
+    elif validation.enable and options.dataset.test_size:
+        records, held_out = data.split_by_id(records, options.dataset.test_size, config.train.seed)
+        if run.ranks.is_main:
+            names = {"train": _names(records), "val": _names(held_out)}
+            (run.results_dir / "split.json").write_text(json.dumps(names, indent=1), encoding="utf-8")
+    shown = _presentation(config, cache=options.enable_dataset_cache)
+    train_set = data.Records(records, source.media_path, processor, shown)
+    if not held_out:
+        return train_set, None
+    shown = _presentation(config, cache=validation.enable_dataset_cache)
+    return train_set, data.Records(held_out, held_out_source.media_path, processor, shown)
+
+
+def _presentation(config: TrainConfig, *, cache: bool) -> data.Presentation:
+    return data.Presentation(
+        config.custom.vision,
+        config.policy.model_max_length,
+        config.custom.system_prompt,
+        config.train.train_policy.conversation_column_name,
+        cache,
+    )
+
+
+def training_batches(
+    config: TrainConfig, records: data.Records, kinds: frozenset[str], run: Run
+) -> tuple[loader.TrainingOrder, loader.Batches]:
+    settings, options = config.train, config.train.train_policy
+    order = loader.TrainingOrder(
+        len(records),
+        ranks=(run.ranks.rank, run.ranks.world),
+        batch=settings.train_batch_per_replica,
+        micro_batch=options.mini_batch,
+        seed=settings.seed,
+    )
+    workers = loader.Workers(options.dataloader_num_workers, options.dataloader_prefetch_factor)
+    return order, loader.Batches(records, order, workers, loader.Padding(records.processor, kinds))
+
+
+def validation_batches(config: TrainConfig, records: data.Records, kinds: frozenset[str], run: Run) -> loader.Batches:
+    settings = config.validation
+    order = loader.ValidationOrder(len(records), ranks=(run.ranks.rank, run.ranks.world), batch=settings.batch_size)
+    workers = loader.Workers(settings.dataloader_num_workers, settings.dataloader_prefetch_factor)
+    return loader.Batches(records, order, workers, loader.Padding(records.processor, kinds))
+
+
+def _names(records: list[data.Record]) -> list[str]:
+    return [record_name(record, index) for index, record in enumerate(records)]

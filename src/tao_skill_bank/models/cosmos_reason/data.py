@@ -1,0 +1,170 @@
+"""The dataset: records of an annotation file, split by id, decoded and encoded one by one, cached after decoding."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset
+
+from tao_skill_bank import settings
+from tao_skill_bank.annotations import Media, load_records, media_of
+from tao_skill_bank.errors import BlockedError, TaoSkillsError
+from tao_skill_bank.models.cosmos_reason import conversation, media
+from tao_skill_bank.models.cosmos_reason.config.shared import VideoSampling
+from tao_skill_bank.models.cosmos_reason.conversation import Conversation
+from tao_skill_bank.models.cosmos_reason.media_store import open_media
+from tao_skill_bank.models.cosmos_reason.processor import Processor, Sample
+
+Record = dict[str, Any]
+CACHE_FREE_BYTES = 10 * 2**30  # the cache stops growing when the disk has less than this left
+
+
+@dataclass(frozen=True)
+class Presentation:
+    """How records are shown to the model.
+
+    Attributes:
+        conversations_key: annotation key of the turns.
+        cache: keep decoded and resized clips in $TAO_STATE_DIR/cache/clips.
+
+    """
+
+    vision: VideoSampling
+    max_length: int
+    system_prompt: str = ""
+    conversations_key: str = "conversations"
+    cache: bool = False
+
+
+class Records(Dataset[Sample]):
+    """Encoded records. Errors a user can cure are raised as TaoSkillsError and name the record."""
+
+    def __init__(
+        self, records: Sequence[Record], media_path: str, processor: Processor, presentation: Presentation
+    ) -> None:
+        if not records:
+            raise BlockedError.of("no_records", "The dataset holds no records.", "Give records with conversations.")
+        self.records = records
+        self.processor = processor
+        self.presentation = presentation
+        self.folder = open_media(media_path, (item.name for record in records for item in media_of(record)))
+        self.kinds = frozenset(item.kind for record in records for item in media_of(record))
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, index: int) -> Sample:
+        shown = self.conversation(index)
+        return self.processor.encode(shown, self.frames(shown), max_length=self.presentation.max_length)
+
+    def conversation(self, index: int) -> Conversation:
+        how = self.presentation
+        return conversation.parse(
+            self.records[index], index, key=how.conversations_key, system_prompt=how.system_prompt
+        )
+
+    def frames(self, shown: Conversation) -> list[media.Frames]:
+        """Decode a conversation's media, or take them from the cache."""
+        return [self._read(item, shown) for item in shown.media]
+
+    def _read(self, item: Media, shown: Conversation) -> media.Frames:
+        path = self.folder / item.name
+        try:
+            if not self.presentation.cache:
+                return self._decode(item, path, shown.video_fps)
+            file = self._cache_file(item, path, shown.video_fps)
+            if not file.is_file():
+                frames = self._decode(item, path, shown.video_fps)
+                _write_cached(file, frames)
+                return frames
+            pixels, timestamps = torch.load(file, weights_only=True)
+            return media.Frames(pixels, tuple(timestamps))
+        except TaoSkillsError as error:
+            raise _in_record(error, shown.record_id) from None
+
+    def _decode(self, item: Media, path: Path, video_fps: float | None) -> media.Frames:
+        geometry = self.processor.pixel_format.geometry
+        if item.kind == "image":
+            return media.read_image(path, self.presentation.vision, geometry=geometry)
+        return media.read_video(path, self.presentation.vision, frames_per_second=video_fps, geometry=geometry)
+
+    def _cache_file(self, item: Media, path: Path, video_fps: float | None) -> Path:
+        """Name a cached clip after everything that decides its pixels, so that it cannot go stale."""
+        status = path.stat() if path.is_file() else None
+        identity = {
+            "path": str(path.resolve()),
+            "size": status.st_size if status else None,
+            "changed": status.st_mtime_ns if status else None,
+            "kind": item.kind,
+            "video_fps": video_fps,
+            "vision": asdict(self.presentation.vision),
+            "geometry": asdict(self.processor.pixel_format.geometry),
+        }
+        key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+        return settings.state_dir() / "cache" / "clips" / key[:2] / f"{key}.pt"
+
+
+def read_annotations(path: str) -> list[Record]:
+    """Return the records of an annotation file. Raises BlockedError when one is no object."""
+    records = load_records(Path(path))
+    for index, record in enumerate(records):
+        if not isinstance(record, dict):
+            message = f"Record #{index} of {path} is no object."
+            raise BlockedError.of("bad_record", message, "Write records as JSON objects.", path=path)
+    return records
+
+
+def split_by_id(records: Sequence[Record], test_size: float, seed: int) -> tuple[list[Record], list[Record]]:
+    """Split records into training and validation by a hash of seed and record id.
+
+    The order of the file does not matter, and records that share an id stay together.
+
+    Args:
+        records: all records.
+        test_size: a ratio below 1, or a count of validation records.
+        seed: other seeds give other splits.
+
+    Raises:
+        BlockedError: one side would be empty.
+
+    """
+    count = round(test_size * len(records)) if test_size < 1 else int(test_size)
+    names = [conversation.record_name(record, index) for index, record in enumerate(records)]
+    sizes = Counter(names)
+    ranked = sorted(sizes, key=lambda name: hashlib.sha256(f"{seed}|{name}".encode()).hexdigest())
+    chosen: set[str] = set()
+    taken = 0
+    for name in ranked:
+        if taken >= count:
+            break
+        chosen.add(name)
+        taken += sizes[name]
+    held_out = [record for name, record in zip(names, records, strict=True) if name in chosen]
+    kept = [record for name, record in zip(names, records, strict=True) if name not in chosen]
+    if not held_out or not kept:
+        message = f"test_size {test_size} splits {len(records)} records into {len(kept)} and {len(held_out)}."
+        fix = "Choose train.train_policy.dataset.test_size so that both sides get records."
+        raise BlockedError.of("empty_split", message, fix, path="train.train_policy.dataset.test_size")
+    return kept, held_out
+
+
+def _write_cached(file: Path, frames: media.Frames) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if shutil.disk_usage(file.parent).free < CACHE_FREE_BYTES:
+        return
+    work = file.with_suffix(f".{os.getpid()}.tmp")
+    torch.save((frames.pixels, list(frames.timestamps)), work)
+    work.replace(file)
+
+
+def _in_record(error: TaoSkillsError, record_id: str) -> TaoSkillsError:
+    problem = error.problems[0]
+    message = f"Record {record_id}: {problem.message}"
+    return BlockedError.of(problem.code, message, problem.fix, path=problem.path or record_id)

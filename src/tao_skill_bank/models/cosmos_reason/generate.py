@@ -1,0 +1,64 @@
+"""Answers to a batch of questions, by transformers' generate."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from tao_skill_bank.models.cosmos_reason.loader import Batch, to_device
+from tao_skill_bank.models.cosmos_reason.processor import TURN_END, Processor
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How tokens are chosen. Temperature 0 is greedy. Penalties as in vLLM: over what was generated so far."""
+
+    max_new_tokens: int
+    temperature: float = 0.0
+    repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    seed: int = 0
+
+
+class CountPenalty:
+    """Lowers the score of tokens already generated: presence + frequency x count."""
+
+    def __init__(self, prompt_length: int, presence: float, frequency: float) -> None:
+        self.prompt_length, self.presence, self.frequency = prompt_length, presence, frequency
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        generated = input_ids[:, self.prompt_length :]
+        counts = torch.zeros_like(scores).scatter_add_(1, generated, torch.ones_like(generated, dtype=scores.dtype))
+        return scores - self.presence * (counts > 0) - self.frequency * counts
+
+
+@torch.inference_mode()
+def answer(model: Any, batch: Batch, processor: Processor, decoding: Decoding, device: torch.device) -> list[str]:
+    """Return one answer per row of a left-padded batch, without special tokens."""
+    batch = to_device(batch, device, processor)
+    prompt_length = batch.inputs["input_ids"].shape[1]
+    torch.manual_seed(decoding.seed)
+    options: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
+    if decoding.temperature > 0:
+        options = {"do_sample": True, "temperature": decoding.temperature, "top_p": 1.0, "top_k": 0}
+    if decoding.presence_penalty or decoding.frequency_penalty:
+        penalty = CountPenalty(prompt_length, decoding.presence_penalty, decoding.frequency_penalty)
+        options["logits_processor"] = [penalty]
+    tokens = model.generate(
+        **batch.inputs,
+        max_new_tokens=decoding.max_new_tokens,
+        repetition_penalty=decoding.repetition_penalty,
+        eos_token_id=_end_tokens(model, processor),
+        pad_token_id=processor.tokenizer.pad_token_id,
+        **options,
+    )
+    texts = processor.tokenizer.batch_decode(tokens[:, prompt_length:], skip_special_tokens=True)
+    return [str(text).strip() for text in texts]
+
+
+def _end_tokens(model: Any, processor: Processor) -> list[int]:
+    """Return the checkpoint's end tokens and the end of a turn."""
+    known = model.generation_config.eos_token_id
+    listed = known if isinstance(known, list) else [known] if known is not None else []
+    return sorted({*listed, processor.tokenizer.convert_tokens_to_ids(TURN_END)})

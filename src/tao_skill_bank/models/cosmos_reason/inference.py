@@ -1,0 +1,53 @@
+"""One answer about one video or image: `python -m tao_skill_bank.models.cosmos_reason.inference --config F`."""
+
+import json
+from pathlib import Path
+
+import torch
+
+from tao_skill_bank.annotations import Media
+from tao_skill_bank.errors import RequestError
+from tao_skill_bank.models.cosmos_reason import media, model
+from tao_skill_bank.models.cosmos_reason.config import InferenceConfig
+from tao_skill_bank.models.cosmos_reason.config.shared import VideoSampling
+from tao_skill_bank.models.cosmos_reason.conversation import Conversation, Message
+from tao_skill_bank.models.cosmos_reason.generate import Decoding, answer
+from tao_skill_bank.models.cosmos_reason.loader import Padding, collate
+from tao_skill_bank.models.cosmos_reason.processor import Processor
+from tao_skill_bank.training import entrypoint
+from tao_skill_bank.training.entrypoint import Run
+
+MAX_TOKENS = 128_000  # the context of Qwen3-VL-8B on one GPU
+
+
+def infer(config: InferenceConfig, run: Run) -> str:
+    """Answer the prompt and write results.json. Returns the closing message."""
+    if config.enable_lora and not config.base_model_path:
+        raise RequestError.of("base_model_path", "enable_lora needs base_model_path.", "Name the base model.")
+    ranks = run.ranks
+    dtype = "auto" if config.torch_dtype == "auto" else getattr(torch, config.torch_dtype)
+    base = config.base_model_path if config.enable_lora else None
+    network, folder = model.load_merged(config.model_path, base=base, dtype=dtype, ranks=ranks)
+    device = torch.device("cpu") if config.device_map == "cpu" else ranks.device
+    processor = Processor.load(folder)
+    vision = VideoSampling(fps=config.fps, nframes=config.num_frames, total_pixels=config.total_pixels)
+    read = media.read_image if config.type == "image" else media.read_video
+    frames = read(Path(config.media), vision, geometry=processor.pixel_format.geometry)
+    sample = processor.encode(_conversation(config), [frames], max_length=MAX_TOKENS, answer=True)
+    batch = collate([sample], Padding(processor, side="left"))
+    response = answer(network.to(device), batch, processor, Decoding(config.max_new_tokens), device)[0]
+    result = {"video_id": config.media, "question": config.prompt, "response": response, "gt": None}
+    (run.results_dir / "results.json").write_text(json.dumps([result], indent=1, ensure_ascii=False), encoding="utf-8")
+    return f"Answered: {response}"
+
+
+def _conversation(config: InferenceConfig) -> Conversation:
+    messages: list[Message] = []
+    if config.system_prompt:
+        messages.append({"role": "system", "content": [{"type": "text", "text": config.system_prompt}]})
+    messages.append({"role": "user", "content": [{"type": config.type}, {"type": "text", "text": config.prompt}]})
+    return Conversation(config.media, tuple(messages), (Media(config.type, config.media),))
+
+
+if __name__ == "__main__":
+    entrypoint.main(InferenceConfig, infer, lambda config: config.results_dir)

@@ -1,0 +1,147 @@
+"""What a train spec would build, without weights: `python -m tao_skill_bank.models.cosmos_reason.inspect --config F`.
+
+Prints one JSON document. The model is built on the meta device from its config alone.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tao_skill_bank.errors import TaoSkillsError, UnknownNameError
+from tao_skill_bank.models.cosmos_reason import memory, model
+from tao_skill_bank.models.cosmos_reason.config import TrainConfig
+from tao_skill_bank.models.cosmos_reason.memory import BYTES, Setup, Shape
+from tao_skill_bank.training import adapters
+from tao_skill_bank.training.config import load_spec
+from tao_skill_bank.training.fetch import BUILTIN, HUB
+
+FOLDER = Path(__file__).parent
+PACKAGED = {"nvidia/Cosmos-Reason2-8B": FOLDER / "architectures" / "cosmos-reason2-8b.json"}
+
+
+def inspect(config: TrainConfig) -> dict[str, Any]:
+    """Return the document that is printed.
+
+    Raises:
+        UnknownNameError: the architecture of the model is not at hand.
+
+    """
+    from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
+
+    architecture = Qwen3VLConfig(**find_architecture(config.policy.model_name_or_path))
+    with torch.device("meta"):
+        network: Any = Qwen3VLForConditionalGeneration(architecture)
+        linear = [name for name, module in network.named_modules() if isinstance(module, torch.nn.Linear)]
+        lora = None
+        if config.policy.lora:
+            lora = _matches(config.policy.lora.target_modules, linear)
+            if lora["vision_modules"] + lora["language_modules"]:
+                options = model.lora_options(config.policy.lora, on_meta=True)
+                network = adapters.add(network, options, config.policy.model_name_or_path)
+    text = architecture.text_config
+    shape = Shape(
+        parameters=model.count(network.parameters()),
+        trained=model.count(parameter for parameter in network.parameters() if parameter.requires_grad),
+        layers=text.num_hidden_layers,
+        hidden=text.hidden_size,
+        intermediate=text.intermediate_size,
+        vocabulary=text.vocab_size,
+    )
+    setup = _setup(config)
+    return {
+        "model_type": architecture.model_type,
+        "parameters": shape.parameters,
+        "trainable_parameters": shape.trained,
+        "lora": lora,
+        "memory_bytes_per_gpu": memory.bytes_per_gpu(shape, setup),
+        "checkpoint_bytes": memory.checkpoint_bytes(shape, setup),
+    }
+
+
+def find_architecture(uri: str) -> dict[str, Any]:
+    """Return the config.json of a model that is at hand: a folder, a builtin model, the Hub's cache, or packaged.
+
+    Raises:
+        UnknownNameError: it is none of these.
+
+    """
+    name = uri.removeprefix(HUB).partition("@")[0]
+    candidates = [Path(uri) / "config.json", PACKAGED.get(name)]
+    if uri.startswith(BUILTIN):
+        candidates = [FOLDER / "builtin" / uri.removeprefix(BUILTIN) / "config.json"]
+    elif "/" in name and not Path(uri).is_absolute():
+        candidates.insert(0, _cached(name))
+    for path in candidates:
+        if path is not None and path.is_file():
+            document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            if document.get("model_type") != model.MODEL_TYPE:
+                message = f"{path} describes a {document.get('model_type')} model, not {model.MODEL_TYPE}."
+                raise UnknownNameError.of("model_type", message, "Give a Qwen3-VL checkpoint.")
+            return document
+    message = f"The architecture of {uri} is not on this machine."
+    raise UnknownNameError.of("unknown_architecture", message, "Give a local folder, or download the model first.")
+
+
+def _cached(name: str) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        found = try_to_load_from_cache(name, "config.json")
+    except HFValidationError:
+        return None
+    return Path(found) if isinstance(found, str) else None
+
+
+def _matches(targets: list[Any], linear: list[str]) -> dict[str, Any]:
+    """Return how many linear layers each target name matches; peft matches a whole dotted suffix."""
+    body = [name for name in linear if name != "lm_head"]
+    found: dict[str, list[str]] = {
+        target: body if target == "all-linear" else [name for name in body if name.endswith(f".{target}")]
+        for target in targets
+    }
+    matched = {name for names in found.values() for name in names}
+    vision = sum(".visual." in f".{name}" for name in matched)
+    return {
+        "targets": {target: len(names) for target, names in found.items()},
+        "unmatched": [target for target, names in found.items() if not names],
+        "vision_modules": vision,
+        "language_modules": len(matched) - vision,
+    }
+
+
+def _setup(config: TrainConfig) -> Setup:
+    train, policy = config.train, config.policy
+    return Setup(
+        param_bytes=BYTES[train.param_dtype],
+        master_bytes=BYTES[train.master_dtype],
+        shards=policy.parallelism.dp_shard_size,
+        offload=train.fsdp_offload,
+        checkpointing=policy.model_gradient_checkpointing,
+        micro_batch=train.train_policy.mini_batch,
+        total_pixels=config.custom.vision.total_pixels,
+        max_length=policy.model_max_length,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", type=Path, required=True)
+    path = parser.parse_args().config
+    try:
+        document = inspect(load_spec(TrainConfig, path))
+    except UnknownNameError as error:
+        sys.stdout.write(json.dumps({"error": str(error)}) + "\n")
+        sys.exit(3)
+    except TaoSkillsError as error:
+        sys.stdout.write(json.dumps({"error": str(error)}) + "\n")
+        sys.exit(error.exit_code)
+    sys.stdout.write(json.dumps(document) + "\n")
+
+
+if __name__ == "__main__":
+    main()

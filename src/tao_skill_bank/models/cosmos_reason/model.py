@@ -1,0 +1,172 @@
+"""Loads a Qwen3-VL checkpoint, makes it trainable, shards it and writes it back."""
+
+import json
+import shutil
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.fsdp import CPUOffloadPolicy, MixedPrecisionPolicy, OffloadPolicy, fully_shard
+
+from tao_skill_bank.errors import BlockedError, UnknownNameError
+from tao_skill_bank.models.cosmos_reason.config.train import Lora, TrainConfig
+from tao_skill_bank.training import adapters, fetch
+from tao_skill_bank.training.distributed import Ranks
+
+MODEL_TYPE = "qwen3_vl"
+BLOCK_CLASSES = ("Qwen3VLTextDecoderLayer", "Qwen3VLVisionBlock")
+WEIGHT_ENDINGS = (".safetensors", ".bin", ".index.json", ".gguf", ".pt", ".pth", ".msgpack", ".h5")
+RESHARD = {"default": None, "true": True, "false": False}
+
+
+def find_checkpoint(uri: str, ranks: Ranks) -> Path:
+    """Return the local folder of a checkpoint: a path as it is, anything else fetched once by rank 0.
+
+    Raises:
+        UnknownNameError: the folder has no config.json.
+        BlockedError: it holds no Qwen3-VL, or it cannot be downloaded.
+
+    """
+    if Path(uri).is_dir():
+        folder = Path(uri).absolute()
+    else:
+        if ranks.is_main:
+            fetch.to_cache(uri)
+        ranks.barrier()
+        folder = fetch.to_cache(uri)
+    config = folder / "config.json"
+    if not config.is_file():
+        fix = "Give a checkpoint folder; an adapter folder needs enable_lora and base_model_path."
+        raise UnknownNameError.of("no_checkpoint", f"{folder} holds no config.json.", fix)
+    found = json.loads(config.read_text(encoding="utf-8")).get("model_type")
+    if found != MODEL_TYPE:
+        message = f"{folder} holds a {found} model; this skill trains {MODEL_TYPE}."
+        raise BlockedError.of("model_type", message, "Give a Qwen3-VL checkpoint such as nvidia/Cosmos-Reason2-8B.")
+    return folder
+
+
+def load(folder: Path, dtype: torch.dtype | str, device: torch.device) -> Any:
+    """Return the transformers model with its weights as `dtype` ("auto" keeps the checkpoint's) on `device`.
+
+    Every rank reads the whole checkpoint straight to its own device, which holds it only until it is sharded.
+
+    Raises:
+        BlockedError: the weights are missing or do not fit the config.
+
+    """
+    from transformers import Qwen3VLForConditionalGeneration
+
+    placement = {"device_map": {"": device}} if device.type == "cuda" else {}
+    try:
+        return Qwen3VLForConditionalGeneration.from_pretrained(str(folder), dtype=dtype, **placement)
+    except (OSError, RuntimeError, ValueError) as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
+        message = f"The weights in {folder} cannot be loaded: {str(error).splitlines()[0]}"
+        raise BlockedError.of("weights_unreadable", message, "Download the checkpoint again.") from None
+
+
+def load_merged(model: str, *, base: str | None, dtype: torch.dtype | str, ranks: Ranks) -> tuple[Any, Path]:
+    """Return the model that answers and the folder of its processor; with `base`, `model` is an adapter to merge.
+
+    Raises:
+        BlockedError: the checkpoint is unusable, or the adapter belongs to another base model.
+
+    """
+    folder = find_checkpoint(base or model, ranks)
+    loaded = load(folder, dtype, ranks.device)
+    if base:
+        loaded = adapters.merge(loaded, Path(model), folder)
+    return loaded.eval(), folder
+
+
+def lora_options(lora: Lora, *, on_meta: bool = False) -> dict[str, Any]:
+    """Return the spec's LoRA block as keyword arguments of peft.LoraConfig."""
+    options = asdict(lora)
+    options["rank_pattern"] = options.pop("r_pattern")
+    options["modules_to_save"] = options["modules_to_save"] or None
+    if on_meta:
+        options["init_lora_weights"] = True  # what a decomposition would do needs weights
+    return options
+
+
+def prepare(config: TrainConfig, folder: Path, mesh: DeviceMesh, ranks: Ranks) -> tuple[Any, dict[str, torch.Tensor]]:
+    """Load the model, put adapters in, set types, and shard it.
+
+    Trained weights are kept as master_dtype, frozen ones as param_dtype; forward and backward run in param_dtype.
+
+    Returns:
+        The model, and the adapters' initial weights where their initialisation changed the base (see adapters.write).
+
+    """
+    train = config.train
+    parameter_dtype, master_dtype = getattr(torch, train.param_dtype), getattr(torch, train.master_dtype)
+    device = torch.device("cpu") if train.fsdp_offload else ranks.device
+    lora = config.policy.lora
+    model = load(folder, parameter_dtype if lora else master_dtype, device)
+    initial: dict[str, torch.Tensor] = {}
+    if lora:
+        model = adapters.add(model, lora_options(lora), str(folder))
+        initial = adapters.initial_state(model)
+        for parameter in model.parameters():
+            parameter.data = parameter.data.to(master_dtype if parameter.requires_grad else parameter_dtype)
+    model.train()
+    if config.policy.model_gradient_checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    policy = MixedPrecisionPolicy(param_dtype=parameter_dtype, reduce_dtype=getattr(torch, train.fsdp_reduce_dtype))
+    offload = CPUOffloadPolicy() if train.fsdp_offload and ranks.device.type == "cuda" else OffloadPolicy()
+    options: dict[str, Any] = {
+        "mesh": mesh,
+        "mp_policy": policy,
+        "offload_policy": offload,
+        "reshard_after_forward": RESHARD[train.fsdp_reshard_after_forward],
+    }
+    for block in blocks(model):
+        if train.compile and type(block).__name__ == BLOCK_CLASSES[0]:
+            block.compile()
+        fully_shard(block, **options)
+    fully_shard(model, **options)
+    return model, initial
+
+
+def blocks(model: nn.Module) -> list[nn.Module]:
+    """Return the decoder layers and vision blocks, which are sharded and compiled one by one."""
+    return [module for module in model.modules() if type(module).__name__ in BLOCK_CLASSES]
+
+
+def full_state(model: nn.Module, *, trained_only: bool) -> dict[str, torch.Tensor]:
+    """Gather the weights on rank 0's host memory; other ranks get an empty dict. Every rank calls this."""
+    options = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=trained_only)
+    state: dict[str, Any] = get_model_state_dict(model, options=options)
+    return state
+
+
+def write_full(folder: Path, base: Path, state: dict[str, torch.Tensor], dtype: torch.dtype) -> None:
+    """Write gathered weights as a checkpoint folder that transformers and vLLM load, with the processor's files."""
+    from transformers import AutoConfig, Qwen3VLForConditionalGeneration
+
+    with torch.device("meta"):
+        skeleton = Qwen3VLForConditionalGeneration(AutoConfig.from_pretrained(str(base)))
+    skeleton.config.dtype = dtype
+    weights = {name: tensor.to(dtype) for name, tensor in state.items()}
+    skeleton.save_pretrained(str(folder), state_dict=weights)
+    copy_processor(base, folder)
+
+
+def copy_processor(base: Path, folder: Path) -> None:
+    """Copy every small file of the base checkpoint that `folder` lacks: tokenizer, chat template, processor."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in base.iterdir():
+        skipped = path.name.startswith(".") or path.name.endswith(WEIGHT_ENDINGS) or path.name == "config.json"
+        if path.is_file() and not skipped and not (folder / path.name).exists():
+            shutil.copy(path, folder / path.name)
+
+
+def count(parameters: Iterable[nn.Parameter]) -> int:
+    """Return the number of weights."""
+    return sum(parameter.numel() for parameter in parameters)

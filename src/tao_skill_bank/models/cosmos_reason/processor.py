@@ -1,0 +1,196 @@
+"""Conversations and frames to model inputs: token ids, labels, token types and patches.
+
+The text layout is that of the installed transformers 5 processor: the chat template's
+`<|vision_start|><|video_pad|><|vision_end|>` keeps its marks, and between them every temporal patch reads
+`<0.5 seconds><|vision_start|>...<|vision_end|>`. (transformers 4.57 dropped the outer pair.) Checkpoints that are
+trained here and then served through transformers 5 therefore see the sequences they were trained on.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tao_skill_bank.errors import BlockedError
+from tao_skill_bank.models.cosmos_reason.conversation import Conversation
+from tao_skill_bank.models.cosmos_reason.media import Frames
+from tao_skill_bank.models.cosmos_reason.tokens import timestamp_text
+from tao_skill_bank.models.cosmos_reason.vision import PixelFormat, patchify
+
+VISION_START, VISION_END, TURN_END = "<|vision_start|>", "<|vision_end|>", "<|im_end|>"
+PADS = {"video": "<|video_pad|>", "image": "<|image_pad|>"}
+TOKEN_TYPE = {"image": 1, "video": 2}
+IGNORED = -100
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One sequence, ready to be batched.
+
+    Attributes:
+        input_ids, labels, token_types: int64 of shape (length,); labels are -100 where nothing is learned,
+            token types 0 for text, 1 for image pads, 2 for video pads.
+        patches: per kind, uint8 of shape (patches, 3 * temporal_patch * patch * patch).
+        grids: per kind, int64 of shape (media, 3): temporal, vertical and horizontal patches.
+
+    """
+
+    record_id: str
+    input_ids: torch.Tensor
+    labels: torch.Tensor
+    token_types: torch.Tensor
+    patches: dict[str, torch.Tensor]
+    grids: dict[str, torch.Tensor]
+
+
+class Processor:
+    """A checkpoint's tokenizer, chat template and pixel format."""
+
+    def __init__(self, tokenizer: Any, pixel_format: PixelFormat) -> None:
+        self.tokenizer = tokenizer
+        self.pixel_format = pixel_format
+        self.pad_ids = {kind: tokenizer.convert_tokens_to_ids(pad) for kind, pad in PADS.items()}
+
+    @classmethod
+    def load(cls, folder: Path, tokenizer_folder: Path | None = None) -> "Processor":
+        """Load from a checkpoint folder.
+
+        Raises:
+            BlockedError: the folder holds no usable tokenizer or no chat template.
+
+        """
+        from transformers import AutoTokenizer
+
+        source = tokenizer_folder or folder
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(str(source))
+        except (OSError, ValueError, KeyError) as error:
+            reason = str(error).splitlines()[0]
+            message = f"{source} holds no usable tokenizer: {reason}"
+            raise BlockedError.of("no_tokenizer", message, "Give a folder with tokenizer.json.") from None
+        if not tokenizer.chat_template:
+            tokenizer.chat_template = _separate_template(source)
+        return cls(tokenizer, PixelFormat.load(folder))
+
+    def encode(
+        self, conversation: Conversation, media: Sequence[Frames], *, max_length: int, answer: bool = False
+    ) -> Sample:
+        """Return the model inputs of a conversation.
+
+        Args:
+            conversation: the messages.
+            media: decoded frames, one per entry of `conversation.media`.
+            max_length: longest sequence in tokens; a longer one is an error, never cut.
+            answer: leave the assistant's next turn open for generation; nothing is labelled.
+
+        Raises:
+            BlockedError: the sequence is too long, the text holds a reserved token, or (without `answer`) no
+                assistant turn is there to learn from.
+
+        """
+        pieces = self._pieces(conversation, answer=answer)
+        expansions = iter(zip(conversation.media, media, strict=True))
+        input_ids: list[int] = []
+        labels: list[int] = []
+        for text, is_answer in pieces:
+            ids = self.tokenizer(_expand(text, expansions, self.pixel_format), add_special_tokens=False)["input_ids"]
+            input_ids.extend(ids)
+            labels.extend(ids if is_answer else [IGNORED] * len(ids))
+        ids_tensor = torch.tensor(input_ids)
+        token_types = torch.zeros_like(ids_tensor)
+        for kind, pad in self.pad_ids.items():
+            token_types[ids_tensor == pad] = TOKEN_TYPE[kind]
+        _check_length(conversation, token_types, max_length)
+        patches, grids = self._patches(conversation, media)
+        return Sample(conversation.record_id, ids_tensor, torch.tensor(labels), token_types, patches, grids)
+
+    def _pieces(self, conversation: Conversation, *, answer: bool) -> list[tuple[str, bool]]:
+        """Split the rendered chat where assistant turns begin and end; True marks what is learned.
+
+        Each piece is tokenized by itself, so an answer's tokens are those that generation would have to produce.
+        """
+        messages = list(conversation.messages)
+        whole = self._render(messages, open_turn=answer)
+        media_marks = sum(whole.count(pad) for pad in PADS.values())
+        if media_marks != len(conversation.media):
+            message = f"Record {conversation.record_id} writes a reserved token such as {PADS['video']} in its text."
+            raise BlockedError.of("reserved_token", message, "Remove it from the text.", path=conversation.record_id)
+        spans = [] if answer else self._answer_spans(messages, whole, conversation)
+        pieces, end = [], 0
+        for start, stop in spans:
+            pieces += [(whole[end:start], False), (whole[start:stop], True)]
+            end = stop
+        return [piece for piece in [*pieces, (whole[end:], False)] if piece[0]]
+
+    def _answer_spans(self, messages: list[Any], whole: str, conversation: Conversation) -> list[tuple[int, int]]:
+        spans = []
+        for index, message in enumerate(messages):
+            if message["role"] != "assistant":
+                continue
+            start = len(self._render(messages[:index], open_turn=True))
+            stop = whole.find(TURN_END, start) + len(TURN_END)
+            if whole[:start] != self._render(messages[:index], open_turn=True) or stop < start:
+                fix = "Use the chat template of Qwen3-VL."
+                raise BlockedError.of("chat_template", "The checkpoint's chat template rewrites earlier turns.", fix)
+            spans.append((start, stop))
+        if not spans:
+            message = f"Record {conversation.record_id} has no assistant turn to learn from."
+            raise BlockedError.of("no_answer", message, "Give it a gpt turn.", path=conversation.record_id)
+        return spans
+
+    def _render(self, messages: list[Any], *, open_turn: bool) -> str:
+        text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=open_turn)
+        return str(text)
+
+    def _patches(
+        self, conversation: Conversation, media: Sequence[Frames]
+    ) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+        patches: dict[str, list[torch.Tensor]] = {}
+        grids: dict[str, list[tuple[int, int, int]]] = {}
+        for item, frames in zip(conversation.media, media, strict=True):
+            cut, grid = patchify(frames.pixels, self.pixel_format.geometry)
+            patches.setdefault(item.kind, []).append(cut)
+            grids.setdefault(item.kind, []).append(grid)
+        stacked = {kind: torch.cat(parts) for kind, parts in patches.items()}
+        return stacked, {kind: torch.tensor(found) for kind, found in grids.items()}
+
+
+def _expand(text: str, media: Any, pixel_format: PixelFormat) -> str:
+    """Replace every media pad by as many pads as the media has tokens, with timestamps in videos."""
+    merged = pixel_format.geometry.factor**2
+    out = ""
+    while True:
+        kind = min((kind for kind in PADS if PADS[kind] in text), key=lambda k: text.index(PADS[k]), default=None)
+        if kind is None:
+            return out + text
+        before, text = text.split(PADS[kind], 1)
+        _, frames = next(media)
+        count = frames.pixels.shape[-2] * frames.pixels.shape[-1] // merged
+        if kind == "image":
+            out += before + PADS[kind] * count
+        else:
+            group = VISION_START + PADS[kind] * count + VISION_END
+            out += before + "".join(timestamp_text(seconds) + group for seconds in frames.timestamps)
+
+
+def _check_length(conversation: Conversation, token_types: torch.Tensor, max_length: int) -> None:
+    length, vision = len(token_types), int((token_types > 0).sum())
+    if length > max_length:
+        message = (
+            f"Record {conversation.record_id} needs {length} tokens ({vision} of them vision tokens), "
+            f"more than the {max_length} allowed."
+        )
+        fix = f"Raise the maximum length to at least {length}, or lower fps or total_pixels."
+        where = {"path": conversation.record_id, "got": length, "expected": max_length}
+        raise BlockedError.of("sequence_too_long", message, fix, **where)
+
+
+def _separate_template(folder: Path) -> str:
+    path = folder / "chat_template.json"
+    if not path.is_file():
+        message = f"{folder} holds no chat template."
+        raise BlockedError.of("no_chat_template", message, "Give a folder with chat_template.jinja.")
+    return str(json.loads(path.read_text(encoding="utf-8"))["chat_template"])

@@ -1,0 +1,76 @@
+"""Predicts the tokens of one record before a launch, without a tokenizer. No torch here."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tao_skill_bank.annotations import media_of, turns_of
+from tao_skill_bank.media_probe import MediaProbe
+from tao_skill_bank.models.cosmos_reason.config.shared import VideoSampling
+from tao_skill_bank.models.cosmos_reason.tokens import image_tokens, video_tokens
+
+BYTES_PER_TOKEN = 3.5  # English gives Qwen's tokenizer 4 to 4.5, so this errs on the safe side
+TOKENS_PER_TURN = 6  # <|im_start|>, role, line breaks, <|im_end|>
+LONE_TOKEN = re.compile(rb"[0-9]")  # Qwen's tokenizer gives every digit a token
+MARKER = re.compile(r"<(video|image)>")
+
+
+def record_tokens(spec: Mapping[str, Any], record: Mapping[str, Any], probes: Sequence[MediaProbe]) -> int:
+    """Return the predicted length of a record's sequence: media, text, turns, system prompt and answer.
+
+    Args:
+        spec: the nested spec of any action of this skill.
+        record: the annotation record; a bare media file has no turns.
+        probes: one per media of the record, in the order of `media_of`.
+
+    Raises:
+        BlockedError: the sampling asks for frames that a clip does not have.
+
+    """
+    vision = vision_of(spec)
+    total = _text_tokens(_system_prompt(spec)) + TOKENS_PER_TURN + _room_for_answer(spec)
+    for media, probe in zip(media_of(record), probes, strict=True):
+        if media.kind == "image":
+            total += image_tokens(vision, width=probe.width, height=probe.height)
+        else:
+            total += video_tokens(
+                vision,
+                width=probe.width,
+                height=probe.height,
+                duration_seconds=probe.duration_seconds,
+                container_fps=record.get("video_fps") or probe.container_fps,
+                num_container_frames=probe.num_frames,
+            )
+    turns = turns_of(record, _conversations_key(spec))
+    return total + sum(TOKENS_PER_TURN + _text_tokens(MARKER.sub("", turn.text)) for turn in turns)
+
+
+def vision_of(spec: Mapping[str, Any]) -> VideoSampling:
+    """Return the frame sampling of a spec: train keeps it under custom, inference at the top level."""
+    values = spec.get("custom", spec).get("vision")
+    if values is None:
+        fps, num_frames = spec.get("fps"), spec.get("num_frames")
+        total = {"total_pixels": spec["total_pixels"]} if "total_pixels" in spec else {}
+        return VideoSampling(fps=fps, nframes=num_frames, **total)
+    return VideoSampling(**values)
+
+
+def _text_tokens(text: str) -> int:
+    data = text.encode("utf-8", errors="replace")
+    num_digits = len(LONE_TOKEN.findall(data))
+    return num_digits + round((len(data) - num_digits) / BYTES_PER_TOKEN + 0.5)
+
+
+def _system_prompt(spec: Mapping[str, Any]) -> str:
+    holder = spec.get("custom") or spec.get("dataset") or spec
+    return f"{holder.get('system_prompt') or ''}{spec.get('prompt') or ''}"
+
+
+def _room_for_answer(spec: Mapping[str, Any]) -> int:
+    generation = spec.get("generation")
+    return int(generation["max_tokens"]) if generation else int(spec.get("max_new_tokens") or 0)
+
+
+def _conversations_key(spec: Mapping[str, Any]) -> str:
+    train = spec.get("train")
+    return str(train["train_policy"]["conversation_column_name"]) if train else "conversations"

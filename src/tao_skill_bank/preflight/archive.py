@@ -1,0 +1,77 @@
+"""Reads a tar archive of media once: lists its members, notes unsafe ones, and takes out the sampled files."""
+
+import io
+import shutil
+import tarfile
+import time
+import zlib
+from array import array
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from tao_skill_bank.preflight import hashes
+
+
+@dataclass
+class Listing:
+    """What one pass over an archive found.
+
+    Attributes:
+        names: hash of every plain file's name, without a leading `./`.
+        unsafe: members that are links, devices, absolute or lead out of the archive.
+        extracted: sampled names that were written, to their files.
+        is_complete: False when time ran out before the end.
+
+    """
+
+    names: "array[int]" = field(default_factory=hashes.new)
+    unsafe: list[str] = field(default_factory=list)
+    extracted: dict[str, Path] = field(default_factory=dict)
+    error: str = ""
+    is_complete: bool = False
+
+
+def read(path: Path, wanted: Collection[str], target: Path, timeout_seconds: float) -> Listing:
+    """Stream through the archive, writing the members named in `wanted` below `target`."""
+    listing = Listing()
+    try:
+        with _Deadline(path, timeout_seconds) as raw, tarfile.open(fileobj=raw, mode="r|*") as archive:
+            for member in archive:
+                _take(archive, member, wanted, target, listing)
+        listing.is_complete = True
+    except TimeoutError:
+        pass
+    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
+        listing.error = str(error)
+    return listing
+
+
+def _take(
+    archive: tarfile.TarFile, member: tarfile.TarInfo, wanted: Collection[str], target: Path, listing: Listing
+) -> None:
+    name = str(PurePosixPath(member.name))
+    is_outside = member.name.startswith("/") or ".." in PurePosixPath(member.name).parts
+    if is_outside or not (member.isreg() or member.isdir()):
+        listing.unsafe.append(member.name)
+    elif member.isreg():
+        listing.names.append(hash(name))
+        source = archive.extractfile(member) if name in wanted else None
+        if source:
+            file = target / f"{len(listing.extracted)}{PurePosixPath(name).suffix}"
+            with file.open("wb") as sink:
+                shutil.copyfileobj(source, sink)
+            listing.extracted[name] = file
+
+
+class _Deadline(io.FileIO):
+    """A file that stops giving bytes when its time is up, so that a huge archive cannot hold up the launch."""
+
+    def __init__(self, path: Path, timeout_seconds: float) -> None:
+        super().__init__(path)
+        self._end = time.monotonic() + timeout_seconds
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if time.monotonic() > self._end:
+            raise TimeoutError
+        return super().read(size)

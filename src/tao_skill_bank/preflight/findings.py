@@ -1,0 +1,50 @@
+"""Builds findings: what was seen, where, and the exact cure."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from tao_skill_bank.contracts import Finding, Severity
+from tao_skill_bank.errors import TaoSkillsError
+
+MAX_LISTED = 20
+
+
+def blocking(code: str, message: str, fix: str, path: str = "", **evidence: Any) -> Finding:
+    """Return a finding that stops the launch."""
+    return Finding(code, "blocking", message, fix, path, evidence)
+
+
+def warning(code: str, message: str, fix: str, path: str = "", **evidence: Any) -> Finding:
+    """Return a finding that the user should read before a long run."""
+    return Finding(code, "warning", message, fix, path, evidence)
+
+
+def info(code: str, message: str, path: str = "", **evidence: Any) -> Finding:
+    """Return a measured fact of the run to come."""
+    return Finding(code, "info", message, "", path, evidence)
+
+
+def not_checked(code: str, message: str, fix: str, path: str = "", **evidence: Any) -> Finding:
+    """Return the admission that a check could not run, and what makes it run."""
+    return Finding(code, "not_checked", message, fix, path, evidence)
+
+
+def from_error(error: TaoSkillsError, severity: Severity = "blocking") -> list[Finding]:
+    """Turn the problems of one of our exceptions into findings."""
+    return [
+        Finding(problem.code, severity, problem.message, problem.fix, problem.path, {"got": problem.got})
+        for problem in error.problems
+    ]
+
+
+def listed(items: Sequence[Any], total: int | None = None) -> str:
+    """Return the first items as text, and how many more there are."""
+    total = len(items) if total is None else total
+    shown = items[:MAX_LISTED]
+    rest = total - len(shown)
+    return ", ".join(str(item) for item in shown) + (f" and {rest} more" if rest > 0 else "")
+
+
+def size(num_bytes: float) -> str:
+    """Return a byte count for people: MiB below one GiB."""
+    return f"{num_bytes / 2**30:.1f} GiB" if num_bytes >= 2**30 else f"{num_bytes / 2**20:.1f} MiB"

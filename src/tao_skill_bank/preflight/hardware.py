@@ -1,0 +1,149 @@
+"""Compares this machine's GPUs, or its memory for a CPU run, with what the job needs."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
+
+import psutil
+
+from tao_skill_bank import settings
+from tao_skill_bank.contracts import Finding, Job
+from tao_skill_bank.preflight.findings import blocking, info, not_checked, size, warning
+from tao_skill_bank.preflight.inspection import Inspection
+
+OLDEST_ARCHITECTURE = 75  # Turing; the CUDA 13 builds of PyTorch dropped what is older
+BFLOAT16_ARCHITECTURE = 80
+ESTIMATE_TOLERANCE = 1.25  # activations are estimated: block only when the estimate is this far over
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One GPU as its driver describes it. `architecture` is 90 for sm_90."""
+
+    index: int
+    name: str
+    memory_bytes: int
+    free_bytes: int
+    architecture: int
+
+
+class NoDriverError(Exception):
+    """The machine has no NVIDIA driver, or it does not answer."""
+
+
+def check(job: Job, inspection: Inspection) -> list[Finding]:
+    """Return the findings of the device that the job runs on."""
+    needed = inspection.answer.get("memory_bytes_per_gpu", {})
+    if job.resources.device == "cpu":
+        return _host_memory(job, needed.get("total"))
+    if find_spec("pynvml") is None:
+        message = "GPUs were not looked at: the Python module 'pynvml' is not installed."
+        return [not_checked("gpu_not_checked", message, "pip install 'tao-skill-bank[train]'")]
+    try:
+        gpus = visible(list_gpus(), settings.visible_gpus())
+    except NoDriverError as error:
+        return [_missing(job, f"no NVIDIA driver answers ({error})")]
+    if len(gpus) < job.resources.processes_per_node:
+        return [_missing(job, f"{len(gpus)} are visible")]
+    used = gpus[: job.resources.processes_per_node]
+    return [*_architecture(used), *_memory(used, needed)]
+
+
+def list_gpus() -> list[Gpu]:
+    """Ask NVML for every GPU of this machine. Raises NoDriverError."""
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError as error:
+        raise NoDriverError(str(error)) from None
+    try:
+        return [_describe(index) for index in range(pynvml.nvmlDeviceGetCount())]
+    except pynvml.NVMLError as error:
+        raise NoDriverError(str(error)) from None
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def visible(gpus: Sequence[Gpu], selection: str | None) -> list[Gpu]:
+    """Return the GPUs that $CUDA_VISIBLE_DEVICES leaves; names other than indices count as one GPU each."""
+    if selection is None:
+        return list(gpus)
+    named = [part.strip() for part in selection.split(",") if part.strip()]
+    wanted = list(itertools.takewhile(lambda part: not part.startswith("-"), named))  # -1 and what follows is hidden
+    by_index = {str(gpu.index): gpu for gpu in gpus}
+    if all(part.isdigit() for part in wanted):
+        return [by_index[part] for part in wanted if part in by_index]
+    return list(gpus)[: len(wanted)]
+
+
+def _describe(index: int) -> Gpu:
+    import pynvml
+
+    handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+    memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
+    major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(handle)
+    return Gpu(index, str(pynvml.nvmlDeviceGetName(handle)), memory.total, memory.free, 10 * major + minor)
+
+
+def _missing(job: Job, what: str) -> Finding:
+    count = job.resources.processes_per_node
+    message = f"The run needs {count} GPUs on this machine and {what}."
+    fix = f"Run it on a machine with {count} GPUs, lower the number of GPUs, or set platform.options.device=cpu."
+    return warning("gpu_missing", message, fix, needed=count, blocks_run=True)
+
+
+def _architecture(gpus: Sequence[Gpu]) -> list[Finding]:
+    oldest = min(gpus, key=lambda gpu: gpu.architecture)
+    names = sorted({gpu.name for gpu in gpus})
+    evidence: dict[str, Any] = {"gpus": names, "count": len(gpus), "architecture": f"sm_{oldest.architecture}"}
+    if oldest.architecture < OLDEST_ARCHITECTURE:
+        message = (
+            f"GPU {oldest.index} ({oldest.name}, sm_{oldest.architecture}) is older than PyTorch's builds support."
+        )
+        return [blocking("gpu_too_old", message, f"Use GPUs of sm_{OLDEST_ARCHITECTURE} or newer.", **evidence)]
+    message = f"{len(gpus)} GPUs: {', '.join(names)}, sm_{oldest.architecture}, {size(oldest.memory_bytes)} each."
+    if oldest.architecture < BFLOAT16_ARCHITECTURE:
+        return [warning("gpu_without_bfloat16", message + " They compute bfloat16 slowly.", "Use float16.", **evidence)]
+    return [info("gpus", message, **evidence)]
+
+
+def _memory(gpus: Sequence[Gpu], needed: dict[str, int]) -> list[Finding]:
+    total = needed.get("total")
+    if not total:
+        return []
+    smallest = min(gpus, key=lambda gpu: gpu.memory_bytes)
+    fixed = total - needed.get("activations", 0)
+    evidence: dict[str, Any] = {
+        "needed_bytes": dict(needed),
+        "memory_bytes": smallest.memory_bytes,
+        "free_bytes": smallest.free_bytes,
+    }
+    told = f"The run needs about {size(total)} per GPU ({size(fixed)} of it for weights, gradients and optimizer)"
+    fix = "Lower the micro-batch or total_pixels, shard over more GPUs, use LoRA, or offload to the host."
+    if fixed > smallest.memory_bytes or total > ESTIMATE_TOLERANCE * smallest.memory_bytes:
+        message = f"{told}, and GPU {smallest.index} has {size(smallest.memory_bytes)}."
+        return [blocking("gpu_memory_short", message, fix, **evidence)]
+    least_free = min(gpus, key=lambda gpu: gpu.free_bytes)
+    if total > least_free.free_bytes:
+        message = f"{told}, and GPU {least_free.index} has {size(least_free.free_bytes)} free now."
+        return [warning("gpu_memory_tight", message, f"Free the GPU. {fix}", **evidence)]
+    return [info("gpu_memory", f"{told}, of {size(smallest.memory_bytes)}.", **evidence)]
+
+
+def _host_memory(job: Job, per_process: int | None) -> list[Finding]:
+    if not per_process:
+        return []
+    memory = psutil.virtual_memory()
+    needed = per_process * job.resources.processes_per_node
+    evidence: dict[str, Any] = {"needed_bytes": needed, "memory_bytes": memory.total, "free_bytes": memory.available}
+    told = f"The run needs about {size(needed)} of memory"
+    fix = "Lower the micro-batch or the number of processes."
+    if needed > memory.total:
+        message = f"{told}, and this machine has {size(memory.total)}."
+        return [blocking("memory_short", message, fix, **evidence)]
+    if needed > memory.available:
+        return [warning("memory_tight", f"{told}, and {size(memory.available)} are available now.", fix, **evidence)]
+    return [info("memory", f"{told}, of {size(memory.total)}.", **evidence)]

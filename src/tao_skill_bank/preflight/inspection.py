@@ -1,0 +1,112 @@
+"""Asks the training plane, in a child process, what a config builds: parameters, LoRA matches, bytes. Cached."""
+
+import hashlib
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from tao_skill_bank import __version__, nested, settings, yaml12
+from tao_skill_bank.contracts import Finding, Job
+from tao_skill_bank.preflight.findings import not_checked
+
+TIMEOUT_SECONDS = 120
+MODEL_PATH_FILES = ("config.json", "adapter_config.json")
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """The training plane's answer, or the finding that says why there is none."""
+
+    answer: Mapping[str, Any] = field(default_factory=dict)
+    failure: Finding | None = None
+
+
+def sibling_module(job: Job, name: str) -> str | None:
+    """Return the module `name` beside the one that trains, by the naming rule; None when the model has none."""
+    module = f"{job.module.rpartition('.')[0]}.{name}"
+    try:
+        return module if find_spec(module) else None
+    except ModuleNotFoundError:
+        return None
+
+
+def inspect(job: Job) -> Inspection:
+    """Return what the config of `job` builds. Only training is inspected; other actions have an empty answer."""
+    if not job.workload.trains:
+        return Inspection()
+    module = sibling_module(job, "inspect")
+    if module is None:
+        return _failed(f"{job.module} has no inspect module beside it.", "Add one to have sizes predicted.")
+    if find_spec("torch") is None:
+        return _failed("Memory, disk and adapters need torch to be predicted.", "pip install 'tao-skill-bank[train]'")
+    cached = settings.state_dir() / "cache" / "inspect" / f"{_identity(job)}.json"
+    if cached.is_file():
+        return Inspection(json.loads(cached.read_text(encoding="utf-8")))
+    found = _ask(job, module)
+    if not found.failure:
+        _store(cached, found.answer)
+    return found
+
+
+def _ask(job: Job, module: str) -> Inspection:
+    with tempfile.TemporaryDirectory() as folder:
+        spec = nested.without_nulls(job.spec)
+        config = Path(folder) / Path(job.config_file).name
+        text = tomli_w.dumps(spec) if config.suffix == ".toml" else yaml12.render(spec)
+        config.write_text(text, encoding="utf-8")
+        command = [sys.executable, "-m", module, "--config", str(config)]
+        try:
+            child = subprocess.run(
+                command,
+                capture_output=True,
+                text=True,
+                timeout=TIMEOUT_SECONDS,
+                check=False,
+                env=settings.child_environment(CUDA_VISIBLE_DEVICES=""),
+            )
+        except subprocess.TimeoutExpired:
+            return _failed(f"{module} did not answer within {TIMEOUT_SECONDS} seconds.", "Run it again when idle.")
+    lines = child.stdout.strip().splitlines()
+    try:
+        answer = json.loads(lines[-1]) if lines else {}
+    except ValueError:
+        answer = {}
+    if child.returncode == 0 and answer:
+        return Inspection(answer)
+    reason = answer.get("error") or (child.stderr.strip().splitlines() or [f"exit code {child.returncode}"])[-1]
+    return _failed(f"{module} could not tell what the config builds: {reason}", "Correct the cause that it names.")
+
+
+def _failed(message: str, fix: str) -> Inspection:
+    return Inspection(failure=not_checked("model_not_inspected", message, fix))
+
+
+def _identity(job: Job) -> str:
+    """Hash what the answer depends on: the spec but for its paths, our version, the checkpoint's own config files."""
+    spec = json.dumps(job.spec, sort_keys=True)
+    uses = job.workload.datasets
+    for place in (job.results_dir, *(path for use in uses for path in (use.annotation_path, use.media_path))):
+        spec = spec.replace(json.dumps(place), '""')  # where things lie changes nothing of what is built
+    parts = [__version__, job.module, spec]
+    for name in MODEL_PATH_FILES:
+        file = Path(job.workload.model) / name
+        parts.append(file.read_text(encoding="utf-8", errors="replace") if file.is_file() else "")
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+
+def _store(path: Path, answer: Mapping[str, Any]) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as file:
+            json.dump(answer, file)
+        Path(file.name).replace(path)
+    except OSError:
+        return  # a cache that cannot be written only costs the next preflight some seconds

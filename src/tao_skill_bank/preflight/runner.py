@@ -1,0 +1,98 @@
+"""Runs every check of a job and returns all findings, in the same order every time."""
+
+import tempfile
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from tao_skill_bank.annotations import media_of
+from tao_skill_bank.contracts import Finding, Job
+from tao_skill_bank.errors import TaoSkillsError
+from tao_skill_bank.platforms._base import Platform
+from tao_skill_bank.preflight import (
+    adapters,
+    archive,
+    arithmetic,
+    checkpoints,
+    credentials,
+    datasets,
+    disk,
+    hardware,
+    inspection,
+    locations,
+    media_files,
+    overlap,
+    sampled_media,
+    token_budget,
+)
+from tao_skill_bank.preflight.findings import from_error
+from tao_skill_bank.preflight.scan import Scan, scan
+
+DEFAULT_SAMPLES = 8
+DEFAULT_DECODE_SECONDS = 20.0
+ARCHIVE_SECONDS = 120.0
+NUM_WORKERS = 4
+
+
+def run(job: Job, platform: Platform) -> list[Finding]:
+    """Look at the data, the machine and the platform, and report everything that stands in the way of `job`.
+
+    Nothing is changed but the cache of inspected models. `platform.options` may hold `preflight_samples` (media
+    decoded per dataset) and `preflight_decode_seconds` (time for each of them).
+    """
+    options = job.platform.options
+    num_samples = _positive(options, "preflight_samples", DEFAULT_SAMPLES)
+    decode_seconds = _positive(options, "preflight_decode_seconds", DEFAULT_DECODE_SECONDS)
+    with ThreadPoolExecutor(NUM_WORKERS) as pool, tempfile.TemporaryDirectory(prefix="tao-preflight-") as folder:
+        engine = pool.submit(_probe, platform, job)
+        hub = pool.submit(credentials.check, job)
+        model = pool.submit(inspection.inspect, job)
+        scans = [scan(use, job.dataset_required_fields, int(num_samples)) for use in job.workload.datasets]
+        listings = [_list_archive(found, Path(folder), position) for position, found in enumerate(scans)]
+        pairs = list(zip(scans, listings, strict=True))
+        decoded = [sampled_media.decode(found, listing, pool, decode_seconds) for found, listing in pairs]
+        files = sampled_media.decode_files(job.workload, pool, decode_seconds)
+        inspected = model.result()
+        return [
+            *hub.result(),
+            *checkpoints.check(job.workload),
+            *(finding for found in scans for finding in datasets.check(found)),
+            *(finding for found, listing in pairs for finding in media_files.check(found, listing)),
+            *(
+                finding
+                for found, clips in zip(scans, decoded, strict=True)
+                for finding in sampled_media.check(found.use.annotation_path, clips, job.workload)
+            ),
+            *sampled_media.check("the spec", files, job.workload),
+            *overlap.check(scans),
+            *arithmetic.check(job, scans),
+            *token_budget.check(job, [record for clips in [*decoded, files] for record in clips.records]),
+            *([inspected.failure] if inspected.failure else []),
+            *adapters.check(job, inspected),
+            *hardware.check(job, inspected),
+            *disk.check(job, inspected),
+            *engine.result(),
+        ]
+
+
+def _probe(platform: Platform, job: Job) -> list[Finding]:
+    try:
+        return platform.probe(job)
+    except TaoSkillsError as error:
+        return from_error(error)
+
+
+def _list_archive(found: Scan, folder: Path, position: int) -> archive.Listing | None:
+    path = Path(found.use.media_path)
+    if found.failure or not locations.is_archive(found.use.media_path) or not path.is_file():
+        return None
+    wanted = {name for sample in sampled_media.samples_of(found) for _, name in media_of(sample.record)}
+    target = folder / str(position)
+    target.mkdir()
+    return archive.read(path, wanted, target, ARCHIVE_SECONDS)
+
+
+def _positive(options: Mapping[str, Any], name: str, default: float) -> float:
+    value = options.get(name, default)
+    return value if isinstance(value, (int, float)) and value > 0 else default

@@ -1,0 +1,55 @@
+"""Predicts the longest sequence of the sampled records and compares it with what the run accepts."""
+
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+from tao_skill_bank.contracts import Finding, Job
+from tao_skill_bank.errors import BlockedError
+from tao_skill_bank.preflight.findings import blocking, from_error, info, not_checked
+from tao_skill_bank.preflight.inspection import sibling_module
+from tao_skill_bank.preflight.sampled_media import Probed
+
+ROUND_UP_TO = 1024
+
+
+def check(job: Job, records: Sequence[Probed]) -> list[Finding]:
+    """Return the predicted length of the longest sampled record, blocking when it is above `max_tokens`."""
+    if not records:
+        return []
+    module = sibling_module(job, "record_tokens")
+    if module is None:
+        message = f"{job.module} has no record_tokens module beside it: sequence lengths were not predicted."
+        return [not_checked("tokens_not_predicted", message, "Add one to the model.")]
+    model: Any = import_module(module)
+    lengths: list[tuple[int, Probed]] = []
+    problems: list[Finding] = []
+    for record in records:
+        try:
+            lengths.append((model.record_tokens(job.spec, record.record, record.probes), record))
+        except BlockedError as error:
+            problems += [found for found in from_error(error) if found.code != "clip_too_short"]
+    if not lengths:
+        return problems
+    return [*problems, _longest(job, *max(lengths, key=lambda entry: entry[0]))]
+
+
+def _longest(job: Job, num_tokens: int, record: Probed) -> Finding:
+    limit = job.workload.max_tokens
+    name = record.record.get("id", record.media[0].name)
+    evidence: dict[str, Any] = {"tokens": num_tokens, "limit": limit, "record": record.index}
+    if limit is None or num_tokens <= limit:
+        bound = f", of {limit} accepted" if limit else ""
+        return info(
+            "tokens_predicted",
+            f"The longest sampled record, {name}, takes about {num_tokens} tokens{bound}.",
+            **evidence,
+        )
+    raised = -(-num_tokens // ROUND_UP_TO) * ROUND_UP_TO
+    message = f"Record {name} takes about {num_tokens} tokens, and the run accepts {limit}."
+    share = limit / num_tokens
+    cures = [f"raise the longest sequence to {raised}"]
+    if job.workload.fps is not None:
+        cures.append(f"lower fps to {job.workload.fps * share * 0.95:.2g}")
+    cures.append(f"multiply total_pixels by {share * 0.95:.2f}")
+    return blocking("tokens_over_limit", message, f"Do one of: {'; '.join(cures)}.", **evidence)

@@ -1,0 +1,1 @@
+"""Small real datasets that are generated locally, with no download."""

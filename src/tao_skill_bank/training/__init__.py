@@ -1,0 +1,1 @@
+"""Torch code that every trainer shares: processes, checkpoints, adapters, schedule, status files."""

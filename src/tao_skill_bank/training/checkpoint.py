@@ -1,0 +1,175 @@
+"""Checkpoints of a run directory.
+
+    checkpoints/epoch_N/   weights, optimizer state and progress, sharded; loads on any number of ranks
+    safetensors/epoch_N/   what evaluate, PEFT and vLLM read
+    best/                  the safetensors folder of the lowest validation loss, as hard links, with best_score.json
+
+A folder is written under a hidden name and renamed when it is whole, so a folder that has its name is complete and a
+kill leaves the previous ones usable.
+"""
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.distributed.checkpoint import state_dict_loader, state_dict_saver
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
+from torch.optim import Optimizer
+
+from tao_skill_bank.errors import UnknownNameError
+from tao_skill_bank.training.distributed import Ranks
+
+EPOCH_FOLDER = re.compile(r"epoch_(\d+)")
+METRIC = "val/avg_loss"
+# Frozen weights come from the base model; only what is trained is saved.
+TRAINED_ONLY = StateDictOptions(ignore_frozen_params=True, strict=False)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Whole epochs and optimizer steps that are done. The learning rate follows from the step."""
+
+    epoch: int = 0
+    step: int = 0
+
+
+def save(run_dir: Path, model: nn.Module, optimizer: Optimizer, progress: Progress, ranks: Ranks) -> Path:
+    """Write checkpoints/epoch_N and return it. Every rank calls this."""
+
+    def write(folder: Path) -> None:
+        weights, moments = get_state_dict(model, optimizer, options=TRAINED_ONLY)
+        state_dict_saver.save({"model": weights, "optimizer": moments}, checkpoint_id=str(folder))
+        torch.save(_random_state(ranks), folder / f"random_{ranks.rank}.pt")
+        if ranks.is_main:
+            (folder / "progress.json").write_text(json.dumps(asdict(progress)), encoding="utf-8")
+
+    return write_whole(run_dir / "checkpoints" / f"epoch_{progress.epoch}", write, ranks)
+
+
+def load(folder: Path, model: nn.Module, optimizer: Optimizer, ranks: Ranks) -> Progress:
+    """Load a folder of `save`, on any number of ranks. Random states are restored where the number is the same."""
+    weights, moments = get_state_dict(model, optimizer, options=TRAINED_ONLY)
+    state: dict[str, Any] = {"model": weights, "optimizer": moments}
+    state_dict_loader.load(state, checkpoint_id=str(folder))
+    set_state_dict(
+        model,
+        optimizer,
+        model_state_dict=state["model"],
+        optim_state_dict=state["optimizer"],
+        options=TRAINED_ONLY,
+    )
+    if len(list(folder.glob("random_*.pt"))) == ranks.world:
+        _restore_random_state(torch.load(folder / f"random_{ranks.rank}.pt", weights_only=True))
+    return Progress(**json.loads((folder / "progress.json").read_text(encoding="utf-8")))
+
+
+def find_resume(run_dir: Path, resume: bool | str) -> Path | None:
+    """Return the checkpoint folder that train.resume names; None for a fresh start.
+
+    Raises:
+        UnknownNameError: there is no complete checkpoint where one was asked for.
+
+    """
+    if resume is False:
+        return None
+    found = newest(run_dir / "checkpoints") if resume is True else Path(resume)
+    if found is not None and (found / "progress.json").is_file():
+        return found
+    where = found or run_dir / "checkpoints"
+    fix = "Set train.resume to false, or to an existing checkpoints/epoch_N folder."
+    raise UnknownNameError.of("no_checkpoint", f"No checkpoint to resume in {where}.", fix, path="train.resume")
+
+
+def newest(folder: Path) -> Path | None:
+    """Return the epoch_N folder with the largest N."""
+    epochs = _epochs(folder)
+    return epochs[max(epochs)] if epochs else None
+
+
+def write_whole(target: Path, write: Callable[[Path], None], ranks: Ranks) -> Path:
+    """Have every rank write into a hidden folder beside `target`, then rename it."""
+    work = target.parent / f".{target.name}"
+    if ranks.is_main:
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(parents=True)
+    ranks.barrier()
+    write(work)
+    ranks.barrier()
+    if ranks.is_main:
+        shutil.rmtree(target, ignore_errors=True)
+        work.rename(target)
+    ranks.barrier()
+    return target
+
+
+def best_score(run_dir: Path) -> float | None:
+    """Return the lowest validation loss so far, as best/ holds it."""
+    path = run_dir / "best" / "best_score.json"
+    return float(json.loads(path.read_text(encoding="utf-8"))["best_score"]) if path.is_file() else None
+
+
+def keep_best(run_dir: Path, exported: Path, score: float) -> None:
+    """Make best/ a copy of `exported`. Files are hard-linked: no time, no space, and no link that can dangle."""
+    work, best, old = (run_dir / name for name in (".best", "best", ".best.old"))
+    shutil.rmtree(work, ignore_errors=True)
+    shutil.copytree(exported, work, copy_function=_link)
+    document = {"best_score": score, "metric": METRIC, "best_ckpt_abs_dir": str(exported.absolute())}
+    (work / "best_score.json").write_text(json.dumps(document, indent=2), encoding="utf-8")
+    shutil.rmtree(old, ignore_errors=True)
+    if best.exists():
+        best.rename(old)
+    work.rename(best)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def prune(run_dir: Path, max_keep: int) -> None:
+    """Delete all but the newest `max_keep` epochs (-1 keeps all), never the newest nor the best."""
+    if max_keep < 0:
+        return
+    best = _best_epoch(run_dir)
+    for kind in ("checkpoints", "safetensors"):
+        epochs = _epochs(run_dir / kind)
+        kept = set(sorted(epochs)[-max(1, max_keep) :]) | {best}
+        for epoch, folder in epochs.items():
+            if epoch not in kept:
+                shutil.rmtree(folder)
+
+
+def _epochs(folder: Path) -> dict[int, Path]:
+    found = {path: EPOCH_FOLDER.fullmatch(path.name) for path in folder.glob("epoch_*")}
+    return {int(match.group(1)): path for path, match in found.items() if match}
+
+
+def _best_epoch(run_dir: Path) -> int | None:
+    path = run_dir / "best" / "best_score.json"
+    if not path.is_file():
+        return None
+    match = EPOCH_FOLDER.fullmatch(Path(json.loads(path.read_text(encoding="utf-8"))["best_ckpt_abs_dir"]).name)
+    return int(match.group(1)) if match else None
+
+
+def _link(source: str, target: str) -> str:
+    try:
+        Path(target).hardlink_to(source)
+    except OSError:  # another file system, or one without hard links
+        shutil.copy2(source, target)
+    return target
+
+
+def _random_state(ranks: Ranks) -> dict[str, Any]:
+    state: dict[str, Any] = {"cpu": torch.get_rng_state()}
+    if ranks.device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(ranks.device)
+    return state
+
+
+def _restore_random_state(state: dict[str, Any]) -> None:
+    torch.set_rng_state(state["cpu"])
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"])

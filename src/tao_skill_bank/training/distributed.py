@@ -1,0 +1,101 @@
+"""Processes and their mesh. The same code runs as one process and under torchrun."""
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch._C._distributed_c10d import HashStore
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+
+from tao_skill_bank.errors import RequestError
+
+TIMEOUT = timedelta(minutes=20)  # long enough for rank 0 to write an 8B checkpoint, short enough to end a dead run
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among all of them."""
+
+    rank: int
+    world: int
+    device: torch.device
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this is rank 0, which writes the run directory."""
+        return self.rank == 0
+
+    def sum(self, values: Sequence[float]) -> list[float]:
+        """Return each value summed over all ranks, in float64."""
+        return self._reduce(values, dist.ReduceOp.SUM)
+
+    def max(self, values: Sequence[float]) -> list[float]:
+        """Return the largest of each value over all ranks."""
+        return self._reduce(values, dist.ReduceOp.MAX)
+
+    def gather(self, value: Any) -> list[Any]:
+        """Return every rank's picklable value, in the order of ranks."""
+        gathered: list[Any] = [None] * self.world
+        dist.all_gather_object(gathered, value)
+        return gathered
+
+    def barrier(self) -> None:
+        """Wait for every rank, on the host."""
+        self._reduce([0.0], dist.ReduceOp.SUM)
+
+    def _reduce(self, values: Sequence[float], operation: Any) -> list[float]:
+        tensor = torch.tensor(list(values), dtype=torch.float64)  # on the host: through gloo
+        dist.all_reduce(tensor, operation)
+        return [float(value) for value in tensor]
+
+
+def start() -> Ranks:
+    """Join the process group: NCCL for GPU tensors, gloo for host tensors. Without torchrun it holds one process."""
+    on_gpu = torch.cuda.is_available()
+    local_rank = dist.get_node_local_rank(fallback_rank=0)
+    device = torch.device("cuda", local_rank) if on_gpu else torch.device("cpu")
+    if on_gpu:
+        torch.cuda.set_device(device)
+    backend = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
+    if dist.is_torchelastic_launched():
+        dist.init_process_group(backend, timeout=TIMEOUT, device_id=device if on_gpu else None)
+    else:
+        dist.init_process_group(backend, store=HashStore(), rank=0, world_size=1, timeout=TIMEOUT)
+    return Ranks(dist.get_rank(), dist.get_world_size(), device)
+
+
+def stop() -> None:
+    """Leave the process group."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def data_parallel_mesh(ranks: Ranks, *, replicate: int, shard: int) -> DeviceMesh:
+    """Return the mesh that weights are sharded over: 1-D for FSDP, 2-D for HSDP (replicas of sharded groups).
+
+    Raises:
+        RequestError: the sizes do not multiply to the number of processes.
+
+    """
+    if replicate * shard != ranks.world:
+        message = f"dp_replicate_size {replicate} x dp_shard_size {shard} is not the {ranks.world} processes started."
+        fix = f"Start {replicate * shard} processes, or set the sizes so that their product is {ranks.world}."
+        raise RequestError.of("world_size", message, fix, path="policy.parallelism")
+    if replicate == 1:
+        return init_device_mesh(ranks.device.type, (shard,), mesh_dim_names=("shard",))
+    return init_device_mesh(ranks.device.type, (replicate, shard), mesh_dim_names=("replicate", "shard"))
+
+
+def seed_everything(seed: int, *, deterministic: bool) -> None:
+    """Seed torch on every device, and use deterministic kernels when asked."""
+    torch.manual_seed(seed)
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it at its first call
+        torch.use_deterministic_algorithms(mode=True, warn_only=True)
+        torch.backends.cudnn.benchmark = False

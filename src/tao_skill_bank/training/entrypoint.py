@@ -1,0 +1,157 @@
+"""What surrounds every program of the training plane: config in, states and exit code out.
+
+A user's mistake ends in one line on stderr and a FAILURE line with its cure. Our own bug keeps its traceback. Each
+rank leaves `exit/rank_<N>.json`, because torchrun hides its children's exit codes.
+"""
+
+import argparse
+import json
+import logging
+import shutil
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import TypeVar
+
+import torch
+
+from tao_skill_bank.errors import JobFailedError, Problem, TaoSkillsError
+from tao_skill_bank.training import distributed
+from tao_skill_bank.training.config import load_spec
+from tao_skill_bank.training.distributed import Ranks
+from tao_skill_bank.training.status import Diagnosis, StatusWriter
+
+T = TypeVar("T")
+EXIT_CANCELED = 128 + signal.SIGTERM
+EXIT_BUG = 1
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a program gets beside its spec: where results go, who it is, how to tell its progress."""
+
+    results_dir: Path
+    ranks: Ranks
+    status: StatusWriter
+
+
+class Canceled(BaseException):
+    """SIGTERM arrived."""
+
+
+def main(kind: type[T], body: Callable[[T, Run], str], results_dir: Callable[[T], str | None]) -> None:
+    """Run a program to its end and exit the process.
+
+    Args:
+        kind: the spec dataclass that `--config` holds.
+        body: the program; returns the message of the SUCCESS line.
+        results_dir: tells the run directory from the spec; None means the config's own folder.
+
+    """
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--config", type=Path, required=True, help="TOML file with the spec")
+    config_file = parser.parse_args().config
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
+    try:
+        spec = load_spec(kind, config_file)
+    except TaoSkillsError as error:
+        _print_problems(error)
+        sys.exit(error.exit_code)
+    folder = Path(results_dir(spec) or config_file.parent).absolute()
+    sys.exit(run(spec, body, folder))
+
+
+def run(spec: T, body: Callable[[T, Run], str], folder: Path) -> int:
+    """Run a program on its spec, record every state in `folder`, and return the exit code."""
+    signal.signal(signal.SIGTERM, _cancel)
+    folder.mkdir(parents=True, exist_ok=True)
+    ranks: Ranks | None = None
+    status = StatusWriter(folder, enabled=False)
+    try:
+        ranks = _start(folder)
+        status.enabled = ranks.is_main
+        status.write("STARTED", f"{ranks.world} process{'es' if ranks.world > 1 else ''} on {ranks.device.type}")
+        message = body(spec, Run(folder, ranks, status))
+        ranks.barrier()
+        status.write("SUCCESS", message)
+        code, diagnosis = 0, None
+    except BaseException as error:  # noqa: BLE001 - every end of a program is recorded
+        code, diagnosis = _explain(error)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun ends the other ranks; this record must be whole
+    if diagnosis is not None and not _peer_failed(folder, ranks):
+        status.write("FAILURE", diagnosis.cause, diagnosis=diagnosis)
+    _write_exit(folder, ranks, code, diagnosis)
+    if code == 0:
+        distributed.stop()
+    return code
+
+
+def _start(folder: Path) -> Ranks:
+    """Join the other ranks; rank 0 removes the records of an earlier run before it does."""
+    if torch.distributed.get_node_local_rank(fallback_rank=0) == 0:
+        shutil.rmtree(folder / "exit", ignore_errors=True)
+    return distributed.start()
+
+
+def _explain(error: BaseException) -> tuple[int, Diagnosis]:
+    """Return the exit code and diagnosis of an exception, and tell the user on stderr."""
+    if isinstance(error, torch.OutOfMemoryError):
+        error = JobFailedError.of(
+            "cuda_out_of_memory",
+            f"The GPU is out of memory: {str(error).splitlines()[0]}",
+            "Lower mini_batch (batch_size) or custom.vision.total_pixels, turn on gradient checkpointing, "
+            "or raise dp_shard_size.",
+        )
+    if isinstance(error, TaoSkillsError):
+        _print_problems(error)
+        return error.exit_code, Diagnosis.of(_joined(error))
+    if isinstance(error, (Canceled, KeyboardInterrupt)):
+        cause = "Ended by SIGTERM: the job was canceled, or another process of it died."
+        return EXIT_CANCELED, Diagnosis("canceled", cause, "Run again; train.resume = true continues a training.")
+    if _is_lost_peer(error):
+        cause = "Another process of the job died, or the connection to it broke."
+        return JobFailedError.exit_code, Diagnosis("peer_died", cause, "Read the log of the rank that ended first.")
+    traceback.print_exception(error)
+    lines = f"{type(error).__name__}: {error}".splitlines()
+    return EXIT_BUG, Diagnosis("internal_error", lines[0], "Report it with the log's traceback.")
+
+
+def _is_lost_peer(error: BaseException) -> bool:
+    """Tell a broken collective. Gloo raises a plain RuntimeError that names its own source file."""
+    is_gloo = isinstance(error, RuntimeError) and "gloo/transport" in str(error)
+    return is_gloo or isinstance(error, torch.distributed.DistError)
+
+
+def _joined(error: TaoSkillsError) -> Problem:
+    first = error.problems[0]
+    fixes = " ".join(dict.fromkeys(problem.fix for problem in error.problems))
+    return Problem(first.code, str(error), fixes, path=first.path)
+
+
+def _print_problems(error: TaoSkillsError) -> None:
+    for problem in error.problems:
+        sys.stderr.write(f"error: {problem.message} Fix: {problem.fix}\n")
+
+
+def _cancel(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of a handler
+    raise Canceled
+
+
+def _peer_failed(folder: Path, ranks: Ranks | None) -> bool:
+    """Tell whether another rank already recorded why the run failed."""
+    own = f"rank_{ranks.rank if ranks else 0}.json"
+    others = [path for path in (folder / "exit").glob("rank_*.json") if path.name != own]
+    return any(json.loads(path.read_text(encoding="utf-8"))["exit_code"] != 0 for path in others)
+
+
+def _write_exit(folder: Path, ranks: Ranks | None, code: int, diagnosis: Diagnosis | None) -> None:
+    rank = ranks.rank if ranks else torch.distributed.get_node_local_rank(fallback_rank=0)
+    record = {"rank": rank, "exit_code": code, "error": diagnosis.cause if diagnosis else None}
+    (folder / "exit").mkdir(exist_ok=True)
+    work = folder / "exit" / f".rank_{rank}"
+    work.write_text(json.dumps(record), encoding="utf-8")
+    work.replace(folder / "exit" / f"rank_{rank}.json")

@@ -1,0 +1,148 @@
+"""Makes a model URI a local folder: `python -m tao_skill_bank.training.fetch URI OUT_DIR` prints the folder.
+
+builtin://NAME          a tiny model, made by the model folder that packages `builtin/NAME/config.json`
+hf_model://ORG/NAME[@REVISION], ORG/NAME   a download from the Hugging Face Hub
+
+The folder appears when it is whole; where it is whole already, nothing is done.
+"""
+
+import argparse
+import hashlib
+import importlib
+import logging
+import re
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from tao_skill_bank import models, settings
+from tao_skill_bank.errors import BackendError, BlockedError, TaoSkillsError, UnknownNameError
+
+BUILTIN, HUB = "builtin://", "hf_model://"
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
+EXIT_CREDENTIALS = 4
+logger = logging.getLogger(__name__)
+
+
+def to_cache(uri: str) -> Path:
+    """Return the URI's folder below $TAO_STATE_DIR/models, made when it is not there yet.
+
+    Raises:
+        UnknownNameError: the URI names no path, builtin model or Hub model.
+        BlockedError, BackendError: see `fetch`.
+
+    """
+    if not uri.startswith((BUILTIN, HUB)) and not HUB_ID.fullmatch(uri):
+        message = f"{uri} is neither a folder nor a model URI."
+        raise UnknownNameError.of("unknown_model", message, "Give a folder, hf_model://ORG/NAME or builtin://NAME.")
+    name = re.sub(r"[^\w.-]+", "-", uri.removeprefix(BUILTIN).removeprefix(HUB))
+    digest = hashlib.sha256(uri.encode()).hexdigest()[:8]
+    return fetch(uri, settings.state_dir() / "models" / f"{name}-{digest}")
+
+
+def fetch(uri: str, out_dir: Path) -> Path:
+    """Make or download the model into `out_dir` and return it.
+
+    Raises:
+        UnknownNameError: there is no such model or revision.
+        BlockedError: the Hub refuses access, or it is not reachable because the machine was told to stay offline.
+        BackendError: the Hub cannot be reached.
+
+    """
+    if (out_dir / "config.json").is_file():
+        return out_dir
+    out_dir.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{out_dir.name}.", dir=out_dir.parent))
+    try:
+        if uri.startswith(BUILTIN):
+            _make_builtin(uri.removeprefix(BUILTIN), work)
+        else:
+            _download(uri.removeprefix(HUB), work)
+        _publish(work, out_dir)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return out_dir
+
+
+def _publish(work: Path, out_dir: Path) -> None:
+    work.chmod(0o755)  # mkdtemp makes it private
+    if out_dir.is_dir() and not any(out_dir.iterdir()):
+        out_dir.rmdir()
+    try:
+        work.rename(out_dir)
+    except OSError:
+        if not (out_dir / "config.json").is_file():  # else another process finished first
+            message = f"{out_dir} exists and is no finished model folder."
+            raise BlockedError.of("folder_in_use", message, "Give a new folder or remove it.") from None
+
+
+def _make_builtin(name: str, folder: Path) -> None:
+    root = Path(models.__path__[0])
+    owners = [path.parents[2].name for path in root.glob("*/builtin/*/config.json") if path.parent.name == name]
+    if not owners:
+        known = sorted(path.parent.name for path in root.glob("*/builtin/*/config.json"))
+        fix = f"Use one of: {', '.join(known)}."
+        raise UnknownNameError.of("unknown_builtin", f"There is no builtin model '{name}'.", fix)
+    importlib.import_module(f"{models.__name__}.{owners[0]}.builtin").create(name, folder)
+
+
+def _download(name: str, folder: Path) -> None:
+    import huggingface_hub
+    from huggingface_hub import errors
+
+    repository, _, revision = name.partition("@")
+    page = f"https://huggingface.co/{repository}"
+    try:
+        huggingface_hub.snapshot_download(repository, revision=revision or None, local_dir=folder)
+    except errors.GatedRepoError:
+        raise _refused(repository, page) from None
+    except errors.RevisionNotFoundError:
+        message = f"{repository} has no revision '{revision}'."
+        raise UnknownNameError.of("unknown_revision", message, f"Choose a revision listed on {page}.") from None
+    except errors.RepositoryNotFoundError:
+        fix = f"Check the name on {page}; a private model needs HF_TOKEN with read access."
+        raise UnknownNameError.of("unknown_model", f"The Hub shows no model {repository}.", fix) from None
+    except (errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError, errors.HfHubHTTPError, OSError) as error:
+        raise _unreachable(repository, error) from None
+    shutil.rmtree(folder / ".cache", ignore_errors=True)
+
+
+def _refused(repository: str, page: str) -> BlockedError:
+    if settings.has_variable("HF_TOKEN"):
+        message = f"Access to {repository} is refused: its agreement is not accepted, or HF_TOKEN lacks read access."
+        fix = f"Accept the agreement at {page} with the account of HF_TOKEN."
+    else:
+        message = f"{repository} is gated and the environment variable HF_TOKEN is not set."
+        fix = f"Accept the agreement at {page}, then set HF_TOKEN to a token with read access."
+    error = BlockedError.of("gated_model", message, fix)
+    error.exit_code = EXIT_CREDENTIALS
+    return error
+
+
+def _unreachable(repository: str, error: Exception) -> TaoSkillsError:
+    if settings.hub_is_offline():
+        message = f"{repository} is not on this machine and the Hub is switched off (HF_HUB_OFFLINE)."
+        return BlockedError.of("hub_offline", message, "Unset HF_HUB_OFFLINE, or give a local checkpoint folder.")
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    message = f"{repository} cannot be downloaded: {reason}"
+    return BackendError.of("hub_unreachable", message, "Check the network, or give a local checkpoint folder.")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("uri")
+    parser.add_argument("out_dir", type=Path)
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr)
+    try:
+        folder = fetch(arguments.uri, arguments.out_dir.absolute())
+    except TaoSkillsError as error:
+        problem = error.problems[0]
+        sys.stderr.write(f"error: {problem.message} Fix: {problem.fix}\n")
+        sys.exit(error.exit_code)
+    sys.stdout.write(f"{folder}\n")
+
+
+if __name__ == "__main__":
+    main()

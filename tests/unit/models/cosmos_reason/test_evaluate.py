@@ -1,0 +1,226 @@
+"""Evaluation, inference and export with the real tiny model."""
+
+import copy
+import json
+import shutil
+import subprocess
+import sys
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tao_skill_bank.models.cosmos_reason import builtin, data
+from tao_skill_bank.models.cosmos_reason.config.shared import VideoSampling
+from tao_skill_bank.models.cosmos_reason.conversation import question_and_answer
+from tao_skill_bank.models.cosmos_reason.generate import CountPenalty
+from tao_skill_bank.models.cosmos_reason.loader import Padding, collate, to_device
+from tao_skill_bank.models.cosmos_reason.processor import Processor
+
+from .conftest import Document, diagnosis, read_lines
+
+Run = Callable[[str, Document], int]
+
+
+def _read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def test_the_builtin_model_answers_in_the_right_form_at_chance_level(
+    evaluate_spec: Document, run_program: Run, clips: Path, tmp_path: Path
+) -> None:
+    assert run_program("evaluate", evaluate_spec) == 0
+    out = tmp_path / "evaluation"
+    results = _read(out / "results.json")
+    records = _read(clips / "test" / "annotations.json")
+    assert [set(result) for result in results] == [{"video_id", "question", "response", "gt"}] * 9
+    assert [result["video_id"] for result in results] == [record["video"] for record in records]
+    assert [result["gt"] for result in results] == [record["conversations"][1]["value"] for record in records]
+    assert all((clips / "test" / result["video_id"]).is_file() for result in results)
+    assert "<video>" not in results[0]["question"]
+    summary = _read(out / "metrics_summary.json")
+    assert summary["metrics"]["unparseable"] == 0
+    assert summary["metrics"]["accuracy"] <= 5 / 9
+    assert summary["num_samples"] == sum(map(sum, summary["confusion_matrix"]["matrix"])) == 9
+    assert (out / "confusion_matrix.png").stat().st_size > 5000
+    assert len(list((out / "samples").glob("*.json"))) == 9
+    assert read_lines(out / "status.jsonl")[-1]["state"] == "SUCCESS"
+
+
+def test_answers_in_a_batch_are_those_of_single_questions(tiny_model: Path, processor: Processor, clips: Path) -> None:
+    from transformers import Qwen3VLForConditionalGeneration
+
+    network = Qwen3VLForConditionalGeneration.from_pretrained(str(tiny_model)).eval()
+    annotations = data.read_annotations(str(clips / "test" / "annotations.json"))
+    for index, words in enumerate(("Go?", "Which way does it go, left or right?", "Left, right?")):
+        annotations[index]["conversations"][0]["value"] = words
+    shown = data.Presentation(VideoSampling(nframes=4), 1000)
+    records = data.Records(annotations[:3], str(clips / "test"), processor, shown)
+    prompts = [question_and_answer(records.conversation(index))[0] for index in range(3)]
+    samples = [processor.encode(p, records.frames(p), max_length=1000, answer=True) for p in prompts]
+    cpu, left = torch.device("cpu"), Padding(processor, side="left")
+    with torch.no_grad():
+        together = network(**to_device(collate(samples, left), cpu, processor).inputs).logits[:, -1]
+        alone = [network(**to_device(collate([s], left), cpu, processor).inputs).logits[0, -1] for s in samples]
+    assert len({len(sample.input_ids) for sample in samples}) == 3
+    assert torch.allclose(together, torch.stack(alone), atol=1e-4)
+
+
+def test_limit_shards_and_saved_answers_choose_what_is_asked(
+    evaluate_spec: Document, run_program: Run, tmp_path: Path
+) -> None:
+    evaluate_spec["evaluation"] |= {"limit": 5, "total_shard": 2, "shard_id": 1}
+    assert run_program("evaluate", evaluate_spec) == 0
+    samples = tmp_path / "evaluation" / "samples"
+    assert sorted(path.name for path in samples.iterdir()) == ["1.json", "3.json"]
+    kept = _read(samples / "1.json") | {"response": "saved before"}
+    (samples / "1.json").write_text(json.dumps(kept | {"correct": False}))
+    evaluate_spec["evaluation"]["skip_saved"] = True
+    assert run_program("evaluate", evaluate_spec) == 0
+    assert _read(tmp_path / "evaluation" / "results.json")[0]["response"] == "saved before"
+    (samples / "1.json").write_text(json.dumps(kept | {"correct": False, "model": "another"}))
+    assert run_program("evaluate", evaluate_spec) == 0
+    assert _read(tmp_path / "evaluation" / "results.json")[0]["response"] != "saved before"
+
+
+def test_only_the_clips_that_are_asked_about_are_extracted(
+    evaluate_spec: Document, run_program: Run, clips: Path, tmp_path: Path, state_dir: Path
+) -> None:
+    with tarfile.open(tmp_path / "videos.tar.gz", "w:gz") as tar:
+        tar.add(clips / "test" / "videos", "videos")
+    evaluate_spec["dataset"]["media_dir"] = str(tmp_path / "videos.tar.gz")
+    evaluate_spec["evaluation"]["limit"] = 2
+    assert run_program("evaluate", evaluate_spec) == 0
+    found = sorted(path.name for path in (state_dir / "cache" / "media").rglob("*.mp4"))
+    assert found == ["test-00000.mp4", "test-00001.mp4"]
+
+
+@pytest.mark.slow
+def test_answers_and_metrics_do_not_depend_on_the_number_of_processes(
+    evaluate_spec: Document, run_program: Run, write_config: Callable[..., Path], tmp_path: Path
+) -> None:
+    assert run_program("evaluate", evaluate_spec) == 0
+    spec = copy.deepcopy(evaluate_spec) | {"results_dir": str(tmp_path / "two"), "num_gpus": 2}
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m"]
+    command += ["tao_skill_bank.models.cosmos_reason.evaluate", "--config", str(write_config(spec, "two"))]
+    finished = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    for name in ("results.json", "metrics_summary.json"):
+        assert _read(tmp_path / "two" / name) == _read(tmp_path / "evaluation" / name)
+
+
+@pytest.fixture(scope="session")
+def adapter(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A LoRA of the tiny model with weights that matter."""
+    from transformers import Qwen3VLForConditionalGeneration
+
+    from tao_skill_bank.training import adapters
+
+    folder = tmp_path_factory.mktemp("adapter") / "lora"
+    network = Qwen3VLForConditionalGeneration.from_pretrained(str(tiny_model))
+    adapted = adapters.add(network, {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "v_proj"]}, str(tiny_model))
+    with torch.no_grad():
+        for name, parameter in adapted.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(std=0.5, generator=torch.Generator().manual_seed(0))
+    trained = {name: p.detach() for name, p in adapted.named_parameters() if p.requires_grad}
+    adapters.write(folder, adapted, trained, {}, tiny_model)
+    return folder
+
+
+@pytest.mark.slow
+def test_an_adapter_is_merged_to_evaluate_and_to_export(
+    adapter: Path, tiny_model: Path, evaluate_spec: Document, run_program: Run, tmp_path: Path, processor: Processor
+) -> None:
+    from peft import PeftModel
+    from transformers import Qwen3VLForConditionalGeneration
+
+    lora = {"enable_lora": True, "base_model_path": str(tiny_model)}
+    evaluate_spec["model"] |= {"model_name": str(adapter), **lora}
+    assert run_program("evaluate", evaluate_spec) == 0
+    export = {"results_dir": str(tmp_path / "export"), "model_path": str(adapter), **lora}
+    assert run_program("export", export) == 0
+    merged = tmp_path / "export" / "safetensors" / "merged"
+    ids = processor.tokenizer("Is the ball moving left?", return_tensors="pt")["input_ids"]
+    adapted = PeftModel.from_pretrained(Qwen3VLForConditionalGeneration.from_pretrained(str(tiny_model)), str(adapter))
+    with torch.no_grad():
+        expected = adapted.eval()(input_ids=ids).logits
+        got = Qwen3VLForConditionalGeneration.from_pretrained(str(merged)).eval()(input_ids=ids).logits
+        base = Qwen3VLForConditionalGeneration.from_pretrained(str(tiny_model)).eval()(input_ids=ids).logits
+    assert torch.allclose(got, expected, atol=1e-4)
+    assert not torch.allclose(base, expected, atol=1e-2)
+    evaluate_spec["model"] = {"model_name": str(merged), "dtype": "float32", "max_length": 2048}
+    evaluate_spec["results_dir"] = str(tmp_path / "of_merged")
+    assert run_program("evaluate", evaluate_spec) == 0
+    assert _read(tmp_path / "of_merged" / "results.json") == _read(tmp_path / "evaluation" / "results.json")
+
+
+def test_an_adapter_of_other_weights_or_shapes_is_refused(
+    adapter: Path, tiny_model: Path, evaluate_spec: Document, run_program: Run, tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    other = tmp_path / "other"
+    shutil.copytree(tiny_model, other)
+    weights = load_file(str(tiny_model / "model.safetensors"))
+    save_file(
+        {name: tensor + 1 for name, tensor in weights.items()}, str(other / "model.safetensors"), {"format": "pt"}
+    )
+    lora = {"enable_lora": True, "base_model_path": str(other)}
+    evaluate_spec["model"] |= {"model_name": str(adapter), **lora}
+    assert run_program("evaluate", evaluate_spec) == 3
+    assert diagnosis(tmp_path / "evaluation")["code"] == "adapter_base_mismatch"
+
+    widened = tmp_path / "widened"
+    shutil.copytree(adapter, widened)
+    (widened / "base_model.json").unlink()
+    tensors = load_file(str(adapter / "adapter_model.safetensors"))
+    wide = {name: torch.cat([t, t], 1) if "lora_A" in name else t for name, t in tensors.items()}
+    save_file(wide, str(widened / "adapter_model.safetensors"))
+    evaluate_spec["model"] |= {"model_name": str(widened), "base_model_path": str(tiny_model)}
+    assert run_program("evaluate", evaluate_spec) == 3
+    assert diagnosis(tmp_path / "evaluation")["code"] == "adapter_base_mismatch"
+
+
+def test_mistakes_of_an_evaluation_are_named(evaluate_spec: Document, run_program: Run, tmp_path: Path) -> None:
+    spec = copy.deepcopy(evaluate_spec)
+    spec["model"]["enable_lora"] = True
+    assert run_program("evaluate", spec) == 2
+    assert diagnosis(tmp_path / "evaluation")["code"] == "base_model_path"
+    spec = copy.deepcopy(evaluate_spec)
+    spec["generation"]["max_tokens"] = 4096
+    assert run_program("evaluate", spec) == 2
+    assert diagnosis(tmp_path / "evaluation")["code"] == "max_length"
+
+
+def test_inference_answers_one_prompt(tiny_model: Path, clips: Path, run_program: Run, tmp_path: Path) -> None:
+    media = clips / "test" / "videos" / "test-00000.mp4"
+    spec = {
+        "media": str(media),
+        "prompt": "Is the ball moving left, right or straight? Answer with one word.",
+        "model_path": str(tiny_model),
+        "num_frames": 4,
+        "max_new_tokens": 4,
+        "results_dir": str(tmp_path / "answer"),
+    }
+    assert run_program("inference", spec) == 0
+    result = _read(tmp_path / "answer" / "results.json")[0]
+    assert result["response"] in ("left", "right", "straight")
+    assert (result["video_id"], result["gt"]) == (str(media), None)
+
+
+def test_penalties_lower_what_was_generated_and_not_the_prompt() -> None:
+    penalty = CountPenalty(prompt_length=2, presence=0.5, frequency=0.25)
+    scores = penalty(torch.tensor([[3, 3, 1, 1, 2]]), torch.zeros(1, 4))
+    assert scores.tolist() == [[0.0, -1.0, -0.75, 0.0]]
+
+
+def test_the_builtin_model_is_the_same_bytes_every_time(tiny_model: Path, tmp_path: Path) -> None:
+    if torch.get_num_threads() != 1:
+        pytest.skip("sums of several threads may differ in the last bit")
+    builtin.create("tiny-cosmos-reason", tmp_path / "again")
+    for path in tiny_model.iterdir():
+        assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes(), path.name

@@ -1,0 +1,294 @@
+"""Training from spec to checkpoints, with the real tiny model and real clips."""
+
+import copy
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tao_skill_bank.models.cosmos_reason import data, loader
+from tao_skill_bank.models.cosmos_reason.config.shared import VideoSampling
+from tao_skill_bank.models.cosmos_reason.loss import token_loss_sum
+from tao_skill_bank.models.cosmos_reason.processor import Processor
+
+from .conftest import Document, diagnosis, losses, read_lines
+
+Run = Callable[[str, Document], int]
+LORA = {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "v_proj", "attn.qkv"]}
+
+
+def _load(folder: Path) -> Any:
+    from transformers import Qwen3VLForConditionalGeneration
+
+    return Qwen3VLForConditionalGeneration.from_pretrained(str(folder), dtype=torch.float32)
+
+
+def _batch(clips: Path, processor: Processor, split: str = "val", count: int = 4) -> loader.Batch:
+    shown = data.Presentation(VideoSampling(nframes=4), 2048)
+    records = data.Records(
+        data.read_annotations(str(clips / split / "annotations.json")), str(clips / split), processor, shown
+    )
+    batch = loader.collate([records[index] for index in range(count)], loader.Padding(processor))
+    return loader.to_device(batch, torch.device("cpu"), processor)
+
+
+def test_the_loss_equals_a_float64_recomputation(tiny_model: Path, processor: Processor, clips: Path) -> None:
+    network, batch = _load(tiny_model).double().eval(), _batch(clips, processor)
+    with torch.no_grad():
+        got = float(token_loss_sum(network, batch))
+        logits = network(**batch.inputs).logits.double()
+    expected = 0.0
+    for row, position in (batch.labels != -100).nonzero().tolist():
+        scores = logits[row, position - 1]
+        expected -= float(scores[batch.labels[row, position]] - torch.logsumexp(scores, 0))
+    assert got == pytest.approx(expected, rel=1e-6)
+    assert batch.num_labels == int((batch.labels != -100).sum())
+
+
+@pytest.mark.slow
+def test_a_full_training_leaves_a_complete_run_directory(
+    train_spec: Document, run_program: Run, clips: Path, processor: Processor
+) -> None:
+    assert run_program("train", train_spec) == 0
+    run_dir = Path(train_spec["results_dir"])
+    status = read_lines(run_dir / "status.jsonl")
+    assert [status[0]["state"], status[-1]["state"]] == ["STARTED", "SUCCESS"]
+    assert (status[-1]["step"], status[-1]["total"]) == (6, 6)
+    metrics = read_lines(run_dir / "metrics.jsonl")
+    steps = [line for line in metrics if "train/loss_avg" in line]
+    scores = [line["val/avg_loss"] for line in metrics if "val/avg_loss" in line]
+    assert [line["step"] for line in steps] == [1, 2, 3, 4, 5, 6]
+    assert [line["epoch"] for line in steps][2::3] == [1.0, 2.0]
+    assert steps[0]["optimizer/lr"] == 1e-3
+    assert steps[0]["train/mfu"] is None
+    assert all(line["train/loss_max"] >= line["train/loss_avg"] for line in steps)
+    assert json.loads((run_dir / "exit" / "rank_0.json").read_text()) == {"rank": 0, "exit_code": 0, "error": None}
+
+    best = json.loads((run_dir / "best" / "best_score.json").read_text())
+    assert best["best_score"] == pytest.approx(min(scores))
+    assert best["metric"] == "val/avg_loss"
+    exported = Path(best["best_ckpt_abs_dir"])
+    assert (exported / "config.json").is_file()
+    batch = _batch(clips, processor, count=9)
+    with torch.no_grad():
+        reloaded = float(token_loss_sum(_load(run_dir / "best").eval(), batch)) / batch.num_labels
+    assert reloaded == pytest.approx(best["best_score"], rel=1e-4)
+    assert Processor.load(run_dir / "best").tokenizer.chat_template == processor.tokenizer.chat_template
+
+
+@pytest.mark.slow
+def test_the_loss_is_the_same_on_one_and_two_processes(
+    train_spec: Document, run_program: Run, write_config: Callable[..., Path], tmp_path: Path
+) -> None:
+    train_spec["train"]["epoch"] = 1
+    train_spec["train"]["ckpt"] = {"enable_checkpoint": False}
+    assert run_program("train", train_spec) == 0
+    found = [losses(Path(train_spec["results_dir"]))]
+    for name, sizes in (("sharded", {"dp_shard_size": 2}), ("replicated", {"dp_replicate_size": 2})):
+        spec = copy.deepcopy(train_spec)
+        spec["results_dir"] = str(tmp_path / name)
+        spec["train"]["train_batch_per_replica"] = 4
+        spec["train"]["train_policy"]["mini_batch"] = 2
+        spec["policy"]["parallelism"] = sizes
+        finished = _torchrun(write_config(spec, name), 2)
+        assert finished.returncode == 0, finished.stderr[-3000:]
+        found.append(losses(tmp_path / name))
+        validation = [line for line in read_lines(tmp_path / name / "metrics.jsonl") if "val/avg_loss" in line]
+        assert len(validation) == 1
+    assert len(found[0]) == 3
+    assert found[1] == pytest.approx(found[0], rel=2e-4)
+    assert found[2] == pytest.approx(found[0], rel=2e-4)
+
+
+@pytest.mark.slow
+def test_a_resumed_training_continues_the_same_curve(train_spec: Document, run_program: Run, tmp_path: Path) -> None:
+    train_spec["policy"]["lora"] = {**LORA, "lora_dropout": 0.1}
+    train_spec["train"]["optm_decay_type"] = "none"
+    train_spec["train"]["epoch"] = 3
+    assert run_program("train", train_spec) == 0
+    whole = losses(tmp_path / "run")
+    spec = copy.deepcopy(train_spec)
+    spec["results_dir"] = str(tmp_path / "parts")
+    spec["train"]["epoch"] = 1
+    assert run_program("train", spec) == 0
+    spec["train"]["epoch"], spec["train"]["resume"] = 3, True
+    assert run_program("train", spec) == 0
+    assert losses(tmp_path / "parts") == pytest.approx(whole, rel=1e-4)
+    spec["train"]["resume"] = str(tmp_path / "run" / "checkpoints" / "epoch_2")
+    spec["results_dir"] = str(tmp_path / "named")
+    assert run_program("train", spec) == 0
+    assert losses(tmp_path / "named") == pytest.approx(whole[6:], rel=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("start", [True, "pissa"])
+def test_plain_peft_loads_the_adapter_and_gives_the_trainers_loss(
+    start: bool | str, train_spec: Document, run_program: Run, tiny_model: Path, clips: Path, processor: Processor
+) -> None:
+    from peft import PeftModel
+
+    train_spec["policy"]["lora"] = {**LORA, "init_lora_weights": start}
+    train_spec["train"] |= {"epoch": 1, "optm_lr": 1e-2}
+    assert run_program("train", train_spec) == 0
+    run_dir = Path(train_spec["results_dir"])
+    adapted = PeftModel.from_pretrained(_load(tiny_model), str(run_dir / "best")).eval()
+    batch = _batch(clips, processor, count=9)
+    with torch.no_grad():
+        loss = float(token_loss_sum(adapted, batch)) / batch.num_labels
+        base = float(token_loss_sum(_load(tiny_model).eval(), batch)) / batch.num_labels
+    expected = json.loads((run_dir / "best" / "best_score.json").read_text())["best_score"]
+    assert loss == pytest.approx(expected, rel=1e-4)
+    assert abs(loss - base) > 1e-3
+    assert not list((run_dir / "best").glob("model*.safetensors"))
+    assert (run_dir / "best" / "tokenizer.json").is_file()
+
+
+@pytest.mark.slow
+def test_old_epochs_are_deleted_but_never_the_best_or_the_newest(
+    train_spec: Document, run_program: Run, tmp_path: Path
+) -> None:
+    train_spec["train"] |= {"epoch": 4, "ckpt": {"max_keep": 1}, "optm_lr": [1e-3, 5e-4]}
+    train_spec["policy"]["lora"] = LORA
+    assert run_program("train", train_spec) == 0
+    best = Path(json.loads((tmp_path / "run" / "best" / "best_score.json").read_text())["best_ckpt_abs_dir"]).name
+    for kind in ("checkpoints", "safetensors"):
+        assert {path.name for path in (tmp_path / "run" / kind).iterdir()} == {"epoch_4", best}
+
+
+def test_test_size_splits_validation_off_and_records_it(train_spec: Document, run_program: Run, tmp_path: Path) -> None:
+    del train_spec["custom"]["val_dataset"]
+    train_spec["train"]["epoch"] = 1
+    train_spec["train"]["train_policy"]["dataset"] = {"test_size": 0.25}
+    train_spec["train"]["ckpt"] = {"enable_checkpoint": False}
+    assert run_program("train", train_spec) == 0
+    split = json.loads((tmp_path / "run" / "split.json").read_text())
+    assert (len(split["train"]), len(split["val"])) == (18, 6)
+    assert len(losses(tmp_path / "run")) == 18 // 8
+
+
+def test_a_loss_that_is_no_number_stops_with_a_diagnosis(
+    train_spec: Document, run_program: Run, tmp_path: Path
+) -> None:
+    train_spec["train"] |= {"optm_lr": 1e30, "optm_grad_norm_clip": 0.0}
+    assert run_program("train", train_spec) == 8
+    assert diagnosis(tmp_path / "run")["code"] == "nan_loss"
+    assert "optm_lr" in diagnosis(tmp_path / "run")["cure"]
+    assert len(losses(tmp_path / "run")) < 6
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "code"),
+    [
+        (("train", "train_batch_per_replica"), 48, "batch_too_large"),
+        (("train", "train_batch_per_replica"), 6, "batch_divisibility"),
+        (("train", "resume"), True, "no_checkpoint"),
+        (("train", "resume"), "/nowhere/epoch_3", "no_checkpoint"),
+        (("train", "ckpt"), {"save_mode": "async"}, "async_checkpoint"),
+        (("policy", "model_max_length"), 40, "sequence_too_long"),
+        (("policy", "model_name_or_path"), "/nowhere", "unknown_model"),
+        (("policy", "parallelism"), {"dp_shard_size": 2}, "world_size"),
+        (("custom", "vision"), {"nframes": 9}, "clip_too_short"),
+    ],
+)
+def test_a_users_mistake_is_one_line_and_no_traceback(
+    path: tuple[str, str],
+    value: Any,
+    code: str,
+    train_spec: Document,
+    run_program: Run,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    train_spec[path[0]][path[1]] = value
+    assert run_program("train", train_spec) in (2, 3, 5)
+    found = diagnosis(Path(train_spec["results_dir"]))
+    assert found["code"] == code
+    assert found["cause"]
+    assert found["cure"]
+    errors = capsys.readouterr().err
+    assert "error: " in errors
+    assert "Traceback" not in errors
+
+
+@pytest.mark.slow
+def test_sigterm_ends_a_training_promptly_with_a_status(
+    train_spec: Document, write_config: Callable[..., Path], tmp_path: Path
+) -> None:
+    train_spec["train"]["epoch"] = 1000
+    train_spec["train"]["ckpt"] = {"enable_checkpoint": False}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tao_skill_bank.models.cosmos_reason.train", "--config", str(write_config(train_spec))],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    while not metrics.exists() and process.poll() is None and time.monotonic() < deadline:
+        select_nothing(0.05)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert diagnosis(tmp_path / "run")["code"] == "canceled"
+    assert "Traceback" not in errors
+
+
+@pytest.mark.slow
+def test_a_mistake_that_only_one_rank_meets_is_the_recorded_cause(
+    train_spec: Document, write_config: Callable[..., Path], tmp_path: Path
+) -> None:
+    records = json.loads(Path(train_spec["custom"]["train_dataset"]["annotation_path"]).read_text())
+    records[7]["video"] = "videos/missing.mp4"
+    (tmp_path / "annotations.json").write_text(json.dumps(records))
+    train_spec["custom"]["train_dataset"]["annotation_path"] = str(tmp_path / "annotations.json")
+    train_spec["policy"]["parallelism"] = {"dp_shard_size": 2}
+    finished = _torchrun(write_config(train_spec), 2)
+    assert finished.returncode != 0
+    failures = [line for line in read_lines(tmp_path / "run" / "status.jsonl") if line["state"] == "FAILURE"]
+    assert [line["diagnosis"]["code"] for line in failures] == ["missing_media"]
+    assert records[7]["id"] in failures[0]["message"]
+    codes = [json.loads(path.read_text())["exit_code"] for path in (tmp_path / "run" / "exit").glob("rank_*.json")]
+    assert 3 in codes
+
+
+def test_wandb_without_the_library_names_the_extra(train_spec: Document, run_program: Run, tmp_path: Path) -> None:
+    train_spec["logging"]["logger"] = ["wandb"]
+    assert run_program("train", train_spec) == 3
+    assert "tao-skill-bank[wandb]" in diagnosis(tmp_path / "run")["cure"]
+
+
+def test_learning_rates_go_to_the_parts_of_the_model(tiny_model: Path) -> None:
+    from tao_skill_bank.models.cosmos_reason.optimizer import parameter_groups
+
+    network = _load(tiny_model)
+    peaks = {}
+    names = {id(parameter): name for name, parameter in network.named_parameters()}
+    for group in parameter_groups(network, [1.0, 2.0, 3.0, 4.0]):
+        for parameter in group["params"]:
+            peaks[names[id(parameter)]] = group["peak"]
+            assert ("weight_decay" in group) == (parameter.ndim < 2)
+    assert set(peaks) == set(names.values())
+    assert peaks["lm_head.weight"] == 4.0
+    assert peaks["model.visual.merger.linear_fc1.weight"] == 3.0
+    assert peaks["model.visual.blocks.0.attn.qkv.weight"] == 2.0
+    assert peaks["model.language_model.layers.0.self_attn.q_proj.weight"] == 1.0
+
+
+def select_nothing(seconds: float) -> None:
+    """Give the other process time between two looks at its output."""
+    import select
+
+    select.select([], [], [], seconds)
+
+
+def _torchrun(config: Path, processes: int) -> "subprocess.CompletedProcess[str]":
+    module = "tao_skill_bank.models.cosmos_reason.train"
+    command = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes), "-m", module]
+    return subprocess.run(
+        [sys.executable, *command, "--config", str(config)], capture_output=True, text=True, timeout=200, check=False
+    )

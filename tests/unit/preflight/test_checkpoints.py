@@ -1,0 +1,128 @@
+import json
+
+import pytest
+import torch
+from preflight_worlds import codes, make_job
+from safetensors.torch import save_file
+
+from tao_skill_bank.preflight import checkpoints
+
+
+def findings_of(tmp_path, model, **workload):
+    return checkpoints.check(make_job(tmp_path, model=str(model), **workload).workload)
+
+
+def write_checkpoint(folder, *, shards=("model.safetensors",)):
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    for shard in shards:
+        save_file({"weight": torch.arange(64.0)}, folder / shard)
+    if len(shards) > 1:
+        index = {"weight_map": {f"weight{number}": shard for number, shard in enumerate(shards)}}
+        (folder / checkpoints.INDEX).write_text(json.dumps(index))
+    return folder
+
+
+def write_adapter(folder, base):
+    folder.mkdir(parents=True)
+    (folder / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(base)}))
+    save_file({"lora_A": torch.zeros(4)}, folder / "adapter_model.safetensors")
+    return folder
+
+
+@pytest.mark.parametrize("shards", [("model.safetensors",), ("a.safetensors", "b.safetensors")])
+def test_a_complete_checkpoint_is_no_finding(tmp_path, shards):
+    assert findings_of(tmp_path, write_checkpoint(tmp_path / "model", shards=shards)) == []
+
+
+@pytest.mark.parametrize("uri", ["builtin://tiny-cosmos-reason", "hf_model://org/name"])
+def test_a_checkpoint_that_is_fetched_is_not_looked_for(tmp_path, uri):
+    assert findings_of(tmp_path, uri) == []
+
+
+def test_a_checkpoint_that_does_not_exist_is_missing(tmp_path):
+    assert codes(findings_of(tmp_path, tmp_path / "absent"), "blocking") == ["checkpoint_missing"]
+
+
+def test_a_hub_checkpoint_that_is_not_cached_is_missing_offline(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert codes(findings_of(tmp_path, "hf_model://org/name")) == ["checkpoint_missing"]
+
+
+@pytest.mark.parametrize("absent", ["config.json", "model.safetensors"])
+def test_an_incomplete_checkpoint_blocks(tmp_path, absent):
+    folder = write_checkpoint(tmp_path / "model")
+    (folder / absent).unlink()
+    assert codes(findings_of(tmp_path, folder), "blocking") == ["checkpoint_incomplete"]
+
+
+def test_a_shard_that_the_index_names_must_exist(tmp_path):
+    folder = write_checkpoint(tmp_path / "model", shards=("a.safetensors", "b.safetensors"))
+    (folder / "b.safetensors").unlink()
+    found = findings_of(tmp_path, folder)
+    assert found[0].evidence == {"files": ["b.safetensors"]}
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"weight_map": {}}'])
+def test_an_index_that_names_nothing_blocks(tmp_path, text):
+    folder = write_checkpoint(tmp_path / "model")
+    (folder / checkpoints.INDEX).write_text(text)
+    assert codes(findings_of(tmp_path, folder), "blocking") == ["checkpoint_broken"]
+
+
+@pytest.mark.parametrize("num_bytes", [0, 4, 20, -1])
+def test_a_truncated_weight_file_blocks(tmp_path, num_bytes):
+    folder = write_checkpoint(tmp_path / "model")
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:num_bytes])
+    assert codes(findings_of(tmp_path, folder), "blocking") == ["checkpoint_broken"]
+
+
+def test_a_weight_file_of_another_format_blocks(tmp_path):
+    folder = write_checkpoint(tmp_path / "model")
+    (folder / "model.safetensors").write_bytes(b"\x02" + bytes(7) + b"[]" + bytes(100))
+    assert codes(findings_of(tmp_path, folder), "blocking") == ["checkpoint_broken"]
+
+
+def test_an_adapter_in_the_place_of_a_checkpoint_names_the_cure(tmp_path):
+    adapter = write_adapter(tmp_path / "adapter", "org/base")
+    assert "enable_lora" in findings_of(tmp_path, adapter)[0].fix
+
+
+@pytest.mark.parametrize("made_for", ["hf_model://org/base", "org/base", "/elsewhere/base", "/cache/org--base"])
+def test_an_adapter_of_the_named_base_is_accepted(tmp_path, made_for):
+    adapter = write_adapter(tmp_path / "adapter", made_for)
+    assert codes(findings_of(tmp_path, adapter, base_model="hf_model://org/base@main")) == ["adapter_base"]
+
+
+def test_an_adapter_of_a_local_base_is_accepted(tmp_path):
+    base = write_checkpoint(tmp_path / "base")
+    adapter = write_adapter(tmp_path / "adapter", base)
+    assert codes(findings_of(tmp_path, adapter, base_model=str(base))) == ["adapter_base"]
+
+
+def test_an_adapter_of_another_base_blocks(tmp_path):
+    adapter = write_adapter(tmp_path / "adapter", "org/other")
+    found = findings_of(tmp_path, adapter, base_model="hf_model://org/base")
+    assert codes(found, "blocking") == ["adapter_of_another_base"]
+    assert "org/other" in found[0].message
+
+
+def test_an_adapter_needs_its_weights_and_its_config(tmp_path):
+    adapter = write_adapter(tmp_path / "adapter", "org/base")
+    (adapter / "adapter_model.safetensors").unlink()
+    assert codes(findings_of(tmp_path, adapter, base_model="hf_model://org/base")) == ["adapter_incomplete"]
+    (adapter / "adapter_config.json").write_text("broken")
+    assert codes(findings_of(tmp_path, adapter, base_model="hf_model://org/base")) == ["adapter_incomplete"]
+
+
+def test_an_adapter_that_does_not_exist_is_missing(tmp_path):
+    found = findings_of(tmp_path, tmp_path / "absent", base_model="hf_model://org/base")
+    assert codes(found) == ["checkpoint_missing"]
+
+
+def test_the_checkpoint_to_resume_from_must_exist(tmp_path):
+    model = write_checkpoint(tmp_path / "model")
+    found = findings_of(tmp_path, model, resume_from=str(tmp_path / "epoch_3"))
+    assert codes(found, "blocking") == ["checkpoint_missing"]
+    assert findings_of(tmp_path, model, resume_from=str(model)) == []

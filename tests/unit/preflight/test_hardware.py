@@ -1,0 +1,95 @@
+import psutil
+import pytest
+from preflight_worlds import codes, make_job, only
+
+from tao_skill_bank.contracts import Resources
+from tao_skill_bank.preflight import hardware
+from tao_skill_bank.preflight.hardware import Gpu
+from tao_skill_bank.preflight.inspection import Inspection
+
+GIB = 2**30
+
+
+def gpu(index=0, memory=80, free=79, architecture=90):
+    return Gpu(index, "NVIDIA H100", memory * GIB, free * GIB, architecture)
+
+
+def inspected(total, activations=0):
+    return Inspection({"memory_bytes_per_gpu": {"total": total * GIB, "activations": activations * GIB}})
+
+
+@pytest.fixture
+def findings_of(tmp_path, monkeypatch):
+    def run(*gpus, needs=None, processes=1):
+        monkeypatch.setattr(hardware, "list_gpus", lambda: list(gpus))
+        job = make_job(tmp_path, resources=Resources(processes_per_node=processes))
+        return hardware.check(job, needs or Inspection())
+
+    return run
+
+
+def test_enough_gpus_are_reported(findings_of):
+    found = findings_of(gpu(0), gpu(1), processes=2)
+    assert codes(found) == ["gpus"]
+    assert found[0].evidence["architecture"] == "sm_90"
+
+
+def test_too_few_gpus_block(findings_of):
+    assert codes(findings_of(gpu(), processes=2), "warning") == ["gpu_missing"]
+
+
+def test_hidden_gpus_do_not_count(findings_of, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    assert codes(findings_of(gpu(0), gpu(1), processes=2), "warning") == ["gpu_missing"]
+    assert codes(findings_of(gpu(0), gpu(1), processes=1)) == ["gpus"]
+
+
+@pytest.mark.parametrize(("selection", "indices"), [(None, [0, 1]), ("1,0", [1, 0]), ("", []), ("-1", []), ("7", [])])
+def test_visible_devices_select_gpus(selection, indices):
+    assert [found.index for found in hardware.visible([gpu(0), gpu(1)], selection)] == indices
+
+
+def test_a_machine_without_a_driver_blocks(tmp_path):
+    found = hardware.check(make_job(tmp_path, resources=Resources()), Inspection())
+    if codes(found) == ["gpus"]:
+        pytest.skip("this machine has a GPU")
+    assert codes(found, "warning") == ["gpu_missing"]
+    assert "device=cpu" in found[0].fix
+
+
+def test_without_nvml_gpus_are_not_checked(tmp_path, monkeypatch):
+    monkeypatch.setattr(hardware, "find_spec", lambda _: None)
+    found = hardware.check(make_job(tmp_path, resources=Resources()), Inspection())
+    assert codes(found, "not_checked") == ["gpu_not_checked"]
+    assert "pip install" in found[0].fix
+
+
+@pytest.mark.parametrize(
+    ("architecture", "code", "severity"),
+    [(70, "gpu_too_old", "blocking"), (75, "gpu_without_bfloat16", "warning"), (103, "gpus", "info")],
+)
+def test_the_oldest_gpu_decides(findings_of, architecture, code, severity):
+    found = findings_of(gpu(0), gpu(1, architecture=architecture) if architecture < 90 else gpu(1), processes=2)
+    assert only(found, code).severity == severity
+
+
+@pytest.mark.parametrize(
+    ("total", "activations", "code", "severity"),
+    [
+        (40, 10, "gpu_memory", "info"),
+        (79.5, 10, "gpu_memory_tight", "warning"),
+        (90, 30, "gpu_memory_tight", "warning"),
+        (110, 60, "gpu_memory_short", "blocking"),
+        (85, 1, "gpu_memory_short", "blocking"),
+    ],
+)
+def test_the_estimate_is_compared_with_the_smallest_gpu(findings_of, total, activations, code, severity):
+    found = findings_of(gpu(0, memory=200, free=200), gpu(1), processes=2, needs=inspected(total, activations))
+    assert only(found, code).severity == severity
+
+
+@pytest.mark.parametrize(("share", "code"), [(0.0001, "memory"), (2.0, "memory_short")])
+def test_a_cpu_run_is_compared_with_this_machines_memory(tmp_path, share, code):
+    job = make_job(tmp_path, resources=Resources(processes_per_node=2, device="cpu"))
+    needs = Inspection({"memory_bytes_per_gpu": {"total": int(psutil.virtual_memory().total * share / 2) + 1}})
+    assert codes(hardware.check(job, needs)) == [code]

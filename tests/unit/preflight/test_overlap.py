@@ -1,0 +1,55 @@
+import shutil
+
+from preflight_worlds import codes, make_record, use_of
+
+from tao_skill_bank.preflight import overlap
+from tao_skill_bank.preflight.scan import scan
+
+
+def findings_of(train, held_out):
+    return overlap.check([scan(use_of(train), (), 8), scan(use_of(held_out, "eval"), (), 8)])
+
+
+def test_the_same_file_for_training_and_evaluation_overlaps(dataset):
+    root = dataset()
+    found = findings_of(root, root)
+    assert codes(found, "warning") == ["train_eval_overlap"]
+    assert found[0].evidence == {"records": [0, 1, 2, 3], "count": 4}
+
+
+def test_another_question_about_a_clip_that_is_trained_on_overlaps(dataset):
+    train = dataset()
+    record = make_record(9, video=str(train / "videos" / "2.mp4"))
+    found = findings_of(train, dataset("val", records=[make_record(7), record]))
+    assert found[0].evidence == {"records": [1], "count": 1}
+
+
+def test_a_copied_record_with_a_copied_clip_overlaps(dataset, tmp_path):
+    train = dataset()
+    shutil.copytree(train, tmp_path / "copy")
+    assert codes(findings_of(train, tmp_path / "copy")) == ["train_eval_overlap"]
+
+
+def test_sets_that_both_number_from_zero_do_not_overlap(dataset):
+    train, held_out = dataset(), dataset("val")
+    for clip in (held_out / "videos").iterdir():
+        clip.write_bytes(clip.read_bytes() + clip.name.encode())
+    assert findings_of(train, held_out) == []
+
+
+def test_text_records_overlap_when_they_are_equal(dataset):
+    turns = [{"from": "human", "value": "?"}, {"from": "gpt", "value": "!"}]
+    train = dataset(records=[{"id": 1, "conversations": turns}, {"id": 2, "conversations": turns}])
+    other = [{"id": 2, "conversations": turns}, {"id": 1, "conversations": turns[::-1]}]
+    found = findings_of(train, dataset("val", records=other))
+    assert found[0].evidence == {"records": [0], "count": 1}
+
+
+def test_one_set_alone_cannot_overlap(dataset):
+    assert overlap.check([scan(use_of(dataset()), (), 8)]) == []
+
+
+def test_records_without_ids_share_none(dataset):
+    turns = [{"from": "human", "value": "?"}, {"from": "gpt", "value": "!"}]
+    train = dataset(records=[{"conversations": turns}, 5])
+    assert findings_of(train, dataset("val", records=[{"conversations": turns}, 5])) == []

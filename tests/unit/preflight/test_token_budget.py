@@ -1,0 +1,88 @@
+import pytest
+from preflight_worlds import codes, make_job, make_record, only
+
+from tao_skill_bank.annotations import Media
+from tao_skill_bank.media_probe import MediaProbe
+from tao_skill_bank.models.cosmos_reason.config.shared import VideoSampling
+from tao_skill_bank.models.cosmos_reason.record_tokens import record_tokens
+from tao_skill_bank.models.cosmos_reason.tokens import video_tokens
+from tao_skill_bank.preflight import token_budget
+from tao_skill_bank.preflight.sampled_media import Probed
+
+CLIP = MediaProbe(
+    width=1280,
+    height=720,
+    num_frames=600,
+    declared_frames=600,
+    decoded_frames=600,
+    duration_seconds=20,
+    container_fps=30,
+    has_variable_rate=False,
+)
+SPEC = {
+    "custom": {"vision": {"fps": 2.0}, "system_prompt": ""},
+    "train": {"train_policy": {"conversation_column_name": "conversations"}},
+}
+
+
+def probed(**changes):
+    record = make_record(3, video_fps=30, **changes)
+    return Probed(3, record, (Media("video", record["video"]),), (CLIP,))
+
+
+def findings_of(tmp_path, *records, **workload):
+    return token_budget.check(make_job(tmp_path, spec=SPEC, **workload), records)
+
+
+def test_the_prediction_is_the_trainers_own_count_of_vision_tokens_plus_text():
+    vision = VideoSampling(fps=2.0)
+    clip = {"width": 1280, "height": 720, "duration_seconds": 20, "container_fps": 30, "num_container_frames": 600}
+    predicted = record_tokens(SPEC, make_record(0, video_fps=30), [CLIP])
+    assert 10 <= predicted - video_tokens(vision, **clip) <= 60
+
+
+def test_a_sequence_within_the_limit_is_reported(tmp_path):
+    found = only(findings_of(tmp_path, probed()), "tokens_predicted")
+    assert found.severity == "info"
+    assert found.evidence["record"] == 3
+
+
+def test_a_sequence_over_the_limit_blocks_with_a_length_that_suffices(tmp_path):
+    found = only(findings_of(tmp_path, probed(), max_tokens=1024), "tokens_over_limit")
+    assert found.severity == "blocking"
+    for cure in ("raise the longest sequence to", "lower fps to", "total_pixels"):
+        assert cure in found.fix
+    needed = found.evidence["tokens"]
+    raised = int(found.fix.split("sequence to ")[1].split(";")[0])
+    assert needed <= raised < needed + 1024
+    assert codes(findings_of(tmp_path, probed(), max_tokens=raised)) == ["tokens_predicted"]
+
+
+def test_long_text_counts(tmp_path):
+    turns = [{"from": "human", "value": "<video>?"}, {"from": "gpt", "value": "word " * 4000}]
+    found = only(findings_of(tmp_path, probed(), probed(conversations=turns), max_tokens=5000), "tokens_over_limit")
+    assert 4000 < found.evidence["tokens"] < 10000
+
+
+def test_the_cure_of_a_fixed_number_of_frames_names_no_fps(tmp_path):
+    found = only(findings_of(tmp_path, probed(), max_tokens=512, fps=None, num_frames=40), "tokens_over_limit")
+    assert "fps" not in found.fix
+
+
+def test_without_decoded_media_nothing_is_predicted(tmp_path):
+    assert findings_of(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("spec", "fps"),
+    [
+        ({"vision": {"nframes": 8}, "generation": {"max_tokens": 100}, "dataset": {"system_prompt": "Hi."}}, None),
+        ({"fps": 1.0, "total_pixels": 200704, "prompt": "What?", "max_new_tokens": 32}, 1.0),
+        ({"calibration_dataset": {}, "quantize": {}}, None),
+    ],
+    ids=["evaluate", "inference", "quantize"],
+)
+def test_the_specs_of_other_actions_are_understood(tmp_path, spec, fps):
+    record = Probed(None, {"video": "a.mp4"}, (Media("video", "a.mp4"),), (CLIP,))
+    found = token_budget.check(make_job(tmp_path, spec=spec, fps=fps, trains=False), [record])
+    assert only(found, "tokens_predicted").evidence["tokens"] > 8

@@ -1,0 +1,31 @@
+"""The one file that configures a run."""
+
+from pathlib import Path
+
+import pytest
+
+from tao_skill_bank.errors import RequestError, UnknownNameError
+from tao_skill_bank.models.cosmos_reason.config import ExportConfig
+from tao_skill_bank.training.config import load_spec
+
+
+def test_a_toml_file_becomes_the_spec(tmp_path: Path) -> None:
+    path = tmp_path / "export.toml"
+    path.write_text('model_path = "/m"\nenable_lora = true\nbase_model_path = "/b"\n')
+    assert load_spec(ExportConfig, path) == ExportConfig(model_path="/m", enable_lora=True, base_model_path="/b")
+
+
+def test_every_mistake_is_named_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "export.toml"
+    path.write_text('model_path = 3\nenable_lora = "yes"\nsurprise = 1\n')
+    with pytest.raises(RequestError) as caught:
+        load_spec(ExportConfig, path)
+    assert {problem.path for problem in caught.value.problems} == {"model_path", "enable_lora", "surprise"}
+
+
+def test_a_file_that_is_missing_or_no_toml_is_a_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError):
+        load_spec(ExportConfig, tmp_path / "none.toml")
+    (tmp_path / "bad.toml").write_text("model_path = ")
+    with pytest.raises(RequestError):
+        load_spec(ExportConfig, tmp_path / "bad.toml")
