@@ -103,7 +103,7 @@ def test_an_unknown_builtin_names_the_known_ones(tmp_path: Path) -> None:
 def test_a_folder_that_holds_something_else_is_not_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "notes.txt").write_text("keep")
-    monkeypatch.setattr(fetch, "_make_builtin", lambda name, folder: (folder / "config.json").write_text("{}"))
+    monkeypatch.setattr(fetch, "_make_builtin", lambda _, folder: (folder / "config.json").write_text("{}"))
     with pytest.raises(BlockedError):
         fetch.fetch("builtin://tiny-cosmos-reason", tmp_path / "model")
     assert (tmp_path / "model" / "notes.txt").read_text() == "keep"

@@ -35,7 +35,7 @@ class VideoProcessor(Qwen3VLVideoProcessor):
 
 
 class Processor(Qwen3VLProcessor):
-    def check_argument_for_proper_class(self, argument_name: str, argument: Any) -> Any:
+    def check_argument_for_proper_class(self, argument_name: str, argument: Any) -> Any:  # noqa: ARG002
         return type(argument)
 
 
