@@ -30,10 +30,10 @@ class Size:
     train: int = 600
     val: int = 96
     test: int = 96
-    epochs: int = 4
+    epochs: int = 6
 
 
-FULL, SMOKE = Size(), Size(train=64, val=16, test=16, epochs=1)
+FULL, SMOKE = Size(), Size(train=32, val=16, test=16, epochs=1)
 
 
 @dataclass
