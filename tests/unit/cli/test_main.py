@@ -79,7 +79,8 @@ def test_list_show_schema_and_template_agree() -> None:
 def test_a_request_file_and_options_are_one_request(tmp_path: Path) -> None:
     request = tmp_path / "request.yaml"
     request.write_text(
-        f"skill: {SKILL}\naction: train\ndatasets: {{train: /d, eval: /e}}\noverrides:\n  train.epoch: 2\n  train.optm_lr: 1e-5\n"
+        f"skill: {SKILL}\naction: train\ndatasets: {{train: /d, eval: /e}}\n"
+        "overrides:\n  train.epoch: 2\n  train.optm_lr: 1e-5\n"
     )
     spec = answer("validate", "--request", request, "--set", "train.epoch=3", code=0)["spec"]
     assert (spec["train"]["epoch"], spec["train"]["optm_lr"]) == (3, 1e-5)

@@ -156,7 +156,7 @@ def _check(config: TrainConfig) -> None:
     if batch % micro:
         message = f"train_batch_per_replica {batch} is no multiple of mini_batch {micro}."
         fix = f"Use {max(1, batch // micro) * micro} or {(batch // micro + 1) * micro}."
-        raise RequestError.of("batch_divisibility", message, fix, path="train.train_batch_per_replica")
+        raise RequestError.of("batch_not_a_multiple", message, fix, path="train.train_batch_per_replica")
     if settings.ckpt.save_mode == "async":
         message = "Asynchronous checkpoints are not implemented."
         raise RequestError.of("async_checkpoint", message, "Set train.ckpt.save_mode to sync.")

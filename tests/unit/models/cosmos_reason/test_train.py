@@ -187,7 +187,7 @@ def test_a_loss_that_is_no_number_stops_with_a_diagnosis(
     ("path", "value", "code"),
     [
         (("train", "train_batch_per_replica"), 48, "batch_too_large"),
-        (("train", "train_batch_per_replica"), 6, "batch_divisibility"),
+        (("train", "train_batch_per_replica"), 6, "batch_not_a_multiple"),
         (("train", "resume"), True, "no_checkpoint"),
         (("train", "resume"), "/nowhere/epoch_3", "no_checkpoint"),
         (("train", "ckpt"), {"save_mode": "async"}, "async_checkpoint"),

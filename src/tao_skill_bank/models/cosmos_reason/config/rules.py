@@ -17,7 +17,7 @@ def _batch_is_a_multiple(batch: int, mini_batch: int) -> Problem | None:
     nearest = f"{below} or {above}" if below else str(above)
     return Problem(
         code="batch_not_a_multiple",
-        message=f"train.train_batch_per_replica {batch} is not a multiple of train.train_policy.mini_batch {mini_batch}.",
+        message=f"train.train_batch_per_replica {batch} is no multiple of train.train_policy.mini_batch {mini_batch}.",
         fix=f"Set train.train_batch_per_replica to {nearest}.",
         path="train.train_batch_per_replica",
         got=batch,
