@@ -106,3 +106,11 @@ def test_search_domains_lie_inside_what_can_run(skill: catalog.Skill) -> None:
 def test_skill_info_is_valid_against_its_schema(skill: catalog.Skill) -> None:
     schema = json.loads((catalog.bank_root() / "schemas" / "skill_info.schema.json").read_text())
     DRAFT(schema).validate(yaml.safe_load((skill.folder / "references" / "skill_info.yaml").read_text()))
+
+
+@pytest.mark.parametrize(("skill", "action"), ACTIONS, ids=named)
+def test_every_parameter_is_documented_exactly_once(skill: catalog.Skill, action: str) -> None:
+    page = (skill.folder / "references" / "parameters.md").read_text()
+    tables = [match for match in generate.TABLE.finditer(page) if match[2] == action]
+    documented = [row.split("`")[1] for match in tables for row in match[0].splitlines() if row.startswith("| `")]
+    assert sorted(documented) == sorted(path for path, _ in leaves(skill.schema(action)))

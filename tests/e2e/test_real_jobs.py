@@ -1,0 +1,112 @@
+"""The real trainer on two processes, killed and cancelled: the record tells the truth and nothing is left running."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from runs import eventually
+
+from tao_skill_bank import dispatch
+from tao_skill_bank.contracts import PlatformRequest, Request, State
+from tao_skill_bank.jobs import JobHandle
+
+FOREVER = 10_000
+Launch = Callable[..., JobHandle]
+
+
+@pytest.fixture
+def launch(sample_data: Path, tmp_path: Path) -> Iterator[Launch]:
+    """Start a long two-process training of the tiny model; it is cancelled when the test ends."""
+    handles: list[JobHandle] = []
+
+    def start(**overrides: Any) -> JobHandle:
+        values = {
+            "policy.model_name_or_path": "builtin://tiny-cosmos-reason",
+            "policy.lora": None,
+            "train.epoch": FOREVER,
+            "train.train_batch_per_replica": 2,
+            "train.param_dtype": "float32",
+            "train.train_policy.mini_batch": 2,
+            "train.train_policy.dataloader_num_workers": 0,
+            "train.ckpt.save_freq_in_epoch": FOREVER,
+            "validation.enable": False,
+            "custom.vision.nframes": 4,
+            **overrides,
+        }
+        request = Request(
+            "tao-finetune-cosmos-reason",
+            "train",
+            automl_policy="off",
+            datasets={"train": str(sample_data / "train")},
+            overrides=values,
+            platform=PlatformRequest(gpus=2, options={"grace_seconds": 5}),
+            results_dir=str(tmp_path / "run"),
+        )
+        handles.append(dispatch.run(dispatch.plan(request)))
+        return handles[-1]
+
+    yield start
+    for handle in handles:
+        if not handle.status().state.is_terminal:
+            handle.cancel()
+
+
+def ranks(handle: JobHandle) -> list[psutil.Process]:
+    """Return the training processes of a job, by what they run."""
+    config = str(handle.run_directory.path / "config" / "train.toml")
+    found = []
+    for process in psutil.process_iter():
+        try:
+            words = process.cmdline()
+        except psutil.Error:
+            continue
+        if config in words and "torch.distributed.run" not in words and "bash" not in words[0]:
+            found.append(process)
+    return found
+
+
+def is_stepping(handle: JobHandle) -> bool:
+    return handle.status().state is State.RUNNING and handle.run_directory.last_status().get("step", 0) >= 1
+
+
+@pytest.mark.slow
+def test_a_killed_rank_ends_the_whole_job_as_an_error(launch: Launch) -> None:
+    handle = launch()
+    eventually(lambda: is_stepping(handle), seconds=120)
+    victims = ranks(handle)
+    assert len(victims) == 2
+    victims[1].kill()
+    status = eventually(lambda: (now := handle.status()).state.is_terminal and now, seconds=120)
+    assert status.state is State.ERROR
+    assert handle.record.terminal_state is State.ERROR
+    eventually(lambda: not ranks(handle), seconds=30)
+
+
+@pytest.mark.slow
+def test_a_cancelled_training_leaves_no_process_and_stays_cancelled(launch: Launch) -> None:
+    handle = launch()
+    eventually(lambda: is_stepping(handle), seconds=120)
+    assert handle.cancel().state is State.CANCELED
+    assert ranks(handle) == []
+    assert handle.cancel().state is State.CANCELED
+    assert [str(change.state) for change in handle.record.transitions].count("CANCELED") == 1
+
+
+@pytest.mark.slow
+def test_two_processes_train_to_the_end_and_the_result_can_be_evaluated(
+    launch: Launch, sample_data: Path, command_line: Callable[..., tuple[int, dict[str, Any]]]
+) -> None:
+    handle = launch(**{"train.epoch": 1, "train.ckpt.save_freq_in_epoch": 1})
+    assert handle.wait(timeout_seconds=180).state is State.COMPLETE
+    losses = [json.loads(line) for line in handle.run_directory.metrics_file.read_text().splitlines()]
+    assert sum("train/loss_avg" in line for line in losses) == 3  # 12 records / (2 ranks x batch 2)
+    code, document = command_line(
+        *("run", "cosmos-rl", "evaluate", "--parent", handle.id, "--eval", sample_data / "test"),
+        *("--set", "vision.nframes=4", "--set", "model.dtype=float32", "--set", "generation.max_tokens=4"),
+        *("--set", "task.type=its_directionality"),
+    )
+    assert (code, document["state"]) == (0, "COMPLETE")
+    assert document["result"]["metrics"]["accuracy"] is not None
