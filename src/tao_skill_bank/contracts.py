@@ -120,7 +120,10 @@ class Workload:
         micro_batch: samples of one forward pass.
         max_tokens: longest sequence the run accepts.
         fps, num_frames: how videos are sampled; exactly one is set when videos are read.
+        resume_from, resume: the checkpoint folder that is continued; without a name, the newest of the run directory.
         validation_split: ratio below 1 or record count that is split off the training set; 0 for none.
+        max_checkpoints, num_saves: newest checkpoints kept (-1 for all, 0 when none is written), and how often one is
+            written; the best one is kept besides.
         media: single media files that the spec names itself (inference).
 
     """
@@ -128,6 +131,7 @@ class Workload:
     model: str
     base_model: str | None = None
     resume_from: str | None = None
+    resume: bool = False
     trains: bool = False
     uses_adapter: bool = False
     datasets: tuple[DatasetUse, ...] = ()
@@ -141,6 +145,7 @@ class Workload:
     num_frames: int | None = None
     validation_split: float = 0
     max_checkpoints: int | None = None
+    num_saves: int | None = None
 
 
 # --- job and plan -------------------------------------------------------------------------------------------------

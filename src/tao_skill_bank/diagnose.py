@@ -12,6 +12,7 @@ from typing import Any
 from tao_skill_bank import jobs, yaml12
 from tao_skill_bank.contracts import JobRecord, State, contract
 from tao_skill_bank.job_store import JobStore
+from tao_skill_bank.redact import redacted
 from tao_skill_bank.run_directory import RunDirectory, json_lines
 
 RULE_FILE = "failures.yaml"
@@ -94,7 +95,7 @@ def diagnose_lines(lines: Iterable[str], source: str) -> list[Diagnosis]:
     """Return the failures in log lines, first symptom first; reads a log of any size in constant memory."""
     seen = _Findings()
     for number, line in enumerate(lines, start=1):
-        _look_at(line.rstrip()[:MAX_LINE_LENGTH], number, source, seen)
+        _look_at(redacted(line.rstrip()[:MAX_LINE_LENGTH]), number, source, seen)
     known = [diagnosis for rule, diagnosis in seen.matches.items() if not rule.context or rule in seen.contexts]
     return sorted(known, key=lambda diagnosis: diagnosis.line_number) or [_unknown(seen, source)]
 

@@ -19,7 +19,8 @@ def plan(request: Request) -> Plan:
     parent = parents.inherit(skill, request)
     built = spec.build(skill, request, parent.values)
     route, route_findings = policy.route(skill, request)
-    job = planner.assemble(skill, request, built, parent, jobs.new_job_id(skill.info.network_arch, request.action))
+    job_id = jobs.new_job_id(skill.info.network_arch, request.action)
+    job = planner.assemble(skill, request, built, parent, job_id, one_machine=platform.runs_here)
     gate.require_validation(route, job.workload)
     findings = [*built.findings, *route_findings, *gate.for_route(preflight.run(job, platform), route)]
     drafted = planner.draft(job, request, route, findings)
@@ -31,9 +32,10 @@ def run(sealed: Plan, findings: Sequence[Finding] | None = None) -> jobs.JobHand
 
     Raises:
         BlockedError: a finding blocks, or this release cannot run it; nothing was written.
-        ConflictError: the plan ran before, or its results folder holds something else.
+        ConflictError: the plan was edited or ran before, or its results folder holds something else.
         BackendError: the platform did not take the job.
     """
+    planner.verify(sealed)
     gate.raise_if_blocked([found for found in (sealed.findings if findings is None else findings) if found.blocks_run])
     gate.require_runnable(sealed)
     return jobs.launch(sealed)

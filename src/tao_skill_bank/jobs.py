@@ -18,7 +18,14 @@ from tao_skill_bank.job_store import JobStore, new_job_id
 from tao_skill_bank.platforms import _base as platforms
 from tao_skill_bank.platforms import _processes
 from tao_skill_bank.results import Result
-from tao_skill_bank.run_directory import RunDirectory, json_text, timestamp, write_synced
+from tao_skill_bank.run_directory import (
+    RunDirectory,
+    json_text,
+    read_json_file,
+    set_aside,
+    timestamp,
+    write_synced,
+)
 
 __all__ = ["JobHandle", "JobStore", "cancel", "launch", "list_jobs", "logs", "new_job_id", "refresh", "status"]
 
@@ -77,10 +84,13 @@ def launch(plan: Plan) -> JobHandle:
 
     """
     job, store = plan.job, JobStore()
-    _require_free(plan, store)
+    earlier = _continued_job(plan)
+    _require_free(plan, store, is_continued=earlier is not None)
     store.create(_new_record(plan))
     platform = platforms.load(job.platform.name)
     try:
+        if earlier is not None:
+            set_aside(RunDirectory(Path(job.results_dir)), earlier)
         _write_run_directory(plan)
         reference = platform.submit(plan)
     except BaseException as error:
@@ -164,8 +174,16 @@ def list_jobs() -> list[JobRecord]:
     return [store.read(record.id) if record.id in changed else record for record in records]
 
 
-def _require_free(plan: Plan, store: JobStore) -> None:
-    """Refuse a results_dir that is in use, or holds anything but what this launch writes."""
+def _continued_job(plan: Plan) -> str | None:
+    """Return the id of the job whose run directory this plan resumes in: one of the same skill and action."""
+    before = read_json_file(Path(plan.job.results_dir) / "plan.json")
+    job = before.get("job", {}) if isinstance(before, dict) else {}
+    is_same = (job.get("skill"), job.get("action")) == (plan.job.skill, plan.job.action)
+    return str(job["id"]) if plan.job.workload.resume and is_same else None
+
+
+def _require_free(plan: Plan, store: JobStore, *, is_continued: bool) -> None:
+    """Refuse a results_dir that is in use, or holds anything but what this launch writes or resumes."""
     for record in store.bound_to(plan.job.results_dir):
         refresh(record)  # it may have ended unseen
     folder = Path(plan.job.results_dir)
@@ -176,7 +194,7 @@ def _require_free(plan: Plan, store: JobStore) -> None:
         present = (path for path in folder.rglob("*") if not path.is_dir())
         foreign = sorted(path.relative_to(folder).as_posix() for path in present)
     foreign = [name for name in foreign if name not in own]
-    if foreign:
+    if foreign and not is_continued:
         message = f"results_dir {folder} is not empty: it holds {', '.join(foreign[:3])}"
         message += f" and {len(foreign) - 3} more." if len(foreign) > 3 else "."
         fix = "Choose another results_dir, or move its files away."

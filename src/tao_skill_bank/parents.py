@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from tao_skill_bank import nested
 from tao_skill_bank.catalog import Skill
 from tao_skill_bank.contracts import Plan, Request, read_json
-from tao_skill_bank.errors import UnknownNameError
+from tao_skill_bank.errors import RequestError, UnknownNameError
 from tao_skill_bank.jobs import JobStore
 
 
@@ -24,15 +25,21 @@ def inherit(skill: Skill, request: Request) -> Inheritance:
 
     Raises:
         UnknownNameError: no such job, no complete checkpoint in it, or not the one that was named.
+        RequestError: the job belongs to another skill.
     """
     if request.parent_job_id is None:
         return Inheritance()
     run = Path(JobStore().read(request.parent_job_id).results_dir)
     parent = read_json(Plan, run / "plan.json")
+    if parent.job.skill != skill.name:
+        message = f"Job {parent.job.id} belongs to {parent.job.skill}, not to {skill.name}."
+        fix = f"Name a job of {skill.name}: tao-skills jobs"
+        raise RequestError.of("parent_of_another_skill", message, fix, path="parent_job_id", got=parent.job.id)
     keys = skill.action(request.action).parent
     values: dict[str, Any] = {}
     if keys.resume:
         values[keys.resume] = str(_select(run, "checkpoints", request))
+        values |= {path: nested.get(parent.job.spec, path) for path in keys.same}
     if keys.checkpoint:
         folder = _select(run, "safetensors", request)
         values[keys.checkpoint] = str(folder)

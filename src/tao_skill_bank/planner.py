@@ -20,18 +20,17 @@ from tao_skill_bank.spec import Spec
 DEVICES = ("cpu", "cuda")
 
 
-def assemble(skill: Skill, request: Request, spec: Spec, parent: Inheritance, job_id: str) -> Job:
-    """Return the platform-neutral job of a valid spec.
+def assemble(skill: Skill, request: Request, spec: Spec, parent: Inheritance, job_id: str, *, one_machine: bool) -> Job:
+    """Return the job of a valid spec; on a platform that is one machine, nodes become processes of it.
 
     Raises:
-        RequestError: `platform.options.device` is no device.
+        RequestError: `platform.options.device` is no device, or the run directory is given twice.
     """
     action = skill.action(request.action)
-    results_dir = str(Path(_results_dir(spec, request) or f"results/{job_id}").expanduser().absolute())
+    results_dir = _results_dir(spec, request, action.results_keys) or str(Path("results", job_id).absolute())
     values = spec.values
     for path in action.results_keys:
-        values = values if path in spec.given else nested.with_value(values, path, results_dir)
-    values = nested.with_value(values, "results_dir", results_dir)
+        values = nested.with_value(values, path, results_dir)
     workload: Workload = import_module(f"tao_skill_bank.models.{skill.info.package}.workload").describe(
         request.action, values
     )
@@ -40,6 +39,9 @@ def assemble(skill: Skill, request: Request, spec: Spec, parent: Inheritance, jo
     for path in action.inputs.models:
         if uri := nested.get(values, path):
             config = nested.with_value(config, path, str(model_uri.local_folder(uri)))
+    resources = _resources(skill, request, values, uris, parent)
+    if one_machine and request.platform.nodes is None:  # replicas share the machine
+        resources = replace(resources, nodes=1, processes_per_node=resources.world_size)
     return Job(
         id=job_id,
         skill=skill.name,
@@ -51,7 +53,7 @@ def assemble(skill: Skill, request: Request, spec: Spec, parent: Inheritance, jo
         config=nested.without_nulls(config),
         config_file=f"config/{request.action}.{action.config_format}",
         results_dir=results_dir,
-        resources=_resources(skill, request, values, uris, parent),
+        resources=resources,
         workload=workload,
         platform=request.platform,
         fetches=tuple(model_uri.fetches(uris)),
@@ -92,25 +94,41 @@ def read(path: Path) -> Plan:
         ConflictError: the plan was edited after it was sealed.
     """
     plan = read_json(Plan, path)
-    if digest(plan) != plan.sha256:
-        message = f"{path} was edited after it was sealed: its content does not match its sha256."
-        raise ConflictError.of(
-            "stale_plan", message, "Plan the request again: tao-skills plan ... --out FILE", path=str(path)
-        )
+    verify(plan, str(path))
     return plan
 
 
-def _results_dir(spec: Spec, request: Request) -> str | None:
-    return request.results_dir or (spec.values.get("results_dir") if "results_dir" in spec.given else None)
+def verify(plan: Plan, source: str = "The plan") -> None:
+    """Refuse a plan whose content is not what was sealed. Raises ConflictError."""
+    if digest(plan) != plan.sha256:
+        message = f"{source} was edited after it was sealed: its content does not match its sha256."
+        fix = "Plan the request again: tao-skills plan ... --out FILE"
+        raise ConflictError.of("stale_plan", message, fix, path=source)
+
+
+def _results_dir(spec: Spec, request: Request, keys: Sequence[str]) -> str | None:
+    """Return the one run directory that the request names, by its own field or by the spec's keys."""
+    named = {"results_dir": request.results_dir} if request.results_dir else {}
+    named |= {path: nested.get(spec.values, path) for path in keys if path in spec.given}
+    folders = {str(Path(name).expanduser().absolute()) for name in named.values() if name}
+    if len(folders) > 1:
+        message = f"The run directory is given more than once, and differently: {', '.join(sorted(folders))}."
+        raise RequestError.of("given_twice", message, f"Keep one of: {', '.join(named)}.", path="results_dir")
+    return folders.pop() if folders else None
 
 
 def _resources(
-    skill: Skill, request: Request, values: Mapping[str, Any], uris: Sequence[str], parent: Inheritance
+    skill: Skill,
+    request: Request,
+    values: Mapping[str, Any],
+    uris: Sequence[str],
+    parent: Inheritance,
 ) -> Resources:
     keys = skill.action(request.action).resources
     gpus = nested.get(values, keys.gpu_spec_key) if keys.gpu_spec_key else request.platform.gpus
     nodes = nested.get(values, keys.node_spec_key) if keys.node_spec_key else request.platform.nodes
-    return Resources(nodes=nodes or 1, processes_per_node=gpus or 1, device=_device(request, uris, parent))
+    count, nodes = (gpus or 1, nodes or 1) if keys.distributed else (1, 1)
+    return Resources(nodes=nodes, processes_per_node=count, device=_device(request, uris, parent))
 
 
 def _device(request: Request, uris: Sequence[str], parent: Inheritance) -> Literal["cpu", "cuda"]:

@@ -15,22 +15,22 @@ NOT_RUNNABLE = "AutoML is enabled but not runnable for this model until schemas 
 SEARCH = (
     r"(?:auto[\s-]?ml(?:[_\s-]?policy|[_\s-]?enabled)?|hpo"
     r"|hyper[\s-]?param(?:eter)?s?(?:[\s-](?:search|tuning|optimi[sz]ation|sweeps?))?"
-    r"|hp[\s-](?:search|tuning)|(?:parameter|grid|random|bayesian)[\s-](?:search|sweep)|sweeps?"
-    r"|auto[\s-]?tun(?:e|ing)|(?<!fine[\s-])(?<!fine)tuning)"
+    r"|hp[\s-](?:search|tuning)|(?:parameter|grid|random|bayesian)[\s-](?:search|sweep)|sweeps?|auto[\s-]?tun(?:e|ing)"
+    r"|tune\s+it\b|tun(?:e|ing)\s+(?:the\s+)?hyper[\s-]?param(?:eter)?s)"
 )
 FILLER = (
     r"(?:\s+(?:the|any|an|a|all|of|that|this|your|my|our|more|some|use|using|do|doing|run|running|on|with|for|kind"
-    r"|automatic|it))*"
+    r"|automatic|it)\b)*"
 )
 STOP_VERB = (
     r"(?:turn(?:ing|ed)?\s+off|switch(?:ing|ed)?\s+off|shut(?:ting)?\s+off|disabl(?:e|es|ed|ing)|deactivat(?:e|ed|ing)"
     r"|skip(?:ping|ped)?|avoid(?:ing)?|omit(?:ting)?|bypass(?:ing)?|stop|opt(?:ing)?\s+out\s+of|drop(?:ping)?"
-    r"|leav(?:e|ing)\s+out|forget(?:\s+about)?)"
+    r"|leav(?:e|ing)\s+out|forget(?:\s+about)?|exclud(?:e|ing)|hold(?:ing)?\s+off\s+on|refrain(?:ing)?\s+from|forgo)"
 )
 PLAIN = (
     r"(?:(?:plain|vanilla|simple|direct|regular|normal|ordinary|basic|single|straight|standard)\s+(?:\w+\s+)?"
     r"(?:training|train|run|fine[\s-]?tun\w*|sft)\b"
-    r"|just\s+(?:train|fine[\s-]?tune)|train(?:ing)?\s+directly|train\s+only\s+once"
+    r"|just\s+(?:train|fine[\s-]?tune)|train(?:ing)?\s+directly|(?:only\s+train|train\s+(?:it\s+)?only)\s+once"
     r"|one\s+(?:plain\s+)?(?:training\s+)?run\s+only)"
     r"(?!\s+(?:data\w*|sets?|splits?|images?|videos?|clips?|samples?|records?|annotations?|folder)\b)"
 )
@@ -38,7 +38,9 @@ SET_VERB = rf"(?:turn|switch|keep|leave|have|set){FILLER}\s+{SEARCH}\s+(?:turned
 IS = r"\s*(?:[:=]|\bis\b|\bshould\s+be\b|\bmust\s+be\b|\bto\b)\s*(?:turned\s+|switched\s+|set\s+to\s+)?"
 OFF_WORD = r"(?:off|disabled|false|none|no)\b"
 ON_WORD = r"(?:on|enabled|true|auto|yes)\b"
-START_VERB = r"(?:turn(?:ing)?\s+on|enabl(?:e|ing)|switch(?:ing)?\s+on|activat(?:e|ing)|tune\s+it|tune\s+the)"
+UNWANTED = (
+    r"\s+(?:(?:is|are)\s+not|isn'?t|aren'?t|not)\s+(?:be\s+)?(?:needed|wanted|required|necessary|desired|wished|used)\b"
+)
 
 # A negation at the end of the words before a phrase reverses it; the words in between carry no meaning of their own.
 NEGATION = (
@@ -57,10 +59,11 @@ MEANINGS: tuple[tuple[str, Policy], ...] = (
     (rf"{SET_VERB}{OFF_WORD}", "off"),
     (rf"{SEARCH}{IS}{OFF_WORD}", "off"),
     (rf"{SEARCH}\s+(?:turned\s+|switched\s+)?(?:off|disabled)\b", "off"),
+    (rf"{SEARCH}{UNWANTED}", "off"),
+    (r"no\s+tuning\b(?!\s+of\b)", "off"),
     (PLAIN, "off"),
     (rf"{SET_VERB}{ON_WORD}", "auto"),
     (rf"{SEARCH}{IS}{ON_WORD}", "auto"),
-    (rf"{START_VERB}{FILLER}(?:\s+{SEARCH})?", "auto"),
     (SEARCH, "auto"),
 )
 PHRASE = re.compile("|".join(rf"(?P<m{index}>\b{pattern})" for index, (pattern, _) in enumerate(MEANINGS)))

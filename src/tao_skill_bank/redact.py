@@ -28,6 +28,11 @@ def secret_paths(value: Any, path: str = "") -> Iterator[str]:
         yield path
 
 
+def without_secret(value: Any) -> Any:
+    """Return a value that may be shown: None where it holds a secret."""
+    return None if any(True for _ in secret_paths(value)) else value
+
+
 def redacted(text: str) -> str:
     """Return the text with everything that looks like a credential masked."""
     return SECRET_VALUE.sub(MASK, text)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -61,6 +62,17 @@ class RunDirectory:
             return int(self.exit_code_file.read_text(encoding="ascii"))
         except (OSError, ValueError):
             return None
+
+
+def set_aside(run: RunDirectory, job_id: str) -> None:
+    """Keep status and logs of the job that ran here before under its id, so that the next job's start empty."""
+    run.log_file.parent.mkdir(exist_ok=True)
+    for path in (run.status_file, run.log_file):
+        if path.exists():
+            path.replace(run.log_file.parent / f"{job_id}.{path.name}")
+    for path in (run.exit_code_file, run.cancel_file, run.result_file):
+        path.unlink(missing_ok=True)
+    shutil.rmtree(run.path / "exit", ignore_errors=True)
 
 
 def json_lines(path: Path) -> Iterator[dict[str, Any]]:

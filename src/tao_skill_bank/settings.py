@@ -33,6 +33,11 @@ def visible_gpus() -> str | None:
     return os.environ.get("CUDA_VISIBLE_DEVICES")
 
 
+def planned_device() -> str | None:
+    """Return the device that the launcher planned for this process ($TAO_DEVICE: cpu or cuda), or None."""
+    return os.environ.get("TAO_DEVICE", "").strip().lower() or None
+
+
 def child_environment(**extra: str) -> dict[str, str]:
     """Return this process's environment with `extra` on top, for a child process."""
     return {**os.environ, **extra}

@@ -35,12 +35,21 @@ class DataSource:
 
 @contract
 class ParentKeys:
-    """Spec keys that a parent job fills. `adapter` is set true, and `base` to the parent's model, for an adapter."""
+    """Spec keys that a parent job fills.
+
+    Attributes:
+        checkpoint: gets the parent's selected checkpoint folder.
+        adapter: set true when that folder is an adapter.
+        base: gets the parent's model when that folder is an adapter.
+        resume: gets the parent's newest resume checkpoint.
+        same: keys and groups that a resumed run takes over from the parent's spec.
+    """
 
     checkpoint: str | None = None
     adapter: str | None = None
     base: str | None = None
     resume: str | None = None
+    same: tuple[str, ...] = ()
 
 
 @contract
@@ -49,6 +58,7 @@ class Inputs:
 
     models: tuple[str, ...] = ()
     media: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
     selective: dict[str, Any] = field(default_factory=dict)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from tao_skill_bank import model_uri, nested, redact
 from tao_skill_bank import schema as schemas
 from tao_skill_bank.catalog import Skill
-from tao_skill_bank.contracts import Finding, Request
+from tao_skill_bank.contracts import Finding, Request, to_json
 from tao_skill_bank.data_sources import absolute, dataset_problems, dataset_values
 from tao_skill_bank.errors import Problem, RequestError
 from tao_skill_bank.rules import broken, same_branch
@@ -38,7 +38,8 @@ def build(skill: Skill, request: Request, inherited: Mapping[str, Any] | None = 
     Args:
         skill: the skill that owns the action.
         request: what the user asked for.
-        inherited: dotted paths and values that a parent job contributes; overrides win over them.
+        inherited: dotted paths and values that a parent job contributes, None for a key that it lacks; overrides
+            win over them.
 
     Raises:
         RequestError: every problem of the request, all together.
@@ -47,7 +48,7 @@ def build(skill: Skill, request: Request, inherited: Mapping[str, Any] | None = 
     schema = skill.schema(request.action)
     spec = Spec(values=schema["default"], problems=tuple(_secret_problems(request)))
     for path, value in (inherited or {}).items():
-        spec = _assigned(spec, path, value)
+        spec = _assigned(spec, path, value) if value is not None else _deleted(spec, path, schema)
     spec = _with_overrides(spec, skill, request, schema)
     spec = _with_datasets(spec, skill, request)
     spec = _with_recipe(spec, skill, schema)
@@ -138,9 +139,9 @@ def _with_datasets(spec: Spec, skill: Skill, request: Request) -> Spec:
                     message = f"{path} is given twice: as dataset '{role}' and as an override."
                     problems.append(Problem("given_twice", message, "Keep one of them.", path, name))
                 spec = _assigned(spec, path, name)
-    media = skill.info.actions[request.action].inputs.media
+    inputs = skill.info.actions[request.action].inputs
     keys = [key for source in sources.values() for key in (source.annotation_path, source.media_path)]
-    for path in (*keys, *media):
+    for path in (*keys, *inputs.media, *inputs.paths):
         name = nested.get(spec.values, path)
         if isinstance(name, str) and name:
             spec = replace(spec, values=nested.with_value(spec.values, path, absolute(name)))
@@ -243,14 +244,7 @@ def _validity_problems(spec: Spec, skill: Skill, request: Request, schema: Mappi
 
 
 def _secret_problems(request: Request) -> Iterator[Problem]:
-    visible = {
-        "overrides": request.overrides,
-        "platform.options": request.platform.options,
-        "automl": request.automl,
-        "prompt": request.prompt,
-        "datasets": {role: value for role, value in request.datasets.items() if isinstance(value, str)},
-    }
-    for path in redact.secret_paths(visible):
+    for path in redact.secret_paths(to_json(request)):
         yield Problem(
             code="secret_in_request",
             message=f"{path} holds a credential. Nothing of the request was written.",

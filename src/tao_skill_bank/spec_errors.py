@@ -8,7 +8,7 @@ import jsonschema
 
 from tao_skill_bank import schema as schemas
 from tao_skill_bank.errors import Problem
-from tao_skill_bank.redact import SECRET_NAME
+from tao_skill_bank.redact import SECRET_NAME, redacted, without_secret
 
 
 def violations(schema: Mapping[str, Any], spec: Mapping[str, Any]) -> Iterator[Problem]:
@@ -39,7 +39,7 @@ def _problems(schema: Mapping[str, Any], error: jsonschema.ValidationError) -> I
         message=f"{path} is {_short(error.instance)}; expected {expected}.",
         fix=f"Set {path} to {expected}.",
         path=path,
-        got=error.instance,
+        got=without_secret(error.instance),
         expected=expected,
     )
 
@@ -56,7 +56,7 @@ def _unknown_keys(schema: Mapping[str, Any], error: Any, path: str) -> Iterator[
                 message=f"There is no parameter {full}.{hint}",
                 fix=f"Use {nearest}." if nearest else f"Remove {full}.",
                 path=full,
-                got=None if SECRET_NAME.search(key) else error.instance[key],
+                got=None if SECRET_NAME.search(key) else without_secret(error.instance[key]),
                 expected=nearest,
             )
 
@@ -116,7 +116,7 @@ def nearest_path(path: str, known: list[str]) -> str | None:
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
+    text = redacted(repr(value))
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 

@@ -94,18 +94,18 @@ def empty_videos(data: Path) -> None:
 @pytest.mark.parametrize(
     ("breakage", "code", "words"),
     [
-        (not_json, "annotation_unreadable", "not valid JSON"),
+        (not_json, "annotation_unreadable", "it is no list, nor an object with a list"),
         (empty, "annotation_unreadable", "is empty"),
-        (no_records, None, "no"),
+        (no_records, "annotation_empty", "holds no records"),
         (a_dict, "annotation_unreadable", "it is no list"),
         (byte_order_mark, "annotation_unreadable", "byte order mark"),
-        (not_a_number, "annotation_unreadable", "not valid JSON"),
-        (duplicate_ids, None, "train-0000"),
-        (media_outside_the_root, "media_outside_root", "../val/"),
-        (missing_media, None, "absent.mp4"),
-        (no_video_fps, None, "5"),
-        (unreadable_videos, None, ".mp4"),
-        (empty_videos, None, ".mp4"),
+        (not_a_number, "annotation_unreadable", "item 0: NaN is not JSON"),
+        (duplicate_ids, "duplicate_ids", "repeat an earlier id: train-00000"),
+        (media_outside_the_root, "media_outside_root", "../val/videos"),
+        (missing_media, "media_missing", "videos/absent.mp4 (record 1)"),
+        (no_video_fps, "video_fps_missing", "1 of 12 records"),
+        (unreadable_videos, "media_unreadable", "train-00000.mp4 cannot be used: [Errno"),
+        (empty_videos, "media_unreadable", "train-00000.mp4 cannot be used: [Errno"),
     ],
 )
 def test_bad_data_blocks_a_run_before_anything_is_written(
@@ -113,7 +113,7 @@ def test_bad_data_blocks_a_run_before_anything_is_written(
     command_line: Call,
     state_dir: Path,
     breakage: Callable[[Path], None],
-    code: str | None,
+    code: str,
     words: str,
 ) -> None:
     breakage(data)
@@ -121,10 +121,8 @@ def test_bad_data_blocks_a_run_before_anything_is_written(
     arguments = ("--train", data / "train", "--eval", data / "val", "--results-dir", results, "--automl-policy", "off")
     exit_code, document = command_line("run", "tao-finetune-cosmos-reason", "train", *TINY, *arguments)
     assert exit_code == 3
-    codes = [error["code"] for error in document["errors"]]
-    assert codes
-    assert code is None or code in codes
-    assert any(words in error["message"] for error in document["errors"])
+    messages = [error["message"] for error in document["errors"] if error["code"] == code]
+    assert any(words in message for message in messages), document["errors"]
     assert all(error["fix"] for error in document["errors"])
     assert not results.exists()
     assert not (state_dir / "jobs").exists()
@@ -151,7 +149,10 @@ def test_an_unsafe_archive_is_refused(data: Path, command_line: Call, state_dir:
         "run", "tao-finetune-cosmos-reason", "train", *TINY, *direct, "--eval", data / "val", "--say", "no HPO"
     )
     assert exit_code == 3
-    assert str(archive) in document["errors"][0]["message"]
+    assert [error["code"] for error in document["errors"]] == ["archive_unsafe"]
+    assert {"absolute": "/etc/evil.mp4", "link": "videos/link.mp4", "parent": "../evil.mp4"}[member] in document[
+        "errors"
+    ][0]["message"]
     assert not (state_dir / "jobs").exists()
 
 
@@ -162,7 +163,8 @@ def test_a_results_folder_that_cannot_be_made_blocks(data: Path, command_line: C
         "run", "tao-finetune-cosmos-reason", "train", *TINY, *arguments, "--automl-policy", "off"
     )
     assert exit_code == 3
-    assert any("file" in error["message"] for error in document["errors"])
+    assert [error["code"] for error in document["errors"]] == ["results_dir_unwritable"]
+    assert f"{data / 'file'} is a file" in document["errors"][0]["message"]
     assert not (state_dir / "jobs").exists()
 
 
@@ -185,8 +187,8 @@ def test_an_adapter_of_another_base_is_refused(data: Path, command_line: Call) -
         *("--set", f"model.model_name={adapter}", "--set", "model.enable_lora=true"),
         *("--set", "model.base_model_path=builtin://tiny-cosmos-reason"),
     )
-    assert exit_code == 3
-    assert "Cosmos-Reason2-8B" in document["errors"][0]["message"]
+    assert (exit_code, [error["code"] for error in document["errors"]]) == (3, ["adapter_of_another_base"])
+    assert "made for another base: nvidia/Cosmos-Reason2-8B" in document["errors"][0]["message"]
 
 
 def test_only_a_missing_token_exits_4(data: Path, command_line: Call) -> None:

@@ -110,3 +110,37 @@ def test_two_processes_train_to_the_end_and_the_result_can_be_evaluated(
     )
     assert (code, document["state"]) == (0, "COMPLETE")
     assert document["result"]["metrics"]["accuracy"] is not None
+
+
+@pytest.mark.slow
+def test_a_finished_training_goes_on_in_its_own_folder_and_from_a_parent(
+    launch: Launch, sample_data: Path, command_line: Callable[..., tuple[int, dict[str, Any]]]
+) -> None:
+    first = launch(**{"train.epoch": 1, "train.ckpt.save_freq_in_epoch": 1})
+    assert first.wait(timeout_seconds=180).state is State.COMPLETE
+    run = first.run_directory.path
+    request = ("run", "--request", run / "request.json")
+
+    code, document = command_line(*request, "--set", "train.resume=true")
+    assert (code, document["errors"][0]["code"]) == (3, "nothing_to_train")
+
+    code, document = command_line(*request, "--set", "train.resume=true", "--set", "train.epoch=2")
+    assert (code, document["state"]) == (0, "COMPLETE")
+    steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert steps == [1, 2, 3, 4, 5, 6]
+    assert (run / "logs" / f"{first.id}.status.jsonl").is_file()
+
+    code, document = command_line(
+        *("run", "cosmos-rl", "train", "--parent", document["job_id"], "--train", sample_data / "train", "--gpus", "2"),
+        *(
+            "--set",
+            "train.epoch=3",
+            "--set",
+            "train.train_batch_per_replica=2",
+            "--set",
+            "train.train_policy.mini_batch=2",
+        ),
+        *("--set", "validation.enable=false", "--set", "custom.vision.nframes=4", "--set", "train.param_dtype=float32"),
+        *("--automl-policy", "off"),
+    )
+    assert (code, document["state"]) == (0, "COMPLETE"), document["errors"]

@@ -18,6 +18,7 @@ export TAO_JOB_ID=cosmos-rl-train-0123456789ab
 export PYTHONUNBUFFERED=1
 export PYTHONSAFEPATH=1  # the run directory is no place to import from
 export TOKENIZERS_PARALLELISM=false
+export TAO_DEVICE=cuda
 
 PYTHON -m tao_skill_bank.training.fetch hf_model://nvidia/Cosmos-Reason2-8B@main '/models/it'"'"'s 8B'
 PYTHON -m tao_skill_bank.training.x --config '/results/a run/config/train.json'

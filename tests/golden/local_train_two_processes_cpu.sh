@@ -18,6 +18,7 @@ export TAO_JOB_ID=cosmos-rl-train-0123456789ab
 export PYTHONUNBUFFERED=1
 export PYTHONSAFEPATH=1  # the run directory is no place to import from
 export TOKENIZERS_PARALLELISM=false
+export TAO_DEVICE=cpu
 export CUDA_VISIBLE_DEVICES=""
 cores="$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)"
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-$((cores > 2 ? cores / 2 : 1))}"

@@ -77,8 +77,9 @@ class QuietPlatform:
 
     name = "quiet"
 
-    def __init__(self, findings=()):
+    def __init__(self, findings=(), *, runs_here=True):
         self.findings = list(findings)
+        self.runs_here = runs_here
 
     def probe(self, job):  # noqa: ARG002 - the protocol names it
         return self.findings

@@ -43,7 +43,7 @@ def make_job(results_dir, acts=SUCCESS, **changes):
         "network_arch": "cosmos-rl",
         "skill_dir": "/bank/skills/tao-finetune-cosmos-reason",
         "module": "fake_trainer",
-        "spec": {"train": {"epoch": 1}},
+        "spec": {"train": {"epoch": 1}, "policy": {"model_name_or_path": "builtin://tiny-cosmos-reason"}},
         "config": {"results_dir": str(results_dir), "acts": list(acts)},
         "config_file": "config/train.json",
         "results_dir": str(results_dir),

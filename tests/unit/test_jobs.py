@@ -349,3 +349,23 @@ def test_a_full_disk_of_results_starts_nothing(small_disk):
     with pytest.raises(BlockedError, match="No space left"):
         jobs.launch(plan)
     assert JobStore().read(plan.job.id).terminal_state is State.ERROR
+
+
+def test_a_resumed_job_runs_in_the_directory_of_an_ended_one_and_keeps_its_logs(tmp_path):
+    first = jobs.launch(make_plan(make_job(tmp_path / "run")))
+    assert first.wait(timeout_seconds=30).state is State.COMPLETE
+    again = make_job(tmp_path / "run")
+    with pytest.raises(ConflictError, match="is not empty"):
+        jobs.launch(make_plan(again))
+    resumed = jobs.launch(make_plan(replace(again, workload=replace(again.workload, resume=True))))
+    assert resumed.wait(timeout_seconds=30).state is State.COMPLETE
+    assert (tmp_path / "run" / "logs" / f"{first.id}.status.jsonl").is_file()
+    assert JobStore().read(first.id).terminal_state is State.COMPLETE
+
+
+def test_a_resume_in_a_directory_of_something_else_is_refused(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.txt").write_text("years of work")
+    job = make_job(tmp_path / "run")
+    with pytest.raises(ConflictError, match=r"thesis\.txt"):
+        jobs.launch(make_plan(replace(job, workload=replace(job.workload, resume=True))))

@@ -91,7 +91,11 @@ def test_a_named_checkpoint_is_taken_and_an_absent_one_lists_what_there_is(paren
 def test_training_resumes_from_the_parents_sharded_state(parent: Any) -> None:
     checkpoint(parent, "epoch_1", kind="checkpoints")
     state = checkpoint(parent, "epoch_2", kind="checkpoints")
-    assert inherit(parent, "train").values == {"train.resume": str(state)}
+    assert inherit(parent, "train").values == {
+        "train.resume": str(state),
+        "policy.model_name_or_path": "builtin://tiny-cosmos-reason",
+        "policy.lora": None,
+    }
 
 
 def test_a_parent_without_checkpoints_and_an_unknown_parent_are_named(parent: Any) -> None:

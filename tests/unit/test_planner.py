@@ -15,10 +15,16 @@ SKILL = catalog.find("tao-finetune-cosmos-reason")
 JOB_ID = "cosmos-rl-train-0123456789ab"
 
 
-def assemble(overrides: dict[str, Any] | None = None, parent: Inheritance | None = None, **fields: Any) -> Any:
+def assemble(
+    overrides: dict[str, Any] | None = None,
+    parent: Inheritance | None = None,
+    *,
+    one_machine: bool = False,
+    **fields: Any,
+) -> Any:
     request = Request(SKILL.name, "train", datasets={"train": "/t", "eval": "/e"}, overrides=overrides or {}, **fields)
     built = spec.build(SKILL, request)
-    return planner.assemble(SKILL, request, built, parent or Inheritance(), JOB_ID)
+    return planner.assemble(SKILL, request, built, parent or Inheritance(), JOB_ID, one_machine=one_machine)
 
 
 def sealed(**fields: Any) -> Plan:
@@ -34,8 +40,19 @@ def test_the_results_folder_defaults_to_the_job_id_and_is_bound_in_the_config() 
     assert job.config["results_dir"] == job.config["train"]["output_dir"] == job.results_dir
 
 
-def test_an_output_folder_that_the_user_chose_is_kept() -> None:
-    assert assemble({"train.output_dir": "/mine"}).config["train"]["output_dir"] == "/mine"
+def test_an_output_folder_that_the_user_chose_is_the_run_directory() -> None:
+    job = assemble({"train.output_dir": "/mine"})
+    assert job.results_dir == job.config["results_dir"] == job.config["train"]["output_dir"] == "/mine"
+    with pytest.raises(RequestError, match="given more than once"):
+        assemble({"train.output_dir": "/mine"}, results_dir="/other")
+
+
+def test_replicas_share_one_machine_unless_nodes_are_asked_for() -> None:
+    overrides = {"dp_shard_size": 2, "dp_replicate_size": 2}
+    shared = assemble(overrides, one_machine=True).resources
+    assert (shared.nodes, shared.processes_per_node) == (1, 4)
+    asked = assemble({"dp_shard_size": 2}, one_machine=True, platform=PlatformRequest(nodes=2)).resources
+    assert (asked.nodes, asked.processes_per_node) == (2, 2)
 
 
 def test_the_config_holds_local_folders_where_the_spec_holds_model_uris() -> None:

@@ -50,6 +50,19 @@ direct training
 I want regular training, not AutoML
 opt out of automl
 no more hpo
+plain training, and enable gradient checkpointing
+turn off AutoML and turn on checkpointing
+turn off AutoML. LoRA tuning of the 8B model
+no AutoML, full tuning
+plain training; instruction tuning data
+AutoML is disabled, tune the whole model
+AutoML is not needed
+AutoML isn't wanted
+exclude automl
+hold off on AutoML
+only train once
+don't tune it
+don't tune the hyperparameters
 """.strip().splitlines()
 
 AUTO = """
@@ -85,6 +98,11 @@ use automl no validation set
 use the regular training set
 ASHA with early stopping HPO
 use AutoML with no wandb
+do not enable wandb logging
+Don't switch on torch.compile
+tune the hyperparameters
+enable AutoML
+no tuning of the vision tower
 """.strip().splitlines()
 
 

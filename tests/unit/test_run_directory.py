@@ -8,6 +8,7 @@ from tao_skill_bank.run_directory import (
     json_lines,
     last_json_line,
     read_json_file,
+    set_aside,
     write_whole,
 )
 
@@ -92,3 +93,18 @@ def test_a_json_file_that_is_missing_or_broken_has_no_value(tmp_path):
     assert read_json_file(tmp_path / "result.json") is None
     (tmp_path / "result.json").write_text('{"state": ')
     assert read_json_file(tmp_path / "result.json") is None
+
+
+def test_a_run_that_is_set_aside_keeps_its_logs_and_leaves_an_empty_start(tmp_path):
+    run = RunDirectory(tmp_path)
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "exit").mkdir()
+    run.status_file.write_text('{"state": "FAILURE"}\n')
+    run.log_file.write_text("boom\n")
+    run.exit_code_file.write_text("1")
+    run.metrics_file.write_text("{}\n")
+    set_aside(run, "job-1")
+    assert (run.last_status(), run.exit_code()) == ({}, None)
+    assert (tmp_path / "logs" / "job-1.job.log").read_text() == "boom\n"
+    assert (tmp_path / "logs" / "job-1.status.jsonl").is_file()
+    assert run.metrics_file.is_file()

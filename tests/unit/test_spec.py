@@ -1,4 +1,5 @@
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -195,6 +196,22 @@ def test_a_secret_is_refused_and_its_value_is_never_repeated() -> None:
     assert {problem.code for problem in found} >= {"secret_in_request"}
     assert token not in repr(found)
     assert "hunter2" not in repr(found)
+
+
+def test_what_a_parent_lacks_is_deleted_and_overrides_win_over_what_it_has() -> None:
+    skill = catalog.find("tao-finetune-cosmos-reason")
+    request = Request(
+        skill.name, "train", datasets=DATASETS, overrides={"policy.model_name_or_path": "builtin://tiny-cosmos-reason"}
+    )
+    built = spec.build(skill, request, {"policy.lora": None, "policy.model_name_or_path": "/other"})
+    assert "lora" not in built.values["policy"]
+    assert built.values["policy"]["model_name_or_path"] == "builtin://tiny-cosmos-reason"
+
+
+def test_a_relative_checkpoint_to_resume_from_becomes_absolute() -> None:
+    built = build(overrides={"train.resume": "runs/a/checkpoints/epoch_1"})
+    assert Path(nested.get(built.values, "train.resume")).is_absolute()
+    assert nested.get(build(overrides={"train.resume": True}).values, "train.resume") is True
 
 
 def test_an_adapter_needs_its_base() -> None:

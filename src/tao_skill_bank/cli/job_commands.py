@@ -29,10 +29,11 @@ def logs(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job ends.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Print a job's log."""
+    """Print a job's log, credentials masked."""
     from tao_skill_bank import jobs as job_verbs
+    from tao_skill_bank.redact import redacted
 
-    lines = job_verbs.logs(job, follow=follow)
+    lines = (redacted(line) for line in job_verbs.logs(job, follow=follow))
     if as_json:
         print_json(document({"job_id": job, "lines": list(lines)}))
         return

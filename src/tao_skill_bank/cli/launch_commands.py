@@ -16,7 +16,7 @@ from tao_skill_bank.cli.output import (
     print_next,
     print_rows,
 )
-from tao_skill_bank.cli.request_options import Options, takes_request, to_request
+from tao_skill_bank.cli.request_options import Options, refuse_request, takes_request, to_request
 from tao_skill_bank.errors import RequestError, TaoSkillsError
 
 if TYPE_CHECKING:
@@ -91,6 +91,7 @@ def run(options: Options, plan_file: PlanOption = None, detach: DetachFlag = Fal
     from tao_skill_bank.cli.job_end import report_end
 
     if plan_file:
+        refuse_request(options)
         sealed = planner.read(plan_file)
         findings: Sequence[Finding] = dispatch.look_again(sealed)
     else:

@@ -123,6 +123,14 @@ def gather(values: dict[str, Any]) -> Options:
     )
 
 
+def refuse_request(options: Options) -> None:
+    """Refuse options of a request beside a sealed plan, which holds its own. Raises RequestError."""
+    if options != Options(None, None):
+        message = "--plan runs a sealed plan as it is; it takes no request beside it."
+        fix = "Drop the other options, or drop --plan to plan the request anew."
+        raise RequestError.of("plan_and_request", message, fix, path="--plan")
+
+
 def to_request(options: Options) -> Any:
     """Return the Request of a command line; options win over the request file. Raises RequestError."""
     from tao_skill_bank import yaml12

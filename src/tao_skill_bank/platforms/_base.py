@@ -13,6 +13,7 @@ class Platform(Protocol):
     """Drives an engine that exists: renders what it will send, sends exactly that, and answers for it."""
 
     name: str
+    runs_here: bool  # on the machine that submits
 
     def probe(self, job: Job) -> list[Finding]:
         """Look at the engine without changing it and report what stands in the way of `job`."""

@@ -54,6 +54,7 @@ class Local:
     """Runs a job as processes of this machine."""
 
     name: str = "local"
+    runs_here: bool = True
 
     def probe(self, job: Job) -> list[Finding]:
         """Report what this machine lacks to run `job`."""
@@ -179,6 +180,7 @@ def _environment(job: Job) -> str:
         "export PYTHONUNBUFFERED=1\n"
         "export PYTHONSAFEPATH=1  # the run directory is no place to import from\n"
         "export TOKENIZERS_PARALLELISM=false\n"
+        f"export TAO_DEVICE={job.resources.device}\n"
     )
     cpu = CPU_ENVIRONMENT.format(processes=job.resources.processes_per_node)
     return lines + (cpu if job.resources.device == "cpu" else "")

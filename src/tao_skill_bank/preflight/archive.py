@@ -1,6 +1,7 @@
 """Reads a tar archive of media once: lists its members, notes unsafe ones, and takes out the sampled files."""
 
 import io
+import os
 import shutil
 import tarfile
 import time
@@ -18,7 +19,7 @@ class Listing:
     """What one pass over an archive found.
 
     Attributes:
-        names: hash of every plain file's name, without a leading `./`.
+        names: hash of every plain file's path: the archive's own, then the name without a leading `./`.
         unsafe: members that are links, devices, absolute or lead out of the archive.
         extracted: sampled names that were written, to their files.
         is_complete: False when time ran out before the end.
@@ -35,10 +36,14 @@ class Listing:
 def read(path: Path, wanted: Collection[str], target: Path, timeout_seconds: float) -> Listing:
     """Stream through the archive, writing the members named in `wanted` below `target`."""
     listing = Listing()
+    root = os.path.realpath(path)
     try:
         with _Deadline(path, timeout_seconds) as raw, tarfile.open(fileobj=raw, mode="r|*") as archive:
             for member in archive:
-                _take(archive, member, wanted, target, listing)
+                if name := _safe_file(member, listing):
+                    listing.names.append(hash(f"{root}/{name}"))
+                    if name in wanted:
+                        _extract(archive, member, name, target, listing)
         listing.is_complete = True
     except TimeoutError:
         pass
@@ -47,21 +52,22 @@ def read(path: Path, wanted: Collection[str], target: Path, timeout_seconds: flo
     return listing
 
 
-def _take(
-    archive: tarfile.TarFile, member: tarfile.TarInfo, wanted: Collection[str], target: Path, listing: Listing
-) -> None:
-    name = str(PurePosixPath(member.name))
-    is_outside = member.name.startswith("/") or ".." in PurePosixPath(member.name).parts
-    if is_outside or not (member.isreg() or member.isdir()):
+def _safe_file(member: tarfile.TarInfo, listing: Listing) -> str:
+    """Return the plain name of a file; empty for a folder, and for what is noted as unsafe."""
+    path = PurePosixPath(member.name)
+    if path.is_absolute() or ".." in path.parts or not (member.isreg() or member.isdir()):
         listing.unsafe.append(member.name)
-    elif member.isreg():
-        listing.names.append(hash(name))
-        source = archive.extractfile(member) if name in wanted else None
-        if source:
-            file = target / f"{len(listing.extracted)}{PurePosixPath(name).suffix}"
-            with file.open("wb") as sink:
-                shutil.copyfileobj(source, sink)
-            listing.extracted[name] = file
+        return ""
+    return str(path) if member.isreg() else ""
+
+
+def _extract(archive: tarfile.TarFile, member: tarfile.TarInfo, name: str, target: Path, listing: Listing) -> None:
+    source = archive.extractfile(member)
+    if source:
+        file = target / f"{len(listing.extracted)}{PurePosixPath(name).suffix}"
+        with file.open("wb") as sink:
+            shutil.copyfileobj(source, sink)
+        listing.extracted[name] = file
 
 
 class _Deadline(io.FileIO):

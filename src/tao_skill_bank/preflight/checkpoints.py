@@ -1,33 +1,27 @@
 """Checks that named checkpoints exist, are complete, and belong together. Nothing is loaded."""
 
 import json
-import struct
 from pathlib import Path
 from typing import Any
 
 from tao_skill_bank import model_uri, settings
-from tao_skill_bank.contracts import Finding, Workload
-from tao_skill_bank.preflight.findings import blocking, info, listed, not_checked
+from tao_skill_bank.contracts import Finding, Job, Workload
+from tao_skill_bank.preflight import resume, safetensors_files
+from tao_skill_bank.preflight.findings import blocking, info, listed, not_checked, warning
 
 INDEX = "model.safetensors.index.json"
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
-LENGTH_BYTES = 8  # a safetensors file starts with the length of its JSON header
+BASE_FILE = "base_model.json"  # written by training.adapters
 
 
-def check(workload: Workload) -> list[Finding]:
+def check(job: Job) -> list[Finding]:
     """Return the findings of the model, its base and the checkpoint to resume from."""
+    workload = job.workload
     is_adapter = workload.base_model is not None
     found = _adapter(workload) if is_adapter else _model(workload.model)
     if workload.base_model:
         found += _model(workload.base_model)
-    if workload.resume_from and not Path(workload.resume_from).exists():
-        message = f"The checkpoint to resume from, {workload.resume_from}, does not exist."
-        found.append(
-            _missing(
-                message, "Name an existing checkpoint, or set resume to true for the newest.", workload.resume_from
-            )
-        )
-    return found
+    return [*found, *resume.check(job)]
 
 
 def _model(uri: str) -> list[Finding]:
@@ -73,7 +67,7 @@ def _weights(folder: Path) -> list[Finding]:
                 files=absent,
             )
         ]
-    broken = {file.name: reason for file in files if (reason := fault_of_safetensors(file))}
+    broken = {file.name: reason for file in files if (reason := safetensors_files.fault_of(file))}
     if broken:
         told = listed([f"{name} {reason}" for name, reason in broken.items()])
         return [
@@ -86,23 +80,6 @@ def _weights(folder: Path) -> list[Finding]:
             )
         ]
     return []
-
-
-def fault_of_safetensors(file: Path) -> str:
-    """Return what is wrong with a safetensors file by its header alone; empty when its size is as it says."""
-    size = file.stat().st_size
-    with file.open("rb") as stream:
-        head = stream.read(LENGTH_BYTES)
-        length = struct.unpack("<Q", head)[0] if len(head) == LENGTH_BYTES else None
-        if length is None or length > size - LENGTH_BYTES:
-            return f"is cut off ({size} bytes)"
-        try:
-            header = json.loads(stream.read(length))
-            ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError):
-            return "is no safetensors file"
-    expected = LENGTH_BYTES + length + max(ends, default=0)
-    return f"holds {size} of {expected} bytes" if size < expected else ""
 
 
 def _adapter(workload: Workload) -> list[Finding]:
@@ -121,7 +98,7 @@ def _adapter(workload: Workload) -> list[Finding]:
             blocking("adapter_incomplete", message, "Give an adapter folder, or switch enable_lora off.", str(folder))
         ]
     weights = folder / ADAPTER_WEIGHTS
-    fault = fault_of_safetensors(weights) if weights.is_file() else "does not exist"
+    fault = safetensors_files.fault_of(weights) if weights.is_file() else "does not exist"
     if fault:
         message = f"Adapter weights {weights}: the file {fault}."
         return [blocking("adapter_incomplete", message, "Copy the adapter again.", str(folder))]
@@ -129,14 +106,28 @@ def _adapter(workload: Workload) -> list[Finding]:
 
 
 def _base_of_adapter(folder: Path, config: dict[str, Any], named: str) -> list[Finding]:
-    made_for = config.get("base_model_name_or_path")
+    """Compare the base of an adapter with the named one: by its weights where both are known, else by name."""
+    identity = _read_json(folder / BASE_FILE)
+    trained_on = identity if isinstance(identity, dict) else {}
+    made_for = trained_on.get("path") or config.get("base_model_name_or_path")
     if not made_for or not named:
         return []
-    if _base_name(made_for) == _base_name(named) or _same_folder(made_for, named):
-        return [info("adapter_base", f"The adapter {folder} was made for {made_for}.", str(folder))]
-    message = f"The adapter {folder} was made for another base: {made_for}, not {named}."
+    theirs = trained_on.get("fingerprint")
+    ours = safetensors_files.fingerprint(model_uri.local_folder(model_uri.normalise(named))) if theirs else None
+    evidence = {"made_for": made_for, "named": named, "compared": "weights" if ours else "names"}
+    is_same = ours == theirs if ours else _base_name(made_for) == _base_name(named) or _same_folder(made_for, named)
+    if is_same:
+        return [info("adapter_base", f"The adapter {folder} was made for {made_for}.", str(folder), **evidence)]
+    message = f"The adapter {folder} was made for another base: {made_for}, not {named}"
     fix = f"Set the base model to {made_for}, or give an adapter of {named}."
-    return [blocking("adapter_of_another_base", message, fix, str(folder), made_for=made_for, named=named)]
+    if ours:
+        message = f"{message}: their weights differ."
+    elif all(model_uri.is_remote(model_uri.normalise(name)) for name in (made_for, named)):
+        message = f"{message}."
+    else:
+        message = f"{message}, by their names; their weights could not be compared."
+        return [warning("adapter_of_another_base", message, fix, str(folder), **evidence)]
+    return [blocking("adapter_of_another_base", message, fix, str(folder), **evidence)]
 
 
 def _base_name(uri: str) -> str:

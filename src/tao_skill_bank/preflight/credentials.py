@@ -13,7 +13,7 @@ HUB_TIMEOUT_SECONDS = 20
 
 
 def check(job: Job) -> list[Finding]:
-    """Return the findings of every hub checkpoint; offline mode and local or builtin checkpoints need none."""
+    """Return the findings of every hub checkpoint; none is needed offline and for those that lie here."""
     repositories = list(dict.fromkeys(_repositories(job)))
     if not repositories or settings.hub_is_offline():
         return []
@@ -30,7 +30,7 @@ def check(job: Job) -> list[Finding]:
 def _repositories(job: Job) -> Iterator[tuple[str, str]]:
     uris = [job.workload.model, job.workload.base_model or "", *(uri for uri, _ in job.fetches)]
     for uri in uris:
-        if uri.startswith(model_uri.HUB):
+        if uri.startswith(model_uri.HUB) and not (model_uri.local_folder(uri) / "config.json").is_file():
             repository, _, revision = uri.removeprefix(model_uri.HUB).partition("@")
             yield repository, revision
 

@@ -9,6 +9,8 @@ from tao_skill_bank.preflight import locations
 from tao_skill_bank.preflight.findings import blocking, info, not_checked, size
 from tao_skill_bank.preflight.inspection import Inspection
 
+BESIDES_KEPT = 2  # the best one, and the one being written
+
 
 def check(job: Job, inspection: Inspection) -> list[Finding]:
     """Return the findings of the results folder and its disk."""
@@ -34,17 +36,21 @@ def _space(job: Job, inspection: Inspection, parent: Path) -> list[Finding]:
     evidence = {"needed_bytes": needed, "free_bytes": free, "checkpoints": num_checkpoints}
     told = f"{num_checkpoints} checkpoints of {size(per_checkpoint)} take {size(needed)}"
     if needed > free:
-        fit = max(0, free // per_checkpoint - 1)
-        keep = f"keep at most {fit} checkpoints" if fit else "write no checkpoints"
         message = f"{told}, and {parent} has {size(free)} free."
-        fix = f"Free space, choose another results folder, or {keep}."
+        fix = f"Free space, choose another results folder, or {_thrift(free // per_checkpoint)}."
         return [blocking("disk_too_small", message, fix, job.results_dir, **evidence)]
     return [info("disk", f"{told} of {size(free)} free.", job.results_dir, **evidence)]
 
 
 def _num_checkpoints(job: Job) -> int:
-    """Return how many checkpoints lie on the disk at once: those kept and the one being written."""
-    kept, epochs = job.workload.max_checkpoints, job.workload.epochs or 1
+    """Return how many checkpoints lie on the disk at once: those kept, the best, and the one being written."""
+    kept, saves = job.workload.max_checkpoints, job.workload.num_saves or job.workload.epochs or 1
     if not kept:
         return 0
-    return epochs if kept < 0 else min(kept + 1, epochs)
+    return saves if kept < 0 else min(kept + BESIDES_KEPT, saves)
+
+
+def _thrift(room: int) -> str:
+    if room > BESIDES_KEPT:
+        return f"keep at most {room - BESIDES_KEPT} checkpoints"
+    return f"save at most {room} times" if room else "write no checkpoints"

@@ -51,6 +51,14 @@ def check(job: Job, inspection: Inspection) -> list[Finding]:
     return [*_architecture(used), *_memory(used, needed)]
 
 
+def elsewhere(platform: str) -> list[Finding]:
+    """Admit that the machines of a platform cannot be looked at from this one."""
+    message = (
+        f"The job runs on machines of platform {platform}: their GPUs and memory were not compared with its needs."
+    )
+    return [not_checked("hardware_not_checked", message, "See that its nodes have enough GPUs of enough memory.")]
+
+
 def list_gpus() -> list[Gpu]:
     """Ask NVML for every GPU of this machine. Raises NoDriverError."""
     import pynvml

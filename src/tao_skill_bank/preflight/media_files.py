@@ -50,7 +50,8 @@ def _archive_problems(path: str, listing: Listing) -> list[Finding]:
 def _outside(scan: Scan) -> list[Finding]:
     """Return the finding on names that leave the root: `../` and absolute paths elsewhere."""
     root = scan.media_root
-    outside = sorted(folder for folder in scan.folders if not _is_inside(folder, root))
+    is_folder = Path(root).is_dir()
+    outside = sorted(folder for folder in scan.folders if not _is_inside(folder, root, is_folder=is_folder))
     if not outside:
         return []
     folders = {folder.removeprefix(f"{root}/") for folder in outside}
@@ -61,9 +62,9 @@ def _outside(scan: Scan) -> list[Finding]:
     ]
 
 
-def _is_inside(folder: str, root: str) -> bool:
-    if not root:
-        return not folder.startswith("/") and ".." not in PurePosixPath(folder).parts
+def _is_inside(folder: str, root: str, *, is_folder: bool) -> bool:
+    if not is_folder and ".." in PurePosixPath(folder.removeprefix(root)).parts:
+        return False  # an archive is unpacked under another name
     lexical = os.path.normpath(folder)
     return any(path == root or path.startswith(f"{root}/") for path in (lexical, os.path.realpath(folder)))
 

@@ -27,7 +27,7 @@ from tao_skill_bank.preflight import (
     token_budget,
 )
 from tao_skill_bank.preflight.findings import from_error
-from tao_skill_bank.preflight.scan import Scan, scan
+from tao_skill_bank.preflight.scan import Scan, plain_name, scan
 
 DEFAULT_SAMPLES = 8
 DEFAULT_DECODE_SECONDS = 20.0
@@ -42,6 +42,7 @@ def run(job: Job, platform: Platform) -> list[Finding]:
     decoded per dataset) and `preflight_decode_seconds` (time for each of them).
     """
     options = job.platform.options
+    runs_here = getattr(platform, "runs_here", False)
     num_samples = _positive(options, "preflight_samples", DEFAULT_SAMPLES)
     decode_seconds = _positive(options, "preflight_decode_seconds", DEFAULT_DECODE_SECONDS)
     with ThreadPoolExecutor(NUM_WORKERS) as pool, tempfile.TemporaryDirectory(prefix="tao-preflight-") as folder:
@@ -56,7 +57,7 @@ def run(job: Job, platform: Platform) -> list[Finding]:
         inspected = model.result()
         return [
             *hub.result(),
-            *checkpoints.check(job.workload),
+            *checkpoints.check(job),
             *(finding for found in scans for finding in datasets.check(found)),
             *(finding for found, listing in pairs for finding in media_files.check(found, listing)),
             *(
@@ -70,7 +71,7 @@ def run(job: Job, platform: Platform) -> list[Finding]:
             *token_budget.check(job, [record for clips in [*decoded, files] for record in clips.records]),
             *([inspected.failure] if inspected.failure else []),
             *adapters.check(job, inspected),
-            *hardware.check(job, inspected),
+            *(hardware.check(job, inspected) if runs_here else hardware.elsewhere(platform.name)),
             *disk.check(job, inspected),
             *engine.result(),
         ]
@@ -87,7 +88,8 @@ def _list_archive(found: Scan, folder: Path, position: int) -> archive.Listing |
     path = Path(found.use.media_path)
     if found.failure or not locations.is_archive(found.use.media_path) or not path.is_file():
         return None
-    wanted = {name for sample in sampled_media.samples_of(found) for _, name in media_of(sample.record)}
+    samples = sampled_media.samples_of(found)
+    wanted = {plain_name(name) for sample in samples for _, name in media_of(sample.record)}
     target = folder / str(position)
     target.mkdir()
     return archive.read(path, wanted, target, ARCHIVE_SECONDS)

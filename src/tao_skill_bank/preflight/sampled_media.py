@@ -13,7 +13,7 @@ from tao_skill_bank.media_probe import MediaProbe, probe_in_children
 from tao_skill_bank.preflight import locations
 from tao_skill_bank.preflight.archive import Listing
 from tao_skill_bank.preflight.findings import blocking, from_error, info, listed, not_checked, warning
-from tao_skill_bank.preflight.scan import Sample, Scan
+from tao_skill_bank.preflight.scan import Sample, Scan, plain_name
 
 RATE_TOLERANCE = 0.01  # 29.97 declared as 30 is within it, 25 declared as 24 is not
 NUM_CHILDREN = 2
@@ -122,7 +122,7 @@ def check(where: str, decoded: Decoded, workload: Workload) -> list[Finding]:
 
 def _file_of(scan: Scan, listing: Listing | None, name: str) -> Path | None:
     if listing:
-        return listing.extracted.get(name)
+        return listing.extracted.get(plain_name(name))
     path = Path(scan.path_of(name))
     return path if path.is_file() else None
 

@@ -6,7 +6,7 @@ import os
 from array import array
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tao_skill_bank.annotations import media_of, stream_records
@@ -67,9 +67,9 @@ class Scan:
 
     @property
     def media_root(self) -> str:
-        """Return what media names are appended to; empty inside an archive or behind a URI."""
+        """Return what media names are appended to: a folder, an archive or a URI, so that equal names differ by it."""
         path = self.use.media_path
-        return "" if locations.is_uri(path) or locations.is_archive(path) else os.path.realpath(path)
+        return path.rstrip("/") if locations.is_uri(path) else os.path.realpath(path)
 
     def path_of(self, name: str) -> str:
         """Return the path that is hashed for a media name."""
@@ -112,7 +112,9 @@ class _Scanner:
                 length = self._take_unusual(record, index)
             else:
                 identity, name = record["id"], record["video"]
-                path = f"{root}/{name}" if root and name[0] != "/" else name
+                if "./" in name or "//" in name:
+                    name = plain_name(name)
+                path = name if name[0] == "/" else f"{root}/{name}"
                 result.ids.append(hash(identity if isinstance(identity, str) else str(identity)))
                 result.media.append(hash(path))
                 result.media_records.append(index)
@@ -163,9 +165,15 @@ class _Scanner:
         self.result.faults.setdefault(fault, Tally()).add(index)
 
 
+def plain_name(name: str) -> str:
+    """Return a media name without `.` parts and doubled slashes, as archives list it."""
+    return str(PurePosixPath(name)) if "./" in name or "//" in name else name
+
+
 def path_under(root: str, name: str) -> str:
-    """Return the path of a media name; absolute names and those inside an archive stay as they are."""
-    return f"{root}/{name}" if root and name[:1] != "/" else name
+    """Return the path of a media name; absolute names stay as they are."""
+    name = plain_name(name)
+    return name if name[:1] == "/" else f"{root}/{name}"
 
 
 def records_at(use: DatasetUse, indices: Iterable[int]) -> dict[int, Any]:

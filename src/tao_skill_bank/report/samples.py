@@ -43,28 +43,29 @@ def gallery(runs: Sequence[RunView]) -> list[Sample]:
     evaluated = [run for run in runs if run.evaluation and run.evaluation.answers]
     if not evaluated:
         return []
-    last = evaluated[-1]
-    return [_sample(position, last, evaluated) for position in _chosen(last)]
+    judged = [(run, _verdicts(run)) for run in evaluated]
+    last, verdicts = judged[-1]
+    return [_sample(position, last, judged) for position in _chosen(last, verdicts)]
 
 
-def _chosen(run: RunView) -> list[int]:
+def _chosen(run: RunView, verdicts: Sequence[bool]) -> list[int]:
     """Return the positions of as many wrong as right answers, of all truths in turn; the same ones every time."""
     seen: Counter[str] = Counter()
     wrong: list[tuple[int, int]] = []
     right: list[tuple[int, int]] = []
     for position, entry in enumerate(_answers(run)):
         truth = str(entry.get("gt"))
-        (right if _is_right(run, position) else wrong).append((seen[truth], position))
+        (right if verdicts[position] else wrong).append((seen[truth], position))
         seen[truth] += 1
     num_wrong = min(len(wrong), max(MAX_SAMPLES // 2, MAX_SAMPLES - len(right)))
     chosen = [*sorted(wrong)[:num_wrong], *sorted(right)[: MAX_SAMPLES - num_wrong]]
     return sorted(position for _, position in chosen)
 
 
-def _sample(position: int, run: RunView, evaluated: Sequence[RunView]) -> Sample:
+def _sample(position: int, run: RunView, judged: Sequence[tuple[RunView, Sequence[bool]]]) -> Sample:
     entry = _answers(run)[position]
     frames, reason = _frames(run, str(entry.get("video_id") or ""))
-    answers = (_answer_to(entry, position, other) for other in evaluated)
+    answers = (_answer_to(entry, position, other, verdicts) for other, verdicts in judged)
     return Sample(
         media=str(entry.get("video_id") or ""),
         question=str(entry.get("question") or ""),
@@ -75,24 +76,42 @@ def _sample(position: int, run: RunView, evaluated: Sequence[RunView]) -> Sample
     )
 
 
-def _answer_to(asked: dict[str, Any], position: int, run: RunView) -> Answer | None:
+def _answer_to(asked: dict[str, Any], position: int, run: RunView, verdicts: Sequence[bool]) -> Answer | None:
     """Return what a run answered to a question: at the same position, or wherever it asked the same."""
     entries = _answers(run)
     key = (asked.get("video_id"), asked.get("question"))
     order = [position, *range(len(entries))] if position < len(entries) else range(len(entries))
     for index in order:
         if (entries[index].get("video_id"), entries[index].get("question")) == key:
-            return Answer(run.title, str(entries[index].get("response") or ""), _is_right(run, index))
+            return Answer(run.title, str(entries[index].get("response") or ""), verdicts[index])
     return None
 
 
-def _is_right(run: RunView, position: int) -> bool:
-    """Return the evaluator's own verdict where it left one, else whether answer and truth are the same words."""
-    verdict = read_json_file(run.run.path / "samples" / f"{position}.json")
-    if isinstance(verdict, dict) and isinstance(verdict.get("correct"), bool):
-        return bool(verdict["correct"])
-    entry = _answers(run)[position]
+def _verdicts(run: RunView) -> list[bool]:
+    """Return the evaluator's own verdict on each answer where it left one, else whether answer and truth agree."""
+    first, step = _numbering(run)
+    return [_is_right(run, entry, first + step * position) for position, entry in enumerate(_answers(run))]
+
+
+def _is_right(run: RunView, entry: dict[str, Any], index: int) -> bool:
+    verdict = read_json_file(run.run.path / "samples" / f"{index}.json")
+    told = verdict.get("correct") if isinstance(verdict, dict) else None
+    if isinstance(told, bool) and all(verdict.get(key, value) == value for key, value in entry.items()):
+        return told  # a file that differs was left by an earlier run
     return _words(entry.get("response")) == _words(entry.get("gt"))
+
+
+def _numbering(run: RunView) -> tuple[int, int]:
+    """Return the first annotation index that a run answered and the step to the next: 0, 1 unless it is one shard.
+
+    The evaluator names samples/<annotation index>.json and deals records out as `[shard_id::total_shard]`.
+    """
+    plan = read_json_file(run.run.plan_file)
+    spec = plan.get("job", {}).get("spec") if isinstance(plan, dict) else None
+    settings = spec.get("evaluation") if isinstance(spec, dict) else None
+    if not isinstance(settings, dict):
+        return 0, 1
+    return int(settings.get("shard_id") or 0), int(settings.get("total_shard") or 1)
 
 
 def _answers(run: RunView) -> tuple[dict[str, Any], ...]:

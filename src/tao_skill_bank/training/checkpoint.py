@@ -9,6 +9,7 @@ kill leaves the previous ones usable.
 """
 
 import json
+import math
 import re
 import shutil
 from collections.abc import Callable
@@ -65,8 +66,8 @@ def load(folder: Path, model: nn.Module, optimizer: Optimizer, ranks: Ranks) -> 
         options=TRAINED_ONLY,
     )
     if len(list(folder.glob("random_*.pt"))) == ranks.world:
-        _restore_random_state(torch.load(folder / f"random_{ranks.rank}.pt", weights_only=True))
-    return Progress(**json.loads((folder / "progress.json").read_text(encoding="utf-8")))
+        _restore_random_state(torch.load(folder / f"random_{ranks.rank}.pt", weights_only=True), ranks)
+    return progress_of(folder)
 
 
 def find_resume(run_dir: Path, resume: bool | str) -> Path | None:
@@ -84,6 +85,11 @@ def find_resume(run_dir: Path, resume: bool | str) -> Path | None:
     where = found or run_dir / "checkpoints"
     fix = "Set train.resume to false, or to an existing checkpoints/epoch_N folder."
     raise UnknownNameError.of("no_checkpoint", f"No checkpoint to resume in {where}.", fix, path="train.resume")
+
+
+def progress_of(folder: Path) -> Progress:
+    """Return how far the training was when it wrote a checkpoint folder."""
+    return Progress(**json.loads((folder / "progress.json").read_text(encoding="utf-8")))
 
 
 def newest(folder: Path) -> Path | None:
@@ -114,17 +120,35 @@ def best_score(run_dir: Path) -> float | None:
     return float(json.loads(path.read_text(encoding="utf-8"))["best_score"]) if path.is_file() else None
 
 
+def is_best(run_dir: Path, score: float) -> bool:
+    """Tell whether a validation loss is a number, and lower than any before."""
+    lowest = best_score(run_dir)
+    return math.isfinite(score) and (lowest is None or not lowest <= score)
+
+
 def keep_best(run_dir: Path, exported: Path, score: float) -> None:
     """Make best/ a copy of `exported`. Files are hard-linked: no time, no space, and no link that can dangle."""
-    work, best, old = (run_dir / name for name in (".best", "best", ".best.old"))
-    shutil.rmtree(work, ignore_errors=True)
+    recover_best(run_dir)
+    work = run_dir / ".best"
     shutil.copytree(exported, work, copy_function=_link)
     document = {"best_score": score, "metric": METRIC, "best_ckpt_abs_dir": str(exported.absolute())}
-    (work / "best_score.json").write_text(json.dumps(document, indent=2), encoding="utf-8")
-    shutil.rmtree(old, ignore_errors=True)
-    if best.exists():
-        best.rename(old)
-    work.rename(best)
+    unfinished = run_dir / ".best_score.json"
+    unfinished.write_text(json.dumps(document, indent=2, allow_nan=False), encoding="utf-8")
+    unfinished.replace(work / "best_score.json")  # comes last: with it the folder is whole
+    recover_best(run_dir)
+
+
+def recover_best(run_dir: Path) -> None:
+    """Finish what a `keep_best` began: a whole .best becomes best/; else the best/ that was moved comes back."""
+    work, best, old = (run_dir / name for name in (".best", "best", ".best.old"))
+    if (work / "best_score.json").is_file():
+        if best.exists():
+            shutil.rmtree(old, ignore_errors=True)
+            best.rename(old)
+        work.rename(best)
+    elif old.exists() and not best.exists():
+        old.rename(best)
+    shutil.rmtree(work, ignore_errors=True)
     shutil.rmtree(old, ignore_errors=True)
 
 
@@ -169,7 +193,7 @@ def _random_state(ranks: Ranks) -> dict[str, Any]:
     return state
 
 
-def _restore_random_state(state: dict[str, Any]) -> None:
+def _restore_random_state(state: dict[str, Any], ranks: Ranks) -> None:
     torch.set_rng_state(state["cpu"])
-    if "cuda" in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state(state["cuda"])
+    if "cuda" in state and ranks.device.type == "cuda":
+        torch.cuda.set_rng_state(state["cuda"], ranks.device)

@@ -12,9 +12,13 @@ import torch.distributed as dist
 from torch._C._distributed_c10d import HashStore
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
-from tao_skill_bank.errors import RequestError
+from tao_skill_bank import settings
+from tao_skill_bank.errors import BlockedError, RequestError
 
 TIMEOUT = timedelta(minutes=20)  # long enough for rank 0 to write an 8B checkpoint, short enough to end a dead run
+# Ranks that answer questions meet once, at the end: one may wait for hours for a rank with longer videos. A rank that
+# dies is noticed all the same: torchrun ends the others.
+UNEVEN_TIMEOUT = timedelta(hours=24)
 logger = logging.getLogger(__name__)
 
 
@@ -55,19 +59,37 @@ class Ranks:
         return [float(value) for value in tensor]
 
 
-def start() -> Ranks:
-    """Join the process group: NCCL for GPU tensors, gloo for host tensors. Without torchrun it holds one process."""
-    on_gpu = torch.cuda.is_available()
+def start(timeout: timedelta = TIMEOUT) -> Ranks:
+    """Join the process group: NCCL for GPU tensors, gloo for host tensors. Without torchrun it holds one process.
+
+    Args:
+        timeout: how long a rank waits for the others in any collective.
+
+    Raises:
+        BlockedError: the launcher planned a GPU and torch sees none.
+
+    """
+    on_gpu = uses_gpu()
     local_rank = dist.get_node_local_rank(fallback_rank=0)
     device = torch.device("cuda", local_rank) if on_gpu else torch.device("cpu")
     if on_gpu:
         torch.cuda.set_device(device)
     backend = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
     if dist.is_torchelastic_launched():
-        dist.init_process_group(backend, timeout=TIMEOUT, device_id=device if on_gpu else None)
+        dist.init_process_group(backend, timeout=timeout, device_id=device if on_gpu else None)
     else:
-        dist.init_process_group(backend, store=HashStore(), rank=0, world_size=1, timeout=TIMEOUT)
+        dist.init_process_group(backend, store=HashStore(), rank=0, world_size=1, timeout=timeout)
     return Ranks(dist.get_rank(), dist.get_world_size(), device)
+
+
+def uses_gpu() -> bool:
+    """Tell whether to run on the GPU: as the launcher planned, else where there is one."""
+    planned = settings.planned_device()
+    if planned == "cuda" and not torch.cuda.is_available():
+        message = f"The launch was planned on a GPU, and PyTorch {torch.__version__} sees none."
+        fix = "Install a CUDA build of PyTorch that fits the driver, or set platform.options.device=cpu."
+        raise BlockedError.of("cuda_unavailable", message, fix, path="platform.options.device")
+    return torch.cuda.is_available() if planned is None else planned == "cuda"
 
 
 def stop() -> None:

@@ -13,6 +13,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from types import FrameType
 from typing import TypeVar
@@ -43,13 +44,19 @@ class Canceled(BaseException):
     """SIGTERM arrived."""
 
 
-def main(kind: type[T], body: Callable[[T, Run], str], results_dir: Callable[[T], str | None]) -> None:
+def main(
+    kind: type[T],
+    body: Callable[[T, Run], str],
+    results_dir: Callable[[T], str | None],
+    timeout: timedelta = distributed.TIMEOUT,
+) -> None:
     """Run a program to its end and exit the process.
 
     Args:
         kind: the spec dataclass that `--config` holds.
         body: the program; returns the message of the SUCCESS line.
         results_dir: tells the run directory from the spec; None means the config's own folder.
+        timeout: how long a rank waits for the others.
 
     """
     parser = argparse.ArgumentParser()
@@ -62,17 +69,17 @@ def main(kind: type[T], body: Callable[[T, Run], str], results_dir: Callable[[T]
         _print_problems(error)
         sys.exit(error.exit_code)
     folder = Path(results_dir(spec) or config_file.parent).absolute()
-    sys.exit(run(spec, body, folder))
+    sys.exit(run(spec, body, folder, timeout))
 
 
-def run(spec: T, body: Callable[[T, Run], str], folder: Path) -> int:
+def run(spec: T, body: Callable[[T, Run], str], folder: Path, timeout: timedelta = distributed.TIMEOUT) -> int:
     """Run a program on its spec, record every state in `folder`, and return the exit code."""
     signal.signal(signal.SIGTERM, _cancel)
     folder.mkdir(parents=True, exist_ok=True)
     ranks: Ranks | None = None
     status = StatusWriter(folder, enabled=False)
     try:
-        ranks = _start(folder)
+        ranks = _start(folder, timeout)
         status.enabled = ranks.is_main
         status.write("STARTED", f"{ranks.world} process{'es' if ranks.world > 1 else ''} on {ranks.device.type}")
         message = body(spec, Run(folder, ranks, status))
@@ -90,11 +97,11 @@ def run(spec: T, body: Callable[[T, Run], str], folder: Path) -> int:
     return code
 
 
-def _start(folder: Path) -> Ranks:
+def _start(folder: Path, timeout: timedelta) -> Ranks:
     """Join the other ranks; rank 0 removes the records of an earlier run before it does."""
     if torch.distributed.get_node_local_rank(fallback_rank=0) == 0:
         shutil.rmtree(folder / "exit", ignore_errors=True)
-    return distributed.start()
+    return distributed.start(timeout)
 
 
 def _explain(error: BaseException) -> tuple[int, Diagnosis]:

@@ -3,42 +3,45 @@
 builtin://NAME          a tiny model, made by the model folder that packages `builtin/NAME/config.json`
 hf_model://ORG/NAME[@REVISION], ORG/NAME   a download from the Hugging Face Hub
 
-The folder appears when it is whole; where it is whole already, nothing is done.
+The folder appears when it is whole; where it is whole already, nothing is done. Where the Hub cannot be reached, a
+model that is complete in the Hugging Face cache is taken from there.
 """
 
 import argparse
-import hashlib
 import importlib
+import json
 import logging
-import re
+import os
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
+from types import FrameType
 
-from tao_skill_bank import models, settings
+from tao_skill_bank import model_uri, models, settings
 from tao_skill_bank.errors import BackendError, BlockedError, TaoSkillsError, UnknownNameError
+from tao_skill_bank.model_uri import BUILTIN, HUB
 
-BUILTIN, HUB = "builtin://", "hf_model://"
-HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 EXIT_CREDENTIALS = 4
+EXIT_CANCELED = 128 + signal.SIGTERM
+CLEANING_ATTEMPTS = 20
 logger = logging.getLogger(__name__)
 
 
 def to_cache(uri: str) -> Path:
-    """Return the URI's folder below $TAO_STATE_DIR/models, made when it is not there yet.
+    """Return the URI's folder (model_uri.local_folder), made when it is not there yet.
 
     Raises:
         UnknownNameError: the URI names no path, builtin model or Hub model.
         BlockedError, BackendError: see `fetch`.
 
     """
-    if not uri.startswith((BUILTIN, HUB)) and not HUB_ID.fullmatch(uri):
+    name = model_uri.normalise(uri)
+    if not model_uri.is_remote(name):
         message = f"{uri} is neither a folder nor a model URI."
         raise UnknownNameError.of("unknown_model", message, "Give a folder, hf_model://ORG/NAME or builtin://NAME.")
-    name = re.sub(r"[^\w.-]+", "-", uri.removeprefix(BUILTIN).removeprefix(HUB))
-    digest = hashlib.sha256(uri.encode()).hexdigest()[:8]
-    return fetch(uri, settings.state_dir() / "models" / f"{name}-{digest}")
+    return fetch(name, model_uri.local_folder(name))
 
 
 def fetch(uri: str, out_dir: Path) -> Path:
@@ -53,7 +56,7 @@ def fetch(uri: str, out_dir: Path) -> Path:
     if (out_dir / "config.json").is_file():
         return out_dir
     out_dir.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{out_dir.name}.", dir=out_dir.parent))
+    work = Path(tempfile.mkdtemp(prefix=_work_prefix(out_dir), dir=out_dir.parent))
     try:
         if uri.startswith(BUILTIN):
             _make_builtin(uri.removeprefix(BUILTIN), work)
@@ -63,6 +66,10 @@ def fetch(uri: str, out_dir: Path) -> Path:
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return out_dir
+
+
+def _work_prefix(out_dir: Path) -> str:
+    return f".{out_dir.name}.{os.getpid()}."
 
 
 def _publish(work: Path, out_dir: Path) -> None:
@@ -81,8 +88,7 @@ def _make_builtin(name: str, folder: Path) -> None:
     root = Path(models.__path__[0])
     owners = [path.parents[2].name for path in root.glob("*/builtin/*/config.json") if path.parent.name == name]
     if not owners:
-        known = sorted(path.parent.name for path in root.glob("*/builtin/*/config.json"))
-        fix = f"Use one of: {', '.join(known)}."
+        fix = f"Use one of: {', '.join(model_uri.builtin_names())}."
         raise UnknownNameError.of("unknown_builtin", f"There is no builtin model '{name}'.", fix)
     importlib.import_module(f"{models.__name__}.{owners[0]}.builtin").create(name, folder)
 
@@ -104,8 +110,46 @@ def _download(name: str, folder: Path) -> None:
         fix = f"Check the name on {page}; a private model needs HF_TOKEN with read access."
         raise UnknownNameError.of("unknown_model", f"The Hub shows no model {repository}.", fix) from None
     except (errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError, errors.HfHubHTTPError, OSError) as error:
-        raise _unreachable(repository, error) from None
+        if not _copy_cached(repository, revision, folder):
+            raise _unreachable(repository, error) from None
     shutil.rmtree(folder / ".cache", ignore_errors=True)
+
+
+def _copy_cached(repository: str, revision: str, folder: Path) -> bool:
+    """Fill `folder` from the Hugging Face cache; tell whether the model is complete there."""
+    import huggingface_hub
+    from huggingface_hub import errors
+
+    try:
+        cached = Path(huggingface_hub.snapshot_download(repository, revision=revision or None, local_files_only=True))
+    except (errors.LocalEntryNotFoundError, OSError):
+        return False
+    if not _is_complete(cached):
+        return False
+    shutil.rmtree(folder)
+    shutil.copytree(cached, folder, copy_function=_link)
+    logger.info("%s is taken from the cache: %s", repository, cached)
+    return True
+
+
+def _is_complete(folder: Path) -> bool:
+    """Tell whether a checkpoint has its config and all its weights: a cache may hold a few files of a model only."""
+    if not (folder / "config.json").is_file():
+        return False
+    indices = list(folder.glob("*.safetensors.index.json"))
+    if indices:
+        shards = json.loads(indices[0].read_text(encoding="utf-8"))["weight_map"].values()
+        return all((folder / name).is_file() for name in shards)
+    return any(folder.glob("*.safetensors"))
+
+
+def _link(source: str, target: str) -> str:
+    """Make `target` the same file as `source`, which may be a symbolic link into the cache's blobs."""
+    try:
+        Path(target).hardlink_to(Path(source).resolve())
+    except OSError:  # another file system, or one without hard links
+        shutil.copy2(source, target)
+    return target
 
 
 def _refused(repository: str, page: str) -> BlockedError:
@@ -135,8 +179,17 @@ def main() -> None:
     parser.add_argument("out_dir", type=Path)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
+    out_dir = arguments.out_dir.absolute()
+
+    def cancel(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of a handler
+        for work in out_dir.parent.glob(f"{_work_prefix(out_dir)}*"):
+            for _ in range(CLEANING_ATTEMPTS):  # the threads that download may still add files
+                shutil.rmtree(work, ignore_errors=True)
+        os._exit(EXIT_CANCELED)  # a plain exit would wait for the threads that download
+
+    signal.signal(signal.SIGTERM, cancel)
     try:
-        folder = fetch(arguments.uri, arguments.out_dir.absolute())
+        folder = fetch(arguments.uri, out_dir)
     except TaoSkillsError as error:
         problem = error.problems[0]
         sys.stderr.write(f"error: {problem.message} Fix: {problem.fix}\n")

@@ -44,6 +44,8 @@ def answer(*arguments: str | Path, code: int) -> dict[str, Any]:
         ),
         (["status", "cosmos-rl-train-000000000000"], 5, None),
         (["run", "--plan", "missing.json"], 2, "unreadable_json"),
+        (["run", SKILL, "train", "--plan", "missing.json"], 2, "plan_and_request"),
+        (["run", "--plan", "missing.json", "--set", "train.epoch=3"], 2, "plan_and_request"),
         (["models", "resolve", "gpt-oss"], 5, "unknown_model"),
         (["models", "create", "builtin://huge"], 5, "unknown_model"),
         (["schema", SKILL], 5, "unknown_schema"),
@@ -99,10 +101,11 @@ def test_the_next_command_of_an_answer_is_exact() -> None:
     assert document["next"] == [f"tao-skills plan {SKILL} train --train 'a b' --eval d"]
 
 
-def test_a_secret_in_a_request_is_refused_without_repeating_it() -> None:
+@pytest.mark.parametrize(
+    "place", ["--set=custom.system_prompt=", "--set=nothing=", "--set=train.epoch=", "--image=", "--say="]
+)
+def test_a_secret_anywhere_in_a_request_is_refused_without_repeating_it(place: str) -> None:
     token = "hf_" + "T0ken" * 5
-    finished = call(
-        "plan", SKILL, "train", "--train", "d", "--eval", "d", "--set", f"custom.system_prompt={token}", "--json"
-    )
+    finished = call("plan", SKILL, "train", "--train", "d", "--eval", "d", f"{place}{token}", "--json")
     assert finished.returncode == 2
     assert token not in finished.stdout + finished.stderr

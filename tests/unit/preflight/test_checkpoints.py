@@ -6,10 +6,11 @@ from preflight_worlds import codes, make_job
 from safetensors.torch import save_file
 
 from tao_skill_bank.preflight import checkpoints
+from tao_skill_bank.training import adapters
 
 
 def findings_of(tmp_path, model, **workload):
-    return checkpoints.check(make_job(tmp_path, model=str(model), **workload).workload)
+    return checkpoints.check(make_job(tmp_path, model=str(model), **workload))
 
 
 def write_checkpoint(folder, *, shards=("model.safetensors",)):
@@ -121,8 +122,37 @@ def test_an_adapter_that_does_not_exist_is_missing(tmp_path):
     assert codes(found) == ["checkpoint_missing"]
 
 
-def test_the_checkpoint_to_resume_from_must_exist(tmp_path):
+@pytest.mark.parametrize("made_for", ["/elsewhere/other", "/cache/org--other"])
+def test_a_base_that_only_its_folder_names_is_a_warning(tmp_path, made_for):
+    adapter = write_adapter(tmp_path / "adapter", made_for)
+    found = findings_of(tmp_path, adapter, base_model="hf_model://org/base")
+    assert codes(found, "warning") == ["adapter_of_another_base"]
+    assert "could not be compared" in found[0].message
+
+
+def write_identity(adapter, base, weights):
+    identity = {"path": str(base), "fingerprint": adapters.fingerprint(weights)}
+    (adapter / adapters.BASE_FILE).write_text(json.dumps(identity))
+
+
+def test_an_adapter_whose_base_has_moved_is_known_by_its_weights(tmp_path):
+    base = write_checkpoint(tmp_path / "base")
+    adapter = write_adapter(tmp_path / "adapter", "org/other")
+    write_identity(adapter, "/elsewhere/other", base)
+    found = findings_of(tmp_path, adapter, base_model=str(base))
+    assert (codes(found), found[0].evidence["compared"]) == (["adapter_base"], "weights")
+
+
+def test_a_base_of_the_same_name_with_other_weights_blocks(tmp_path):
+    base = write_checkpoint(tmp_path / "base")
+    adapter = write_adapter(tmp_path / "adapter", base)
+    write_identity(adapter, base, base)
+    save_file({"weight": torch.ones(64)}, base / "model.safetensors")
+    found = findings_of(tmp_path, adapter, base_model=str(base))
+    assert codes(found, "blocking") == ["adapter_of_another_base"]
+    assert "weights differ" in found[0].message
+
+
+def test_resuming_is_checked_with_the_model(tmp_path):
     model = write_checkpoint(tmp_path / "model")
-    found = findings_of(tmp_path, model, resume_from=str(tmp_path / "epoch_3"))
-    assert codes(found, "blocking") == ["checkpoint_missing"]
-    assert findings_of(tmp_path, model, resume_from=str(model)) == []
+    assert codes(findings_of(tmp_path, model, resume_from=str(tmp_path / "epoch_3"))) == ["checkpoint_missing"]

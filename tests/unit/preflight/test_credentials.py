@@ -6,6 +6,7 @@ from types import MappingProxyType
 import pytest
 from preflight_worlds import codes, make_job, only
 
+from tao_skill_bank import model_uri
 from tao_skill_bank.preflight import credentials
 
 REPOSITORY = "nvidia/Cosmos-Reason2-8B"
@@ -74,6 +75,16 @@ def test_an_empty_token_is_missing(tmp_path, monkeypatch):
 @pytest.mark.parametrize("model", ["builtin://tiny-cosmos-reason", "/models/local", "org/name"])
 def test_a_checkpoint_that_is_not_the_hubs_needs_no_token(tmp_path, model):
     assert findings_of(tmp_path, model) == []
+
+
+def test_a_hub_checkpoint_that_lies_here_needs_no_token_and_no_hub(tmp_path, monkeypatch):
+    monkeypatch.setenv("TAO_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setattr(credentials, "_ask_hub", lambda *_: pytest.fail("the hub was asked"))
+    folder = model_uri.local_folder(f"hf_model://{REPOSITORY}")
+    folder.mkdir(parents=True)
+    assert codes(findings_of(tmp_path)) == ["credential_missing"]
+    (folder / "config.json").write_text("{}")
+    assert findings_of(tmp_path) == []
 
 
 def test_the_base_of_an_adapter_needs_a_token_too(tmp_path):

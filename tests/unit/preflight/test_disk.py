@@ -22,19 +22,25 @@ def findings_of(tmp_path, monkeypatch):
 
 def test_checkpoints_that_fit_are_reported(findings_of):
     found = only(findings_of(max_checkpoints=2, epochs=10), "disk")
-    assert found.evidence == {"needed_bytes": 30 * GIB, "free_bytes": 100 * GIB, "checkpoints": 3}
+    assert found.evidence == {"needed_bytes": 40 * GIB, "free_bytes": 100 * GIB, "checkpoints": 4}
 
 
-@pytest.mark.parametrize(("kept", "epochs", "checkpoints"), [(2, 10, 3), (8, 3, 3), (-1, 10, 10), (1, 1, 1)])
-def test_the_disk_holds_what_is_kept_and_the_one_being_written(findings_of, kept, epochs, checkpoints):
-    found = findings_of(max_checkpoints=kept, epochs=epochs, free=1000 * GIB)
+@pytest.mark.parametrize(("kept", "saves", "checkpoints"), [(2, 10, 4), (8, 3, 3), (-1, 10, 10), (1, 1, 1), (2, 3, 3)])
+def test_the_disk_holds_what_is_kept_the_best_and_the_one_being_written(findings_of, kept, saves, checkpoints):
+    found = findings_of(max_checkpoints=kept, epochs=20, num_saves=saves, free=1000 * GIB)
     assert only(found, "disk").evidence["checkpoints"] == checkpoints
 
 
 def test_checkpoints_that_do_not_fit_block_with_the_number_that_does(findings_of):
     found = only(findings_of(max_checkpoints=8, epochs=20, free=45 * GIB), "disk_too_small")
     assert found.severity == "blocking"
-    assert "keep at most 3 checkpoints" in found.fix
+    assert "keep at most 2 checkpoints" in found.fix
+
+
+@pytest.mark.parametrize(("free", "cure"), [(25, "save at most 2 times"), (5, "write no checkpoints")])
+def test_a_disk_for_few_checkpoints_names_another_cure(findings_of, free, cure):
+    found = only(findings_of(max_checkpoints=8, epochs=20, free=free * GIB), "disk_too_small")
+    assert cure in found.fix
 
 
 def test_a_run_without_checkpoints_needs_no_space(findings_of):

@@ -88,8 +88,10 @@ def test_without_torch_the_pip_command_is_named(model, monkeypatch):
     assert "pip install 'tao-skill-bank[train]'" in inspection.inspect(model("")).failure.fix
 
 
-def test_other_actions_are_not_inspected(tmp_path):
-    assert inspection.inspect(make_job(tmp_path, trains=False)) == inspection.Inspection()
+def test_the_memory_of_other_actions_is_not_estimated_and_that_is_said(tmp_path):
+    found = inspection.inspect(make_job(tmp_path, trains=False))
+    assert found.answer == {}
+    assert (found.failure.code, found.failure.severity) == ("memory_not_estimated", "not_checked")
 
 
 def test_a_cache_that_cannot_be_written_does_not_matter(model, monkeypatch, tmp_path):

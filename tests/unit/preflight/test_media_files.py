@@ -44,6 +44,11 @@ def test_media_that_exist_are_no_finding(dataset):
     assert findings_of(use_of(dataset())) == []
 
 
+def test_media_may_be_named_with_a_leading_dot(dataset):
+    root = dataset(records=[make_record(0, video="./videos/0.mp4"), make_record(1, video="videos/./1.mp4")])
+    assert findings_of(use_of(root)) == []
+
+
 def test_missing_media_are_listed_with_their_records(dataset):
     root = dataset(records=[make_record(index) for index in range(6)])
     found = only(findings_of(use_of(root)), "media_missing")

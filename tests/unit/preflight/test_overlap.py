@@ -1,4 +1,5 @@
 import shutil
+from dataclasses import replace
 
 from preflight_worlds import codes, make_record, use_of
 
@@ -22,6 +23,24 @@ def test_another_question_about_a_clip_that_is_trained_on_overlaps(dataset):
     record = make_record(9, video=str(train / "videos" / "2.mp4"))
     found = findings_of(train, dataset("val", records=[make_record(7), record]))
     assert found[0].evidence == {"records": [1], "count": 1}
+
+
+def test_archives_that_both_number_from_zero_do_not_overlap(dataset, tmp_path):
+    roots = dataset(), dataset("val", records=[make_record(index, id=f"val-{index}") for index in range(4)])
+    scans = []
+    for role, root in zip(("train", "eval"), roots, strict=True):
+        packed = shutil.make_archive(str(tmp_path / f"{role}-videos"), "gztar", root, "videos")
+        scans.append(scan(replace(use_of(root, role), media_path=packed), (), 8))
+    assert overlap.check(scans) == []
+    same = scan(replace(scans[1].use, media_path=scans[0].use.media_path), (), 8)
+    assert codes(overlap.check([scans[0], same])) == ["train_eval_overlap"]
+
+
+def test_another_spelling_of_the_same_file_overlaps(dataset):
+    train = dataset()
+    names = (f"{train}/./videos/2.mp4", f"{train}//videos/3.mp4")
+    records = [make_record(index, id=f"val-{index}", video=name) for index, name in enumerate(names)]
+    assert findings_of(train, dataset("val", records=records))[0].evidence == {"records": [0, 1], "count": 2}
 
 
 def test_a_copied_record_with_a_copied_clip_overlaps(dataset, tmp_path):

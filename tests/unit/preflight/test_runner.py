@@ -1,14 +1,16 @@
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
-from preflight_worlds import QuietPlatform, codes, make_job, make_record, use_of, write_annotations
+import pytest
+from preflight_worlds import QuietPlatform, codes, make_job, make_record, only, use_of, write_annotations
 
 from tao_skill_bank import preflight
-from tao_skill_bank.contracts import Finding
+from tao_skill_bank.contracts import Finding, Resources
 from tao_skill_bank.errors import BackendError
-from tao_skill_bank.preflight import inspection, runner
+from tao_skill_bank.preflight import hardware, inspection, runner
 
 
 def run(job, *findings):
@@ -24,6 +26,23 @@ def test_a_sound_job_has_nothing_blocking(dataset, tmp_path, monkeypatch):
     found = run(make_job(tmp_path, use_of(dataset())))
     assert codes(found, "blocking") == []
     assert codes(found) == ["dataset_records", "media_decoded", "steps", "tokens_predicted"]
+
+
+def test_this_machine_is_not_looked_at_for_a_platform_that_runs_elsewhere(dataset, tmp_path, monkeypatch):
+    without_inspection(monkeypatch)
+    monkeypatch.setattr(hardware, "list_gpus", lambda: pytest.fail("NVML of this machine was asked"))
+    job = make_job(tmp_path, use_of(dataset()), resources=Resources())
+    found = preflight.run(job, QuietPlatform(runs_here=False))
+    assert codes(found, "not_checked") == ["hardware_not_checked"]
+
+
+def test_media_of_an_archive_may_be_named_with_a_leading_dot(dataset, tmp_path, monkeypatch):
+    without_inspection(monkeypatch)
+    root = dataset(records=[make_record(index, video=f"./videos/{index}.mp4") for index in range(4)])
+    packed = shutil.make_archive(str(tmp_path / "videos"), "gztar", root, "videos")
+    found = run(make_job(tmp_path, replace(use_of(root), media_path=packed)))
+    assert codes(found, "blocking") == []
+    assert only(found, "media_decoded").evidence["files"] == 4
 
 
 def test_every_problem_is_reported_at_once_and_in_the_same_order(dataset, tmp_path, monkeypatch):
@@ -78,8 +97,6 @@ def test_nothing_is_written_but_the_cache(dataset, tmp_path, monkeypatch):
 
 
 def test_media_of_an_archive_are_checked_and_decoded(dataset, tmp_path, monkeypatch):
-    import shutil
-
     without_inspection(monkeypatch)
     root = dataset(records=[make_record(index) for index in range(5)])
     packed = shutil.make_archive(str(tmp_path / "videos"), "gztar", root, "videos")

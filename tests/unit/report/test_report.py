@@ -1,5 +1,6 @@
 import base64
 import io
+import json
 import re
 import sys
 from html.parser import HTMLParser
@@ -188,6 +189,19 @@ def test_a_verdict_of_the_evaluator_wins_over_the_words(tmp_path):
     run = make_evaluation(tmp_path / "run", tmp_path / "data", lambda position: position != 0)
     write(run.path / "samples" / "0.json", {"correct": True})
     write(run.path / "samples" / "1.json", {"correct": False})
+    chosen = samples.gallery([views.read("", run)])
+    assert [sample.media for sample in chosen if not sample.answers[0].is_right] == ["clips/001.mp4"]
+
+
+def test_verdicts_of_a_shard_are_found_by_annotation_index(tmp_path):
+    run = make_evaluation(tmp_path / "run", tmp_path / "data", lambda position: position != 0)
+    plan = json.loads(run.plan_file.read_text())
+    plan["job"]["spec"] = {"evaluation": {"total_shard": 4, "shard_id": 1}}
+    write(run.plan_file, plan)
+    answers = json.loads((run.path / "results.json").read_text())
+    write(run.path / "samples" / "1.json", answers[0] | {"correct": True})
+    write(run.path / "samples" / "5.json", answers[1] | {"correct": False})
+    write(run.path / "samples" / "9.json", answers[2] | {"correct": False, "response": "of an earlier run"})
     chosen = samples.gallery([views.read("", run)])
     assert [sample.media for sample in chosen if not sample.answers[0].is_right] == ["clips/001.mp4"]
 

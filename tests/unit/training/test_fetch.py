@@ -1,6 +1,10 @@
 """Model URIs become folders, against a stub of the Hub on loopback."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -30,6 +34,9 @@ class StubHub(BaseHTTPRequestHandler):
             listing = tree if "/tree/" in self.path else {"id": "acme/open", "sha": COMMIT, "siblings": files}
             return self._send(200, json.dumps(listing).encode())
         name = self.path.rsplit("/", 1)[-1]
+        if name == "model.safetensors" and self.command == "GET":
+            self.server.asked.set()  # type: ignore[attr-defined]
+            return self.server.ended.wait(60)  # type: ignore[attr-defined]
         if self.path.startswith("/acme/open/resolve/") and name in FILES:
             return self._send(200, FILES[name], {"X-Repo-Commit": COMMIT, "ETag": f'"{name}"'})
         return self._send(404, b"{}", {"X-Error-Code": "RepoNotFound"})
@@ -44,6 +51,29 @@ class StubHub(BaseHTTPRequestHandler):
 
     def log_message(self, *args: object) -> None:
         """Stay quiet."""
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A snapshot of acme/open in a Hugging Face cache, while the Hub is switched off."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    storage = tmp_path / "hub" / "models--acme--open"
+    for name, body in {f"blobs/{name}": body for name, body in FILES.items()}.items():
+        (storage / name).parent.mkdir(parents=True, exist_ok=True)
+        (storage / name).write_bytes(body)
+    (storage / "blobs" / "weights").write_bytes(b"weights")
+    (storage / "refs").mkdir()
+    (storage / "refs" / "main").write_text(COMMIT)
+    snapshot = storage / "snapshots" / COMMIT
+    snapshot.mkdir(parents=True)
+    for name in FILES:
+        (snapshot / name).symlink_to(f"../../blobs/{name}")
+    (snapshot / "model.safetensors").symlink_to("../../blobs/weights")
+    return snapshot
 
 
 @pytest.fixture
@@ -107,3 +137,50 @@ def test_a_folder_that_holds_something_else_is_not_touched(tmp_path: Path, monke
     with pytest.raises(BlockedError):
         fetch.fetch("builtin://tiny-cosmos-reason", tmp_path / "model")
     assert (tmp_path / "model" / "notes.txt").read_text() == "keep"
+
+
+def test_a_model_in_the_cache_is_used_while_the_hub_is_off(cache: Path, tmp_path: Path) -> None:
+    out = fetch.fetch("hf_model://acme/open", tmp_path / "models" / "open")
+    assert {path.name for path in out.iterdir()} == {*FILES, "model.safetensors"}
+    assert not any(path.is_symlink() for path in out.iterdir())
+    assert (out / "model.safetensors").read_bytes() == b"weights"
+
+
+@pytest.mark.parametrize("index", [None, {"weight_map": {"a": "model.safetensors", "b": "second.safetensors"}}])
+def test_a_model_that_the_cache_holds_in_part_is_refused(cache: Path, tmp_path: Path, index: object) -> None:
+    if index:
+        (cache / "model.safetensors.index.json").write_text(json.dumps(index))
+    else:
+        (cache / "model.safetensors").unlink()
+    with pytest.raises(BlockedError) as caught:
+        fetch.fetch("hf_model://acme/open", tmp_path / "models" / "open")
+    assert caught.value.problems[0].code == "hub_offline"
+    assert list((tmp_path / "models").iterdir()) == []
+
+
+def test_a_uri_is_made_in_the_folder_that_the_control_plane_expects(cache: Path, state_dir: Path) -> None:
+    for uri in ("acme/open", "hf_model://acme/open"):
+        assert fetch.to_cache(uri) == state_dir / "models" / "hub" / "acme--open"
+    with pytest.raises(UnknownNameError):
+        fetch.to_cache("/nowhere")
+
+
+def test_a_download_that_is_cut_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(FILES, "model.safetensors", b"weights")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), StubHub)
+    server.asked, server.ended = threading.Event(), threading.Event()  # type: ignore[attr-defined]
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    command = [sys.executable, "-m", "tao_skill_bank.training.fetch", "hf_model://acme/open"]
+    environment = {**os.environ, "HF_ENDPOINT": f"http://127.0.0.1:{server.server_address[1]}"}
+    environment |= {"HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "0"}
+    process = subprocess.Popen([*command, str(tmp_path / "models" / "open")], env=environment)
+    try:
+        assert server.asked.wait(60)  # type: ignore[attr-defined]
+        assert len(list((tmp_path / "models").iterdir())) == 1
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 128 + signal.SIGTERM
+    finally:
+        process.kill()
+        server.ended.set()  # type: ignore[attr-defined]
+        server.shutdown()
+    assert list((tmp_path / "models").iterdir()) == []

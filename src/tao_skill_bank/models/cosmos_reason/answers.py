@@ -8,14 +8,21 @@ AnswerType = Literal["letter", "reasoning", "freeform", "naive"]
 DIRECTIONS = ("left", "right", "straight")
 YES_NO = ("yes", "no")
 TAGGED = re.compile(r"<answer>(.*?)(?:</answer>|$)", re.DOTALL | re.IGNORECASE)
-LETTER = re.compile(r"(?:^|[\s(\[*])([A-Z])(?=$|[\s).\]:,*])")
+# Where a letter is looked for, the surest place first; the last match counts.
+LETTERS = (
+    re.compile(r"[(\[]([A-Z])[)\]]"),  # (C)
+    re.compile(r"^\W*([A-Z])(?:\W*$|[.):])"),  # C, C. A truck
+    re.compile(r"(?<![\w'])(?!(?:A|I) +\w|I')([A-Z])(?![\w'])"),  # alone, and not the word A or I
+    re.compile(r"(?<![\w'])([A-Z])(?![\w'])"),
+)
 
 
 def read(response: str, answer_type: AnswerType) -> str:
     """Return the part of a response that is scored.
 
     naive takes it as it is; freeform trims it; reasoning takes what follows </think>, inside <answer> tags where there
-    are any; letter takes the first letter that stands alone ("B", "(B)", "B."), else the trimmed text.
+    are any; letter takes a bracketed letter, else one that opens the answer ("B", "B. A truck"), else the last that
+    stands alone, else the trimmed text.
     """
     if answer_type == "naive":
         return response
@@ -25,8 +32,7 @@ def read(response: str, answer_type: AnswerType) -> str:
         tagged = TAGGED.search(final)
         return tagged.group(1).strip() if tagged else final
     if answer_type == "letter":
-        letter = LETTER.search(final)
-        return letter.group(1) if letter else final
+        return next((found[-1] for found in (pattern.findall(final) for pattern in LETTERS) if found), final)
     return final
 
 

@@ -13,8 +13,9 @@ from tao_skill_bank.models.cosmos_reason import answers, conversation, data, loa
 from tao_skill_bank.models.cosmos_reason.config import EvaluateConfig
 from tao_skill_bank.models.cosmos_reason.confusion_matrix import draw
 from tao_skill_bank.models.cosmos_reason.generate import Decoding, answer
+from tao_skill_bank.models.cosmos_reason.metrics import Kind
 from tao_skill_bank.models.cosmos_reason.processor import Processor, Sample
-from tao_skill_bank.training import entrypoint
+from tao_skill_bank.training import distributed, entrypoint
 from tao_skill_bank.training.entrypoint import Run
 
 Result = dict[str, Any]
@@ -63,6 +64,9 @@ def evaluate(config: EvaluateConfig, run: Run) -> str:
     all_records = data.read_annotations(config.dataset.annotation_path)
     chosen = range(len(all_records))[: settings.limit if settings.limit >= 0 else None]
     chosen = chosen[settings.shard_id :: settings.total_shard]
+    truths = _truths(config, all_records, chosen)
+    kind = metrics.kind_of(truths, config.task.type)
+    metrics.require_libraries(kind, config.metrics.names, draws=config.results.save_confusion_matrix)
     base = _base(config)
     network, folder = model.load_merged(
         config.model.model_name, base=base, dtype=getattr(torch, config.model.dtype), ranks=run.ranks
@@ -73,20 +77,29 @@ def evaluate(config: EvaluateConfig, run: Run) -> str:
     records = data.Records([all_records[index] for index in chosen], config.dataset.media_dir, processor, shown)
     questions = [_question(records, position, index) for position, index in enumerate(chosen)]
 
-    saved = _saved(config, run, questions) if settings.skip_saved else {}
+    saved = _saved(config, run, questions, kind) if settings.skip_saved else {}
     open_positions = [position for position, question in enumerate(questions) if question.index not in saved]
-    own = _answer_own_share(config, run, network, records, (questions, open_positions))
+    own = _answer_own_share(config, run, network, records, (questions, open_positions, kind))
     responses = saved | {index: text for part in run.ranks.gather(own) for index, text in part.items()}
     if run.ranks.is_main:
-        return _write_results(config, run, questions, responses)
+        return _write_results(config, run, questions, responses, kind)
     return ""
 
 
+def _truths(config: EvaluateConfig, records: Sequence[data.Record], chosen: Sequence[int]) -> dict[int, str]:
+    """Return the truths of the chosen records, read as answers are, by their position in the annotation file."""
+    found = {}
+    for index in chosen:
+        shown = conversation.parse(records[index], index, system_prompt=config.dataset.system_prompt)
+        found[index] = answers.read(conversation.question_and_answer(shown)[2], config.evaluation.answer_type)
+    return found
+
+
 def _answer_own_share(
-    config: EvaluateConfig, run: Run, network: Any, records: data.Records, work: tuple[list[Question], list[int]]
+    config: EvaluateConfig, run: Run, network: Any, records: data.Records, work: tuple[list[Question], list[int], Kind]
 ) -> dict[int, str]:
     """Answer this rank's batches. Batches are made before they are dealt out, so answers do not depend on ranks."""
-    questions, positions = work
+    questions, positions, kind = work
     size, generation = config.evaluation.batch_size, config.generation
     every_batch = [positions[start : start + size] for start in range(0, len(positions), size)]
     own = every_batch[run.ranks.rank :: run.ranks.world]
@@ -117,12 +130,14 @@ def _answer_own_share(
             question = questions[position]
             found[question.index] = text
             if config.results.save_individual_results:
-                _write_json(_sample_file(run, question), _sample(config, question, text))
+                _write_json(_sample_file(run, question), _sample(config, question, text, kind))
         run.status.progress(number, len(own), f"{number} of {len(own)} batches answered")
     return found
 
 
-def _write_results(config: EvaluateConfig, run: Run, questions: Sequence[Question], responses: dict[int, str]) -> str:
+def _write_results(
+    config: EvaluateConfig, run: Run, questions: Sequence[Question], responses: dict[int, str], kind: Kind
+) -> str:
     results = [
         {
             "video_id": question.media,
@@ -138,7 +153,7 @@ def _write_results(config: EvaluateConfig, run: Run, questions: Sequence[Questio
     wanted = metrics.TextMetrics(
         tuple(config.metrics.names), config.metrics.bertscore_model, soft.f1_threshold if soft.enabled else None
     )
-    summary = metrics.summarize(scored, config.task.type, wanted)
+    summary = metrics.summarize(scored, kind, wanted)
     if config.results.save_metrics_summary:
         _write_json(run.results_dir / "metrics_summary.json", asdict(summary))
     accuracy = float(summary.metrics["accuracy"] or 0.0)
@@ -155,19 +170,19 @@ def _question(records: data.Records, position: int, index: int) -> Question:
     return Question(index, shown.record_id, name, text, truth)
 
 
-def _saved(config: EvaluateConfig, run: Run, questions: Sequence[Question]) -> dict[int, str]:
+def _saved(config: EvaluateConfig, run: Run, questions: Sequence[Question], kind: Kind) -> dict[int, str]:
     """Return the responses that an earlier run of the same model gave to the same questions."""
     found = {}
     for question in questions:
         path = _sample_file(run, question)
         if path.is_file():
             sample = json.loads(path.read_text(encoding="utf-8"))
-            if sample == _sample(config, question, sample.get("response", "")):
+            if sample == _sample(config, question, sample.get("response", ""), kind):
                 found[question.index] = str(sample["response"])
     return found
 
 
-def _sample(config: EvaluateConfig, question: Question, response: str) -> Result:
+def _sample(config: EvaluateConfig, question: Question, response: str, kind: Kind) -> Result:
     scored = _scored(config, question, response)
     return {
         "index": question.index,
@@ -176,7 +191,7 @@ def _sample(config: EvaluateConfig, question: Question, response: str) -> Result
         "question": question.text,
         "response": response,
         "gt": question.truth,
-        "correct": metrics.is_right(scored, config.task.type),
+        "correct": metrics.is_right(scored, kind),
         "model": config.model.model_name,
     }
 
@@ -204,4 +219,4 @@ def _write_json(path: Path, document: Any) -> None:
 
 
 if __name__ == "__main__":
-    entrypoint.main(EvaluateConfig, evaluate, lambda config: config.results_dir)
+    entrypoint.main(EvaluateConfig, evaluate, lambda config: config.results_dir, distributed.UNEVEN_TIMEOUT)

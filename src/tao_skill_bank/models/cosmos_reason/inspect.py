@@ -11,13 +11,14 @@ from typing import Any
 
 import torch
 
+from tao_skill_bank import model_uri
 from tao_skill_bank.errors import TaoSkillsError, UnknownNameError
+from tao_skill_bank.model_uri import BUILTIN, HUB
 from tao_skill_bank.models.cosmos_reason import memory, model
 from tao_skill_bank.models.cosmos_reason.config import TrainConfig
 from tao_skill_bank.models.cosmos_reason.memory import BYTES, Setup, Shape
 from tao_skill_bank.training import adapters
 from tao_skill_bank.training.config import load_spec
-from tao_skill_bank.training.fetch import BUILTIN, HUB
 
 FOLDER = Path(__file__).parent
 PACKAGED = {"nvidia/Cosmos-Reason2-8B": FOLDER / "architectures" / "cosmos-reason2-8b.json"}
@@ -63,7 +64,7 @@ def inspect(config: TrainConfig) -> dict[str, Any]:
 
 
 def find_architecture(uri: str) -> dict[str, Any]:
-    """Return the config.json of a model that is at hand: a folder, a builtin model, the Hub's cache, or packaged.
+    """Return the config.json of a model that is at hand: a folder, made or fetched, builtin, cached, or packaged.
 
     Raises:
         UnknownNameError: it is none of these.
@@ -74,7 +75,8 @@ def find_architecture(uri: str) -> dict[str, Any]:
     if uri.startswith(BUILTIN):
         candidates = [FOLDER / "builtin" / uri.removeprefix(BUILTIN) / "config.json"]
     elif "/" in name and not Path(uri).is_absolute():
-        candidates.insert(0, _cached(name))
+        materialised = model_uri.local_folder(model_uri.normalise(uri)) / "config.json"
+        candidates[:0] = [materialised, _cached(name)]
     for path in candidates:
         if path is not None and path.is_file():
             document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))

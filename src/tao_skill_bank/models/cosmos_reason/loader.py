@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from tao_skill_bank.errors import BlockedError, Problem, TaoSkillsError
 from tao_skill_bank.models.cosmos_reason.processor import IGNORED, PADS, TOKEN_TYPE, Processor, Sample
 from tao_skill_bank.models.cosmos_reason.vision import CHANNELS, normalize
+from tao_skill_bank.training import distributed
 
 TIMEOUT_SECONDS = 600  # a loader process that gives nothing for so long has hung on a broken file
 # Inductor of torch 2.11 computes masked attention wrongly at a static length that is no multiple of 8: on an H200 the
@@ -196,7 +197,7 @@ class Batches:
             persistent_workers=many,
             multiprocessing_context="spawn" if many else None,
             timeout=TIMEOUT_SECONDS if many else 0,
-            pin_memory=torch.cuda.is_available(),
+            pin_memory=distributed.uses_gpu(),
         )
 
     def __iter__(self) -> Iterator[Batch]:

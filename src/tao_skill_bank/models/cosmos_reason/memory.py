@@ -2,6 +2,10 @@
 
 Calibrated on one H200 with Qwen3-VL-8B at 4,384 tokens (bf16, micro-batch 1): 19.6 GiB measured for LoRA with
 gradient checkpointing, 33.7 GiB without, 69.5 GiB for full fine-tuning with bf16 states.
+
+Sharding starts from the whole checkpoint: every rank loads it to its own GPU first (model.load), so more shards do not
+lower `loading`, and a GPU that cannot hold it cannot train the model however many there are. With offload it is loaded
+to the host.
 """
 
 from dataclasses import dataclass
@@ -47,7 +51,13 @@ class Setup:
 
 
 def bytes_per_gpu(shape: Shape, setup: Setup) -> dict[str, int]:
-    """Return weights, gradients, optimizer, activations and their total, in bytes on one GPU."""
+    """Return what one GPU holds, in bytes.
+
+    Returns:
+        weights, gradients, optimizer, activations: during a step; loading: the whole checkpoint before it is sharded;
+        total: the larger of the step's sum and loading, which do not happen at the same time.
+
+    """
     frozen = shape.parameters - shape.trained
     trained_bytes = shape.trained * setup.master_bytes
     on_gpu = 0 if setup.offload else 1
@@ -57,7 +67,8 @@ def bytes_per_gpu(shape: Shape, setup: Setup) -> dict[str, int]:
         "optimizer": on_gpu * MOMENTS * trained_bytes // setup.shards,
         "activations": _activations(shape, setup),
     }
-    return parts | {"total": sum(parts.values())}
+    loading = on_gpu * (frozen * setup.param_bytes or trained_bytes)  # adapters are added to what was loaded
+    return parts | {"loading": loading, "total": max(sum(parts.values()), loading)}
 
 
 def checkpoint_bytes(shape: Shape, setup: Setup) -> int:

@@ -2,15 +2,18 @@
 
 import importlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from tao_skill_bank.errors import BlockedError, MissingExtraError
 from tao_skill_bank.models.cosmos_reason import answers
 from tao_skill_bank.models.cosmos_reason.answers import DIRECTIONS, YES_NO
 
 UNPARSEABLE = "unparseable"
+Kind = Literal["its_directionality", "yes_no", "free_text"]
+SHOWN_INDICES = 10
+TEXT_LIBRARIES = {"bleu": "sacrebleu", "rouge": "rouge_score"}  # without bert-score, not_computed says so
 
 
 @dataclass(frozen=True)
@@ -50,18 +53,49 @@ class TextMetrics:
     soft_threshold: float | None = None
 
 
-def summarize(samples: Sequence[Scored], task: str, text_metrics: TextMetrics) -> Summary:
-    """Score an evaluation.
+def kind_of(truths: Mapping[int, str], task: str) -> Kind:
+    """Decide, once for all of an evaluation's truths, how its answers are scored.
+
+    Args:
+        truths: position in the annotation file -> truth.
+        task: the spec's task.type.
 
     Raises:
-        BlockedError: there are no samples, or a ground truth has no direction in the directionality task.
+        BlockedError: there are no truths, or some name no direction in the directionality task.
 
     """
-    if not samples:
+    if not truths:
         raise BlockedError.of("no_records", "There is nothing to evaluate.", "Raise the limit or check the shard.")
     if task == "its_directionality":
+        wrong = [index for index, truth in truths.items() if answers.direction(truth) is None]
+        if wrong:
+            shown = ", ".join(f"#{index}" for index in wrong[:SHOWN_INDICES])
+            more = f" and {len(wrong) - SHOWN_INDICES} more" if len(wrong) > SHOWN_INDICES else ""
+            message = f"The answers of records {shown}{more} name no single one of {', '.join(DIRECTIONS)}."
+            fix = 'Correct the annotations, or use task.type = "".'
+            raise BlockedError.of("not_a_direction", message, fix, path=f"#{wrong[0]}", got=truths[wrong[0]])
+        return "its_directionality"
+    return "yes_no" if all(answers.is_yes_no(truth) for truth in truths.values()) else "free_text"
+
+
+def require_libraries(kind: Kind, names: Sequence[str], *, draws: bool) -> None:
+    """Import what `summarize` and the confusion matrix will need. Raises MissingExtraError."""
+    if kind == "free_text":
+        needed = [library for name, library in TEXT_LIBRARIES.items() if name in names]
+    else:
+        needed = ["sklearn.metrics", *(["matplotlib"] if draws else [])]
+    for library in needed:
+        try:
+            importlib.import_module(library)
+        except ImportError:
+            raise MissingExtraError.for_module(library.partition(".")[0], "train") from None
+
+
+def summarize(samples: Sequence[Scored], kind: Kind, text_metrics: TextMetrics) -> Summary:
+    """Score an evaluation whose truths are of one kind (see `kind_of`)."""
+    if kind == "its_directionality":
         summary = _directionality(samples)
-    elif all(answers.is_yes_no(sample.truth) for sample in samples):
+    elif kind == "yes_no":
         summary = _yes_no(samples)
     else:
         summary = _free_text(samples, text_metrics)
@@ -79,24 +113,17 @@ def token_f1(response: str, truth: str) -> float:
     return 2 * common / (len(got) + len(expected))
 
 
-def is_right(sample: Scored, task: str) -> bool:
+def is_right(sample: Scored, kind: Kind) -> bool:
     """Tell whether one answer counts as right, as the summary counts it."""
-    if task == "its_directionality":
+    if kind == "its_directionality":
         return answers.direction(sample.response) == answers.direction(sample.truth)
-    if answers.is_yes_no(sample.truth):
+    if kind == "yes_no":
         return answers.yes_or_no(sample.response) == _first_word(sample.truth)
     return answers.normalize(sample.response) == answers.normalize(sample.truth)
 
 
 def _directionality(samples: Sequence[Scored]) -> Summary:
-    truths = []
-    for sample in samples:
-        truth = answers.direction(sample.truth)
-        if truth is None:
-            message = f"The answer of record {sample.record_id} names no single one of {', '.join(DIRECTIONS)}."
-            fix = 'Correct the annotation, or use task.type = "".'
-            raise BlockedError.of("not_a_direction", message, fix, path=sample.record_id, got=sample.truth)
-        truths.append(truth)
+    truths = [str(answers.direction(sample.truth)) for sample in samples]
     predictions = [answers.direction(sample.response) or UNPARSEABLE for sample in samples]
     metrics, per_class, matrix = _classes(truths, predictions, DIRECTIONS)
     for label in DIRECTIONS:
@@ -116,11 +143,12 @@ def _yes_no(samples: Sequence[Scored]) -> Summary:
         "TN": pairs["no", "no"],
         "FP": negatives - pairs["no", "no"],  # an unparseable answer is wrong whatever the truth
     }
-    sklearn = _sklearn()
+    import sklearn.metrics
+
     opposite = {"yes": "no", "no": "yes"}
     decided = [opposite[t] if p == UNPARSEABLE else p for t, p in zip(truths, predictions, strict=True)]
     for name in ("precision", "recall", "f1"):
-        score: Callable[..., Any] = getattr(sklearn, f"{name}_score")
+        score: Callable[..., Any] = getattr(sklearn.metrics, f"{name}_score")
         metrics[name] = float(score(truths, decided, pos_label="yes", zero_division=0))
     return Summary("yes_no", len(samples), metrics, per_class, matrix)
 
@@ -128,7 +156,8 @@ def _yes_no(samples: Sequence[Scored]) -> Summary:
 def _classes(
     truths: list[str], predictions: list[str], labels: tuple[str, ...]
 ) -> tuple[dict[str, float | int | None], dict[str, dict[str, float]], dict[str, Any]]:
-    sklearn = _sklearn()
+    from sklearn import metrics as sklearn
+
     shown = [*labels, UNPARSEABLE] if UNPARSEABLE in predictions else list(labels)
     matrix = sklearn.confusion_matrix(truths, predictions, labels=shown).tolist()
     table = sklearn.precision_recall_fscore_support(truths, predictions, labels=list(labels), zero_division=0)
@@ -210,11 +239,3 @@ def _soft_accuracy(samples: Sequence[Scored], threshold: float) -> float:
 
 def _first_word(truth: str) -> str:
     return answers.normalize(truth).split(" ", 1)[0]
-
-
-def _sklearn() -> Any:
-    try:
-        import sklearn.metrics
-    except ImportError:
-        raise MissingExtraError.for_module("scikit-learn", "train") from None
-    return sklearn.metrics

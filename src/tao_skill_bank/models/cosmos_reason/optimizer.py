@@ -40,6 +40,11 @@ def set_learning_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
         group["lr"] = group["peak"] * factor
 
 
+def language_model_rate(peaks: float | list[float], factor: float) -> float:
+    """Return the language model's learning rate, which is the one that is reported."""
+    return (peaks[0] if isinstance(peaks, list) else peaks) * factor
+
+
 def parameter_groups(model: nn.Module, peaks: float | list[float]) -> list[dict[str, Any]]:
     """Return optimizer groups, one per part of the model, each with its peak learning rate as `peak`.
 

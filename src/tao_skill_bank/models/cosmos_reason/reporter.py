@@ -8,6 +8,7 @@ from torch import nn
 
 from tao_skill_bank.models.cosmos_reason import model
 from tao_skill_bank.models.cosmos_reason.config import TrainConfig
+from tao_skill_bank.models.cosmos_reason.optimizer import language_model_rate
 from tao_skill_bank.models.cosmos_reason.throughput import Arithmetic, peak_memory_gib
 from tao_skill_bank.training import wandb_logger
 from tao_skill_bank.training.checkpoint import METRIC
@@ -39,18 +40,19 @@ class Reporter:
         self.to_console = "console" in config.logging.logger and run.ranks.is_main
         trained = model.count(parameter for parameter in network.parameters() if parameter.requires_grad)
         self.arithmetic = Arithmetic(model.count(network.parameters()), trained)
+        self.peaks = config.train.optm_lr
         self.wandb: Any = None
         if "wandb" in config.logging.logger and run.ranks.is_main:
             names = config.logging
             self.wandb = wandb_logger.start(run.results_dir, names.project_name, names.experiment_name)
 
-    def step(self, step: int, done: Step, learning_rate: float, seconds: float) -> None:
+    def step(self, step: int, done: Step, lr_factor: float, seconds: float) -> None:
         device = self.run.ranks.device
         tokens_per_second = done.tokens / seconds
         values = {
             "train/loss_avg": done.loss,
             "train/loss_max": done.largest_loss,
-            "optimizer/lr": learning_rate,
+            "optimizer/lr": language_model_rate(self.peaks, lr_factor),
             "optimizer/grad_norm": done.grad_norm,
             "train/iteration_time": seconds,
             "train/tokens_per_second": tokens_per_second,

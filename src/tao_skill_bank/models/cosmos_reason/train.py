@@ -26,7 +26,7 @@ def train(config: TrainConfig, run: Run) -> str:
     distributed.seed_everything(settings.seed, deterministic=settings.deterministic)
     parallel = config.policy.parallelism
     mesh = distributed.data_parallel_mesh(ranks, replicate=parallel.dp_replicate_size, shard=parallel.dp_shard_size)
-    resumed = checkpoint.find_resume(run.results_dir, settings.resume)
+    resumed = _find_resume(config, run)
     base = model.find_checkpoint(config.policy.model_name_or_path, ranks)
     processor = Processor.load(base)
     train_set, val_set = batches.datasets(config, run, processor)
@@ -53,19 +53,32 @@ def train(config: TrainConfig, run: Run) -> str:
             taken = [next(stream) for _ in range(micro_batches)]
             done = _step(network, stepper, taken, processor, run, settings.optm_grad_norm_clip)
             step += 1
-            report.step(step, done, stepper.param_groups[0]["lr"], time.perf_counter() - began)
+            report.step(step, done, schedule.factor(step - 1), time.perf_counter() - began)
         is_last = epoch == settings.epoch
         loss = None
         if val_batches is not None and (is_last or epoch % config.validation.freq_in_epoch == 0):
             loss = validate(network, val_batches, processor, run)
             report.validation(step, loss)
         if settings.ckpt.enable_checkpoint and (is_last or epoch % settings.ckpt.save_freq_in_epoch == 0):
-            checkpoint.save(run.results_dir, network, stepper, Progress(epoch, step), ranks)
-            if settings.ckpt.export_safetensors:
+            if settings.ckpt.export_safetensors:  # first: an epoch that can be resumed from is exported too
                 _export(config, run, network, initial_adapters, epoch)
+            checkpoint.save(run.results_dir, network, stepper, Progress(epoch, step), ranks)
             if ranks.is_main:
                 _keep(config, run, epoch, loss)
     return f"Trained {settings.epoch} epochs, {step} steps."
+
+
+def _find_resume(config: TrainConfig, run: Run) -> Path | None:
+    """Return the checkpoint to go on from. Raises RequestError when it has all the epochs that are asked for."""
+    if run.ranks.is_main:
+        checkpoint.recover_best(run.results_dir)
+    folder = checkpoint.find_resume(run.results_dir, config.train.resume)
+    done = checkpoint.progress_of(folder).epoch if folder else 0
+    if folder and done >= config.train.epoch:
+        message = f"There is nothing to train: {folder} is at epoch {done}, and train.epoch is {config.train.epoch}."
+        fix = f"Set train.epoch above {done}, or train.resume to false."
+        raise RequestError.of("nothing_to_train", message, fix, path="train.epoch", got=config.train.epoch)
+    return folder
 
 
 def _step(network: Any, stepper: Any, taken: list[loader.Batch], processor: Processor, run: Run, clip: float) -> Step:
@@ -124,8 +137,7 @@ def _export(config: TrainConfig, run: Run, network: Any, initial: dict[str, torc
 def _keep(config: TrainConfig, run: Run, epoch: int, loss: float | None) -> None:
     """Update best/ when this epoch's validation loss is the lowest, then delete old epochs."""
     exported = run.results_dir / "safetensors" / f"epoch_{epoch}"
-    lowest = checkpoint.best_score(run.results_dir)
-    if loss is not None and config.train.ckpt.export_safetensors and (lowest is None or loss < lowest):
+    if loss is not None and config.train.ckpt.export_safetensors and checkpoint.is_best(run.results_dir, loss):
         checkpoint.keep_best(run.results_dir, exported, loss)
     checkpoint.prune(run.results_dir, config.train.ckpt.max_keep)
 

@@ -1,5 +1,6 @@
 """Tells preflight, in model-neutral terms, what a spec of this skill will load and run."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,13 +19,15 @@ def _train(spec: Spec) -> Workload:
     policy_block = train["train_policy"]
     parallelism = policy["parallelism"]
     conversations_key = policy_block["conversation_column_name"]
+    checkpoints, validates = train["ckpt"], spec["validation"]["enable"]
     datasets = [_use("train", custom["train_dataset"], "media_path", conversations_key)]
-    if custom.get("val_dataset") and spec["validation"]["enable"]:
+    if custom.get("val_dataset") and validates:
         datasets.append(_use("eval", custom["val_dataset"], "media_path", conversations_key))
     vision = custom["vision"]
     return Workload(
         model=policy["model_name_or_path"],
         resume_from=train["resume"] if isinstance(train["resume"], str) else None,
+        resume=bool(train["resume"]),
         trains=True,
         uses_adapter=bool(policy.get("lora")),
         datasets=tuple(datasets),
@@ -35,8 +38,9 @@ def _train(spec: Spec) -> Workload:
         max_tokens=policy["model_max_length"],
         fps=vision.get("fps"),
         num_frames=vision.get("nframes"),
-        validation_split=0 if len(datasets) > 1 else policy_block["dataset"]["test_size"],
-        max_checkpoints=train["ckpt"]["max_keep"] if train["ckpt"]["enable_checkpoint"] else 0,
+        validation_split=policy_block["dataset"]["test_size"] if validates and len(datasets) == 1 else 0,
+        max_checkpoints=(checkpoints["max_keep"] or 1) if checkpoints["enable_checkpoint"] else 0,
+        num_saves=math.ceil(train["epoch"] / checkpoints["save_freq_in_epoch"]),
     )
 
 

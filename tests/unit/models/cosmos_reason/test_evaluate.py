@@ -196,6 +196,24 @@ def test_mistakes_of_an_evaluation_are_named(evaluate_spec: Document, run_progra
     assert diagnosis(tmp_path / "evaluation")["code"] == "max_length"
 
 
+def test_truths_and_libraries_are_checked_before_the_model_is_loaded(
+    evaluate_spec: Document, run_program: Run, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluate_spec["model"]["model_name"] = "/nowhere"  # an error of the model would come later
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "matplotlib", None)
+        assert run_program("evaluate", evaluate_spec) == 3
+        assert diagnosis(tmp_path / "evaluation")["code"] == "missing_extra"
+    records = _read(clips / "test" / "annotations.json")
+    for index in (3, 5):
+        records[index]["conversations"][1]["value"] = "A crash."
+    (tmp_path / "annotations.json").write_text(json.dumps(records))
+    evaluate_spec["dataset"]["annotation_path"] = str(tmp_path / "annotations.json")
+    assert run_program("evaluate", evaluate_spec) == 3
+    assert diagnosis(tmp_path / "evaluation")["code"] == "not_a_direction"
+    assert "#3, #5" in diagnosis(tmp_path / "evaluation")["cause"]
+
+
 def test_inference_answers_one_prompt(tiny_model: Path, clips: Path, run_program: Run, tmp_path: Path) -> None:
     media = clips / "test" / "videos" / "test-00000.mp4"
     spec = {

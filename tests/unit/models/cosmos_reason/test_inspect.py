@@ -1,9 +1,11 @@
 """What a spec would build, told without weights."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 
 from tao_skill_bank.models.cosmos_reason import memory
 from tao_skill_bank.models.cosmos_reason.config import TrainConfig
-from tao_skill_bank.models.cosmos_reason.inspect import inspect
+from tao_skill_bank.models.cosmos_reason.inspect import find_architecture, inspect
 from tao_skill_bank.training.config import load_spec
 
 from .conftest import Document
@@ -51,6 +53,24 @@ def test_targets_of_an_8b_lora_are_matched_without_its_weights(inspected: Callab
     assert found["memory_bytes_per_gpu"]["total"] == sum(
         found["memory_bytes_per_gpu"][part] for part in ("weights", "gradients", "optimizer", "activations")
     )
+
+
+def test_a_gpu_holds_the_whole_checkpoint_before_it_is_sharded() -> None:
+    shape = memory.Shape(8_767_000_000, 8_767_000_000, 36, 4096, 12288, 151936)
+    adapted = memory.Shape(8_767_000_000, 7_700_000, 36, 4096, 12288, 151936)
+    setup = memory.Setup(2, 4, 64, False, True, 1, 1024 * 2048, 2048)
+    assert memory.bytes_per_gpu(shape, setup)["total"] == 4 * shape.parameters
+    assert memory.bytes_per_gpu(adapted, setup)["total"] == 2 * (adapted.parameters - adapted.trained)
+    offloaded = memory.bytes_per_gpu(shape, replace(setup, offload=True))
+    assert offloaded["total"] == offloaded["activations"]
+
+
+def test_the_architecture_of_a_fetched_model_is_found_where_it_was_put(tiny_model: Path, state_dir: Path) -> None:
+    folder = state_dir / "models" / "hub" / "acme--tiny@main"
+    folder.mkdir(parents=True)
+    shutil.copy(tiny_model / "config.json", folder)
+    expected = json.loads((tiny_model / "config.json").read_text())
+    assert find_architecture("hf_model://acme/tiny@main") == expected
 
 
 def test_the_memory_estimate_is_near_what_an_h200_measured() -> None:

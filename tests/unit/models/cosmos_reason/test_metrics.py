@@ -1,12 +1,22 @@
 """Scores, worked out by hand."""
 
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tao_skill_bank.errors import BlockedError
+from tao_skill_bank.errors import BlockedError, MissingExtraError
 from tao_skill_bank.models.cosmos_reason import answers, confusion_matrix
-from tao_skill_bank.models.cosmos_reason.metrics import Scored, TextMetrics, summarize, token_f1
+from tao_skill_bank.models.cosmos_reason.metrics import (
+    Scored,
+    TextMetrics,
+    is_right,
+    kind_of,
+    require_libraries,
+    summarize,
+    token_f1,
+)
 
 
 def _samples(*pairs: tuple[str, str]) -> list[Scored]:
@@ -34,13 +44,36 @@ def test_directions_are_scored_per_class_and_an_unparseable_answer_is_wrong() ->
 
 
 def test_a_truth_without_a_direction_is_the_annotations_mistake() -> None:
-    with pytest.raises(BlockedError, match="r0"):
-        summarize(_samples(("left", "yes")), "its_directionality", TextMetrics())
+    with pytest.raises(BlockedError, match="#4, #8"):
+        kind_of({2: "left", 4: "yes", 6: "right.", 8: "left or right"}, "its_directionality")
+    with pytest.raises(BlockedError, match="nothing to evaluate"):
+        kind_of({}, "")
+
+
+def test_truths_of_several_kinds_are_all_scored_as_free_text() -> None:
+    samples = _samples(("Yes, two cars collide.", "yes"), ("yes", "yes"), ("a truck", "a truck"))
+    kind = kind_of({index: sample.truth for index, sample in enumerate(samples)}, "")
+    assert kind == "free_text"
+    verdicts = [is_right(sample, kind) for sample in samples]
+    assert verdicts == [False, True, True]
+    assert summarize(samples, kind, TextMetrics(())).metrics["accuracy"] == pytest.approx(sum(verdicts) / 3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "library"), [("free_text", "sacrebleu"), ("free_text", "rouge_score"), ("yes_no", "sklearn.metrics")]
+)
+def test_a_library_that_will_be_needed_is_asked_for(kind: Any, library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    require_libraries(kind, ("bleu", "rouge", "bertscore"), draws=True)
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(MissingExtraError, match=library.partition(".")[0]):
+        require_libraries(kind, ("bleu", "rouge"), draws=True)
+    require_libraries("its_directionality" if kind == "free_text" else "free_text", (), draws=True)
 
 
 def test_yes_and_no_are_detected_and_counted() -> None:
     pairs = [("Yes.", "yes"), ("no", "Yes, two cars collide."), ("No", "no"), ("yes", "no"), ("perhaps", "no")]
-    summary = summarize(_samples(*pairs), "", TextMetrics())
+    assert kind_of({index: truth for index, (_, truth) in enumerate(pairs)}, "") == "yes_no"
+    summary = summarize(_samples(*pairs), "yes_no", TextMetrics())
     assert summary.task == "yes_no"
     counts = {name: summary.metrics[name] for name in ("TP", "FN", "TN", "FP")}
     assert counts == {"TP": 1, "FN": 1, "TN": 1, "FP": 2}
@@ -53,7 +86,7 @@ def test_yes_and_no_are_detected_and_counted() -> None:
 
 def test_free_text_gets_text_metrics_and_reasons_for_what_is_missing() -> None:
     samples = _samples(("The red car turns left.", "a red car turns left"), ("nothing", "a truck stops"))
-    summary = summarize(samples, "", TextMetrics(("bleu", "rouge", "bertscore"), soft_threshold=0.8))
+    summary = summarize(samples, "free_text", TextMetrics(("bleu", "rouge", "bertscore"), soft_threshold=0.8))
     assert summary.metrics["exact_match"] == 0.5
     assert summary.metrics["token_f1"] == 0.5
     assert summary.metrics["soft_accuracy"] == 0.5
@@ -65,7 +98,7 @@ def test_free_text_gets_text_metrics_and_reasons_for_what_is_missing() -> None:
 
 
 def test_text_metrics_that_were_not_asked_for_say_so() -> None:
-    summary = summarize(_samples(("a cat", "a dog")), "", TextMetrics(()))
+    summary = summarize(_samples(("a cat", "a dog")), "free_text", TextMetrics(()))
     assert set(summary.not_computed) == {"bleu", "rouge", "bertscore"}
 
 
@@ -85,6 +118,14 @@ def test_token_f1_counts_shared_words() -> None:
         ("letter", "The answer is (B).", "B"),
         ("letter", "C. A truck", "C"),
         ("letter", "none", "none"),
+        ("letter", "B", "B"),
+        ("letter", "**D**", "D"),
+        ("letter", "I think the answer is (C)", "C"),
+        ("letter", "I'd say it is C, not a truck", "C"),
+        ("letter", "A car turns, so B", "B"),
+        ("letter", "A) is wrong, so it is [C].", "C"),
+        ("letter", "A. A car turns", "A"),
+        ("letter", "It is A because it turns", "A"),
     ],
 )
 def test_answers_are_read_by_their_type(kind: str, response: str, expected: str) -> None:

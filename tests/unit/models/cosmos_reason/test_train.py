@@ -121,6 +121,9 @@ def test_a_resumed_training_continues_the_same_curve(train_spec: Document, run_p
     spec["train"]["epoch"], spec["train"]["resume"] = 3, True
     assert run_program("train", spec) == 0
     assert losses(tmp_path / "parts") == pytest.approx(whole, rel=1e-4)
+    assert run_program("train", spec) == 2
+    assert diagnosis(tmp_path / "parts")["code"] == "nothing_to_train"
+    assert "above 3" in diagnosis(tmp_path / "parts")["cure"]
     spec["train"]["resume"] = str(tmp_path / "run" / "checkpoints" / "epoch_2")
     spec["results_dir"] = str(tmp_path / "named")
     assert run_program("train", spec) == 0
@@ -157,6 +160,7 @@ def test_old_epochs_are_deleted_but_never_the_best_or_the_newest(
     train_spec["train"] |= {"epoch": 4, "ckpt": {"max_keep": 1}, "optm_lr": [1e-3, 5e-4]}
     train_spec["policy"]["lora"] = LORA
     assert run_program("train", train_spec) == 0
+    assert read_lines(tmp_path / "run" / "metrics.jsonl")[0]["optimizer/lr"] == 1e-3  # the language model's
     best = Path(json.loads((tmp_path / "run" / "best" / "best_score.json").read_text())["best_ckpt_abs_dir"]).name
     for kind in ("checkpoints", "safetensors"):
         assert {path.name for path in (tmp_path / "run" / kind).iterdir()} == {"epoch_4", best}

@@ -63,6 +63,19 @@ def _warm_up_ends_before_training(warm_up: float, epochs: int) -> Problem | None
     )
 
 
+def _checkpoints_are_sync(mode: str) -> Problem | None:
+    if mode == "sync":
+        return None
+    return Problem(
+        code="async_checkpoint",
+        message="Asynchronous checkpoints are not available in this release.",
+        fix="Set train.ckpt.save_mode=sync.",
+        path="train.ckpt.save_mode",
+        got=mode,
+        expected="sync",
+    )
+
+
 def _fp8_is_off(enabled: bool) -> Problem | None:
     if not enabled:
         return None
@@ -169,6 +182,7 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
             _training_has_validation,
         ),
         Rule(("train.optm_warmup_epochs", "train.epoch"), _warm_up_ends_before_training),
+        Rule(("train.ckpt.save_mode",), _checkpoints_are_sync),
         Rule(("train.fp8.enable_fp8",), _fp8_is_off),
         Rule(("policy.lora.init_lora_weights",), _adapter_initialisation_is_known),
         *_vision_rules("custom.vision"),

@@ -42,7 +42,7 @@ class Checkpointing:
 class DatasetOptions:
     """Identity and automatic split of the training set."""
 
-    name: str = parameter("its", doc="Name of the dataset, used in cache keys and reports.", automl=False)
+    name: str = parameter("its", doc="Name of the dataset; a label that changes nothing.", automl=False)
     test_size: Annotated[int, Field(ge=0)] | Annotated[float, Field(ge=0, lt=1)] = parameter(
         0,
         doc="Validation records split off the training set by record id when no validation set is given: "

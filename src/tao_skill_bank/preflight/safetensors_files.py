@@ -1,0 +1,47 @@
+"""Reads the headers of safetensors files: whether they are whole, and which weights they hold. Nothing is loaded."""
+
+import hashlib
+import json
+import struct
+from pathlib import Path
+
+LENGTH_BYTES = 8  # a safetensors file starts with the length of its JSON header
+HEAD_BYTES = 64
+
+
+def fault_of(file: Path) -> str:
+    """Return what is wrong with a safetensors file by its header alone; empty when its size is as it says."""
+    size = file.stat().st_size
+    with file.open("rb") as stream:
+        head = stream.read(LENGTH_BYTES)
+        length = struct.unpack("<Q", head)[0] if len(head) == LENGTH_BYTES else None
+        if length is None or length > size - LENGTH_BYTES:
+            return f"is cut off ({size} bytes)"
+        try:
+            header = json.loads(stream.read(length))
+            ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+            return "is no safetensors file"
+    expected = LENGTH_BYTES + length + max(ends, default=0)
+    return f"holds {size} of {expected} bytes" if size < expected else ""
+
+
+def fingerprint(folder: Path) -> str | None:
+    """Return a hash of a checkpoint's weights, None when there are none that can be read.
+
+    The same as `training.adapters.fingerprint`, which stores it in an adapter's folder; that module imports torch,
+    so it cannot be called here. A test compares the two.
+    """
+    entries: list[str] = []
+    for path in folder.glob("*.safetensors"):
+        if fault_of(path):
+            return None
+        with path.open("rb") as file:
+            length = struct.unpack("<Q", file.read(LENGTH_BYTES))[0]
+            for name, entry in json.loads(file.read(length)).items():
+                if name != "__metadata__":
+                    start, stop = entry["data_offsets"]
+                    file.seek(LENGTH_BYTES + length + start)
+                    head = file.read(min(HEAD_BYTES, stop - start)).hex()
+                    entries.append(f"{name} {entry['dtype']} {entry['shape']} {head}")
+    return hashlib.sha256("\n".join(sorted(entries)).encode()).hexdigest() if entries else None

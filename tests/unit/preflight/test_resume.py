@@ -1,0 +1,76 @@
+import json
+from pathlib import Path
+
+import pytest
+from preflight_worlds import codes, make_job
+
+from tao_skill_bank.preflight import resume
+
+
+def write_state(folder, epoch):
+    folder.mkdir(parents=True)
+    (folder / ".metadata").write_bytes(b"")
+    (folder / "progress.json").write_text(json.dumps({"epoch": epoch, "step": 7}))
+    return folder
+
+
+def findings_of(tmp_path, folder=None, **workload):
+    return resume.check(make_job(tmp_path, resume_from=folder and str(folder), resume=True, **workload))
+
+
+def test_a_fresh_run_has_nothing_to_check(tmp_path):
+    assert resume.check(make_job(tmp_path)) == []
+
+
+def test_a_whole_checkpoint_with_epochs_left_is_reported(tmp_path):
+    found = findings_of(tmp_path, write_state(tmp_path / "epoch_2", 2), epochs=3)
+    assert codes(found, "info") == ["resume"]
+
+
+@pytest.mark.parametrize("epochs", [2, 3])
+def test_a_checkpoint_of_all_epochs_leaves_nothing_to_train(tmp_path, epochs):
+    found = findings_of(tmp_path, write_state(tmp_path / "epoch_3", 3), epochs=epochs)
+    assert codes(found, "blocking") == ["nothing_to_train"]
+    assert f"trained 3 epochs already, and the run asks for {epochs}" in found[0].message
+    assert "--set train.epoch=4" in found[0].fix
+
+
+@pytest.mark.parametrize("absent", ["progress.json", ".metadata"])
+def test_an_incomplete_checkpoint_blocks(tmp_path, absent):
+    folder = write_state(tmp_path / "epoch_2", 2)
+    (folder / absent).unlink()
+    found = findings_of(tmp_path, folder)
+    assert codes(found, "blocking") == ["checkpoint_incomplete"]
+    assert absent in found[0].message
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"epoch": null}'])
+def test_progress_that_cannot_be_read_blocks(tmp_path, text):
+    folder = write_state(tmp_path / "epoch_2", 2)
+    (folder / "progress.json").write_text(text)
+    assert codes(findings_of(tmp_path, folder), "blocking") == ["checkpoint_broken"]
+
+
+def test_a_relative_path_blocks_with_the_absolute_one(tmp_path, monkeypatch):
+    write_state(tmp_path / "epoch_2", 2)
+    monkeypatch.chdir(tmp_path)
+    found = findings_of(tmp_path, "epoch_2")
+    assert codes(found, "blocking") == ["resume_relative"]
+    assert str(Path.cwd() / "epoch_2") in found[0].fix
+
+
+def test_a_checkpoint_that_does_not_exist_is_missing(tmp_path):
+    assert codes(findings_of(tmp_path, tmp_path / "epoch_2"), "blocking") == ["checkpoint_missing"]
+    assert codes(findings_of(tmp_path), "blocking") == ["checkpoint_missing"]
+
+
+def test_without_a_name_the_newest_epoch_of_the_run_directory_counts(tmp_path):
+    for epoch in (2, 9, 10):
+        write_state(tmp_path / "results" / "checkpoints" / f"epoch_{epoch}", epoch)
+    (tmp_path / "results" / "checkpoints" / ".epoch_11").mkdir()
+    assert codes(findings_of(tmp_path, epochs=10)) == ["nothing_to_train"]
+    assert findings_of(tmp_path, epochs=11)[0].evidence == {"done": 10}
+
+
+def test_a_checkpoint_behind_a_uri_is_not_checked(tmp_path):
+    assert codes(findings_of(tmp_path, "s3://bucket/epoch_2"), "not_checked") == ["checkpoint_remote"]
