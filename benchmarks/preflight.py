@@ -106,7 +106,9 @@ def write_job(folder: Path) -> Path:
     )
     skill = catalog.find(request.skill)
     parent = parents.inherit(skill, request)
-    job = planner.assemble(skill, request, spec.build(skill, request, parent.values), parent, "benchmark")
+    job = planner.assemble(
+        skill, request, spec.build(skill, request, parent.values), parent, "benchmark", one_machine=True
+    )
     path = folder / SPEC_FILE
     path.write_text(json.dumps(to_json(job)), encoding="utf-8")
     return path

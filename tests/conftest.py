@@ -14,7 +14,7 @@ sys.path.insert(0, str(SUPPORT))
 def _isolated_machine(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Keep a test away from the developer's own jobs, models, token and hub."""
     monkeypatch.setenv("TAO_STATE_DIR", str(tmp_path_factory.mktemp("machine") / "state"))
-    for name in ("HF_TOKEN", "TAO_SKILL_BANK_PATH", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
+    for name in ("HF_TOKEN", "TAO_DEVICE", "TAO_SKILL_BANK_PATH", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, TextIO, TypeGuard
 
 from tao_skill_bank.errors import BlockedError
-from tao_skill_bank.json_stream import DECODER, stream_items
+from tao_skill_bank.json_stream import DECODER, NoListError, stream_items
 
 ENVELOPE_KEYS = ("annotations", "data", "samples", "items")
 BYTE_ORDER_MARK = "\ufeff"
@@ -59,6 +59,9 @@ def stream_records(path: Path) -> Iterator[Any]:
             yield from _json_lines(file) if path.suffix == ".jsonl" else stream_items(file, ENVELOPE_KEYS)
     except UnicodeDecodeError:
         raise _unreadable(path, "is not UTF-8", "Save it as UTF-8 without a byte order mark.") from None
+    except NoListError as error:
+        fix = "Write a JSON list of records into it, or one under `annotations`."
+        raise _unreadable(path, f"holds no records: {error}", fix) from None
     except ValueError as error:
         fix = "Write strict JSON: UTF-8, double quotes, no NaN or Infinity, no trailing comma."
         raise _unreadable(path, f"is not valid JSON: {error}", fix) from None

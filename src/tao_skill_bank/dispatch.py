@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from tao_skill_bank import catalog, gate, jobs, parents, planner, platforms, policy, preflight, spec
-from tao_skill_bank.contracts import Finding, Plan, Request
+from tao_skill_bank.contracts import Finding, Launch, Plan, Request
 
 
 def plan(request: Request) -> Plan:
@@ -16,15 +16,21 @@ def plan(request: Request) -> Plan:
     skill = catalog.find(request.skill)
     platform = platforms.load(request.platform.name)
     skill.action(request.action)
+    gate.require_known_options(request, platform)
     parent = parents.inherit(skill, request)
     built = spec.build(skill, request, parent.values)
     route, route_findings = policy.route(skill, request)
     job_id = jobs.new_job_id(skill.info.network_arch, request.action)
     job = planner.assemble(skill, request, built, parent, job_id, one_machine=platform.runs_here)
     gate.require_validation(route, job.workload)
-    findings = [*built.findings, *route_findings, *gate.for_route(preflight.run(job, platform), route)]
+    findings = [
+        *built.findings,
+        *route_findings,
+        *gate.route_findings(route),
+        *gate.for_route(preflight.run(job, platform), route),
+    ]
     drafted = planner.draft(job, request, route, findings)
-    return planner.seal(drafted, platform.render(drafted))
+    return planner.seal(drafted, Launch({}, ()) if drafted.blocking else platform.render(drafted))
 
 
 def run(sealed: Plan, findings: Sequence[Finding] | None = None) -> jobs.JobHandle:

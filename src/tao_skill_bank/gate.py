@@ -4,10 +4,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from tao_skill_bank import catalog
-from tao_skill_bank.contracts import Finding, Plan, Route, Workload
+from tao_skill_bank.annotations import is_positive_number
+from tao_skill_bank.contracts import Finding, Plan, Request, Route, Workload
 from tao_skill_bank.errors import BlockedError, Problem, RequestError, UnknownNameError
+from tao_skill_bank.platforms import Platform
 
 CREDENTIAL, CHECKPOINT = "credential_", "checkpoint_missing"
+COMMON_NUMBERS = {"preflight_samples", "preflight_decode_seconds"}
 BLOCKING_FOR_AUTOML = {"train_eval_overlap"}
 
 
@@ -32,6 +35,26 @@ def for_route(findings: Sequence[Finding], route: Route) -> list[Finding]:
     return [replace(found, severity="blocking") if found.code in stricter else found for found in findings]
 
 
+def require_known_options(request: Request, platform: Platform) -> None:
+    """Refuse platform options that nobody reads, or numbers that are none. Raises RequestError, all together."""
+    numbers = {*COMMON_NUMBERS, *platform.number_options}
+    problems = []
+    for name, value in request.platform.options.items():
+        path = f"platform.options.{name}"
+        if name != "device" and name not in numbers:
+            message = (
+                f"Platform {platform.name} has no option '{name}'.{catalog.did_you_mean(name, [*numbers, 'device'])}"
+            )
+            problems.append(
+                Problem("unknown_option", message, f"Use: device, {', '.join(sorted(numbers))}.", path, value)
+            )
+        elif name in numbers and not is_positive_number(value):
+            message = f"Platform option {name} is {value!r}; expected a number above 0."
+            problems.append(Problem("invalid_option", message, f"Write --option {name}=NUMBER.", path, value))
+    if problems:
+        raise RequestError(problems)
+
+
 def require_validation(route: Route, workload: Workload) -> None:
     """Refuse a search that has nothing to compare its trials on. Raises RequestError."""
     has_validation = workload.validation_split or any(use.role == "eval" for use in workload.datasets)
@@ -39,6 +62,14 @@ def require_validation(route: Route, workload: Workload) -> None:
         message = "AutoML compares trials on validation data, and there is none."
         fix = "Give an eval dataset (--eval PATH) or a validation split, or turn AutoML off: --automl-policy off"
         raise RequestError.of("automl_needs_validation", message, fix, path="datasets.eval")
+
+
+def route_findings(route: Route) -> list[Finding]:
+    """Return a warning for a route that can be planned but not run."""
+    if route.kind != "automl":
+        return []
+    message = f"The route {route.skill} can be planned but not run: this release does not have it."
+    return [Finding("automl_not_available", "warning", message, "Train directly: --automl-policy off", "automl_policy")]
 
 
 def require_runnable(plan: Plan) -> None:

@@ -21,6 +21,10 @@ BLANK = re.compile(r"[ \t\n\r]*")
 SEPARATOR = re.compile(r"[ \t\n\r]*([,\]])[ \t\n\r]*")
 
 
+class NoListError(ValueError):
+    """The text is JSON, and holds no list of items."""
+
+
 def refuse_constant(name: str) -> None:
     """Refuse NaN and the infinities, which Python's reader accepts and JSON does not have."""
     raise json.JSONDecodeError(f"{name} is not JSON", "", 0)
@@ -43,7 +47,7 @@ def stream_items(file: TextIO, envelope_keys: Collection[str] = ()) -> Iterator[
     elif first == "{":
         yield from _items_of_envelope(text, envelope_keys)
     else:
-        raise ValueError(_no_list(envelope_keys))
+        raise NoListError(_no_list(envelope_keys))
     if text.next_character():
         raise ValueError("there is more text after the end of the document")
 
@@ -94,7 +98,7 @@ def _items_of_envelope(text: "_Window", envelope_keys: Collection[str]) -> Itera
             text.next_character()
     text.expect("}")
     if not found:
-        raise ValueError(_no_list(envelope_keys))
+        raise NoListError(_no_list(envelope_keys))
 
 
 def _no_list(envelope_keys: Collection[str]) -> str:

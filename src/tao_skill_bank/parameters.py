@@ -75,7 +75,7 @@ def parameter(  # noqa: PLR0913 - one keyword per schema keyword
             (`--set path=null`) has default None, so that its absence from a config file means "not set".
 
     """
-    extra: dict[str, Any] = {} if template is None else {"default": template}
+    extra: dict[str, Any] = {} if template is None else {"default": template, "removable": True}
     if search is not None:
         extra["search"] = search.to_json()
         if search.math_cond:
@@ -116,7 +116,8 @@ def group(kind: type, *, doc: str) -> Any:
 
 def optional_group(*, doc: str) -> Any:
     """Return a nested dataclass that the template carries and whose absence means None."""
-    return pydantic.Field(None, description=doc, json_schema_extra={"automl_enabled": False, "default": {}})
+    extra: dict[str, Any] = {"automl_enabled": False, "default": {}, "removable": True}
+    return pydantic.Field(None, description=doc, json_schema_extra=extra)
 
 
 @dataclass_transform(frozen_default=True)

@@ -30,6 +30,10 @@ def inherit(skill: Skill, request: Request) -> Inheritance:
     if request.parent_job_id is None:
         return Inheritance()
     run = Path(JobStore().read(request.parent_job_id).results_dir)
+    if not (run / "plan.json").is_file():
+        message = f"The run directory of job {request.parent_job_id} is gone: there is no {run / 'plan.json'}."
+        fix = "Name another parent, or give the checkpoint folder itself."
+        raise UnknownNameError.of("parent_run_gone", message, fix, path="parent_job_id", got=request.parent_job_id)
     parent = read_json(Plan, run / "plan.json")
     if parent.job.skill != skill.name:
         message = f"Job {parent.job.id} belongs to {parent.job.skill}, not to {skill.name}."
@@ -39,13 +43,14 @@ def inherit(skill: Skill, request: Request) -> Inheritance:
     values: dict[str, Any] = {}
     if keys.resume:
         values[keys.resume] = str(_select(run, "checkpoints", request))
-        values |= {path: nested.get(parent.job.spec, path) for path in keys.same}
     if keys.checkpoint:
         folder = _select(run, "safetensors", request)
         values[keys.checkpoint] = str(folder)
         if (folder / "adapter_config.json").is_file() and keys.adapter and keys.base:
             values[keys.adapter] = True
             values[keys.base] = parent.job.workload.base_model or parent.job.workload.model
+    if parent.job.workload.trains:
+        values |= {here: nested.get(parent.job.spec, there) for here, there in keys.copies.items()}
     return Inheritance(values, parent.job.resources.device)
 
 

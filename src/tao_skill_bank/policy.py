@@ -14,9 +14,10 @@ NOT_RUNNABLE = "AutoML is enabled but not runnable for this model until schemas 
 # What people call the search.
 SEARCH = (
     r"(?:auto[\s-]?ml(?:[_\s-]?policy|[_\s-]?enabled)?|hpo"
-    r"|hyper[\s-]?param(?:eter)?s?(?:[\s-](?:search|tuning|optimi[sz]ation|sweeps?))?"
+    r"|hyper[\s-]?param(?:eter)?s?[\s-](?:search|tuning|optimi[sz]ation|sweeps?)"
     r"|hp[\s-](?:search|tuning)|(?:parameter|grid|random|bayesian)[\s-](?:search|sweep)|sweeps?|auto[\s-]?tun(?:e|ing)"
-    r"|tune\s+it\b|tun(?:e|ing)\s+(?:the\s+)?hyper[\s-]?param(?:eter)?s)"
+    r"|tune\s+it\b|(?:tun(?:e|ing)|optimi[sz](?:e|ing)|search(?:ing)?|explor(?:e|ing))\s+(?:over\s+|for\s+)?"
+    r"(?:the\s+|my\s+)?(?:best\s+)?(?:hyper[\s-]?param(?:eter)?s|learning\s+rates?))"
 )
 FILLER = (
     r"(?:\s+(?:the|any|an|a|all|of|that|this|your|my|our|more|some|use|using|do|doing|run|running|on|with|for|kind"
@@ -25,31 +26,33 @@ FILLER = (
 STOP_VERB = (
     r"(?:turn(?:ing|ed)?\s+off|switch(?:ing|ed)?\s+off|shut(?:ting)?\s+off|disabl(?:e|es|ed|ing)|deactivat(?:e|ed|ing)"
     r"|skip(?:ping|ped)?|avoid(?:ing)?|omit(?:ting)?|bypass(?:ing)?|stop|opt(?:ing)?\s+out\s+of|drop(?:ping)?"
-    r"|leav(?:e|ing)\s+out|forget(?:\s+about)?|exclud(?:e|ing)|hold(?:ing)?\s+off\s+on|refrain(?:ing)?\s+from|forgo)"
+    r"|leav(?:e|ing)\s+out|forget(?:\s+about)?|exclud(?:e|ing)|hold(?:ing)?\s+off\s+on|refrain(?:ing)?\s+from|forgo"
+    r"|dislike|hate|desactiv\w+)"
 )
 PLAIN = (
-    r"(?:(?:plain|vanilla|simple|direct|regular|normal|ordinary|basic|single|straight|standard)\s+(?:\w+\s+)?"
+    r"(?:(?:plain|vanilla|simple|direct|regular|normal|ordinary|basic|single|straight(?:forward)?|standard|manual)\s+(?:\w+\s+)?"
     r"(?:training|train|run|fine[\s-]?tun\w*|sft)\b"
-    r"|just\s+(?:train|fine[\s-]?tune)|train(?:ing)?\s+directly|(?:only\s+train|train\s+(?:it\s+)?only)\s+once"
+    r"|just\s+(?:train|fine[\s-]?tune)|train(?:ing)?\s+directly|(?:only\s+train|train(?:\s+it)?(?:\s+only)?)\s+once|only\s+one\s+trial"
     r"|one\s+(?:plain\s+)?(?:training\s+)?run\s+only)"
-    r"(?!\s+(?:data\w*|sets?|splits?|images?|videos?|clips?|samples?|records?|annotations?|folder)\b)"
+    r"(?!\s*/|\s+(?:data\w*|sets?|splits?|images?|videos?|clips?|footage|samples?|records?|annotations?|folder)\b)"
 )
 SET_VERB = rf"(?:turn|switch|keep|leave|have|set){FILLER}\s+{SEARCH}\s+(?:turned\s+|switched\s+|to\s+)?"
 IS = r"\s*(?:[:=]|\bis\b|\bshould\s+be\b|\bmust\s+be\b|\bto\b)\s*(?:turned\s+|switched\s+|set\s+to\s+)?"
 OFF_WORD = r"(?:off|disabled|false|none|no)\b"
 ON_WORD = r"(?:on|enabled|true|auto|yes)\b"
 UNWANTED = (
-    r"\s+(?:(?:is|are)\s+not|isn'?t|aren'?t|not)\s+(?:be\s+)?(?:needed|wanted|required|necessary|desired|wished|used)\b"
+    r"\s+(?:(?:is|are|should|must|can|may|need)\s+not|cannot|(?:is|are|should|must|ca|need)n'?t|not)\s+(?:be\s+)?"
+    r"(?:needed|wanted|required|necessary|desired|wished|used|run|start\w*|launched)\b"
 )
 
 # A negation at the end of the words before a phrase reverses it; the words in between carry no meaning of their own.
 NEGATION = (
-    r"(?:do\s*n[o']?t|don't|dont|does\s*n[o']?t|never|(?<!why\s)not|no\s+need\s+(?:to|for)|please\s+no|no|without|w/o"
+    r"(?:do\s*n[o']?t|don't|dont|does\s*n[o']?t|never|(?<!why\s)not|sans|keine?|ohne|sin|no\s+need\s+(?:to|for)|please\s+no|no|without|w/o"
     r"|instead\s+of|rather\s+than|won't|cannot|can't|shouldn't|must\s*n[o']t|no\s+longer)"
 )
 BETWEEN = (
     r"(?:\s+(?:want|need|have|like|wish|to|you|me|us|ever|even|please|just|think|we|i|should|be|the|any|a|an|use|using"
-    r"|do|doing|run|running|perform|performing|launch|start|let|it|with|by|actually|really|more|of|for|further))*\s*$"
+    r"|do|doing|run|running|perform|performing|launch|start|let|it|with|by|interested|in|reason|point|a/b|tune|optimi[sz]e|search|over|actually|really|more|of|for|further))*\s*$"
 )
 NEGATED = re.compile(rf"\b{NEGATION}\b{BETWEEN}")
 
@@ -60,7 +63,9 @@ MEANINGS: tuple[tuple[str, Policy], ...] = (
     (rf"{SEARCH}{IS}{OFF_WORD}", "off"),
     (rf"{SEARCH}\s+(?:turned\s+|switched\s+)?(?:off|disabled)\b", "off"),
     (rf"{SEARCH}{UNWANTED}", "off"),
-    (r"no\s+tuning\b(?!\s+of\b)", "off"),
+    (r"no\s+(?:tuning|search)\b(?!\s+of\b)", "off"),
+    (r"(?:default|given|fixed|these|my)\s+hyper[\s-]?param(?:eter)?s?\b", "off"),
+    (r"hyper[\s-]?param(?:eter)?s?\s+are\s+fixed", "off"),
     (PLAIN, "off"),
     (rf"{SET_VERB}{ON_WORD}", "auto"),
     (rf"{SEARCH}{IS}{ON_WORD}", "auto"),
@@ -110,17 +115,27 @@ def _direct(skill: Skill, reason: str) -> Route:
 
 
 def _in_words(prompt: str) -> tuple[Policy, str] | None:
-    """Return the last statement of the prompt about the search; a negation before it, in its clause, reverses it."""
+    """Return the last statement of the prompt about the search.
+
+    Each negation before a phrase, in its clause, reverses it. A bare mention says less than a statement: it decides
+    only where its clause has said nothing yet.
+    """
     decided: tuple[Policy, str] | None = None
-    for clause in re.split(r"[.;!?\n]|,\s*|\bbut\b|\bhowever\b", prompt.lower().replace("’", "'")):
-        position = 0
-        while match := PHRASE.search(clause, position):
-            policy = MEANINGS[int(str(match.lastgroup)[1:])][1]
-            before = clause[: match.start()]
-            negation = NEGATED.search(before)
-            if negation:
-                policy = OPPOSITE[policy]
-            start = negation.start() if negation else match.start()
-            decided = policy, clause[start : match.end()].strip()
-            position = match.end()
+    text = re.sub(r"\?\s*(?=no\b)", ": ", prompt.lower().replace("’", "'"))
+    for clause in re.split(r"[.;!?\n]|,\s*|\bbut\b|\bhowever\b", text):
+        stated = False
+        for match in PHRASE.finditer(clause):
+            index = int(str(match.lastgroup)[1:])
+            policy, start = _with_negations(MEANINGS[index][1], clause, match.start())
+            is_bare = index == len(MEANINGS) - 1 and start == match.start()
+            if not (is_bare and stated):
+                decided = policy, clause[start : match.end()].strip()
+            stated = True
     return decided
+
+
+def _with_negations(policy: Policy, clause: str, start: int) -> tuple[Policy, int]:
+    """Return the meaning after every negation that stands directly before `start`, and where the first one begins."""
+    while negation := NEGATED.search(clause[:start]):
+        policy, start = OPPOSITE[policy], negation.start()
+    return policy, start

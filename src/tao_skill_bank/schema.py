@@ -44,6 +44,7 @@ ACTION_META_SCHEMA: dict[str, Any] = {
                 "description": {"type": "string", "minLength": 1},
                 "automl_enabled": {"type": "boolean"},
                 "popular": {"type": "boolean"},
+                "removable": {"type": "boolean", "description": "Deleting the key means none, not its default."},
                 "depends_on": {"type": "string"},
                 "parent_param": {"type": "string"},
                 "math_cond": {"enum": ["^ 2", "/ 2"]},

@@ -42,14 +42,14 @@ class ParentKeys:
         adapter: set true when that folder is an adapter.
         base: gets the parent's model when that folder is an adapter.
         resume: gets the parent's newest resume checkpoint.
-        same: keys and groups that a resumed run takes over from the parent's spec.
+        copies: keys and groups that are taken over from a training parent's spec, {key here: key there}.
     """
 
     checkpoint: str | None = None
     adapter: str | None = None
     base: str | None = None
     resume: str | None = None
-    same: tuple[str, ...] = ()
+    copies: dict[str, str] = field(default_factory=dict)
 
 
 @contract

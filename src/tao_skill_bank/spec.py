@@ -49,6 +49,7 @@ def build(skill: Skill, request: Request, inherited: Mapping[str, Any] | None = 
     spec = Spec(values=schema["default"], problems=tuple(_secret_problems(request)))
     for path, value in (inherited or {}).items():
         spec = _assigned(spec, path, value) if value is not None else _deleted(spec, path, schema)
+    spec = replace(spec, given=frozenset())
     spec = _with_overrides(spec, skill, request, schema)
     spec = _with_datasets(spec, skill, request)
     spec = _with_recipe(spec, skill, schema)
@@ -69,7 +70,7 @@ def assignments(overrides: Mapping[str, Any], schema: Mapping[str, Any], prefix:
         is_leaf = known is not None and "properties" not in known
         if isinstance(value, Mapping) and value and not is_leaf:
             yield from assignments(value, schema, path)
-        elif not (value == {} and not is_leaf):
+        elif value != {} or is_leaf:
             yield path, value
 
 
@@ -85,6 +86,11 @@ def _with_overrides(spec: Spec, skill: Skill, request: Request, schema: Mapping[
             spec = replace(spec, findings=(*spec.findings, finding))
         elif value is None:
             spec = _deleted(spec, path, schema)
+        elif "properties" in (schemas.at(schema, path) or {}):
+            problem = Problem(
+                "invalid_type", f"{path} is a group of parameters, not a value.", f"Set {path}.NAME.", path, value
+            )
+            spec = replace(spec, problems=(*spec.problems, problem))
         else:
             spec = _assigned(spec, path, _coerced(value, schemas.at(schema, path)))
     return spec
@@ -95,6 +101,7 @@ def _assigned(spec: Spec, path: str, value: Any) -> Spec:
 
 
 def _deleted(spec: Spec, path: str, schema: Mapping[str, Any]) -> Spec:
+    """Remove a key, or set it back to its default where the trainer cannot do without it."""
     if schemas.at(schema, path) is None:
         known = [name for name, _ in schemas.parameters(schema)]
         nearest = nearest_path(path, known)
@@ -107,7 +114,10 @@ def _deleted(spec: Spec, path: str, schema: Mapping[str, Any]) -> Spec:
             expected=nearest,
         )
         return replace(spec, problems=(*spec.problems, problem))
-    return replace(spec, values=nested.without(spec.values, path), given=spec.given | {path})
+    default = nested.get(schema["default"], path)
+    if default is None or (schemas.at(schema, path) or {}).get("removable"):
+        return replace(spec, values=nested.without(spec.values, path), given=spec.given | {path})
+    return replace(spec, values=nested.with_value(spec.values, path, default))
 
 
 def _coerced(value: Any, leaf: Mapping[str, Any] | None) -> Any:

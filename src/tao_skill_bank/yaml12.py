@@ -21,7 +21,15 @@ CORE_SCHEMA = (
 
 
 class _Loader(yaml.SafeLoader):
+    """Refuses aliases: a request needs none, and nested ones grow without bound."""
+
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - declared so by the base class
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            mark = self.get_mark()
+            raise yaml.composer.ComposerError(None, None, "aliases are not supported", mark)
+        return super().compose_node(parent, index)
 
 
 class _Dumper(yaml.SafeDumper):

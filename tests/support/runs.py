@@ -43,12 +43,16 @@ def make_job(results_dir, acts=SUCCESS, **changes):
         "network_arch": "cosmos-rl",
         "skill_dir": "/bank/skills/tao-finetune-cosmos-reason",
         "module": "fake_trainer",
-        "spec": {"train": {"epoch": 1}, "policy": {"model_name_or_path": "builtin://tiny-cosmos-reason"}},
+        "spec": {
+            "train": {"epoch": 1},
+            "policy": {"model_name_or_path": "builtin://tiny-cosmos-reason"},
+            "custom": {"vision": {"nframes": 8, "total_pixels": 65536}, "system_prompt": "Be brief."},
+        },
         "config": {"results_dir": str(results_dir), "acts": list(acts)},
         "config_file": "config/train.json",
         "results_dir": str(results_dir),
         "resources": Resources(device="cpu"),
-        "workload": Workload(model="builtin://tiny-cosmos-reason"),
+        "workload": Workload(model="builtin://tiny-cosmos-reason", trains=True),
         "platform": PlatformRequest(options={"grace_seconds": 5}),
         "distributed": False,
     }

@@ -1,7 +1,7 @@
 import pytest
 
-from tao_skill_bank import gate
-from tao_skill_bank.contracts import DatasetUse, Finding, Route, Severity, Workload
+from tao_skill_bank import gate, platforms
+from tao_skill_bank.contracts import DatasetUse, Finding, PlatformRequest, Request, Route, Severity, Workload
 from tao_skill_bank.errors import BlockedError, RequestError, TaoSkillsError, UnknownNameError
 
 AUTOML = Route("automl", "tao-skill-bank:tao-run-automl", "because")
@@ -41,6 +41,28 @@ def test_an_overlap_of_training_and_validation_blocks_a_search_only() -> None:
     overlap = finding("train_eval_overlap", "warning")
     assert [found.severity for found in gate.for_route([overlap], DIRECT)] == ["warning"]
     assert [found.severity for found in gate.for_route([overlap], AUTOML)] == ["blocking"]
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        ({"devise": "cpu"}, "unknown_option"),
+        ({"grace_seconds": "x"}, "invalid_option"),
+        ({"preflight_samples": -5}, "invalid_option"),
+    ],
+)
+def test_platform_options_that_mean_nothing_are_refused(options: dict[str, object], code: str) -> None:
+    request = Request("s", "train", platform=PlatformRequest(options=options))
+    with pytest.raises(RequestError) as caught:
+        gate.require_known_options(request, platforms.load("local"))
+    assert [problem.code for problem in caught.value.problems] == [code]
+
+
+def test_known_platform_options_pass() -> None:
+    options = {"device": "cpu", "grace_seconds": 5, "preflight_samples": 2, "preflight_decode_seconds": 1.5}
+    gate.require_known_options(
+        Request("s", "train", platform=PlatformRequest(options=options)), platforms.load("local")
+    )
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def test_best_wins_over_the_newest_epoch_and_the_device_comes_along(parent: Any)
     (best / "config.json").write_text("{}")
     (best / "model.safetensors").write_bytes(b"w")
     found = inherit(parent)
-    assert found.values == {"model.model_name": str(best)}
+    assert found.values["model.model_name"] == str(best)
     assert found.device == "cpu"
 
 
@@ -76,7 +76,21 @@ def test_an_adapter_brings_its_base_from_the_parents_plan(parent: Any) -> None:
         "model_path": str(folder),
         "enable_lora": True,
         "base_model_path": "builtin://tiny-cosmos-reason",
+        **{"fps": None, "num_frames": 8, "total_pixels": 65536, "system_prompt": "Be brief."},
     }
+
+
+def test_an_evaluation_looks_at_clips_as_the_training_did(parent: Any) -> None:
+    checkpoint(parent, "epoch_1")
+    values = inherit(parent).values
+    assert values["vision"] == {"nframes": 8, "total_pixels": 65536}
+    assert values["dataset.system_prompt"] == "Be brief."
+
+
+def test_a_parent_whose_run_directory_is_gone_is_named(parent: Any) -> None:
+    (Path(parent.results_dir) / "plan.json").unlink()
+    with pytest.raises(UnknownNameError, match="is gone"):
+        inherit(parent)
 
 
 def test_a_named_checkpoint_is_taken_and_an_absent_one_lists_what_there_is(parent: Any) -> None:

@@ -63,6 +63,26 @@ hold off on AutoML
 only train once
 don't tune it
 don't tune the hyperparameters
+AutoML should not be used
+AutoML must not run
+AutoML? No.
+AutoML? No thanks.
+No AutoML or HPO this time
+please do not optimize the hyperparameters
+I'm not interested in AutoML
+there's no reason to use AutoML
+Use the given hyperparameters, no search
+Train with default hyperparameters only
+Hyperparameters are fixed, only train
+train once with these settings
+only one trial, no search
+manual training
+nothing fancy, just a straightforward training run
+don't run a search over learning rates
+I dislike AutoML, leave it out
+kein HPO
+sans automl
+desactiva AutoML
 """.strip().splitlines()
 
 AUTO = """
@@ -103,6 +123,13 @@ Don't switch on torch.compile
 tune the hyperparameters
 enable AutoML
 no tuning of the vision tower
+there is no reason to disable AutoML
+Not without AutoML
+I can't do without AutoML
+do a simple train/val split
+train on standard run footage
+find the best hyperparameters and use AutoML
+optimize the learning rate
 """.strip().splitlines()
 
 

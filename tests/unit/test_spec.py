@@ -5,8 +5,10 @@ from typing import Any
 import pytest
 
 from tao_skill_bank import catalog, nested, spec
+from tao_skill_bank import schema as schemas
 from tao_skill_bank.contracts import DatasetPaths, PlatformRequest, Request
 from tao_skill_bank.errors import Problem, RequestError
+from tao_skill_bank.models.cosmos_reason.workload import describe
 
 DATASETS = {"train": "/data/train", "eval": "/data/val"}
 BUILTIN = {"policy.model_name_or_path": "builtin://tiny-cosmos-reason"}
@@ -206,6 +208,51 @@ def test_what_a_parent_lacks_is_deleted_and_overrides_win_over_what_it_has() -> 
     built = spec.build(skill, request, {"policy.lora": None, "policy.model_name_or_path": "/other"})
     assert "lora" not in built.values["policy"]
     assert built.values["policy"]["model_name_or_path"] == "builtin://tiny-cosmos-reason"
+
+
+def test_an_override_replaces_what_a_parent_gave_in_the_same_exclusive_group() -> None:
+    skill = catalog.find("tao-finetune-cosmos-reason")
+    request = Request(skill.name, "inference", overrides={"media": "/a.mp4", "prompt": "?", "num_frames": 4})
+    values = spec.build(skill, request, {"fps": 2.0, "num_frames": None}).values
+    assert (values["num_frames"], "fps" in values) == (4, False)
+
+
+@pytest.mark.parametrize("path", ["train.epoch", "train.ckpt", "policy", "policy.parallelism", "validation", "train"])
+def test_deleting_what_the_trainer_needs_sets_it_back_to_its_default(path: str) -> None:
+    default = catalog.find("cosmos-rl").schema("train")["default"]
+    built = build(overrides={"train.train_policy.mini_batch": 2, path: None})
+    if path != "train":
+        assert nested.get(built.values, "train.train_policy.mini_batch") == 2
+    assert nested.get(built.values, path).keys() == nested.get(default, path).keys() if path != "train.epoch" else True
+    assert nested.get(built.values, "train.epoch") == default["train"]["epoch"]
+
+
+@pytest.mark.parametrize("path", ["train", "custom.vision", "custom", "policy.lora"])
+@pytest.mark.parametrize("value", [0, True, "x", [1]])
+def test_a_value_where_a_group_belongs_is_one_clear_error(path: str, value: Any) -> None:
+    assert [(problem.code, problem.path) for problem in problems(overrides={path: value})] == [("invalid_type", path)]
+
+
+def outcome(skill: catalog.Skill, request: Request) -> spec.Spec | tuple[Problem, ...]:
+    try:
+        return spec.build(skill, request)
+    except RequestError as error:
+        return error.problems
+
+
+@pytest.mark.parametrize("action", ["train", "evaluate", "quantize", "inference", "export"])
+@pytest.mark.parametrize("value", [None, 0, "x", [], {}, True, -1.5])
+def test_no_value_of_any_key_is_more_than_a_request_error(action: str, value: Any) -> None:
+    skill = catalog.find("cosmos-rl")
+    needed = {"inference": {"media": "/a.mp4", "prompt": "?"}, "export": {"model_path": "/m"}}.get(action, {})
+    datasets = dict.fromkeys(skill.info.data_sources.get(action, {}), "/data")
+    for path, _ in schemas.parameters(skill.schema(action)):
+        request = Request(skill.name, action, datasets=datasets, overrides={**needed, path: value})
+        found = outcome(skill, request)
+        if isinstance(found, spec.Spec):
+            assert describe(action, found.values) is not None
+        else:
+            assert all(problem.message and problem.fix for problem in found)
 
 
 def test_a_relative_checkpoint_to_resume_from_becomes_absolute() -> None:

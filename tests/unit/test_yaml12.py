@@ -49,6 +49,12 @@ def test_a_string_that_looks_like_something_else_stays_a_string(word: str) -> No
     assert yaml12.parse(text, "document") == {"key": word} == yaml.safe_load(text)
 
 
+@pytest.mark.parametrize("text", ["a: &x [1]\nb: *x", "&a [*a]"])
+def test_aliases_are_refused_so_that_no_document_grows_without_bound(text: str) -> None:
+    with pytest.raises(RequestError, match="aliases are not supported"):
+        yaml12.parse(text, "--set")
+
+
 def test_a_mistake_is_named_with_its_line_and_column() -> None:
     with pytest.raises(RequestError, match=r"request\.yaml is not valid YAML at line 2, column"):
         yaml12.parse("a: 1\nb: [1, 2", "request.yaml")

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from tao_skill_bank.cli.output import JsonFlag, document, print_json, print_rows
+from tao_skill_bank.errors import UnknownNameError
 
 JobId = Annotated[str, typer.Argument(help="Job id.")]
 
@@ -91,6 +92,9 @@ def report(
 
     handle = JobHandle(job)
     handle.status()
+    if not handle.run_directory.plan_file.is_file():
+        message = f"The run directory of job {job} is gone: {handle.run_directory.path}."
+        raise UnknownNameError.of("run_directory_gone", message, "Nothing is left to report.", path=job)
     target = out or handle.run_directory.path / "report.html"
     path = write_report({"": handle.run_directory}, target)
     if as_json:

@@ -71,7 +71,9 @@ def plan(options: Options, out: OutOption = None, as_json: JsonFlag = False) -> 
     code, problems = (error.exit_code, error.problems) if error else (0, ())
     following: list[str] = []
     if not code:
-        following = [command("run", "--plan", out)] if out else [_same_request_as("run")]
+        runnable = sealed.route.kind == "direct"
+        following = [command("run", "--plan", out)] if out and runnable else [_same_request_as("run")]
+        following = following if runnable else [f"{_same_request_as('run')} --automl-policy off"]
         if out:
             _write_plan(sealed, out)
     if as_json:

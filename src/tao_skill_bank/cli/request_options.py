@@ -145,16 +145,18 @@ def to_request(options: Options) -> Any:
     elif options.skill is None or options.action is None:
         fix = f"Write for example: {command('plan', 'tao-finetune-cosmos-reason', 'train', '--train', 'FOLDER')}"
         raise RequestError.of("incomplete_request", "Give SKILL and ACTION, or --request FILE.", fix)
+    source = str(options.request_file or "the command line")
     named = {"skill": options.skill, "action": options.action}
     document |= {key: value for key, value in named.items() if value is not None}
     document |= dict(options.fields)
-    document["overrides"] = {**(document.get("overrides") or {}), **_pairs("--set", options.sets, parse=True)}
-    document["datasets"] = {**(document.get("datasets") or {}), **_pairs("--dataset", options.datasets, parse=False)}
     platform = document.get("platform") or {}
     platform = {"name": platform} if isinstance(platform, str) else platform
+    from_json(Request, {**named, **document, "platform": platform}, source)
+    document["overrides"] = {**(document.get("overrides") or {}), **_pairs("--set", options.sets, parse=True)}
+    document["datasets"] = {**(document.get("datasets") or {}), **_pairs("--dataset", options.datasets, parse=False)}
     choices = {**platform.get("options", {}), **_pairs("--option", options.platform_sets, parse=True)}
     document["platform"] = {**platform, **dict(options.platform_fields), "options": choices}
-    request = from_json(Request, document, str(options.request_file or "the command line"))
+    request = from_json(Request, document, source)
     return request if options.request_file is None else _with_paths_from(request, options.request_file.parent)
 
 

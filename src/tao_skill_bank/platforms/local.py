@@ -55,6 +55,7 @@ class Local:
 
     name: str = "local"
     runs_here: bool = True
+    number_options: tuple[str, ...] = ("grace_seconds",)
 
     def probe(self, job: Job) -> list[Finding]:
         """Report what this machine lacks to run `job`."""

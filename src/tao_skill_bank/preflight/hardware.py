@@ -99,7 +99,7 @@ def _describe(index: int) -> Gpu:
 def _missing(job: Job, what: str) -> Finding:
     count = job.resources.processes_per_node
     message = f"The run needs {count} GPUs on this machine and {what}."
-    fix = f"Run it on a machine with {count} GPUs, lower the number of GPUs, or set platform.options.device=cpu."
+    fix = f"Run it on a machine with {count} GPUs, lower the number of GPUs, or run on the CPU: --option device=cpu."
     return warning("gpu_missing", message, fix, needed=count, blocks_run=True)
 
 
@@ -123,13 +123,15 @@ def _memory(gpus: Sequence[Gpu], needed: dict[str, int]) -> list[Finding]:
     if not total:
         return []
     smallest = min(gpus, key=lambda gpu: gpu.memory_bytes)
-    fixed = total - needed.get("activations", 0)
+    fixed = max(sum(needed.get(part, 0) for part in ("weights", "gradients", "optimizer")), needed.get("loading", 0))
     evidence: dict[str, Any] = {
         "needed_bytes": dict(needed),
         "memory_bytes": smallest.memory_bytes,
         "free_bytes": smallest.free_bytes,
     }
-    told = f"The run needs about {size(total)} per GPU ({size(fixed)} of it for weights, gradients and optimizer)"
+    told = (
+        f"The run needs about {size(total)} per GPU ({size(fixed)} of it for weights, gradients, optimizer and loading)"
+    )
     fix = "Lower the micro-batch or total_pixels, shard over more GPUs, use LoRA, or offload to the host."
     if fixed > smallest.memory_bytes or total > ESTIMATE_TOLERANCE * smallest.memory_bytes:
         message = f"{told}, and GPU {smallest.index} has {size(smallest.memory_bytes)}."

@@ -61,8 +61,8 @@ def make(out_dir: Path, *, train: int = 600, val: int = 96, test: int = 96, seed
         for split, count in zip(SPLITS, (train, val, test), strict=True):
             _write_split(work / split, split, count, seed)
         (work / marker.name).write_text(json.dumps(recipe), encoding="utf-8")
-        if out_dir.exists() and not marker.is_file() and any(out_dir.iterdir()):
-            message = f"{out_dir} exists and is no sample dataset."
+        if out_dir.exists() and any(out_dir.iterdir()):
+            message = f"{out_dir} exists and holds something else than this sample dataset."
             raise BlockedError.of("folder_in_use", message, "Give a new folder.", path=str(out_dir))
         shutil.rmtree(out_dir, ignore_errors=True)
         work.rename(out_dir)
