@@ -46,7 +46,7 @@ def read(path: Path, wanted: Collection[str], target: Path, timeout_seconds: flo
                         _extract(archive, member, name, target, listing)
         listing.is_complete = True
     except TimeoutError:
-        pass
+        listing.is_complete = False  # reported as not checked
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
         listing.error = str(error)
     return listing

@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tao_skill_bank import model_uri, settings
+from tao_skill_bank import model_uri, safetensors_files, settings
 from tao_skill_bank.contracts import Finding, Job, Workload
-from tao_skill_bank.preflight import resume, safetensors_files
+from tao_skill_bank.preflight import resume
 from tao_skill_bank.preflight.findings import blocking, info, listed, not_checked, warning
 
 INDEX = "model.safetensors.index.json"

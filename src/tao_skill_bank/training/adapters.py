@@ -1,6 +1,5 @@
 """LoRA adapters through peft: put in, written as a folder that plain peft loads, merged."""
 
-import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -10,9 +9,9 @@ from typing import Any
 import torch
 
 from tao_skill_bank.errors import BlockedError, MissingExtraError
+from tao_skill_bank.safetensors_files import fingerprint
 
 BASE_FILE = "base_model.json"
-HEAD_BYTES = 64
 MUTATING = ("pissa", "olora")  # initialisations that also change the base weights
 
 
@@ -98,25 +97,6 @@ def merge(model: Any, adapter: Path, base: Path) -> Any:
     except (RuntimeError, ValueError) as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise _other_base(adapter, base, lines[min(1, len(lines) - 1)]) from None
-
-
-def fingerprint(folder: Path) -> str | None:
-    """Return a hash of a checkpoint's tensors: names, types, shapes and first bytes; None without safetensors.
-
-    It does not depend on how the tensors are spread over files, and reads a few kilobytes.
-    """
-    entries: list[str] = []
-    for path in folder.glob("*.safetensors"):
-        with path.open("rb") as file:
-            header_bytes = int.from_bytes(file.read(8), "little")
-            header = json.loads(file.read(header_bytes))
-            for name, entry in header.items():
-                if name != "__metadata__":
-                    start, stop = entry["data_offsets"]
-                    file.seek(8 + header_bytes + start)
-                    head = file.read(min(HEAD_BYTES, stop - start)).hex()
-                    entries.append(f"{name} {entry['dtype']} {entry['shape']} {head}")
-    return hashlib.sha256("\n".join(sorted(entries)).encode()).hexdigest() if entries else None
 
 
 def _require_same_base(adapter: Path, base: Path) -> None:

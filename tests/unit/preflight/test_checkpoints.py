@@ -5,6 +5,7 @@ import torch
 from preflight_worlds import codes, make_job
 from safetensors.torch import save_file
 
+from tao_skill_bank import safetensors_files
 from tao_skill_bank.preflight import checkpoints
 from tao_skill_bank.training import adapters
 
@@ -131,7 +132,7 @@ def test_a_base_that_only_its_folder_names_is_a_warning(tmp_path, made_for):
 
 
 def write_identity(adapter, base, weights):
-    identity = {"path": str(base), "fingerprint": adapters.fingerprint(weights)}
+    identity = {"path": str(base), "fingerprint": safetensors_files.fingerprint(weights)}
     (adapter / adapters.BASE_FILE).write_text(json.dumps(identity))
 
 

@@ -1,6 +1,7 @@
 """Which records make which batch on which rank, and how samples become one batch."""
 
 import math
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -187,12 +188,13 @@ class Batches:
     """A data loader whose processes are spawned (a forked video decoder may hang) and whose errors keep their type."""
 
     def __init__(self, source: Source, order: Iterable[list[Slot]], workers: Workers, padding: "Padding") -> None:
-        many = workers.count > 0
+        count = min(workers.count, os.cpu_count() or 1)  # more than one a core only start slower
+        many = count > 0
         self.loader: DataLoader[Any] = DataLoader(
             _Slots(source),
             batch_sampler=order,
             collate_fn=_Collate(padding),
-            num_workers=workers.count,
+            num_workers=count,
             prefetch_factor=workers.prefetch if many else None,
             persistent_workers=many,
             multiprocessing_context="spawn" if many else None,

@@ -63,43 +63,15 @@ def _warm_up_ends_before_training(warm_up: float, epochs: int) -> Problem | None
     )
 
 
-def _checkpoints_are_sync(mode: str) -> Problem | None:
-    if mode == "sync":
-        return None
-    return Problem(
-        code="async_checkpoint",
-        message="Asynchronous checkpoints are not available in this release.",
-        fix="Set train.ckpt.save_mode=sync.",
-        path="train.ckpt.save_mode",
-        got=mode,
-        expected="sync",
-    )
+def _not_yet(path: str, unavailable: Any, what: str, fix: str) -> Rule:
+    """Refuse a value that the schema knows and this release does not run."""
 
+    def check(value: Any) -> Problem | None:
+        if value != unavailable:
+            return None
+        return Problem("not_available", f"{what} is not available in this release.", fix, path, value)
 
-def _fp8_is_off(enabled: bool) -> Problem | None:
-    if not enabled:
-        return None
-    return Problem(
-        code="fp8_not_available",
-        message="FP8 training is not available in this release.",
-        fix="Set train.fp8.enable_fp8=false.",
-        path="train.fp8.enable_fp8",
-        got=True,
-        expected=False,
-    )
-
-
-def _adapter_initialisation_is_known(init: Any) -> Problem | None:
-    if init != "eva":
-        return None
-    return Problem(
-        code="eva_not_available",
-        message="EVA initialisation is not available in this release.",
-        fix="Set policy.lora.init_lora_weights to true, gaussian, olora or pissa.",
-        path="policy.lora.init_lora_weights",
-        got=init,
-        expected="true, false, gaussian, olora or pissa",
-    )
+    return Rule((path,), check)
 
 
 def _window_is_ordered(path: str) -> Rule:
@@ -182,9 +154,14 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
             _training_has_validation,
         ),
         Rule(("train.optm_warmup_epochs", "train.epoch"), _warm_up_ends_before_training),
-        Rule(("train.ckpt.save_mode",), _checkpoints_are_sync),
-        Rule(("train.fp8.enable_fp8",), _fp8_is_off),
-        Rule(("policy.lora.init_lora_weights",), _adapter_initialisation_is_known),
+        _not_yet("train.ckpt.save_mode", "async", "Asynchronous checkpointing", "Set train.ckpt.save_mode=sync."),
+        _not_yet("train.fp8.enable_fp8", True, "FP8 training", "Set train.fp8.enable_fp8=false."),
+        _not_yet(
+            "policy.lora.init_lora_weights",
+            "eva",
+            "EVA initialisation",
+            "Set policy.lora.init_lora_weights to true, gaussian, olora or pissa.",
+        ),
         *_vision_rules("custom.vision"),
     ),
     "evaluate": (

@@ -63,7 +63,9 @@ class TrainPolicy:
         popular=True,
     )
     enable_dataset_cache: bool = parameter(True, doc="Cache decoded and resized clips between epochs.", automl=False)
-    dataloader_num_workers: int = parameter(8, doc="Loader processes per GPU; 0 loads in the trainer.", minimum=0)
+    dataloader_num_workers: int = parameter(
+        8, doc="Loader processes per GPU, at most one per core; 0 loads in the trainer.", minimum=0
+    )
     dataloader_prefetch_factor: int = parameter(8, doc="Batches each loader process keeps ready.", minimum=1)
     conversation_column_name: str = parameter(
         "conversations", doc="Annotation key that holds the turns.", min_length=1, automl=False
