@@ -15,7 +15,8 @@ def gpu(index=0, memory=80, free=79, architecture=90):
 
 
 def inspected(total, activations=0):
-    return Inspection({"memory_bytes_per_gpu": {"total": total * GIB, "activations": activations * GIB}})
+    parts = {"weights": (total - activations) * GIB, "activations": activations * GIB}
+    return Inspection({"memory_bytes_per_gpu": {"total": total * GIB, **parts}})
 
 
 @pytest.fixture
@@ -93,3 +94,9 @@ def test_a_cpu_run_is_compared_with_this_machines_memory(tmp_path, share, code):
     job = make_job(tmp_path, resources=Resources(processes_per_node=2, device="cpu"))
     needs = Inspection({"memory_bytes_per_gpu": {"total": int(psutil.virtual_memory().total * share / 2) + 1}})
     assert codes(hardware.check(job, needs)) == [code]
+
+
+def test_a_checkpoint_that_cannot_be_loaded_before_it_is_sharded_blocks(findings_of):
+    parts = {"weights": 10 * GIB, "activations": 5 * GIB, "loading": 90 * GIB, "total": 90 * GIB}
+    found = findings_of(gpu(0), processes=1, needs=Inspection({"memory_bytes_per_gpu": parts}))
+    assert "gpu_memory_short" in codes(found, "blocking")
