@@ -58,11 +58,12 @@ def test_platform_options_that_mean_nothing_are_refused(options: dict[str, objec
     assert [problem.code for problem in caught.value.problems] == [code]
 
 
-def test_known_platform_options_pass() -> None:
-    options = {"device": "cpu", "grace_seconds": 5, "preflight_samples": 2, "preflight_decode_seconds": 1.5}
-    gate.require_known_options(
-        Request("s", "train", platform=PlatformRequest(options=options)), platforms.load("local")
-    )
+def test_of_many_platform_options_only_the_unknown_one_is_refused() -> None:
+    known = {"device": "cpu", "grace_seconds": 5, "preflight_samples": 2, "preflight_decode_seconds": 1.5}
+    request = Request("s", "train", platform=PlatformRequest(options={**known, "grace_second": 5}))
+    with pytest.raises(RequestError, match="Did you mean 'grace_seconds'") as caught:
+        gate.require_known_options(request, platforms.load("local"))
+    assert [problem.path for problem in caught.value.problems] == ["platform.options.grace_second"]
 
 
 @pytest.mark.parametrize(
