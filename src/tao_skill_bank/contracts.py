@@ -111,6 +111,15 @@ class DatasetUse:
 
 
 @contract
+class ClipDataset:
+    """A folder of captioned clips that an action reads, as a local path or URI; clips need at least `min_frames`."""
+
+    role: Literal["train", "eval"]
+    folder: str
+    min_frames: int
+
+
+@contract
 class Workload:
     """A model-neutral view of a spec, made by each model's `workload.py`; None where an action has no such thing.
 
@@ -125,6 +134,9 @@ class Workload:
         max_checkpoints, num_saves: newest checkpoints kept (-1 for all, 0 when none is written), and how often one is
             written; the best one is kept besides.
         media: single media files that the spec names itself (inference).
+        clips: folders of captioned clips.
+        prompts: a folder of prompts with a picture or clip beside each, or a .jsonl file of them.
+        adapters: adapter folders that are put on `model`, beside an adapter that `base_model` implies.
 
     """
 
@@ -136,6 +148,9 @@ class Workload:
     uses_adapter: bool = False
     datasets: tuple[DatasetUse, ...] = ()
     media: tuple[str, ...] = ()
+    clips: tuple[ClipDataset, ...] = ()
+    prompts: str | None = None
+    adapters: tuple[str, ...] = ()
     data_parallel_ranks: int = 1
     batch_per_rank: int | None = None
     micro_batch: int | None = None

@@ -1,0 +1,19 @@
+"""Spec of the export action: a whole pipeline with an adapter merged in."""
+
+from typing import Literal
+
+from tao_skill_bank.models.cosmos_predict.config.shared import Model
+from tao_skill_bank.parameters import group, parameter, spec_dataclass
+
+
+@spec_dataclass
+class ExportConfig:
+    """Merge an adapter into the base and write a pipeline folder that diffusers loads."""
+
+    adapter_path: str = parameter(doc="Adapter folder.", min_length=1, automl=False, popular=True)
+    model: Model = group(Model, doc="The base pipeline.")
+    weight: float = parameter(1.0, doc="How strongly the adapter acts.", automl=False)
+    dtype: Literal["bfloat16", "float32"] = parameter("bfloat16", doc="Type of the written weights.", automl=False)
+    results_dir: str | None = parameter(
+        None, doc="Run directory; gets the pipeline in safetensors/merged.", automl=False
+    )

@@ -1,0 +1,76 @@
+"""Spec of the generate action: videos from prompts, first frames or clips, with the base and adapters."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from tao_skill_bank.models.cosmos_predict.config import shared
+from tao_skill_bank.models.cosmos_predict.config.shared import Model, Seed
+from tao_skill_bank.parameters import group, parameter, spec_dataclass
+
+
+@spec_dataclass
+class AdapterUse:
+    """One adapter and how strongly it acts."""
+
+    path: Annotated[str, Field(min_length=1)]
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+    weight: float = 1.0
+
+
+@spec_dataclass
+class GenerateConfig:
+    """Generate videos for a pair, a folder of pairs or a JSONL file; base and adapters side by side in one page."""
+
+    exactly_one: ClassVar = ("inputs", "prompt")
+
+    model: Model = group(Model, doc="The base pipeline.")
+    adapters: list[AdapterUse] = parameter(
+        [], doc="Adapters, each {path, name, weight}: folders of train, or files that diffusers loads.", automl=False
+    )
+    adapter_mode: Literal["swap", "blend", "fuse"] = parameter(
+        "swap",
+        doc="swap generates with one adapter after another, blend with all of them at once at their weights, fuse "
+        "likewise but merged into the base's weights, which is the fastest.",
+        automl=False,
+    )
+    include_base: bool = parameter(True, doc="Also generate with the base alone, to compare.", automl=False)
+    inputs: str | None = parameter(
+        None,
+        doc="Folder of NAME.txt with NAME.png, NAME.jpg or NAME.mp4 beside it, or a .jsonl file of "
+        "{name, prompt, image | video}.",
+        automl=False,
+        popular=True,
+    )
+    prompt: str | None = parameter(None, doc="Prompt of a single video.", min_length=1, automl=False, popular=True)
+    image: str | None = parameter(None, doc="First frame of the single video.", automl=False)
+    video: str | None = parameter(None, doc="Clip that the single video continues.", automl=False)
+    negative_prompt: str | None = parameter(
+        None, doc="What guidance moves away from; none takes the pipeline's own.", automl=False
+    )
+    num_frames: int = shared.num_frames()
+    num_steps: int = parameter(36, doc="Denoising steps.", minimum=1, popular=True)
+    guidance_scale: float = parameter(7.0, doc="Strength of classifier-free guidance; 1 or less switches it off.")
+    conditional_frame_timestep: float = parameter(
+        0.0001, doc="Noise level that the transformer is told for clean frames; negative tells it the clip's own."
+    )
+    num_conditional_latent_frames: int = parameter(
+        2, doc="Latent frames taken from an input clip; 2 are its last 5 frames.", minimum=1, maximum=2
+    )
+    height: int = shared.height()
+    width: int = shared.width()
+    fps: int = shared.frames_per_second()
+    seeds: list[Seed] = parameter([0], doc="One video per input, adapter and seed.", min_length=1, automl=False)
+    batch_size: int = parameter(1, doc="Videos that are denoised together.", minimum=1)
+    mixed_precision: Literal["bf16", "no"] = parameter("bf16", doc="Type of weights and activations.", automl=False)
+    safety_checker: Literal["auto", "off"] = parameter(
+        "auto",
+        doc="auto checks prompts and videos with cosmos_guardrail, which must be installed; off generates unchecked, "
+        "which the results record.",
+        automl=False,
+    )
+    skip_saved: bool = parameter(True, doc="Keep videos that an earlier run of this folder finished.", automl=False)
+    num_gpus: int = parameter(1, doc="GPUs that share the videos.", minimum=1, automl=False, popular=True)
+    results_dir: str | None = parameter(
+        None, doc="Run directory; gets videos/, results.json and gallery.html.", automl=False
+    )

@@ -1,0 +1,167 @@
+"""Cross-field rules of this skill's specs. Each says what to change, with the nearest valid values."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from tao_skill_bank.errors import Problem
+from tao_skill_bank.models.cosmos_predict.geometry import SIZE_MULTIPLE, TEMPORAL_COMPRESSION, nearest_num_frames
+from tao_skill_bank.rules import Rule
+
+
+def _size_is_a_multiple(path: str) -> Rule:
+    def check(size: int) -> Problem | None:
+        if size % SIZE_MULTIPLE == 0:
+            return None
+        below = size // SIZE_MULTIPLE * SIZE_MULTIPLE
+        return Problem(
+            code="size_not_a_multiple",
+            message=f"{path} {size} is no multiple of {SIZE_MULTIPLE}.",
+            fix=f"Set {path} to {below} or {below + SIZE_MULTIPLE}.",
+            path=path,
+            got=size,
+            expected=f"a multiple of {SIZE_MULTIPLE}",
+        )
+
+    return Rule((path,), check)
+
+
+def _frames_fit_the_latents(path: str) -> Rule:
+    def check(num_frames: int) -> Problem | None:
+        if num_frames % TEMPORAL_COMPRESSION == 1:
+            return None
+        below, above = nearest_num_frames(num_frames)
+        return Problem(
+            code="frames_not_4k_plus_1",
+            message=f"{path} {num_frames} is not 4 k + 1: the first frame has a latent frame of its own, then every "
+            "four share one.",
+            fix=f"Set {path} to {below} or {above}.",
+            path=path,
+            got=num_frames,
+            expected="4 k + 1",
+        )
+
+    return Rule((path,), check)
+
+
+def _clip_rules(prefix: str) -> tuple[Rule, ...]:
+    return (
+        _size_is_a_multiple(f"{prefix}height"),
+        _size_is_a_multiple(f"{prefix}width"),
+        _frames_fit_the_latents(f"{prefix}num_frames"),
+    )
+
+
+def _training_has_validation(val_dir: str | None, test_size: float, enabled: bool) -> Problem | None:
+    if val_dir or test_size > 0 or not enabled:
+        return None
+    return Problem(
+        code="missing_validation_data",
+        message="Validation is on, but there is no validation data.",
+        fix="Give an eval dataset (--eval PATH), or set dataset.test_size above 0, or set validation.enable=false.",
+        path="dataset.val_dir",
+    )
+
+
+def _probabilities_sum_to_one(probabilities: Mapping[str, float]) -> Problem | None:
+    total = sum(probabilities.values())
+    if abs(total - 1) <= 0.01:  # the published recipe {0: .333, 1: .333, 2: .334} is rounded
+        return None
+    path = "flow.conditional_frames_probs"
+    return Problem(
+        "probabilities_off", f"{path} sum to {total:g}.", f"Make the values of {path} sum to 1.", path, total
+    )
+
+
+def _clips_leave_something_to_predict(probabilities: Mapping[str, float], num_frames: int) -> Problem | None:
+    latent_frames = (num_frames - 1) // TEMPORAL_COMPRESSION + 1
+    largest = max((int(count) for count, share in probabilities.items() if share > 0), default=0)
+    if latent_frames > largest:
+        return None
+    path = "dataset.num_frames"
+    message = (
+        f"{path} {num_frames} gives {latent_frames} latent frames, and up to {largest} of them are given: "
+        "nothing is left to predict."
+    )
+    fewest = TEMPORAL_COMPRESSION * largest + 1
+    return Problem("nothing_to_predict", message, f"Set {path} to {fewest} or more.", path, num_frames, f">= {fewest}")
+
+
+def _sampled_clips_are_validated(count: int, enabled: bool) -> Problem | None:
+    if not count or enabled:
+        return None
+    path = "validation.sample_videos"
+    message = f"{path} is {count}, but videos are sampled at validations, and validation.enable is false."
+    return Problem("samples_without_validation", message, f"Set validation.enable=true, or {path}=0.", path, count)
+
+
+def _one_condition(prompt: str | None, image: str | None, video: str | None) -> Problem | None:
+    named = [name for name, value in (("image", image), ("video", video)) if value]
+    if len(named) == 2:
+        return Problem("image_and_video", "image and video are both given.", "Keep one of them.", "image", image)
+    if named and not prompt:
+        message = f"{named[0]} belongs to a single video, and there is no prompt."
+        return Problem("condition_without_prompt", message, f"Set prompt, or remove {named[0]}.", named[0])
+    return None
+
+
+def _adapter_names_differ(adapters: list[Mapping[str, Any]]) -> Problem | None:
+    names = [adapter["name"] for adapter in adapters]
+    taken = [name for name in names if names.count(name) > 1 or name == "base"]
+    if not taken:
+        return None
+    message = f"Adapter names must differ from each other and from 'base': {', '.join(sorted(set(taken)))}."
+    return Problem("adapter_names", message, "Give every adapter a name of its own.", "adapters", taken)
+
+
+def _something_is_generated(adapters: list[Any], include_base: bool) -> Problem | None:
+    if adapters or include_base:
+        return None
+    message = "There is nothing to generate with: no adapters, and include_base is false."
+    return Problem("no_variant", message, "Name an adapter, or set include_base=true.", "include_base", include_base)
+
+
+def _judge_is_named(metrics: list[str], model: str | None, endpoint: str | None, name: str | None) -> Problem | None:
+    judged = [metric for metric in metrics if metric.startswith("judge_")]
+    if not judged:
+        return None
+    if bool(model) == bool(endpoint):
+        what = "need one judge, and two are given" if model else "need a judge"
+        fix = (
+            "Keep one of judge.model and judge.endpoint."
+            if model
+            else "Set judge.model=hf_model://nvidia/Cosmos-Reason2-8B (or a local checkpoint), or judge.endpoint=URL and "
+            "judge.endpoint_model=NAME, or metrics=[sampson]."
+        )
+        return Problem("no_judge", f"The metrics {', '.join(judged)} {what}.", fix, "judge.model")
+    if endpoint and not name:
+        fix = "Set judge.endpoint_model to the model that the server offers."
+        return Problem("no_endpoint_model", "judge.endpoint needs a model name.", fix, "judge.endpoint_model")
+    return None
+
+
+def _endpoint_is_a_url(endpoint: str | None) -> Problem | None:
+    if not endpoint or endpoint.startswith(("http://", "https://")):
+        return None
+    path = "judge.endpoint"
+    return Problem("invalid_url", f"{path} '{endpoint}' is no URL.", "Write http://HOST:PORT/v1.", path, endpoint)
+
+
+RULES: Mapping[str, tuple[Rule, ...]] = {
+    "train": (
+        *_clip_rules("dataset."),
+        Rule(("dataset.val_dir", "dataset.test_size", "validation.enable"), _training_has_validation),
+        Rule(("flow.conditional_frames_probs",), _probabilities_sum_to_one),
+        Rule(("flow.conditional_frames_probs", "dataset.num_frames"), _clips_leave_something_to_predict),
+        Rule(("validation.sample_videos", "validation.enable"), _sampled_clips_are_validated),
+    ),
+    "generate": (
+        *_clip_rules(""),
+        Rule(("prompt", "image", "video"), _one_condition),
+        Rule(("adapters",), _adapter_names_differ),
+        Rule(("adapters", "include_base"), _something_is_generated),
+    ),
+    "evaluate": (
+        Rule(("metrics", "judge.model", "judge.endpoint", "judge.endpoint_model"), _judge_is_named),
+        Rule(("judge.endpoint",), _endpoint_is_a_url),
+    ),
+}
