@@ -1,0 +1,165 @@
+"""Linear layers with a LoRA or DoRA adapter, from peft's layers, computed in the model's own precision.
+
+peft casts the input of every adapter to float32 and, for DoRA, builds B A and the norm of the whole sum W + s B A
+anew in each call. Here the adapters are cast down instead (the float32 masters stay), and the norm of each row comes
+from three small products (s is alpha / rank, * is elementwise, sums go over the row):
+
+    |w + s b A|^2 = |w|^2 + 2 s sum((W A^T) * B) + s^2 sum((B (A A^T)) * B)
+
+with |w|^2 computed once. As in DoRA's paper (section 4.3) and in peft, no gradient flows through the norm.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own convention
+from torch import Tensor, nn
+from torch.utils.weak import WeakIdKeyDictionary
+
+
+class Linear(NamedTuple):
+    """One layer as plain tensors, so that one compiled function serves every layer of a kind.
+
+    Attributes:
+        weight, bias: of the frozen layer.
+        down, up: A (rank, in) and B (out, rank) of the adapter, None without one.
+        scaling: alpha / rank.
+        dropout: probability that an input of the adapter is dropped; 0 outside training.
+        magnitude: of each output, for DoRA.
+        squared_norms: |w|^2 of each row of the frozen weight, for DoRA.
+        module: the layer itself, where it is of another kind (several adapters, other variants): it is called then.
+
+    """
+
+    weight: Tensor | None = None
+    bias: Tensor | None = None
+    down: Tensor | None = None
+    up: Tensor | None = None
+    scaling: float = 1.0
+    dropout: float = 0.0
+    magnitude: Tensor | None = None
+    squared_norms: Tensor | None = None
+    module: nn.Module | None = None
+
+
+class LinearReader:
+    """Reads layers as they are now: adapters may be added, switched, weighted or merged between two calls."""
+
+    def __init__(self) -> None:
+        self._squared_norms: Any = WeakIdKeyDictionary()
+
+    def read(self, layer: nn.Module) -> Linear:
+        """Return what `layer` computes as tensors, or the layer itself when it does more than one adapter."""
+        if type(layer) is nn.Linear:
+            return Linear(layer.weight, layer.bias)
+        peft_layer: Any = layer
+        name = _only_adapter(peft_layer)
+        if name is None:
+            return Linear(module=layer)
+        base: nn.Linear = peft_layer.base_layer
+        magnitude = peft_layer.lora_magnitude_vector[name].weight if name in peft_layer.lora_variant else None
+        return Linear(
+            weight=base.weight,
+            bias=base.bias,
+            down=peft_layer.lora_A[name].weight,
+            up=peft_layer.lora_B[name].weight,
+            scaling=float(peft_layer.scaling[name]),
+            dropout=float(getattr(peft_layer.lora_dropout[name], "p", 0.0)) if layer.training else 0.0,
+            magnitude=magnitude,
+            squared_norms=None if magnitude is None else self._norms_of(base.weight),
+        )
+
+    def _norms_of(self, weight: Tensor) -> Tensor:
+        """Return |w|^2 of every row, in float32 at least, computed once for a weight as it is stored now."""
+        stamp = (weight.data_ptr(), weight._version)
+        known = self._squared_norms.get(weight)
+        if known is None or known[0] != stamp:
+            with torch.inference_mode(mode=False), torch.no_grad():  # kept for calls that do train
+                rows = weight.to(torch.promote_types(weight.dtype, torch.float32))
+                known = (stamp, rows.square().sum(dim=1))
+            self._squared_norms[weight] = known
+        norms: Tensor = known[1]
+        return norms
+
+
+def _only_adapter(layer: Any) -> str | None:
+    """Return the name of the adapter when the layer is a plain linear with exactly one LoRA or DoRA at work."""
+    from peft.tuners.lora.layer import Linear as LoraLinear
+    from peft.tuners.lora.variants import DoraLinearVariant
+
+    if type(layer) is not LoraLinear or type(layer.base_layer) is not nn.Linear:
+        return None
+    if layer.disable_adapters or layer.merged or layer.fan_in_fan_out:
+        return None
+    active: list[str] = [name for name in layer.active_adapters if name in layer.lora_A]
+    if len(active) != 1 or layer.lora_bias[active[0]]:
+        return None
+    variant = layer.lora_variant.get(active[0])
+    return active[0] if variant is None or type(variant) is DoraLinearVariant else None
+
+
+def apply(linear: Linear, inputs: Tensor) -> Tensor:
+    """Return the layer's output."""
+    return apply_all([linear], inputs)[0]
+
+
+def apply_all(linears: Sequence[Linear], inputs: Tensor) -> list[Tensor]:
+    """Return the outputs of layers that share their input: one pass over it makes all low-rank projections."""
+    if len(linears) > 1 and all(linear.down is not None and linear.dropout == 0 for linear in linears):
+        down = torch.cat([linear.down for linear in linears if linear.down is not None]).to(inputs.dtype)
+        ranks = [linear.down.shape[0] for linear in linears if linear.down is not None]
+        codes = torch.split(F.linear(inputs, down), ranks, dim=-1)
+        return [_adapted(linear, inputs, code) for linear, code in zip(linears, codes, strict=True)]
+    return [_apply(linear, inputs) for linear in linears]
+
+
+def _apply(linear: Linear, inputs: Tensor) -> Tensor:
+    if linear.module is not None:
+        out: Tensor = linear.module(inputs)
+        return out
+    assert linear.weight is not None
+    if linear.down is None:
+        return F.linear(inputs, linear.weight, linear.bias)
+    down = linear.down.to(inputs.dtype)
+    if linear.dropout == 0:
+        return _adapted(linear, inputs, F.linear(inputs, down))
+    dropped = F.dropout(inputs, linear.dropout)
+    delta = F.linear(F.linear(dropped, down), _scaled_up(linear, inputs.dtype))
+    base = F.linear(inputs, linear.weight, linear.bias)
+    if linear.magnitude is None:
+        return base + delta
+    # The frozen weight sees the dropped inputs too, in the part that the magnitude adds to it: as in peft.
+    scale = _magnitude_scale(linear).to(inputs.dtype)
+    return base + (scale - 1) * F.linear(dropped, linear.weight) + scale * delta
+
+
+def _adapted(linear: Linear, inputs: Tensor, code: Tensor) -> Tensor:
+    """Return the output for the low-rank projection A x of the inputs."""
+    assert linear.weight is not None
+    delta = F.linear(code, _scaled_up(linear, inputs.dtype))
+    if linear.magnitude is None:
+        return F.linear(inputs, linear.weight, linear.bias) + delta
+    out = _magnitude_scale(linear).to(inputs.dtype) * (F.linear(inputs, linear.weight) + delta)
+    return out if linear.bias is None else out + linear.bias
+
+
+def _scaled_up(linear: Linear, dtype: torch.dtype) -> Tensor:
+    assert linear.up is not None
+    return (linear.up * linear.scaling).to(dtype)
+
+
+def _magnitude_scale(linear: Linear) -> Tensor:
+    """Return DoRA's magnitude over the norm of the adapted rows, (out,), in the precision of the magnitude."""
+    assert linear.weight is not None
+    assert linear.down is not None
+    assert linear.up is not None
+    assert linear.magnitude is not None
+    assert linear.squared_norms is not None
+    with torch.no_grad():
+        down, up, scaling = linear.down.detach(), linear.up.detach(), linear.scaling
+        crossed = F.linear(linear.weight.detach(), down.to(linear.weight.dtype)).to(up.dtype)
+        squared = linear.squared_norms + 2 * scaling * (crossed * up).sum(dim=1)
+        squared = squared + scaling**2 * ((up @ (down @ down.T)) * up).sum(dim=1)
+        norms = squared.clamp_min(0).sqrt()
+    return linear.magnitude / norms
