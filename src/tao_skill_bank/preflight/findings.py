@@ -1,12 +1,12 @@
 """Builds findings: what was seen, where, and the exact cure."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from tao_skill_bank.contracts import Finding, Severity
 from tao_skill_bank.errors import TaoSkillsError
+from tao_skill_bank.listing import MAX_LISTED, listed
 
-MAX_LISTED = 20
+__all__ = ["MAX_LISTED", "blocking", "from_error", "info", "listed", "not_checked", "size", "warning"]
 
 
 def blocking(code: str, message: str, fix: str, path: str = "", **evidence: Any) -> Finding:
@@ -35,14 +35,6 @@ def from_error(error: TaoSkillsError, severity: Severity = "blocking") -> list[F
         Finding(problem.code, severity, problem.message, problem.fix, problem.path, {"got": problem.got})
         for problem in error.problems
     ]
-
-
-def listed(items: Sequence[Any], total: int | None = None) -> str:
-    """Return the first items as text, and how many more there are."""
-    total = len(items) if total is None else total
-    shown = items[:MAX_LISTED]
-    rest = total - len(shown)
-    return ", ".join(str(item) for item in shown) + (f" and {rest} more" if rest > 0 else "")
 
 
 def size(num_bytes: float) -> str:

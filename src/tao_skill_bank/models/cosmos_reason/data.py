@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import shutil
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from tao_skill_bank.models.cosmos_reason.config.shared import VideoSampling
 from tao_skill_bank.models.cosmos_reason.conversation import Conversation
 from tao_skill_bank.models.cosmos_reason.media_store import open_media
 from tao_skill_bank.models.cosmos_reason.processor import Processor, Sample
+from tao_skill_bank.training.held_out import held_out_names
 
 Record = dict[str, Any]
 CACHE_FREE_BYTES = 10 * 2**30  # the cache stops growing when the disk has less than this left
@@ -135,23 +135,10 @@ def split_by_id(records: Sequence[Record], test_size: float, seed: int) -> tuple
         BlockedError: one side would be empty.
 
     """
-    count = round(test_size * len(records)) if test_size < 1 else int(test_size)
     names = [conversation.record_name(record, index) for index, record in enumerate(records)]
-    sizes = Counter(names)
-    ranked = sorted(sizes, key=lambda name: hashlib.sha256(f"{seed}|{name}".encode()).hexdigest())
-    chosen: set[str] = set()
-    taken = 0
-    for name in ranked:
-        if taken >= count:
-            break
-        chosen.add(name)
-        taken += sizes[name]
+    chosen = held_out_names(names, test_size, seed, spec_path="train.train_policy.dataset.test_size")
     held_out = [record for name, record in zip(names, records, strict=True) if name in chosen]
     kept = [record for name, record in zip(names, records, strict=True) if name not in chosen]
-    if not held_out or not kept:
-        message = f"test_size {test_size} splits {len(records)} records into {len(kept)} and {len(held_out)}."
-        fix = "Choose train.train_policy.dataset.test_size so that both sides get records."
-        raise BlockedError.of("empty_split", message, fix, path="train.train_policy.dataset.test_size")
     return kept, held_out
 
 
