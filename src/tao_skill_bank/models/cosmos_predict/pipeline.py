@@ -160,8 +160,7 @@ def _load(kind: Any, folder: Path, part: str, placement: _Placement) -> Any:
     require_part(folder, part)
     weight_files(folder / part, placement.variant)
     is_transformers = kind.__module__.startswith("transformers")
-    dtype_key = "dtype" if is_transformers else "torch_dtype"
-    options: dict[str, Any] = {dtype_key: placement.dtype, "variant": placement.variant, "output_loading_info": True}
+    options: dict[str, Any] = {"dtype": placement.dtype, "variant": placement.variant, "output_loading_info": True}
     if is_transformers and placement.device.type == "cuda":
         options["device_map"] = {"": placement.device}
     load: Callable[..., Any] = kind.from_pretrained
