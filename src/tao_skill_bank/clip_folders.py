@@ -27,7 +27,7 @@ JSON_KEYS = ("prompt", "caption", "text", "long", "medium", "short")
 
 KINDS = {
     "clips_missing": Kind(
-        "folder without clips", "Put mp4 files into it, or into videos/ below it; other formats are not read."
+        "no clips", "Put mp4 files into it, or into videos/ below it; other formats are not read.", counted=False
     ),
     "duplicate_names": Kind(
         "clip{s} with the name of another clip", "Rename them: captions, caches and results go by a clip's name."
@@ -38,7 +38,7 @@ KINDS = {
     "csv_row_invalid": Kind(
         "row{s} that cannot be used", "Give every row a file name and a prompt, and quote prompts that hold commas."
     ),
-    "csv_file_missing": Kind("row{s} that name no clip of the folder", "Correct the name, add the clip, or drop them."),
+    "csv_file_missing": Kind("row{s} of clips that are not there", "Correct the name, add the clip, or drop them."),
     "csv_duplicate_rows": Kind("row{s} of a clip that has one already", "Keep one row per clip."),
     "caption_missing": Kind(
         "clip{s} without a caption", f"Write metas/NAME.txt, captions/NAME.json or a row of {CSV_NAME}, or drop them."
@@ -97,7 +97,7 @@ def read(folder: Path, *, captions: CaptionSource = "auto", key: str = "", neste
     videos = _videos(files, nested=nested)
     if not videos:
         reason = "it does not exist" if not folder.is_dir() else _other_files(files)
-        return ClipFolder(folder, faults=(Fault("clips_missing", str(folder), reason),))
+        return ClipFolder(folder, faults=(Fault("clips_missing", "", reason),))
     reader = _Captions(folder, files, videos, key)
     counts = Counter(video.stem for video in videos)
     reader.faults += [Fault("duplicate_names", str(video)) for video in videos if counts[video.stem] > 1]

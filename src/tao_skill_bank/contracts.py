@@ -112,11 +112,25 @@ class DatasetUse:
 
 @contract
 class ClipDataset:
-    """A folder of captioned clips that an action reads, as a local path or URI; clips need at least `min_frames`."""
+    """A folder of captioned clips that an action reads, as a local path or URI.
+
+    Attributes:
+        min_frames: frames that a clip needs at least.
+        frame_step: by how much `min_frames` may be lowered at a time, where the model takes certain counts only.
+        nested: clips may lie anywhere below the folder.
+        captions, caption_key: where captions are looked for (clip_folders.read).
+        skips_unusable: clips that cannot be used are left out by the action instead of stopping it.
+
+    """
 
     role: Literal["train", "eval"]
     folder: str
     min_frames: int
+    frame_step: int = 1
+    nested: bool = False
+    captions: Literal["auto", "csv", "txt", "json"] = "auto"
+    caption_key: str = ""
+    skips_unusable: bool = False
 
 
 @contract

@@ -22,10 +22,14 @@ class Fault:
 
 @dataclass(frozen=True)
 class Kind:
-    """How a kind of fault is told: what the items are, with `{s}` where the plural needs one, and the cure."""
+    """How a kind of fault is told: what the items are, with `{s}` where the plural needs one, and the cure.
+
+    `counted` is false for what is wrong with the whole dataset, of which there is only one.
+    """
 
     what: str
     fix: str
+    counted: bool = True
 
 
 def as_problems(faults: Sequence[Fault], kinds: Mapping[str, Kind], where: Path) -> tuple[Problem, ...]:
@@ -35,6 +39,6 @@ def as_problems(faults: Sequence[Fault], kinds: Mapping[str, Kind], where: Path)
         items = [fault for fault in faults if fault.code == code]
         if items:
             what = kind.what.replace("{s}", "s" if len(items) > 1 else "")
-            message = f"{len(items)} {what} in {where}: {listed(items)}."
-            found.append(Problem(code, message, kind.fix, str(where), [fault.item for fault in items]))
+            told = f"{len(items)} {what}: {listed(items)}" if kind.counted else f"{what}, {items[0].detail}"
+            found.append(Problem(code, f"{where}: {told}.", kind.fix, str(where), [fault.item for fault in items]))
     return tuple(found)

@@ -29,7 +29,7 @@ class MediaProbe:
     """What a container holds and what could be decoded of it.
 
     Attributes:
-        num_frames: frames found in the container by reading all of its packets; 1 for an image.
+        num_frames: frames to show that were found by reading all packets of the container; 1 for an image.
         declared_frames: frames the container's header promises; 0 when it does not say.
         decoded_frames: frames decoded before time ran out; all of them for ordinary clips.
         container_fps: average rate; 0 for an image.
@@ -52,8 +52,15 @@ def require_decoder() -> None:
         raise MissingExtraError.for_module("av", "train")
 
 
-def probe_in_children(paths: Sequence[Path], timeout_seconds: float) -> dict[Path, MediaProbe | BlockedError]:
+def probe_in_children(
+    paths: Sequence[Path], timeout_seconds: float, decode_seconds: float | None = None
+) -> dict[Path, MediaProbe | BlockedError]:
     """Probe files one after the other in a child process; a new child goes on behind a file that hangs or crashes it.
+
+    Args:
+        paths: the files.
+        timeout_seconds: time for each of them.
+        decode_seconds: how much of it goes into decoding; half of it by default.
 
     Returns:
         For every file its probe, or why it cannot be decoded: unreadable, without a frame, or hanging.
@@ -63,9 +70,10 @@ def probe_in_children(paths: Sequence[Path], timeout_seconds: float) -> dict[Pat
 
     """
     require_decoder()
+    budget = str(timeout_seconds / 2 if decode_seconds is None else min(decode_seconds, timeout_seconds / 2))
     found: dict[Path, MediaProbe | BlockedError] = {}
     while left := [path for path in paths if path not in found]:
-        command = [sys.executable, "-m", "tao_skill_bank.media_probe", str(timeout_seconds / 2), *map(str, left)]
+        command = [sys.executable, "-m", "tao_skill_bank.media_probe", budget, *map(str, left)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as child:
             for path in left:
                 line = _next_line(child, timeout_seconds)
@@ -140,7 +148,9 @@ def container_rate(path: Path) -> float:
 
 def _packet_times(container: Any, stream: Any) -> list[float]:
     base = float(stream.time_base or 1)
-    times = [float(packet.pts or 0) * base for packet in container.demux(stream) if packet.size]
+    times = [
+        float(packet.pts or 0) * base for packet in container.demux(stream) if packet.size and not packet.is_discard
+    ]
     return sorted(times)
 
 

@@ -20,13 +20,15 @@ MAX_NAME_BYTES = 200  # file systems take 255, and results add an ending to the 
 
 KINDS = {
     "no_test_pairs": Kind(
-        "source without prompts", "Give a folder with NAME.txt and NAME.png, or a .jsonl file of {prompt, image}."
+        "no prompts",
+        "Give a folder with NAME.txt and NAME.png, or a .jsonl file of {prompt, image}.",
+        counted=False,
     ),
     "prompts_unreadable": Kind("file{s} or line{s} that cannot be read", "Write UTF-8, and one JSON object per line."),
     "prompt_missing": Kind("picture{s} or clip{s} without a prompt", "Write NAME.txt beside them, or remove them."),
     "prompt_empty": Kind("empty prompt{s}", "Write what the video is to show, or remove them."),
     "image_and_video": Kind("prompt{s} with more than one picture or clip", "Keep one of them per prompt."),
-    "prompt_media_missing": Kind("picture{s} or clip{s} that do not exist", "Correct the path, relative to the file."),
+    "prompt_media_missing": Kind("missing picture{s} or clip{s}", "Correct the path, relative to the file."),
     "unsafe_names": Kind(
         "name{s} that cannot name a file",
         f"Use at most {MAX_NAME_BYTES} bytes, without slashes and control characters, not starting with a dot.",
@@ -67,12 +69,12 @@ def read(source: Path) -> PromptSet:
         prompts, faults = _read_lines(source)
     else:
         reason = "it is no folder and no .jsonl file" if source.exists() else "it does not exist"
-        return PromptSet(source, faults=(Fault("no_test_pairs", str(source), reason),))
+        return PromptSet(source, faults=(Fault("no_test_pairs", "", reason),))
     counts = Counter(prompt.name for prompt in prompts)
     faults += [Fault("duplicate_names", name) for name, count in counts.items() if count > 1]
     faults += [Fault("unsafe_names", repr(name)) for name in counts if not is_safe_name(name)]
     if not prompts and not faults:
-        faults = [Fault("no_test_pairs", str(source), "it holds none")]
+        faults = [Fault("no_test_pairs", "", "it holds none")]
     return PromptSet(source, tuple(prompts), tuple(faults))
 
 

@@ -42,7 +42,7 @@ def fix_video_fps(source: Path, target: Path, media_root: Path | None = None) ->
         MissingExtraError: PyAV is not installed.
 
     """
-    _refuse_overwriting(source, target)
+    refuse_overwriting(source, target)
     require_decoder()
     root = source.parent if media_root is None else media_root
     if not root.is_dir():
@@ -102,7 +102,8 @@ class _Fixer:
         return self.rates[path]
 
 
-def _refuse_overwriting(source: Path, target: Path) -> None:
+def refuse_overwriting(source: Path, target: Path) -> None:
+    """Raise ConflictError when the target exists, or is the source."""
     if target.resolve() == source.resolve():
         message = f"{target} is the source itself, which is never edited."
         raise ConflictError.of("target_is_source", message, "Give another name for the copy.", path=str(target))

@@ -1,7 +1,16 @@
 import pytest
 
 from tao_skill_bank import gate, platforms
-from tao_skill_bank.contracts import DatasetUse, Finding, PlatformRequest, Request, Route, Severity, Workload
+from tao_skill_bank.contracts import (
+    ClipDataset,
+    DatasetUse,
+    Finding,
+    PlatformRequest,
+    Request,
+    Route,
+    Severity,
+    Workload,
+)
 from tao_skill_bank.errors import BlockedError, RequestError, TaoSkillsError, UnknownNameError
 
 AUTOML = Route("automl", "tao-skill-bank:tao-run-automl", "because")
@@ -68,7 +77,11 @@ def test_of_many_platform_options_only_the_unknown_one_is_refused() -> None:
 
 @pytest.mark.parametrize(
     "workload",
-    [Workload("m", validation_split=0.1), Workload("m", datasets=(DatasetUse("eval", "a.json", "m"),))],
+    [
+        Workload("m", validation_split=0.1),
+        Workload("m", datasets=(DatasetUse("eval", "a.json", "m"),)),
+        Workload("m", clips=(ClipDataset("eval", "val", 93),)),
+    ],
 )
 def test_a_search_needs_validation_data_and_direct_training_does_not(workload: Workload) -> None:
     gate.require_validation(AUTOML, workload)

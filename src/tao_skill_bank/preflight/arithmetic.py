@@ -1,15 +1,25 @@
 """Checks the arithmetic of a training run that needs the data: steps per epoch and batch sizes."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
-from tao_skill_bank.contracts import Finding, Job, Workload
+from tao_skill_bank.contracts import ClipDataset, DatasetUse, Finding, Job, Workload
 from tao_skill_bank.preflight.findings import blocking, info
-from tao_skill_bank.preflight.scan import Scan
 
 
-def check(job: Job, scans: Sequence[Scan]) -> list[Finding]:
-    """Return the steps of the run, blocking when there would be none."""
+class Counted(Protocol):
+    """A dataset that was looked at: records of an annotation file, or clips of a folder."""
+
+    @property
+    def use(self) -> DatasetUse | ClipDataset: ...
+    @property
+    def failure(self) -> Finding | None: ...
+    @property
+    def num_usable(self) -> int: ...
+
+
+def check(job: Job, scans: Sequence[Counted], noun: str = "records") -> list[Finding]:
+    """Return the steps of the run, blocking when there would be none; a pass takes every record or clip once."""
     train = [scan for scan in scans if scan.use.role == "train" and not scan.failure]
     workload = job.workload
     if not workload.trains or not train or workload.batch_per_rank is None:
@@ -21,18 +31,18 @@ def check(job: Job, scans: Sequence[Scan]) -> list[Finding]:
     usable = num_records - held_out
     if workload.validation_split and not 0 < held_out < num_records:
         message = (
-            f"A validation split of {workload.validation_split:g} leaves {usable} of {num_records} records to train "
+            f"A validation split of {workload.validation_split:g} leaves {usable} of {num_records} {noun} to train "
             f"on and {held_out} to validate on."
         )
-        return [blocking("split_empty", message, "Choose a split that gives both sides records.", records=num_records)]
+        return [blocking("split_empty", message, f"Choose a split that gives both sides {noun}.", records=num_records)]
     ranks = workload.data_parallel_ranks
     steps = usable // (ranks * workload.batch_per_rank)
     if not steps:
-        return [_no_step(workload, usable)]
+        return [_no_step(workload, usable, noun)]
     total = steps * (workload.epochs or 1)
     message = (
-        f"{usable} training records on {ranks} data-parallel ranks with batch {workload.batch_per_rank} give "
-        f"{steps} steps per epoch, {total} in all; {usable - steps * ranks * workload.batch_per_rank} records a pass "
+        f"{usable} training {noun} on {ranks} data-parallel ranks with batch {workload.batch_per_rank} give "
+        f"{steps} steps per epoch, {total} in all; {usable - steps * ranks * workload.batch_per_rank} {noun} a pass "
         "are left over."
     )
     evidence: dict[str, Any] = {
@@ -47,11 +57,11 @@ def _held_out(num_records: int, split: float) -> int:
     return round(split * num_records) if split < 1 else int(split)
 
 
-def _no_step(workload: Workload, usable: int) -> Finding:
+def _no_step(workload: Workload, usable: int, noun: str) -> Finding:
     ranks, micro_batch = workload.data_parallel_ranks, workload.micro_batch or 1
     per_rank = usable // ranks
     message = (
-        f"{usable} training records on {ranks} data-parallel ranks are {per_rank} per rank, fewer than the batch of "
+        f"{usable} training {noun} on {ranks} data-parallel ranks are {per_rank} per rank, fewer than the batch of "
         f"{workload.batch_per_rank}: there would be 0 steps."
     )
     largest = per_rank - per_rank % micro_batch
@@ -62,5 +72,5 @@ def _no_step(workload: Workload, usable: int) -> Finding:
             f"Set the batch per rank to at most {per_rank} and the micro-batch to a divisor of it, such as {per_rank}."
         )
     else:
-        fix = f"Use at most {usable} data-parallel ranks, or add records."
+        fix = f"Use at most {usable} data-parallel ranks, or add {noun}."
     return blocking("batch_exceeds_records", message, fix, records=usable, per_rank=per_rank, largest_batch=largest)

@@ -15,6 +15,7 @@ from tao_skill_bank.preflight import (
     archive,
     arithmetic,
     checkpoints,
+    clip_folders,
     credentials,
     datasets,
     disk,
@@ -23,6 +24,7 @@ from tao_skill_bank.preflight import (
     locations,
     media_files,
     overlap,
+    prompt_pairs,
     sampled_media,
     token_budget,
 )
@@ -54,6 +56,8 @@ def run(job: Job, platform: Platform) -> list[Finding]:
         pairs = list(zip(scans, listings, strict=True))
         decoded = [sampled_media.decode(found, listing, pool, decode_seconds) for found, listing in pairs]
         files = sampled_media.decode_files(job.workload, pool, decode_seconds)
+        clips = [clip_folders.scan(use, pool, decode_seconds) for use in job.workload.clips]
+        prompts = prompt_pairs.check(job.workload, pool, decode_seconds)
         inspected = model.result()
         return [
             *hub.result(),
@@ -62,13 +66,16 @@ def run(job: Job, platform: Platform) -> list[Finding]:
             *(finding for found, listing in pairs for finding in media_files.check(found, listing)),
             *(
                 finding
-                for found, clips in zip(scans, decoded, strict=True)
-                for finding in sampled_media.check(found.use.annotation_path, clips, job.workload)
+                for found, media in zip(scans, decoded, strict=True)
+                for finding in sampled_media.check(found.use.annotation_path, media, job.workload)
             ),
             *sampled_media.check("the spec", files, job.workload),
             *overlap.check(scans),
+            *clip_folders.check(clips),
+            *prompts,
             *arithmetic.check(job, scans),
-            *token_budget.check(job, [record for clips in [*decoded, files] for record in clips.records]),
+            *arithmetic.check(job, clips, "clips"),
+            *token_budget.check(job, [record for media in [*decoded, files] for record in media.records]),
             *([inspected.failure] if inspected.failure else []),
             *adapters.check(job, inspected),
             *(hardware.check(job, inspected) if runs_here else hardware.elsewhere(platform.name)),

@@ -9,14 +9,13 @@ from typing import Any
 from tao_skill_bank.annotations import Media, is_positive_number, media_of
 from tao_skill_bank.contracts import Finding, Workload
 from tao_skill_bank.errors import BlockedError, MissingExtraError
-from tao_skill_bank.media_probe import MediaProbe, probe_in_children
-from tao_skill_bank.preflight import locations
+from tao_skill_bank.media_probe import MediaProbe
+from tao_skill_bank.preflight import locations, probing
 from tao_skill_bank.preflight.archive import Listing
 from tao_skill_bank.preflight.findings import blocking, from_error, info, listed, not_checked, warning
 from tao_skill_bank.preflight.scan import Sample, Scan, plain_name
 
 RATE_TOLERANCE = 0.01  # 29.97 declared as 30 is within it, 25 declared as 24 is not
-NUM_CHILDREN = 2
 
 
 @dataclass(frozen=True)
@@ -131,11 +130,8 @@ def _decode(
     files: Sequence[Path], pool: Executor, timeout_seconds: float
 ) -> tuple[dict[Path, MediaProbe], list[Finding]]:
     """Decode files in a few children at once; the findings are in the order of the files."""
-    groups = [group for start in range(NUM_CHILDREN) if (group := files[start::NUM_CHILDREN])]
-    outcomes: dict[Path, MediaProbe | BlockedError] = {}
     try:
-        for found in pool.map(lambda group: probe_in_children(group, timeout_seconds), groups):
-            outcomes |= found
+        outcomes = probing.probe_all(files, pool, timeout_seconds)
     except MissingExtraError as error:
         problem = error.problems[0]
         return {}, [not_checked("media_not_decoded", f"Media were not decoded. {problem.message}", problem.fix)]

@@ -5,10 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from preflight_worlds import QuietPlatform, codes, make_job, make_record, only, use_of, write_annotations
+from preflight_worlds import QuietPlatform, codes, make_job, make_record, only, use_of, write_annotations, write_clip
 
 from tao_skill_bank import preflight
-from tao_skill_bank.contracts import Finding, Resources
+from tao_skill_bank.contracts import ClipDataset, Finding, Resources
 from tao_skill_bank.errors import BackendError
 from tao_skill_bank.preflight import hardware, inspection, runner
 
@@ -125,6 +125,16 @@ def test_an_unreadable_evaluation_set_does_not_hide_the_training_set(dataset, tm
     found = run(make_job(tmp_path, use_of(dataset()), use_of(tmp_path / "val", "eval")))
     assert codes(found, "blocking") == ["annotation_unreadable"]
     assert "steps" in codes(found)
+
+
+def test_clips_and_prompts_are_checked_with_the_rest(tmp_path, monkeypatch):
+    without_inspection(monkeypatch)
+    for role in ("train", "val"):
+        write_clip(tmp_path / role / "a.mp4")
+        (tmp_path / role / "a.txt").write_text("It moves.")
+    uses = (ClipDataset("train", str(tmp_path / "train"), 9), ClipDataset("eval", str(tmp_path / "val"), 9))
+    found = run(make_job(tmp_path, clips=uses, prompts=str(tmp_path / "val"), batch_per_rank=1))
+    assert codes(found) == ["clips", "clips", "train_eval_overlap", "prompts", "steps"]
 
 
 def test_preflight_never_imports_torch():

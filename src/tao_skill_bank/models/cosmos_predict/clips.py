@@ -112,7 +112,7 @@ def frame_index(video: Path) -> FrameIndex:
 def bucket_for(width: int, height: int, area: int) -> tuple[int, int]:
     """Return the (height, width) in multiples of 16 that fits a clip's aspect ratio best, of at most `area` pixels.
 
-    What a size stretches the clip and what it loses of the area count alike.
+    Stretching the clip counts twice as much as losing area.
     """
     ideal_height = math.sqrt(area * height / width)
     best: tuple[float, int, int] | None = None
@@ -123,7 +123,7 @@ def bucket_for(width: int, height: int, area: int) -> tuple[int, int]:
         columns = max(1, min(nearest, most))
         stretch = abs(math.log(columns / rows * height / width))
         lost = abs(math.log(rows * columns * SIZE_MULTIPLE**2 / area))
-        candidate = (stretch + lost, rows * SIZE_MULTIPLE, columns * SIZE_MULTIPLE)
+        candidate = (2 * stretch + lost, rows * SIZE_MULTIPLE, columns * SIZE_MULTIPLE)
         best = min(best, candidate) if best else candidate
     assert best
     return best[1], best[2]
