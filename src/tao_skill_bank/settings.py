@@ -22,6 +22,11 @@ def has_variable(name: str) -> bool:
     return bool(os.environ.get(name, "").strip())
 
 
+def secret(name: str) -> str | None:
+    """Return the credential in an environment variable, or None. It is sent where it belongs and written nowhere."""
+    return os.environ.get(name, "").strip() or None
+
+
 def hub_is_offline() -> bool:
     """Tell whether huggingface_hub was told to stay offline."""
     names = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")

@@ -1,0 +1,56 @@
+"""An OpenAI-compatible chat server on the loopback that says what a test tells it to."""
+
+import json
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+class JudgeServer(ThreadingHTTPServer):
+    """`reply` maps a request's body to a text, or to (status, raw bytes, headers). Requests are kept."""
+
+    def __init__(self, reply):
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.reply, self.requests = reply, []
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server_address[1]}/v1"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.requests.append({"path": self.path, "headers": dict(self.headers), "body": body})
+        reply = self.server.reply(body)
+        status, content, headers = reply if isinstance(reply, tuple) else (200, completion(reply), {})
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(content)), **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_):
+        pass
+
+
+def completion(text):
+    return json.dumps({"choices": [{"index": 0, "message": {"role": "assistant", "content": text}}]}).encode()
+
+
+def question_of(body):
+    """Return the text of a request."""
+    return "".join(part["text"] for part in body["messages"][0]["content"] if part["type"] == "text")
+
+
+@contextmanager
+def serving(reply):
+    server = JudgeServer(reply)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
