@@ -22,6 +22,8 @@ ARTIFACTS = {
     "results": "results.json",
     "metrics_summary": "metrics_summary.json",
     "confusion_matrix": "confusion_matrix.png",
+    "comparison": "comparison.png",
+    "comparison_table": "comparison.csv",
     "metrics": "metrics.jsonl",
     "status": "status.jsonl",
     "log": "logs/job.log",

@@ -1,0 +1,154 @@
+"""Compares base and adapters on videos: `torchrun ... -m tao_skill_bank.models.cosmos_predict.evaluate --config F`."""
+
+import hashlib
+import importlib
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tao_skill_bank.errors import BlockedError, MissingExtraError
+from tao_skill_bank.models.cosmos_predict import comparison, comparison_picture, generated_videos, judge, sampson
+from tao_skill_bank.models.cosmos_predict.config import EvaluateConfig
+from tao_skill_bank.models.cosmos_predict.generated_videos import Video
+from tao_skill_bank.models.cosmos_predict.judge import Judge
+from tao_skill_bank.run_directory import json_text, write_whole
+from tao_skill_bank.training import distributed, entrypoint
+from tao_skill_bank.training.entrypoint import Run
+
+MEASUREMENT = 1  # raise it when a measured number changes its meaning: what was measured before is then not reused
+JUDGED = (judge.PHYSICS, judge.INSTRUCTION)
+Entry = dict[str, Any]
+logger = logging.getLogger(__name__)
+
+
+def evaluate(config: EvaluateConfig, run: Run) -> str:
+    """Measure every video and compare the variants. Returns the closing message.
+
+    What was measured is kept per video under scores/, so that a run that is started again goes on where it was.
+    """
+    _require_libraries(config)
+    videos = generated_videos.find(config.generated_dir, config.reference_dir, config.sampson.view_separator)
+    generated_videos.check_readable(videos)
+    judges = any(metric in JUDGED for metric in config.metrics)
+    asked = judge.open_judge(config, run.ranks) if judges else None
+    if asked and len(config.seeds) > 1 and config.judge.temperature == 0:
+        logger.warning("judge.temperature is 0: the judge says the same for every seed.")
+    scores = run.results_dir / "scores"
+    scores.mkdir(parents=True, exist_ok=True)
+    files = [scores / f"{_identity(config, video, asked)}.json" for video in videos]
+    still_open = [position for position, file in enumerate(files) if not file.is_file()]
+    still_open = run.ranks.gather(still_open)[0]  # others may look when rank 0 has measured the first already
+    own = still_open[run.ranks.rank :: run.ranks.world]
+    for number, position in enumerate(own, start=1):
+        entry = _measure(config, videos[position], asked)
+        write_whole(files[position], json_text(entry))
+        run.status.progress(number, len(own), f"{number} of {len(own)} videos measured")
+    run.ranks.barrier()
+    if not run.ranks.is_main:
+        return ""
+    return _write_results(run.results_dir, [_described(config, *pair) for pair in zip(videos, files, strict=True)])
+
+
+def _measure(config: EvaluateConfig, video: Video, asked: Judge | None) -> Entry:
+    """Return what is measured of one video. A video that breaks while it is decoded is not measured, and says so."""
+    found: Entry = {"sampson": None, "cross_view": None, **dict.fromkeys(JUDGED)}
+    if "sampson" in config.metrics:
+        found["sampson"] = _readable(lambda: asdict(sampson.temporal(video.path, config.sampson)))
+        if video.other_views:
+            found["cross_view"] = _readable(
+                lambda: asdict(sampson.cross_view(video.path, video.other_views, config.sampson))
+            )
+    metrics = [metric for metric in JUDGED if metric in config.metrics]
+    if asked and metrics:
+        found |= _judged(config, video, asked, metrics)
+    return found
+
+
+def _judged(config: EvaluateConfig, video: Video, asked: Judge, metrics: Sequence[str]) -> Entry:
+    shown: Any = None
+
+    def verdict(metric: str) -> Entry:
+        nonlocal shown
+        shown = asked.watch(video.path) if shown is None else shown
+        question = judge.question(metric, video.prompt or "")
+        return judge.score(asked, shown, question, config.seeds, config.judge.max_retries).to_json()
+
+    found = {}
+    for metric in metrics:
+        if metric == judge.INSTRUCTION and not video.prompt:
+            found[metric] = _no_value("The video's prompt is not known: there is no results.json and no NAME.txt.")
+        else:
+            found[metric] = _readable(lambda metric=metric: verdict(metric))
+    return found
+
+
+def _readable(measure: Any) -> Entry:
+    try:
+        result: Entry = measure()
+    except BlockedError as error:
+        if error.problems[0].code != "media_unreadable":
+            raise
+        return _no_value(str(error))
+    return result
+
+
+def _no_value(reason: str) -> Entry:
+    return {"mean": None, "std": None, "reason": reason, "answers": []}
+
+
+def _described(config: EvaluateConfig, video: Video, file: Path) -> Entry:
+    """Return an entry of results.json: which video it is, and what was measured."""
+    root = Path(config.generated_dir).absolute()
+    shown = video.path.relative_to(root) if video.path.is_relative_to(root) else video.path
+    told = {"name": video.name, "variant": video.variant, "seed": video.seed, "video": str(shown)}
+    measured: Entry = json.loads(file.read_text(encoding="utf-8"))
+    return {**told, "prompt": video.prompt, **measured}
+
+
+def _write_results(folder: Path, entries: list[Entry]) -> str:
+    """Write every result file and return the closing message."""
+    compared = comparison.compare(entries)
+    table = comparison.to_markdown(compared)
+    texts = {
+        "results.json": json_text(entries),
+        "metrics_summary.json": json_text(comparison.summary(compared)),
+        "comparison.csv": comparison.to_csv(compared),
+        "comparison.md": table,
+    }
+    for name, text in texts.items():
+        write_whole(folder / name, text)
+    comparison_picture.draw(compared, folder / "comparison.png")
+    logger.info("\n%s", table)
+    return f"Compared {len(compared.rows)} variants on {len(entries)} videos."
+
+
+def _identity(config: EvaluateConfig, video: Video, asked: Judge | None) -> str:
+    """Return a name for everything that decides what is measured of a video."""
+    options = asdict(config.judge)
+    del options["timeout_seconds"], options["api_key_variable"], options["model"], options["endpoint"]
+    known = {
+        "measurement": MEASUREMENT,
+        "video": [video.variant, video.name, video.seed, video.content_hash(), video.prompt],
+        "metrics": sorted(config.metrics),
+        "sampson": asdict(config.sampson) if "sampson" in config.metrics else None,
+        "judge": [asked.identity, options, config.seeds] if asked else None,
+    }
+    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _require_libraries(config: EvaluateConfig) -> None:
+    """Raise MissingExtraError for a library that would be missed only after hours of work."""
+    if "sampson" in config.metrics:
+        sampson.require()
+    for module in ("av", "matplotlib", "PIL"):
+        try:
+            importlib.import_module(module)
+        except ImportError:
+            raise MissingExtraError.for_module(module, "predict") from None
+
+
+if __name__ == "__main__":
+    entrypoint.main(EvaluateConfig, evaluate, lambda config: config.results_dir, distributed.UNEVEN_TIMEOUT)
