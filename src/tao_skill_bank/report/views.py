@@ -1,10 +1,11 @@
 """What a report says of each run, read with tolerance from its directory."""
 
+import base64
 import json
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tao_skill_bank import results, yaml12
@@ -17,7 +18,14 @@ HEADLINE_METRIC = "accuracy"
 
 @dataclass(frozen=True)
 class Evaluation:
-    """metrics_summary.json and results.json; rows of `matrix` are truths, columns predictions."""
+    """metrics_summary.json and results.json; rows of `matrix` are truths, columns predictions.
+
+    Attributes:
+        units: of the metrics that are no shares; a share from 0 to 1 is shown in percent.
+        answers: entries of results.json that answer a question.
+        picture: comparison.png as a data URI, or empty.
+
+    """
 
     task: str
     num_samples: int
@@ -27,6 +35,8 @@ class Evaluation:
     labels: tuple[str, ...]
     matrix: tuple[tuple[int, ...], ...]
     answers: tuple[dict[str, Any], ...]
+    units: dict[str, str] = field(default_factory=dict)
+    picture: str = ""
 
     @property
     def rows(self) -> list[tuple[str, tuple[int, ...]]]:
@@ -63,6 +73,7 @@ class Headline:
 
     metric: str
     values: tuple[tuple[str, float], ...]
+    unit: str = ""
 
 
 def read(role: str, run: RunDirectory) -> RunView:
@@ -87,14 +98,23 @@ def read(role: str, run: RunDirectory) -> RunView:
 
 
 def headline(runs: Sequence[RunView]) -> Headline | None:
-    """Return the accuracy of every evaluation, or else the first metric that they all have."""
+    """Return the accuracy of every evaluation, or else the first metric that they all have.
+
+    One evaluation that compares variants has metrics named METRIC/VARIANT: the first metric of every variant is shown.
+    """
     evaluated = [run for run in runs if run.evaluation]
     tables = [_with_values(run) for run in evaluated]
     common = [name for name in (tables[0] if tables else {}) if all(name in table for table in tables)]
     if not common:
         return None
     metric = HEADLINE_METRIC if HEADLINE_METRIC in common else common[0]
-    return Headline(metric, tuple((run.title, table[metric]) for run, table in zip(evaluated, tables, strict=True)))
+    unit = _unit(evaluated[0], metric)
+    kind, is_of_variant, _ = metric.partition("/")
+    if is_of_variant and len(evaluated) == 1:
+        of_kind = {name.partition("/")[2]: value for name, value in tables[0].items() if name.startswith(f"{kind}/")}
+        return Headline(kind, tuple(of_kind.items()), unit)
+    values = tuple((run.title, table[metric]) for run, table in zip(evaluated, tables, strict=True))
+    return Headline(metric, values, unit)
 
 
 def comparison(runs: Sequence[RunView]) -> list[tuple[str, list[float | None], str]]:
@@ -154,8 +174,22 @@ def _evaluation(run: RunDirectory) -> Evaluation | None:
         per_class={label: scores for label, scores in _dict(summary.get("per_class")).items() if _dict(scores)},
         labels=tuple(str(label) for label in matrix.get("labels") or ()),
         matrix=tuple(tuple(row) for row in matrix.get("matrix") or ()),
-        answers=tuple(_dicts(read_json_file(run.path / "results.json"))),
+        answers=tuple(entry for entry in _dicts(read_json_file(run.path / "results.json")) if "response" in entry),
+        units={str(name): str(unit) for name, unit in _dict(summary.get("units")).items()},
+        picture=_picture(run, result),
     )
+
+
+def _picture(run: RunDirectory, result: Result) -> str:
+    name = result.artifacts.get("comparison")
+    if not isinstance(name, str):
+        return ""
+    content = (run.path / name).read_bytes()
+    return f"data:image/png;base64,{base64.b64encode(content).decode()}"
+
+
+def _unit(run: RunView, metric: str) -> str:
+    return run.evaluation.units.get(metric, "") if run.evaluation else ""
 
 
 def _commands(run: RunDirectory, plan: dict[str, Any]) -> list[str]:

@@ -102,6 +102,22 @@ def test_pictures_lie_beside_the_page(page, demo_folder):
     assert all((demo_folder / name).read_bytes().startswith(b"\x89PNG") for name in names)
 
 
+def test_a_comparison_of_variants_is_shown_with_its_picture_and_units(tmp_path):
+    run = RunDirectory(tmp_path / "run")
+    metrics = {"sampson/base": 0.84, "sampson/lora": None, "sampson/dora": 0.5, "judge/base": 3}
+    summary = {"metrics": metrics, "units": {"sampson/base": "px", "sampson/dora": "px"}, "num_samples": 6}
+    write(run.path / "metrics_summary.json", summary)
+    write(run.path / "results.json", [{"name": "pick", "variant": "base", "sampson": {"mean": 0.84}}])
+    (run.path / "comparison.png").write_bytes(b"\x89PNG picture")
+    seen = views.read("evaluation", run)
+    assert views.headline([seen]) == views.Headline("sampson", (("base", 0.84), ("dora", 0.5)), "px")
+    shown = Page(write_report({"evaluation": run}, tmp_path / "report.html"))
+    assert "data:image/png;base64," + base64.b64encode(b"\x89PNG picture").decode() in shown.addresses
+    assert re.search(r"0\.84\s*px", shown.text)
+    assert "84.0" not in shown.text
+    assert "Samples" not in shown.text
+
+
 def test_what_runs_say_is_escaped(tmp_path):
     evil = "<script>alert(1)</script><img src=x onerror=alert(2)>"
     run = make_evaluation(tmp_path / evil.replace("/", "_"), tmp_path / "data", lambda _: True, question=evil)
