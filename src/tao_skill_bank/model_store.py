@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tao_skill_bank import catalog, model_uri
 from tao_skill_bank.errors import BlockedError, UnknownNameError
+from tao_skill_bank.model_folders import is_model_folder
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ def owner(name: str) -> Owner:
         if bare in skill.info.huggingface_model_ids:
             uri = model_uri.HUB + name.removeprefix(model_uri.HUB)
             return Owner(skill.name, uri, model_uri.local_folder(uri))
-        if (model_uri.MODELS / skill.info.package / "builtin" / builtin / "config.json").is_file():
+        if builtin and is_model_folder(model_uri.MODELS / skill.info.package / "builtin" / builtin):
             uri = model_uri.BUILTIN + builtin
             return Owner(skill.name, uri, model_uri.local_folder(uri))
     known = [model for skill in catalog.skills() if skill.runs_actions for model in skill.info.huggingface_model_ids]

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tao_skill_bank import settings
+from tao_skill_bank.model_folders import is_model_folder
 
 BUILTIN = "builtin://"
 HUB = "hf_model://"
@@ -24,7 +25,7 @@ def normalise(name: str) -> str:
 
 def builtin_names() -> list[str]:
     """Return the embedded models, found by location: models/<model>/builtin/<name>/."""
-    return sorted(folder.name for folder in MODELS.glob("*/builtin/*") if (folder / "config.json").is_file())
+    return sorted(folder.name for folder in MODELS.glob("*/builtin/*") if is_model_folder(folder))
 
 
 def local_folder(uri: str) -> Path:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import struct
 from pathlib import Path
+from typing import Any
 
 LENGTH_BYTES = 8  # a safetensors file starts with the length of its JSON header
 HEAD_BYTES = 64
@@ -24,6 +25,14 @@ def fault_of(file: Path) -> str:
             return "is no safetensors file"
     expected = LENGTH_BYTES + length + max(ends, default=0)
     return f"holds {size} of {expected} bytes" if size < expected else ""
+
+
+def read_header(file: Path) -> dict[str, Any]:
+    """Return the header of a whole file: dtype, shape and data_offsets by tensor name, and perhaps `__metadata__`."""
+    with file.open("rb") as stream:
+        length = struct.unpack("<Q", stream.read(LENGTH_BYTES))[0]
+        header: dict[str, Any] = json.loads(stream.read(length))
+    return header
 
 
 def fingerprint(folder: Path) -> str | None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from tao_skill_bank import model_uri, settings
 from tao_skill_bank.contracts import Finding, Job
+from tao_skill_bank.model_folders import is_model_folder
 from tao_skill_bank.preflight.findings import blocking, info, not_checked
 
 HUB_TIMEOUT_SECONDS = 20
@@ -30,7 +31,7 @@ def check(job: Job) -> list[Finding]:
 def _repositories(job: Job) -> Iterator[tuple[str, str]]:
     uris = [job.workload.model, job.workload.base_model or "", *(uri for uri, _ in job.fetches)]
     for uri in uris:
-        if uri.startswith(model_uri.HUB) and not (model_uri.local_folder(uri) / "config.json").is_file():
+        if uri.startswith(model_uri.HUB) and not is_model_folder(model_uri.local_folder(uri)):
             repository, _, revision = uri.removeprefix(model_uri.HUB).partition("@")
             yield repository, revision
 

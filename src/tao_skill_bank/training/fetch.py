@@ -1,6 +1,6 @@
 """Makes a model URI a local folder: `python -m tao_skill_bank.training.fetch URI OUT_DIR` prints the folder.
 
-builtin://NAME          a tiny model, made by the model folder that packages `builtin/NAME/config.json`
+builtin://NAME          a tiny model, made by the model folder that packages `builtin/NAME`
 hf_model://ORG/NAME[@REVISION], ORG/NAME   a download from the Hugging Face Hub
 
 The folder appears when it is whole; where it is whole already, nothing is done. Where the Hub cannot be reached, a
@@ -9,7 +9,6 @@ model that is complete in the Hugging Face cache is taken from there.
 
 import argparse
 import importlib
-import json
 import logging
 import os
 import shutil
@@ -21,6 +20,7 @@ from types import FrameType
 
 from tao_skill_bank import model_uri, models, settings
 from tao_skill_bank.errors import BackendError, BlockedError, TaoSkillsError, UnknownNameError
+from tao_skill_bank.model_folders import is_complete, is_model_folder
 from tao_skill_bank.model_uri import BUILTIN, HUB
 
 EXIT_CREDENTIALS = 4
@@ -53,7 +53,7 @@ def fetch(uri: str, out_dir: Path) -> Path:
         BackendError: the Hub cannot be reached.
 
     """
-    if (out_dir / "config.json").is_file():
+    if is_model_folder(out_dir):
         return out_dir
     out_dir.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=_work_prefix(out_dir), dir=out_dir.parent))
@@ -79,14 +79,14 @@ def _publish(work: Path, out_dir: Path) -> None:
     try:
         work.rename(out_dir)
     except OSError:
-        if not (out_dir / "config.json").is_file():  # else another process finished first
+        if not is_model_folder(out_dir):  # else another process finished first
             message = f"{out_dir} exists and is no finished model folder."
             raise BlockedError.of("folder_in_use", message, "Give a new folder or remove it.") from None
 
 
 def _make_builtin(name: str, folder: Path) -> None:
     root = Path(models.__path__[0])
-    owners = [path.parents[2].name for path in root.glob("*/builtin/*/config.json") if path.parent.name == name]
+    owners = [path.parents[1].name for path in root.glob("*/builtin/*") if path.name == name and is_model_folder(path)]
     if not owners:
         fix = f"Use one of: {', '.join(model_uri.builtin_names())}."
         raise UnknownNameError.of("unknown_builtin", f"There is no builtin model '{name}'.", fix)
@@ -124,26 +124,15 @@ def _copy_cached(repository: str, revision: str, folder: Path) -> bool:
         cached = Path(huggingface_hub.snapshot_download(repository, revision=revision or None, local_files_only=True))
     except (errors.LocalEntryNotFoundError, OSError):
         return False
-    if not _is_complete(cached):
+    if not is_complete(cached):
         return False
     shutil.rmtree(folder)
-    shutil.copytree(cached, folder, copy_function=_link)
+    shutil.copytree(cached, folder, copy_function=link)
     logger.info("%s is taken from the cache: %s", repository, cached)
     return True
 
 
-def _is_complete(folder: Path) -> bool:
-    """Tell whether a checkpoint has its config and all its weights: a cache may hold a few files of a model only."""
-    if not (folder / "config.json").is_file():
-        return False
-    indices = list(folder.glob("*.safetensors.index.json"))
-    if indices:
-        shards = json.loads(indices[0].read_text(encoding="utf-8"))["weight_map"].values()
-        return all((folder / name).is_file() for name in shards)
-    return any(folder.glob("*.safetensors"))
-
-
-def _link(source: str, target: str) -> str:
+def link(source: str, target: str) -> str:
     """Make `target` the same file as `source`, which may be a symbolic link into the cache's blobs."""
     try:
         Path(target).hardlink_to(Path(source).resolve())

@@ -1,0 +1,70 @@
+"""Model folders on disk: a checkpoint (config.json and weights), or diffusers' pipeline (model_index.json, parts)."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+CONFIG, PIPELINE_INDEX = "config.json", "model_index.json"
+MARKERS = (CONFIG, PIPELINE_INDEX)  # the file that tells a model folder from any other
+WEIGHT_INDICES = "*.safetensors.index*.json"
+UNSAVED_PARTS = ("safety_checker",)  # named by pipelines that load it from elsewhere
+
+
+def is_model_folder(folder: Path) -> bool:
+    """Tell whether a folder holds a model: a checkpoint or a pipeline of several."""
+    return any((folder / marker).is_file() for marker in MARKERS)
+
+
+def checkpoints_of(folder: Path) -> list[Path]:
+    """Return the folders that must hold weights: the folder itself, or a pipeline's parts that have a config.json."""
+    if not (folder / PIPELINE_INDEX).is_file():
+        return [folder]
+    return [part for part in parts_of(folder) if (part / CONFIG).is_file()]
+
+
+def parts_of(folder: Path) -> list[Path]:
+    """Return the folders of a pipeline's parts, as model_index.json names them; they need not exist."""
+    try:
+        index: Any = json.loads((folder / PIPELINE_INDEX).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    named = index.items() if isinstance(index, dict) else ()
+    is_part = {name: isinstance(value, list) and bool(value) and value[0] is not None for name, value in named}
+    return [folder / name for name, holds in is_part.items() if holds and name not in UNSAVED_PARTS]
+
+
+def missing_parts(folder: Path) -> list[str]:
+    """Return the parts that a pipeline names and lacks: a part has a configuration of its own."""
+    return [part.name for part in parts_of(folder) if not any(part.glob("*config.json"))]
+
+
+def weight_names(checkpoint: Path) -> list[str] | None:
+    """Return the weight files that a checkpoint needs: those its indices name, else those there are; None if broken."""
+    indices = sorted(checkpoint.glob(WEIGHT_INDICES))
+    if not indices:
+        return sorted(file.name for file in checkpoint.glob("*.safetensors"))
+    names = [set(_shards(index)) for index in indices]
+    return sorted(set().union(*names)) if all(names) else None
+
+
+def is_complete(folder: Path) -> bool:
+    """Tell whether a model has its configs and all its weights: a cache may hold a few files of a model only."""
+    if not is_model_folder(folder) or missing_parts(folder):
+        return False
+    checkpoints = checkpoints_of(folder)
+    return bool(checkpoints) and all(_has_weights(checkpoint) for checkpoint in checkpoints)
+
+
+def _has_weights(checkpoint: Path) -> bool:
+    names = weight_names(checkpoint)
+    return bool(names) and all((checkpoint / name).is_file() for name in names or ())
+
+
+def _shards(index: Path) -> Iterator[str]:
+    try:
+        document = json.loads(index.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return
+    weight_map = document.get("weight_map") if isinstance(document, dict) else None
+    yield from weight_map.values() if isinstance(weight_map, dict) else ()
