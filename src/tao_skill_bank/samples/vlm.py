@@ -7,11 +7,7 @@ a fixed point changes with the direction of motion, which is what a small vision
     python -m tao_skill_bank.samples.vlm OUT      writes OUT/{train,val,test}/annotations.json and videos/
 """
 
-import argparse
 import json
-import shutil
-import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tao_skill_bank.errors import BlockedError, TaoSkillsError
+from tao_skill_bank.samples._folder import make_folder, run, write_video
 
 LABELS = ("left", "right", "straight")
 VELOCITY = {"left": (-1.0, 0.0), "right": (1.0, 0.0), "straight": (0.0, -1.0)}  # pixels to the right and down
@@ -51,24 +47,12 @@ def make(out_dir: Path, *, train: int = 600, val: int = 96, test: int = 96, seed
         BlockedError: the folder holds something else.
 
     """
-    recipe = {"train": train, "val": val, "test": test, "seed": seed}
-    marker = out_dir / "recipe.json"
-    if marker.is_file() and json.loads(marker.read_text(encoding="utf-8")) == recipe:
-        return out_dir
-    out_dir.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{out_dir.name}.", dir=out_dir.parent))
-    try:
+
+    def write(folder: Path) -> None:
         for split, count in zip(SPLITS, (train, val, test), strict=True):
-            _write_split(work / split, split, count, seed)
-        (work / marker.name).write_text(json.dumps(recipe), encoding="utf-8")
-        if out_dir.exists() and any(out_dir.iterdir()):
-            message = f"{out_dir} exists and holds something else than this sample dataset."
-            raise BlockedError.of("folder_in_use", message, "Give a new folder.", path=str(out_dir))
-        shutil.rmtree(out_dir, ignore_errors=True)
-        work.rename(out_dir)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-    return out_dir
+            _write_split(folder / split, split, count, seed)
+
+    return make_folder(out_dir, {"train": train, "val": val, "test": test, "seed": seed}, write)
 
 
 def clips(count: int, seed: int, split: str = "train") -> Iterator[Clip]:
@@ -81,27 +65,12 @@ def clips(count: int, seed: int, split: str = "train") -> Iterator[Clip]:
         yield Clip(_render(answer, random), question, answer)
 
 
-def write_video(path: Path, frames: NDArray[np.uint8], frames_per_second: int = FRAMES_PER_SECOND) -> None:
-    """Encode uint8 frames of shape (frames, height, width, 3) as an H.264 (else MPEG-4) mp4 file."""
-    import av
-
-    codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
-    options = {"crf": "16", "preset": "ultrafast", "threads": "1"} if codec == "libx264" else {"qscale": "2"}
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=frames_per_second, options=options)
-        stream.height, stream.width = frames.shape[1:3]
-        stream.pix_fmt = "yuv420p"
-        for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        container.mux(stream.encode())
-
-
 def _write_split(folder: Path, split: str, count: int, seed: int) -> None:
     (folder / "videos").mkdir(parents=True)
     records = []
     for index, clip in enumerate(clips(count, seed, split)):
         name = f"videos/{split}-{index:05d}.mp4"
-        write_video(folder / name, clip.frames)
+        write_video(folder / name, clip.frames, FRAMES_PER_SECOND)
         records.append(_record(f"{split}-{index:05d}", name, clip))
     (folder / "annotations.json").write_text(json.dumps(records, indent=1), encoding="utf-8")
 
@@ -134,14 +103,5 @@ def _wrapped(offset: NDArray[np.float64]) -> NDArray[np.float64]:
     return (offset + SIZE_PIXELS / 2) % SIZE_PIXELS - SIZE_PIXELS / 2
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out", type=Path)
-    try:
-        sys.stdout.write(f"{make(parser.parse_args().out.absolute())}\n")
-    except TaoSkillsError as error:
-        sys.exit(f"error: {error} Fix: {error.problems[0].fix}")
-
-
 if __name__ == "__main__":
-    main()
+    run(make, __doc__)

@@ -20,23 +20,13 @@ from tao_skill_bank.models.cosmos_reason.processor import Processor, Sample
 from tao_skill_bank.models.cosmos_reason.tokens import timestamps
 from tao_skill_bank.models.cosmos_reason.vision import PixelFormat
 from tao_skill_bank.samples import vlm
+from tao_skill_bank.training import tiny_tokenizer
 
 FOLDER = Path(__file__).parent / "builtin"
 SEED = 0
 NUM_STEPS = 60
 BATCH = 16
 LEARNING_RATE = 2e-3
-SPECIAL_TOKENS = (
-    "<|endoftext|>",
-    "<|im_start|>",
-    "<|im_end|>",
-    "<|vision_start|>",
-    "<|vision_end|>",
-    "<|image_pad|>",
-    "<|video_pad|>",
-)
-# Qwen's pre-tokenizer: words with their leading space, single digits, punctuation, line ends, white space.
-WORD = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 
 
 def names() -> tuple[str, ...]:
@@ -76,35 +66,9 @@ def _processor_type(kind: str) -> dict[str, str]:
 
 
 def _tokenizer(chat_template: str) -> Any:
-    """Train a byte-level BPE on the sample questions, with Qwen's special tokens first."""
-    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast
-
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(WORD), behavior="isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    tokenizer.decoder = decoders.ByteLevel()
     corpus = [*vlm.QUESTIONS, *vlm.LABELS, "<0.1 seconds>\n", "system\n", "user\n", "assistant\n"]
     corpus += ["You are a helpful assistant.", "Yes", "No", "yes", "no"]
-    trainer = trainers.BpeTrainer(
-        vocab_size=384,
-        special_tokens=list(SPECIAL_TOKENS),
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(corpus * 4, trainer)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        pad_token="<|endoftext|>",
-        eos_token="<|im_end|>",
-        model_max_length=4096,
-        chat_template=chat_template,
-        clean_up_tokenization_spaces=False,
-    )
+    return tiny_tokenizer.train(corpus, chat_template)
 
 
 def _pretrained(folder: Path, processor: Processor) -> Any:

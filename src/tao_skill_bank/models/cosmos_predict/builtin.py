@@ -1,0 +1,92 @@
+"""Makes the packaged tiny Cosmos-Predict 2.5 pipeline: architectures from its folder, all else computed here, seeded.
+
+VAE and transformer are trained for a minute on generated clips, so that videos show what moves. The text encoder is
+random: it tells captions apart, and that is all the transformer needs.
+"""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tao_skill_bank.errors import UnknownNameError
+from tao_skill_bank.models.cosmos_predict import pretraining
+from tao_skill_bank.models.cosmos_predict.pretraining import Recipe
+from tao_skill_bank.models.cosmos_predict.text import SYSTEM
+from tao_skill_bank.samples import robot
+from tao_skill_bank.training import tiny_tokenizer
+
+FOLDER = Path(__file__).parent / "builtin"
+INDEX = "model_index.json"
+SEED = 0
+RECIPE = Recipe()
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of the packaged pipelines."""
+    return tuple(sorted(path.parent.name for path in FOLDER.glob(f"*/{INDEX}")))
+
+
+def create(name: str, out_dir: Path) -> None:
+    """Write the pipeline `name` into `out_dir`, in diffusers' layout. The same bytes every time on one machine.
+
+    Raises:
+        UnknownNameError: there is no packaged pipeline of this name.
+
+    """
+    from diffusers import UniPCMultistepScheduler
+
+    if name not in names():
+        message = f"There is no builtin model '{name}'."
+        raise UnknownNameError.of("unknown_builtin", message, f"Use one of: {', '.join(names())}.")
+    folder = FOLDER / name
+    out_dir.mkdir(parents=True, exist_ok=True)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(SEED)
+        tokenizer = _tokenizer(folder / "tokenizer")
+        text_encoder = _text_encoder(folder / "text_encoder")
+        vae, dit = _trained(folder, text_encoder, tokenizer)
+    scheduler = _from_config(UniPCMultistepScheduler, folder / "scheduler")
+    parts = {"tokenizer": tokenizer, "text_encoder": text_encoder, "vae": vae, "transformer": dit}
+    for part, value in (parts | {"scheduler": scheduler}).items():
+        value.save_pretrained(str(out_dir / part))
+    for file in (INDEX, "model_card.json"):
+        shutil.copy(folder / file, out_dir)
+
+
+def _tokenizer(folder: Path) -> Any:
+    """Train it on all captions of the sample data."""
+    words = [*robot.COLOURS, *robot.SHAPES, *robot.DIRECTIONS]
+    fill = {"colour": "red", "shape": "ball", "direction": "left"}
+    corpus = [*(caption.format(**fill) for caption in robot.CAPTIONS), *(f" {word}" for word in words), SYSTEM]
+    corpus += ["system\n", "user\n"]
+    return tiny_tokenizer.train(corpus, (folder / "chat_template.jinja").read_text(encoding="utf-8"))
+
+
+def _text_encoder(folder: Path) -> Any:
+    from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+
+    return Qwen2_5_VLForConditionalGeneration(Qwen2_5_VLConfig.from_pretrained(str(folder))).eval()
+
+
+def _from_config(kind: Any, folder: Path) -> Any:
+    """Build a part of diffusers by its packaged config."""
+    return kind.from_config(kind.load_config(str(folder)))
+
+
+def _trained(folder: Path, text_encoder: Any, tokenizer: Any) -> tuple[Any, Any]:
+    """Return the VAE and the transformer."""
+    from diffusers import AutoencoderKLWan, CosmosTransformer3DModel
+
+    clips = list(robot.slides(RECIPE.clips, pretraining.CLIPS_SEED))
+    videos = pretraining.pixels(clips)
+    vae = _from_config(AutoencoderKLWan, folder / "vae")
+    pretraining.train_vae(vae, videos, RECIPE)
+    shape = (1, -1, 1, 1, 1)
+    mean, std = (torch.tensor(vae.config[f"latents_{name}"]).reshape(shape) for name in ("mean", "std"))
+    latents = (pretraining.encode(vae, videos[:, :, : pretraining.NUM_FRAMES]) - mean) / std
+    dit = _from_config(CosmosTransformer3DModel, folder / "transformer")
+    features = pretraining.caption_features(text_encoder, tokenizer, clips)
+    pretraining.train_transformer(dit, latents, features, RECIPE)
+    return vae, dit
