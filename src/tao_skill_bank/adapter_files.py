@@ -83,7 +83,7 @@ def read(path: Path) -> Adapter:
         raise BlockedError.of("adapter_incomplete", message, "Copy the adapter again.", path=str(path))
     header = safetensors_files.read_header(weights)
     metadata = header.pop("__metadata__", {})
-    shapes = {_plain_name(name): tuple(entry["shape"]) for name, entry in header.items()}
+    shapes = {plain_name(name): tuple(entry["shape"]) for name, entry in header.items()}
     if foreign := [name for name in shapes if "lora_" not in name]:
         message = f"{weights} holds {listed(foreign[:3], len(foreign))}, which belong to no LoRA."
         fix = "Give an adapter that train wrote, or a LoRA in the format of diffusers or peft."
@@ -103,6 +103,13 @@ def identity(path: Path) -> dict[str, Any]:
     """Return what the adapter records of its base: path, fingerprint, and the part of a pipeline it is of, if any."""
     document = _read_json(_folder(path) / BASE_FILE)
     return document if isinstance(document, dict) else {}
+
+
+def plain_name(name: str) -> str:
+    """Return a tensor's name without what peft or diffusers put before the module's."""
+    for prefix in PREFIXES:
+        name = name.removeprefix(prefix)
+    return name
 
 
 def settings_of(weights: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
@@ -131,12 +138,6 @@ def _weights_of(path: Path) -> Path:
         message = f"{path} holds no {DIFFUSERS_WEIGHTS} and no {PEFT_WEIGHTS}: it is no adapter."
         raise BlockedError.of("adapter_incomplete", message, "Give the folder that train wrote.", path=str(path))
     return found[0]
-
-
-def _plain_name(name: str) -> str:
-    for prefix in PREFIXES:
-        name = name.removeprefix(prefix)
-    return name
 
 
 def _modules(path: Path, shapes: Mapping[str, Sequence[int]]) -> dict[str, Module]:
