@@ -20,6 +20,7 @@ from typing import Any
 
 from tao_skill_bank.errors import BlockedError, MissingExtraError
 
+WHOLE_SHARE = 0.98  # containers are off by a frame now and then
 UNEVEN_INTERVAL_SHARE = 0.25  # an interval this far from the median counts as uneven
 UNEVEN_RECORDS_SHARE = 0.01  # a clip with more uneven intervals than this has a variable frame rate
 
@@ -33,6 +34,7 @@ class MediaProbe:
         declared_frames: frames the container's header promises; 0 when it does not say.
         decoded_frames: frames decoded before time ran out; all of them for ordinary clips.
         container_fps: average rate; 0 for an image.
+        reached_end: decoding came to the end of the file in time, so that frames which were not decoded are broken.
 
     """
 
@@ -44,6 +46,15 @@ class MediaProbe:
     duration_seconds: float
     container_fps: float
     has_variable_rate: bool
+    reached_end: bool = True
+
+    @property
+    def is_whole(self) -> bool:
+        """Tell whether the frames that the header promises are there and, as far as it was tried, can be decoded."""
+        least = WHOLE_SHARE * self.num_frames
+        return self.num_frames >= WHOLE_SHARE * self.declared_frames and (
+            not self.reached_end or self.decoded_frames >= least
+        )
 
 
 def require_decoder() -> None:
@@ -117,7 +128,7 @@ def probe(path: Path, decode_seconds: float) -> MediaProbe:
         fps = float(stream.average_rate or stream.guessed_rate or 0)
         declared = stream.frames
         width, height = stream.codec_context.width, stream.codec_context.height
-    decoded = _count_decoded(path, decode_seconds)
+    decoded, reached_end = _count_decoded(path, decode_seconds)
     return MediaProbe(
         width=width,
         height=height,
@@ -127,6 +138,7 @@ def probe(path: Path, decode_seconds: float) -> MediaProbe:
         duration_seconds=len(times) / fps if fps else 0.0,
         container_fps=fps,
         has_variable_rate=_is_uneven(times),
+        reached_end=reached_end,
     )
 
 
@@ -154,7 +166,8 @@ def _packet_times(container: Any, stream: Any) -> list[float]:
     return sorted(times)
 
 
-def _count_decoded(path: Path, decode_seconds: float) -> int:
+def _count_decoded(path: Path, decode_seconds: float) -> tuple[int, bool]:
+    """Return how many frames were decoded in time, and whether these are all that can be decoded."""
     import av
 
     end = time.monotonic() + decode_seconds
@@ -163,8 +176,8 @@ def _count_decoded(path: Path, decode_seconds: float) -> int:
         for _ in container.decode(video=0):
             count += 1
             if time.monotonic() > end:
-                break
-    return count
+                return count, False
+    return count, True
 
 
 def _is_uneven(times: Sequence[float]) -> bool:

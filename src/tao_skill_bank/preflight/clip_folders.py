@@ -45,7 +45,10 @@ class ClipScan:
         return video.relative_to(self.found.folder).as_posix()
 
     def _is_usable(self, video: Path) -> bool:
-        return not self.outcomes or self.frames.get(video, 0) >= self.use.min_frames
+        outcome = self.outcomes.get(video)
+        return not self.outcomes or (
+            isinstance(outcome, MediaProbe) and outcome.is_whole and outcome.num_frames >= self.use.min_frames
+        )
 
 
 def scan(use: ClipDataset, pool: Executor, timeout_seconds: float) -> ClipScan:
@@ -111,11 +114,11 @@ def _broken(scan: ClipScan) -> list[Finding]:
 
 
 def _truncated(scan: ClipScan) -> list[Finding]:
-    cut = [path for path, probe in _probes(scan).items() if probe.num_frames < 0.98 * probe.declared_frames]
+    cut = [path for path, probe in _probes(scan).items() if not probe.is_whole]
     if not cut:
         return []
     names = listed([scan.name(path) for path in cut])
-    message = f"{scan.use.folder}: {len(cut)} clips hold fewer frames than their header promises: {names}."
+    message = f"{scan.use.folder}: {len(cut)} clips hold fewer frames that can be decoded than they promise: {names}."
     return [blocking("clips_truncated", message, "Copy or encode them again.", scan.use.folder, **_files(scan, cut))]
 
 
@@ -221,14 +224,17 @@ def _overlap(train: ClipScan, held_out: ClipScan) -> list[Finding]:
 
 def _same_content(train: ClipScan, held_out: ClipScan) -> list[Path]:
     by_size: dict[int, list[Path]] = {}
-    for clip in train.found.clips:
-        by_size.setdefault(clip.video.stat().st_size, []).append(clip.video)
-    pairs = [
-        (clip.video, other) for clip in held_out.found.clips for other in by_size.get(clip.video.stat().st_size, [])
-    ]
+    for path, size in _sizes(train).items():
+        by_size.setdefault(size, []).append(path)
+    pairs = [(path, other) for path, size in _sizes(held_out).items() for other in by_size.get(size, [])]
     step = max(1, len(pairs) // MAX_COMPARED)
     compared = pairs[::step][:MAX_COMPARED]
     return list(dict.fromkeys(ours for ours, theirs in compared if filecmp.cmp(ours, theirs, shallow=False)))
+
+
+def _sizes(scan: ClipScan) -> dict[Path, int]:
+    """Return the bytes of every clip; of a link that leads nowhere there are none."""
+    return {clip.video: clip.video.stat().st_size for clip in scan.found.clips if clip.video.is_file()}
 
 
 def _probes(scan: ClipScan) -> dict[Path, MediaProbe]:

@@ -18,12 +18,12 @@ import tempfile
 from pathlib import Path
 from types import FrameType
 
-from tao_skill_bank import model_uri, models, settings
-from tao_skill_bank.errors import BackendError, BlockedError, TaoSkillsError, UnknownNameError
+from tao_skill_bank import model_uri, models
+from tao_skill_bank.errors import BlockedError, TaoSkillsError, UnknownNameError
 from tao_skill_bank.model_folders import is_complete, is_model_folder
 from tao_skill_bank.model_uri import BUILTIN, HUB
+from tao_skill_bank.training import hub_errors
 
-EXIT_CREDENTIALS = 4
 EXIT_CANCELED = 128 + signal.SIGTERM
 CLEANING_ATTEMPTS = 20
 logger = logging.getLogger(__name__)
@@ -95,23 +95,14 @@ def _make_builtin(name: str, folder: Path) -> None:
 
 def _download(name: str, folder: Path) -> None:
     import huggingface_hub
-    from huggingface_hub import errors
 
     repository, _, revision = name.partition("@")
-    page = f"https://huggingface.co/{repository}"
     try:
         huggingface_hub.snapshot_download(repository, revision=revision or None, local_dir=folder)
-    except errors.GatedRepoError:
-        raise _refused(repository, page) from None
-    except errors.RevisionNotFoundError:
-        message = f"{repository} has no revision '{revision}'."
-        raise UnknownNameError.of("unknown_revision", message, f"Choose a revision listed on {page}.") from None
-    except errors.RepositoryNotFoundError:
-        fix = f"Check the name on {page}; a private model needs HF_TOKEN with read access."
-        raise UnknownNameError.of("unknown_model", f"The Hub shows no model {repository}.", fix) from None
-    except (errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError, errors.HfHubHTTPError, OSError) as error:
-        if not _copy_cached(repository, revision, folder):
-            raise _unreachable(repository, error) from None
+    except hub_errors.client_errors() as error:
+        explained = hub_errors.explain(error, repository, revision)
+        if not hub_errors.is_away(explained) or not _copy_cached(repository, revision, folder):
+            raise explained from None
     shutil.rmtree(folder / ".cache", ignore_errors=True)
 
 
@@ -132,34 +123,13 @@ def _copy_cached(repository: str, revision: str, folder: Path) -> bool:
     return True
 
 
-def link(source: str, target: str) -> str:
+def link(source: str | Path, target: str | Path) -> str | Path:
     """Make `target` the same file as `source`, which may be a symbolic link into the cache's blobs."""
     try:
         Path(target).hardlink_to(Path(source).resolve())
     except OSError:  # another file system, or one without hard links
         shutil.copy2(source, target)
     return target
-
-
-def _refused(repository: str, page: str) -> BlockedError:
-    if settings.has_variable("HF_TOKEN"):
-        message = f"Access to {repository} is refused: its agreement is not accepted, or HF_TOKEN lacks read access."
-        fix = f"Accept the agreement at {page} with the account of HF_TOKEN."
-    else:
-        message = f"{repository} is gated and the environment variable HF_TOKEN is not set."
-        fix = f"Accept the agreement at {page}, then set HF_TOKEN to a token with read access."
-    error = BlockedError.of("gated_model", message, fix)
-    error.exit_code = EXIT_CREDENTIALS
-    return error
-
-
-def _unreachable(repository: str, error: Exception) -> TaoSkillsError:
-    if settings.hub_is_offline():
-        message = f"{repository} is not on this machine and the Hub is switched off (HF_HUB_OFFLINE)."
-        return BlockedError.of("hub_offline", message, "Unset HF_HUB_OFFLINE, or give a local checkpoint folder.")
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    message = f"{repository} cannot be downloaded: {reason}"
-    return BackendError.of("hub_unreachable", message, "Check the network, or give a local checkpoint folder.")
 
 
 def main() -> None:

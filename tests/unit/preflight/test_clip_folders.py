@@ -111,6 +111,25 @@ def test_a_clip_in_both_sets_overlaps_whatever_its_name(clips):
     assert found.evidence == {"files": ["videos/x.mp4"], "count": 1}
 
 
+def test_a_link_that_leads_nowhere_is_an_unreadable_clip(clips):
+    root = clips(a=13, b=13)
+    (root / "videos" / "a.mp4").unlink()
+    (root / "videos" / "a.mp4").symlink_to("nowhere.mp4")
+    found = clip_folders.check([scan(root), scan(clips("val", x=11), "eval")])
+    assert only(found, "clips_unreadable").evidence["files"] == ["videos/a.mp4"]
+
+
+def test_a_clip_with_broken_frames_blocks(clips):
+    path = clips(a=13) / "videos" / "a.mp4"
+    data = bytearray(path.read_bytes())
+    start = data.index(b"mdat") + 4
+    end = data.index(b"moov", start) - 4
+    data[start + (end - start) // 3 : end] = bytes(end - start - (end - start) // 3)
+    path.write_bytes(data)
+    found = findings_of(path.parent.parent)
+    assert codes(found, "blocking")[0] in ("clips_truncated", "clips_unreadable")
+
+
 def test_sets_that_both_number_from_zero_share_names_only(clips):
     scans = [scan(clips(a=13)), scan(clips("val", a=17), "eval")]
     assert codes(clip_folders.check(scans), "warning") == ["train_eval_names"]

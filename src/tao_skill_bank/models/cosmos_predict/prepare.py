@@ -1,0 +1,207 @@
+"""Writes a dataset as training reads it: `python -m tao_skill_bank.models.cosmos_predict.prepare --config F`.
+
+output_dir/
+  dataset.json                        what is in it and what was left out
+  train/videos/NAME.mp4, metas/NAME.txt, metadata.csv
+  test/NAME.txt, NAME.png             only with a test source
+
+The sources are never changed. Where the same sources were prepared in the same way before, nothing is done.
+"""
+
+import csv
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tao_skill_bank import clip_folders, prompt_pairs
+from tao_skill_bank.clip_folders import Clip, ClipFolder
+from tao_skill_bank.errors import BlockedError, Problem, RequestError
+from tao_skill_bank.listing import listed
+from tao_skill_bank.models.cosmos_predict.clip_checks import Checked, check_clips
+from tao_skill_bank.models.cosmos_predict.config import PrepareConfig
+from tao_skill_bank.prompt_pairs import PromptSet
+from tao_skill_bank.training import entrypoint, hub_dataset
+from tao_skill_bank.training.entrypoint import Run
+from tao_skill_bank.training.fetch import link
+from tao_skill_bank.training.hub_dataset import Source
+
+SUMMARY = "dataset.json"
+REPORT = "report.json"
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What was found: clips to train on, and pairs to test with, if any."""
+
+    train: Source
+    clips: ClipFolder
+    test: Source | None
+    pairs: PromptSet | None
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What is wrong beside single clips that cannot be decoded or are too short."""
+        return (*self.clips.problems, *(self.pairs.problems if self.pairs else ()))
+
+
+def prepare(config: PrepareConfig, run: Run) -> str:
+    """Collect, check and write the dataset. Returns the closing message."""
+    out_dir = Path(config.output_dir or run.results_dir / "dataset").expanduser().absolute()
+    sources = _find(config, run, out_dir)
+    fingerprint = _fingerprint(config, sources)
+    if _summary_of(out_dir).get("fingerprint") == fingerprint:
+        return f"{out_dir} is prepared already."
+    _require_ours(out_dir)
+    out_dir.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{out_dir.name}.", dir=out_dir.parent))
+    try:
+        checked = check_clips(sources.clips, config.min_frames, work / "retimed", run.status)
+        report = _report(config, sources, checked)
+        (run.results_dir / REPORT).write_text(json.dumps(report, indent=1, ensure_ascii=False), encoding="utf-8")
+        _require_usable(config, sources, checked, run.results_dir / REPORT)
+        _write_train(work / "train", checked, config.prefix)
+        if sources.pairs:
+            _write_test(work / "test", sources.pairs)
+        shutil.rmtree(work / "retimed", ignore_errors=True)
+        summary = json.dumps({**report, "fingerprint": fingerprint}, indent=1, ensure_ascii=False)
+        (work / SUMMARY).write_text(summary, encoding="utf-8")
+        _publish(work, out_dir)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    left_out = f"; {len(report['dropped'])} left out, see {REPORT}" if report["dropped"] else ""
+    return f"{out_dir}: {report['train']} training clips, {report['test']} test prompts{left_out}."
+
+
+def _find(config: PrepareConfig, run: Run, out_dir: Path) -> Sources:
+    run.status.write("RUNNING", f"Looking for clips in {config.source}")
+    train = hub_dataset.locate(config.source)
+    clips = clip_folders.read(train.folder, captions=config.caption_source, key=config.caption_key, nested=True)
+    test = pairs = None
+    if config.test_source:
+        run.status.write("RUNNING", f"Looking for test prompts in {config.test_source}")
+        test = hub_dataset.locate(config.test_source, (f"{config.test_folder}/*",) if config.test_folder else ())
+        below = test.folder / config.test_folder
+        pairs = prompt_pairs.read(below if below.is_dir() else test.folder)
+    for source in filter(None, (train, test)):
+        _require_apart(source.folder.resolve(), out_dir.resolve())
+    return Sources(train, clips, test, pairs)
+
+
+def _require_apart(source: Path, out_dir: Path) -> None:
+    if not (source.is_relative_to(out_dir) or out_dir.is_relative_to(source)):
+        return
+    message = f"output_dir {out_dir} and the source {source} lie within each other."
+    fix = "Set output_dir to a folder beside the source, which is never changed."
+    raise RequestError.of("output_in_source", message, fix, path="output_dir")
+
+
+def _fingerprint(config: PrepareConfig, sources: Sources) -> str:
+    """Return a hash of everything that decides the written files."""
+    media = [clip.video for clip in sources.clips.clips]
+    prompts = sources.pairs.prompts if sources.pairs else ()
+    media += [file for prompt in prompts if (file := prompt.image or prompt.video)]
+    states = [
+        (str(path), status.st_size, status.st_mtime_ns) for path in media if path.exists() for status in [path.stat()]
+    ]
+    texts = [(clip.name, clip.caption) for clip in sources.clips.clips]
+    texts += [(prompt.name, prompt.prompt) for prompt in prompts]
+    choices = {**asdict(config), "results_dir": None, "output_dir": None}
+    document = json.dumps([choices, states, texts], sort_keys=True)
+    return hashlib.sha256(document.encode()).hexdigest()
+
+
+def _report(config: PrepareConfig, sources: Sources, checked: Checked) -> dict[str, Any]:
+    faults = [*sources.clips.faults, *(sources.pairs.faults if sources.pairs else ())]
+    dropped = [{"item": fault.item, "code": fault.code, "detail": fault.detail} for fault in faults]
+    dropped += [{"item": fault.item, "code": fault.code, "detail": fault.detail} for fault in checked.faults]
+    return {
+        "train": len(checked.usable),
+        "test": len(sources.pairs.prompts) if sources.pairs else 0,
+        "dropped": dropped,
+        "retimed": checked.retimed,
+        "source": {"name": config.source, "folder": str(sources.train.folder), "revision": sources.train.revision},
+        "test_source": config.test_source and {"name": config.test_source, "revision": _revision(sources.test)},
+        "prefix": config.prefix,
+        "min_frames": config.min_frames,
+    }
+
+
+def _revision(source: Source | None) -> str:
+    return source.revision if source else ""
+
+
+def _require_usable(config: PrepareConfig, sources: Sources, checked: Checked, report: Path) -> None:
+    """Raise BlockedError for what cannot be used, unless it may be left out and something remains."""
+    problems = [*sources.problems, *checked.problems(sources.clips.folder)]
+    if sources.pairs and not sources.pairs.prompts:
+        raise BlockedError(sources.pairs.problems)
+    if problems and not (config.skip_unusable and checked.usable):
+        if checked.usable:
+            message = f"{len(checked.usable)} clips can be used; {report} lists what cannot."
+            fix = "Set skip_unusable=true to go on without the others."
+            problems.append(Problem("unusable_clips", message, fix, "skip_unusable"))
+        raise BlockedError(problems)
+
+
+def _write_train(folder: Path, checked: Checked, prefix: str) -> None:
+    for name in ("videos", "metas"):
+        (folder / name).mkdir(parents=True)
+    rows = []
+    for clip in checked.usable:
+        caption = _prefixed(clip, prefix)
+        link(clip.video, folder / "videos" / f"{clip.name}.mp4")
+        (folder / "metas" / f"{clip.name}.txt").write_text(caption, encoding="utf-8")
+        rows.append((f"{clip.name}.mp4", caption))
+    with (folder / "metadata.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("file_name", "prompt"), *rows])
+
+
+def _prefixed(clip: Clip, prefix: str) -> str:
+    """Return a clip's caption with the prefix before it, once."""
+    caption = clip.caption or ""
+    return caption if caption.startswith(prefix.strip()) else prefix + caption
+
+
+def _write_test(folder: Path, pairs: PromptSet) -> None:
+    folder.mkdir(parents=True)
+    for prompt in pairs.prompts:
+        (folder / f"{prompt.name}.txt").write_text(prompt.prompt, encoding="utf-8")
+        media = prompt.image or prompt.video
+        if media:
+            link(media, folder / f"{prompt.name}{media.suffix.lower()}")
+
+
+def _summary_of(out_dir: Path) -> dict[str, Any]:
+    file = out_dir / SUMMARY
+    if not file.is_file():
+        return {}
+    summary: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return summary
+
+
+def _require_ours(out_dir: Path) -> None:
+    """Raise BlockedError when the folder holds anything but an earlier dataset of this action."""
+    names = {path.name for path in out_dir.iterdir()} if out_dir.is_dir() else set()
+    strange = sorted(names - {"train", "test", SUMMARY})
+    if strange or (names and "fingerprint" not in _summary_of(out_dir)):
+        message = f"{out_dir} holds something else than a prepared dataset: {listed(strange or sorted(names))}."
+        raise BlockedError.of("folder_in_use", message, "Give a new output_dir, or empty it.", path="output_dir")
+
+
+def _publish(work: Path, out_dir: Path) -> None:
+    """Put the finished folder in its place, where an earlier dataset may be."""
+    work.chmod(0o755)  # mkdtemp makes it private
+    old = out_dir.with_name(f".{out_dir.name}.{os.getpid()}.old")
+    if out_dir.is_dir():
+        out_dir.rename(old)
+    work.rename(out_dir)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    entrypoint.main(PrepareConfig, prepare, lambda config: config.results_dir)
