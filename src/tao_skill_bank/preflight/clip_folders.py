@@ -15,7 +15,7 @@ from tao_skill_bank.media_probe import MediaProbe
 from tao_skill_bank.preflight import locations, probing
 from tao_skill_bank.preflight.findings import MAX_LISTED, blocking, info, listed, not_checked, warning
 
-DECODE_SECONDS_IN_ALL = 60.0  # shared out over the clips of a folder; headers and packets are read besides
+DECODE_SECONDS_IN_ALL = 20.0  # shared out over the clips of a folder; headers and packets are read besides
 MAX_COMPARED = 32
 RATE_TOLERANCE = 0.01
 PLACE_OF_CAPTIONS = {".txt": "text files", ".json": "JSON files"}
