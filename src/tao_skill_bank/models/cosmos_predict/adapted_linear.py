@@ -17,6 +17,8 @@ import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
+from tao_skill_bank.models.cosmos_predict.adapted_products import adapted_products
+
 
 class Linear(NamedTuple):
     """One layer as plain tensors, so that one compiled function serves every layer of a kind.
@@ -28,11 +30,12 @@ class Linear(NamedTuple):
         dropout: probability that an input of the adapter is dropped; 0 outside training.
         magnitude: of each output, for DoRA.
         squared_norms: |w|^2 of each row of the frozen weight, for DoRA.
-        module: the layer itself, where it is of another kind (several adapters, other variants): it is called then.
+        module: the layer itself, where it is of another kind (several adapters, other variants): it is called then, and
+            the rest means nothing.
 
     """
 
-    weight: Tensor | None = None
+    weight: Tensor
     bias: Tensor | None = None
     down: Tensor | None = None
     up: Tensor | None = None
@@ -56,7 +59,7 @@ class LinearReader:
         peft_layer: Any = layer
         name = _only_adapter(peft_layer)
         if name is None:
-            return Linear(module=layer)
+            return Linear(torch.empty(0), module=layer)
         base: nn.Linear = peft_layer.base_layer
         magnitude = peft_layer.lora_magnitude_vector[name].weight if name in peft_layer.lora_variant else None
         return Linear(
@@ -105,27 +108,25 @@ def apply(linear: Linear, inputs: Tensor) -> Tensor:
 
 
 def apply_all(linears: Sequence[Linear], inputs: Tensor) -> list[Tensor]:
-    """Return the outputs of layers that share their input: one pass over it makes all low-rank projections."""
-    if len(linears) > 1 and all(linear.down is not None and linear.dropout == 0 for linear in linears):
-        down = torch.cat([linear.down for linear in linears if linear.down is not None]).to(inputs.dtype)
-        ranks = [linear.down.shape[0] for linear in linears if linear.down is not None]
-        codes = torch.split(F.linear(inputs, down), ranks, dim=-1)
-        return [_adapted(linear, inputs, code) for linear, code in zip(linears, codes, strict=True)]
-    return [_apply(linear, inputs) for linear in linears]
+    """Return the outputs of layers that share their input."""
+    downs = [linear.down for linear in linears if linear.down is not None and linear.dropout == 0]
+    if len(downs) < len(linears):
+        return [_apply(linear, inputs) for linear in linears]
+    ups = [_scaled_up(linear, inputs.dtype) for linear in linears]
+    products = adapted_products(inputs, [linear.weight for linear in linears], torch.cat(downs).to(inputs.dtype), ups)
+    return [_finished(linear, product) for linear, product in zip(linears, products, strict=True)]
 
 
 def _apply(linear: Linear, inputs: Tensor) -> Tensor:
     if linear.module is not None:
         out: Tensor = linear.module(inputs)
         return out
-    assert linear.weight is not None
     if linear.down is None:
         return F.linear(inputs, linear.weight, linear.bias)
-    down = linear.down.to(inputs.dtype)
     if linear.dropout == 0:
-        return _adapted(linear, inputs, F.linear(inputs, down))
+        return apply(linear, inputs)
     dropped = F.dropout(inputs, linear.dropout)
-    delta = F.linear(F.linear(dropped, down), _scaled_up(linear, inputs.dtype))
+    delta = F.linear(F.linear(dropped, linear.down.to(inputs.dtype)), _scaled_up(linear, inputs.dtype))
     base = F.linear(inputs, linear.weight, linear.bias)
     if linear.magnitude is None:
         return base + delta
@@ -134,14 +135,11 @@ def _apply(linear: Linear, inputs: Tensor) -> Tensor:
     return base + (scale - 1) * F.linear(dropped, linear.weight) + scale * delta
 
 
-def _adapted(linear: Linear, inputs: Tensor, code: Tensor) -> Tensor:
-    """Return the output for the low-rank projection A x of the inputs."""
-    assert linear.weight is not None
-    delta = F.linear(code, _scaled_up(linear, inputs.dtype))
-    if linear.magnitude is None:
-        return F.linear(inputs, linear.weight, linear.bias) + delta
-    out = _magnitude_scale(linear).to(inputs.dtype) * (F.linear(inputs, linear.weight) + delta)
-    return out if linear.bias is None else out + linear.bias
+def _finished(linear: Linear, product: Tensor) -> Tensor:
+    """Return the output for W x + s B A x."""
+    if linear.magnitude is not None:
+        product = _magnitude_scale(linear).to(product.dtype) * product
+    return product if linear.bias is None else product + linear.bias
 
 
 def _scaled_up(linear: Linear, dtype: torch.dtype) -> Tensor:
@@ -151,7 +149,6 @@ def _scaled_up(linear: Linear, dtype: torch.dtype) -> Tensor:
 
 def _magnitude_scale(linear: Linear) -> Tensor:
     """Return DoRA's magnitude over the norm of the adapted rows, (out,), in the precision of the magnitude."""
-    assert linear.weight is not None
     assert linear.down is not None
     assert linear.up is not None
     assert linear.magnitude is not None

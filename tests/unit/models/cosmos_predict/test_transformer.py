@@ -119,7 +119,7 @@ def assert_same(got: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
         assert torch.linalg.norm(got[name] - tensor) <= TOLERANCE * torch.linalg.norm(tensor), name
 
 
-@pytest.mark.parametrize("checkpointing", ["none", "selective", "full"])
+@pytest.mark.parametrize("checkpointing", ["none", "pointwise", "selective", "full"])
 @pytest.mark.parametrize(
     "adapter",
     [{}, {"lora_alpha": 12}, {"use_dora": True}, {"use_dora": True, "lora_alpha": 12, "r": 3}],
