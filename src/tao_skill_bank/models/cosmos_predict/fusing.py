@@ -1,8 +1,8 @@
 """Adapters merged into the weights they act on, in float32 whatever the weights' type.
 
-Adapters follow one another as peft runs them side by side: a LoRA adds its update, a DoRA adds its own and rescales what
-is there by m / |W + its update| of the *untouched* weight W. (peft's own merge takes the norm of the merged weight, and so
-gives other results once a DoRA is not alone.)
+Adapters follow one another as peft runs them side by side: a LoRA adds its update, a DoRA adds its own and rescales
+what is there by m / |W + its update| of the *untouched* weight W. (peft's own merge takes the norm of the merged
+weight, and so gives other results once a DoRA is not alone.)
 """
 
 from collections.abc import Sequence

@@ -1,0 +1,109 @@
+"""What a generated video starts from: a picture, the end of a clip, or nothing."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own convention
+from torch import Tensor
+
+from tao_skill_bank.errors import BlockedError, Problem, RequestError, TaoSkillsError
+from tao_skill_bank.models.cosmos_predict import clips
+from tao_skill_bank.models.cosmos_predict.config import GenerateConfig
+from tao_skill_bank.models.cosmos_predict.geometry import ClipShape, conditioning_frames
+from tao_skill_bank.prompt_pairs import Prompt, is_safe_name, read
+
+
+def read_prompts(config: GenerateConfig) -> tuple[Prompt, ...]:
+    """Return the prompts to generate for, each with a readable picture or a long enough clip.
+
+    Raises:
+        BlockedError: everything that is wrong with them, before a GPU is touched.
+
+    """
+    if config.inputs is None:
+        prompts: tuple[Prompt, ...] = (_single(config),)
+    else:
+        found = read(Path(config.inputs).absolute())
+        if found.problems:
+            raise BlockedError(found.problems)
+        prompts = found.prompts
+    if problems := _problems(prompts, config):
+        raise BlockedError(problems)
+    return prompts
+
+
+def load(prompt: Prompt, size: tuple[int, int], latent_frames: int) -> Tensor | None:
+    """Return the first frames of a video as pixels (3, frames, height, width) in [-1, 1]; None for a prompt alone.
+
+    Args:
+        prompt: with a picture, which gives one frame, or a clip, whose last frames are taken.
+        size: (height, width); frames are stretched to it as training clips are.
+        latent_frames: latent frames that are taken of a clip.
+
+    Raises:
+        BlockedError: the file cannot be read, or the clip is too short.
+
+    """
+    if prompt.image is not None:
+        return _load_image(prompt.image, size)
+    if prompt.video is None:
+        return None
+    needed = conditioning_frames(latent_frames)
+    available = clips.frame_count(prompt.video)
+    if available < needed:
+        message = f"{prompt.video} has {available} frames; {latent_frames} latent frames are made of its last {needed}."
+        fix = "Set num_conditional_latent_frames=1, or give a longer clip."
+        raise BlockedError.of("clip_too_short", message, fix, path=str(prompt.video))
+    return clips.load_window(prompt.video, available - needed, needed, size)
+
+
+def latent_frames_of(prompt: Prompt, config: GenerateConfig) -> int:
+    """Return how many latent frames of a video are given."""
+    if prompt.image is not None:
+        return 1
+    return config.num_conditional_latent_frames if prompt.video is not None else 0
+
+
+def _single(config: GenerateConfig) -> Prompt:
+    media = config.image or config.video
+    name = Path(media).stem if media else "prompt"
+    return Prompt(
+        name=name if is_safe_name(name) else "prompt",
+        prompt=config.prompt or "",
+        image=Path(config.image).absolute() if config.image else None,
+        video=Path(config.video).absolute() if config.video else None,
+    )
+
+
+def _problems(prompts: Sequence[Prompt], config: GenerateConfig) -> list[Problem]:
+    shape = ClipShape(config.num_frames, config.height, config.width)
+    found: list[Problem] = []
+    for prompt in prompts:
+        try:
+            load(prompt, (config.height, config.width), config.num_conditional_latent_frames)
+        except TaoSkillsError as error:
+            found += error.problems
+    given = max(latent_frames_of(prompt, config) for prompt in prompts)
+    if given >= shape.latent_frames:
+        message = f"num_frames {config.num_frames} gives {shape.latent_frames} latent frames, and {given} are given."
+        fix = f"Set num_frames to {conditioning_frames(given + 1)} or more."
+        found += RequestError.of("nothing_to_predict", message, fix, path="num_frames").problems
+    return found
+
+
+def _load_image(path: Path, size: tuple[int, int]) -> Tensor:
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(path) as image:
+            pixels = np.array(ImageOps.exif_transpose(image).convert("RGB"))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # what Pillow raises on bad files
+        reason = "it does not exist" if not path.exists() else (str(error).splitlines() or [type(error).__name__])[0]
+        message = f"Picture {path} cannot be read: {reason}."
+        raise BlockedError.of("media_unreadable", message, "Replace the file, or drop it.", path=str(path)) from None
+    frame = torch.from_numpy(pixels).permute(2, 0, 1)[None]
+    if frame.shape[2:] != size:
+        frame = F.interpolate(frame, size=size, mode="bilinear", antialias=True, align_corners=False)
+    return frame.permute(1, 0, 2, 3).float().div(127.5).sub(1)
