@@ -390,14 +390,37 @@ def matmul_rate(device: torch.device) -> float:
     return count * 2 * size**3 / (time.perf_counter() - began)
 
 
-def table(results: list[dict[str, Any]], flop: float, rate: float) -> str:
-    peer = next((result["seconds"] for result in results if result["row"] == ROWS[0].name), None)
-    lines = ["| step | s | against plain | reserved GiB | MFU |", "|---|---|---|---|---|"]
-    for result in results:
-        ratio = f"{peer / result['seconds']:.2f}x" if peer else "-"
-        share = flop / result["seconds"] / rate
-        lines.append(f"| {result['row']} | {result['seconds']:.3f} | {ratio} | {result['gib']:.1f} | {share:.0%} |")
-    return "\n".join(lines)
+@dataclass
+class Report:
+    """What was measured so far."""
+
+    matmul_flop_per_second: float
+    flop: float
+    sizes: Sizes
+    device: str = field(default_factory=lambda: torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU")
+    torch: str = torch.__version__
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    gradients: list[dict[str, Any]] = field(default_factory=list)
+
+    def text(self) -> str:
+        rate = self.matmul_flop_per_second
+        head = f"{self.device}, torch {self.torch}; {self.flop / 1e12:.0f} TFLOP a step; matrix product "
+        lines = [f"{head}{rate / 1e12:.0f} TFLOP/s", ""]
+        lines += ["| step | s | against plain | reserved GiB | MFU |", "|---|---|---|---|---|"]
+        peer = next((row["seconds"] for row in self.rows if row["row"] == ROWS[0].name), None)
+        for row in self.rows:
+            ratio = f"{peer / row['seconds']:.2f}x" if peer else "-"
+            share = self.flop / row["seconds"] / rate
+            lines.append(f"| {row['row']} | {row['seconds']:.3f} | {ratio} | {row['gib']:.1f} | {share:.0%} |")
+        return "\n".join([*lines, "", *(json.dumps(one) for one in self.gradients)])
+
+    def write(self, folder: Path | None) -> None:
+        print(json.dumps(self.rows[-1:] + self.gradients[-1:]), flush=True)
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            document = json.dumps(asdict(self), indent=2)
+            (folder / "cosmos_predict_train.json").write_text(document, encoding="utf-8")
+            (folder / "cosmos_predict_train.md").write_text(self.text() + "\n", encoding="utf-8")
 
 
 def provide_resize() -> None:
@@ -431,8 +454,7 @@ def main() -> None:
     sizes = TINY if arguments.tiny else Sizes()
     provide_resize()
     models = build(sizes, device)
-    rate, flop = matmul_rate(device), step_flop(sizes)
-    results, compared = [], []
+    report = Report(matmul_rate(device), step_flop(sizes), sizes)
     for row in ROWS:
         if not fnmatch.fnmatch(row.name, arguments.rows):
             continue
@@ -440,26 +462,14 @@ def main() -> None:
             models.encode_once()
             release(models, device)
         try:
-            results.append(measure(models, row))
-            print(json.dumps(results[-1]), flush=True)
+            report.rows.append(measure(models, row))
             if row.compare:
-                compared.append({"row": row.name} | agreement(models, row))
-                print(json.dumps(compared[-1]), flush=True)
+                report.gradients.append({"row": row.name} | agreement(models, row))
         except torch.cuda.OutOfMemoryError as error:
             print(f"{row.name}: {str(error).splitlines()[0]}", flush=True)
         release(models, device)
-    name = torch.cuda.get_device_name() if device.type == "cuda" else "CPU"
-    head = (
-        f"{name}, torch {torch.__version__}; {flop / 1e12:.0f} TFLOP a step; matrix product {rate / 1e12:.0f} TFLOP/s"
-    )
-    text = "\n".join([head, "", table(results, flop, rate), "", *(json.dumps(one) for one in compared)])
-    print(text)
-    if arguments.out:
-        arguments.out.mkdir(parents=True, exist_ok=True)
-        numbers = {"device": name, "torch": torch.__version__, "flop": flop, "matmul_flop_per_second": rate}
-        document = numbers | {"sizes": asdict(sizes), "rows": results, "gradients": compared}
-        (arguments.out / "cosmos_predict_train.json").write_text(json.dumps(document, indent=2), encoding="utf-8")
-        (arguments.out / "cosmos_predict_train.md").write_text(text + "\n", encoding="utf-8")
+        report.write(arguments.out)  # after each row: a run that is cut short leaves what it measured
+    print(report.text())
 
 
 if __name__ == "__main__":
