@@ -138,7 +138,7 @@ class Workload:
     """A model-neutral view of a spec, made by each model's `workload.py`; None where an action has no such thing.
 
     Attributes:
-        model: checkpoint URI or path that is loaded; an adapter folder when `base_model` is set.
+        model: checkpoint URI or path that is loaded, empty for none; an adapter folder when `base_model` is set.
         batch_per_rank: samples per data-parallel rank and optimizer step.
         micro_batch: samples of one forward pass.
         max_tokens: longest sequence the run accepts.
@@ -154,7 +154,7 @@ class Workload:
 
     """
 
-    model: str
+    model: str = ""
     base_model: str | None = None
     resume_from: str | None = None
     resume: bool = False

@@ -13,6 +13,10 @@ from tao_skill_bank.skill_info import DatasetContract, DataSource
 
 def dataset_values(value: str | DatasetPaths, source: DataSource, contract: DatasetContract) -> dict[str, str]:
     """Return the spec keys that a dataset fills: {dotted path: absolute path or URI}."""
+    if source.folder:
+        return {source.folder: absolute(value if isinstance(value, str) else value.media_path)}
+    if source.annotation_path is None or source.media_path is None:
+        raise AssertionError("a data source names a folder, or annotations and media")
     if isinstance(value, DatasetPaths):
         return {source.annotation_path: absolute(value.annotation_path), source.media_path: absolute(value.media_path)}
     root = absolute(value)
@@ -29,14 +33,11 @@ def dataset_problems(
             message = f"{skill} {request.action} reads no dataset '{role}'.{did_you_mean(role, sources)}"
             roles = ", ".join(sources) or "none"
             yield Problem("unknown_dataset", message, f"Datasets of this action: {roles}.", path, role)
-        elif isinstance(value, str) and value.endswith((".json", ".jsonl", ".tar.gz")):
-            message = f"Dataset '{role}' is a file; a dataset root is a folder with annotations and media."
-            keys = f"--set {sources[role].annotation_path}=FILE --set {sources[role].media_path}=FOLDER"
-            fix = f"Give the folder, or in direct mode: {keys}"
-            yield Problem("dataset_is_a_file", message, fix, path, value)
+        else:
+            yield from _shape_problems(role, value, sources[role])
     for role, source in sources.items():
-        missing = [path for path in (source.annotation_path, source.media_path) if not nested.get(spec, path)]
-        if len(missing) == 1 or (missing and source.required):
+        missing = [path for path in source.keys if not nested.get(spec, path)]
+        if 0 < len(missing) < len(source.keys) or (missing and source.required):
             yield Problem(
                 code="missing_dataset",
                 message=f"{skill} {request.action} needs {missing[0]}"
@@ -44,6 +45,18 @@ def dataset_problems(
                 fix=f"Give datasets.{role} (--{role} FOLDER), or --set {missing[0]}=PATH.",
                 path=missing[0].rpartition(".")[0],
             )
+
+
+def _shape_problems(role: str, value: str | DatasetPaths, source: DataSource) -> Iterator[Problem]:
+    path = f"datasets.{role}"
+    if source.folder:
+        if isinstance(value, DatasetPaths):
+            message = f"Dataset '{role}' is one folder here; it has no annotations and media apart."
+            yield Problem("dataset_is_a_folder", message, f"Give datasets.{role} as a path.", path)
+    elif isinstance(value, str) and value.endswith((".json", ".jsonl", ".tar.gz")):
+        message = f"Dataset '{role}' is a file; a dataset root is a folder with annotations and media."
+        keys = f"--set {source.annotation_path}=FILE --set {source.media_path}=FOLDER"
+        yield Problem("dataset_is_a_file", message, f"Give the folder, or in direct mode: {keys}", path, value)
 
 
 def absolute(name: str) -> str:

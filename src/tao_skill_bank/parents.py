@@ -49,6 +49,10 @@ def inherit(skill: Skill, request: Request) -> Inheritance:
         if (folder / "adapter_config.json").is_file() and keys.adapter and keys.base:
             values[keys.adapter] = True
             values[keys.base] = parent.job.workload.base_model or parent.job.workload.model
+    if keys.run:
+        values[keys.run] = str(run)
+    if keys.adapters and parent.job.workload.trains:
+        values[keys.adapters] = [{"path": str(_select(run, "safetensors", request)), "name": "tuned"}]
     if parent.job.workload.trains:
         values |= {here: nested.get(parent.job.spec, there) for here, there in keys.copies.items()}
     return Inheritance(values, parent.job.resources.device)

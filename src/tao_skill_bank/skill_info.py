@@ -26,11 +26,20 @@ class Recipe:
 
 @contract
 class DataSource:
-    """Spec keys that one dataset role fills, and whether the action needs it."""
+    """Spec keys that one dataset role fills, and whether the action needs it.
 
-    annotation_path: str
-    media_path: str
+    A dataset is either annotations and media, which may be given apart, or one folder.
+    """
+
+    annotation_path: str | None = None
+    media_path: str | None = None
+    folder: str | None = None
     required: bool = True
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The spec keys that the role fills."""
+        return tuple(key for key in (self.annotation_path, self.media_path, self.folder) if key)
 
 
 @contract
@@ -42,6 +51,8 @@ class ParentKeys:
         adapter: set true when that folder is an adapter.
         base: gets the parent's model when that folder is an adapter.
         resume: gets the parent's newest resume checkpoint.
+        adapters: gets a list with the parent's selected adapter folder, as {path, name}.
+        run: gets the parent's run directory.
         copies: keys and groups that are taken over from a training parent's spec, {key here: key there}.
     """
 
@@ -49,16 +60,22 @@ class ParentKeys:
     adapter: str | None = None
     base: str | None = None
     resume: str | None = None
+    adapters: str | None = None
+    run: str | None = None
     copies: dict[str, str] = field(default_factory=dict)
 
 
 @contract
 class Inputs:
-    """Spec keys that name what an action reads. `selective`: only the media that annotations name are fetched."""
+    """Spec keys that name what an action reads. `selective`: only the media that annotations name are fetched.
+
+    `listed` are lists of objects, each with a path under the given key.
+    """
 
     models: tuple[str, ...] = ()
     media: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
+    listed: dict[str, str] = field(default_factory=dict)
     selective: dict[str, Any] = field(default_factory=dict)
 
 

@@ -150,13 +150,24 @@ def _with_datasets(spec: Spec, skill: Skill, request: Request) -> Spec:
                     problems.append(Problem("given_twice", message, "Keep one of them.", path, name))
                 spec = _assigned(spec, path, name)
     inputs = skill.info.actions[request.action].inputs
-    keys = [key for source in sources.values() for key in (source.annotation_path, source.media_path)]
+    keys = [key for source in sources.values() for key in source.keys]
     for path in (*keys, *inputs.media, *inputs.paths):
         name = nested.get(spec.values, path)
         if isinstance(name, str) and name:
             spec = replace(spec, values=nested.with_value(spec.values, path, absolute(name)))
+    for path, key in inputs.listed.items():
+        items = nested.get(spec.values, path)
+        if isinstance(items, list):
+            placed = [_with_absolute(item, key) for item in items]
+            spec = replace(spec, values=nested.with_value(spec.values, path, placed))
     problems += dataset_problems(skill.name, request, sources, spec.values)
     return replace(spec, problems=(*spec.problems, *problems))
+
+
+def _with_absolute(item: Any, key: str) -> Any:
+    """Return an object of a list with its path made absolute; anything else is left for the schema to refuse."""
+    name = item.get(key) if isinstance(item, dict) else None
+    return {**item, key: absolute(name)} if isinstance(name, str) and name else item
 
 
 def _with_recipe(spec: Spec, skill: Skill, schema: Mapping[str, Any]) -> Spec:

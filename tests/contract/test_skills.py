@@ -81,14 +81,20 @@ def test_the_template_breaks_the_schema_only_where_data_is_missing(skill: catalo
 def test_every_spec_key_that_the_skill_names_is_in_the_schema(skill: catalog.Skill, action: str) -> None:
     known = dict(leaves(skill.schema(action)))
     info, entry = skill.info, skill.info.actions[action]
-    sources = [
-        key
-        for source in info.data_sources.get(action, {}).values()
-        for key in (source.annotation_path, source.media_path)
-    ]
-    parent = [entry.parent.checkpoint, entry.parent.adapter, entry.parent.base, entry.parent.resume]
+    sources = [key for source in info.data_sources.get(action, {}).values() for key in source.keys]
+    keys = entry.parent
+    parent = [keys.checkpoint, keys.adapter, keys.base, keys.resume, keys.adapters, keys.run]
     counts = [entry.resources.gpu_spec_key, entry.resources.node_spec_key]
-    named_keys = [*sources, *entry.inputs.models, *entry.inputs.media, *entry.results_keys, *parent, *counts]
+    named_keys = [
+        *sources,
+        *entry.inputs.models,
+        *entry.inputs.media,
+        *entry.inputs.paths,
+        *entry.inputs.listed,
+        *entry.results_keys,
+        *parent,
+        *counts,
+    ]
     assert [key for key in named_keys if key and key not in known] == []
 
 

@@ -32,11 +32,11 @@ CAPTIONS = (
 )
 SPLITS = ("train", "val", "test")
 
-RADIUS = 6.0  # of the object
-MARGIN = 10.0  # the object's centre stays this far from the edges
-TABLE_Y = 36.0  # the centre's row while the object lies on the table
+RADIUS = 8.0  # of the object
+MARGIN = 13.0  # the object's centre stays this far from the edges
+TABLE_Y = 35.0  # the centre's row while the object lies on the table
 CARRY = 28.0  # pixels from start to end
-LIFT = 16.0  # pixels at the arc's top
+LIFT = 15.0  # pixels at the arc's top
 SCENE_SEED = 2025
 
 Path2D = NDArray[np.float64]  # the object's centre (x, y) in every frame
@@ -96,9 +96,8 @@ def _clip(random: np.random.Generator, direction: str, path: Path2D) -> Clip:
     colour = list(COLOURS)[int(random.integers(len(COLOURS)))]
     shape = SHAPES[int(random.integers(len(SHAPES)))]
     caption = CAPTIONS[int(random.integers(len(CAPTIONS)))].format(colour=colour, shape=shape, direction=direction)
-    light = random.uniform(0.85, 1.1)
     frames = np.stack([_render(shape, COLOURS[colour], centre) for centre in path])
-    return Clip(np.clip(frames * light, 0, 255).astype(np.uint8), caption, colour)
+    return Clip(frames.astype(np.uint8), caption, colour)
 
 
 def _render(shape: str, colour: tuple[int, int, int], centre: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -132,10 +131,10 @@ def _scene() -> NDArray[np.float64]:
     random = np.random.default_rng(SCENE_SEED)
     picture = np.full((HEIGHT, WIDTH, 3), 96.0)
     picture[HEIGHT // 3 :] = (126, 118, 108)
-    for _ in range(60):
+    for _ in range(24):
         x, y = int(random.integers(WIDTH)), int(random.integers(HEIGHT))
-        width, height = (int(size) for size in random.integers(3, 9, 2))
-        picture[y : y + height, x : x + width] += random.uniform(-28, 28)
+        width, height = (int(size) for size in random.integers(5, 14, 2))
+        picture[y : y + height, x : x + width] += random.uniform(-24, 24)
     return picture
 
 

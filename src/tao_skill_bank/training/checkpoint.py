@@ -12,8 +12,8 @@ import json
 import math
 import re
 import shutil
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +40,24 @@ class Progress:
     step: int = 0
 
 
-def save(run_dir: Path, model: nn.Module, optimizer: Optimizer, progress: Progress, ranks: Ranks) -> Path:
+@dataclass(frozen=True)
+class Trained:
+    """What a checkpoint holds: trained weights, the optimizer's state, and more tensors by name, updated in place."""
+
+    model: nn.Module
+    optimizer: Optimizer
+    extra: Mapping[str, torch.Tensor] = field(default_factory=dict)
+
+    def state(self) -> dict[str, Any]:
+        weights, moments = get_state_dict(self.model, self.optimizer, options=TRAINED_ONLY)
+        return {"model": weights, "optimizer": moments, **({"extra": dict(self.extra)} if self.extra else {})}
+
+
+def save(run_dir: Path, trained: Trained, progress: Progress, ranks: Ranks) -> Path:
     """Write checkpoints/epoch_N and return it. Every rank calls this."""
 
     def write(folder: Path) -> None:
-        weights, moments = get_state_dict(model, optimizer, options=TRAINED_ONLY)
-        state_dict_saver.save({"model": weights, "optimizer": moments}, checkpoint_id=str(folder))
+        state_dict_saver.save(trained.state(), checkpoint_id=str(folder))
         torch.save(_random_state(ranks), folder / f"random_{ranks.rank}.pt")
         if ranks.is_main:
             (folder / "progress.json").write_text(json.dumps(asdict(progress)), encoding="utf-8")
@@ -53,14 +65,13 @@ def save(run_dir: Path, model: nn.Module, optimizer: Optimizer, progress: Progre
     return write_whole(run_dir / "checkpoints" / f"epoch_{progress.epoch}", write, ranks)
 
 
-def load(folder: Path, model: nn.Module, optimizer: Optimizer, ranks: Ranks) -> Progress:
+def load(folder: Path, trained: Trained, ranks: Ranks) -> Progress:
     """Load a folder of `save`, on any number of ranks. Random states are restored where the number is the same."""
-    weights, moments = get_state_dict(model, optimizer, options=TRAINED_ONLY)
-    state: dict[str, Any] = {"model": weights, "optimizer": moments}
+    state = trained.state()
     state_dict_loader.load(state, checkpoint_id=str(folder))
     set_state_dict(
-        model,
-        optimizer,
+        trained.model,
+        trained.optimizer,
         model_state_dict=state["model"],
         optim_state_dict=state["optimizer"],
         options=TRAINED_ONLY,

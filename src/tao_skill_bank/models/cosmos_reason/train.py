@@ -34,7 +34,8 @@ def train(config: TrainConfig, run: Run) -> str:
 
     network, initial_adapters = model.prepare(config, base, mesh, ranks)
     stepper = optimizer.build(settings, network)
-    progress = checkpoint.load(resumed, network, stepper, ranks) if resumed else Progress()
+    trained = checkpoint.Trained(network, stepper)
+    progress = checkpoint.load(resumed, trained, ranks) if resumed else Progress()
 
     kinds = train_set.kinds | (val_set.kinds if val_set else frozenset())
     order, train_batches = batches.training_batches(config, train_set, kinds, run)
@@ -62,7 +63,7 @@ def train(config: TrainConfig, run: Run) -> str:
         if settings.ckpt.enable_checkpoint and (is_last or epoch % settings.ckpt.save_freq_in_epoch == 0):
             if settings.ckpt.export_safetensors:  # first: an epoch that can be resumed from is exported too
                 _export(config, run, network, initial_adapters, epoch)
-            checkpoint.save(run.results_dir, network, stepper, Progress(epoch, step), ranks)
+            checkpoint.save(run.results_dir, trained, Progress(epoch, step), ranks)
             if ranks.is_main:
                 _keep(config, run, epoch, loss)
     return f"Trained {settings.epoch} epochs, {step} steps."

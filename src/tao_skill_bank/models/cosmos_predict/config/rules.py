@@ -129,8 +129,8 @@ def _judge_is_named(metrics: list[str], model: str | None, endpoint: str | None,
         fix = (
             "Keep one of judge.model and judge.endpoint."
             if model
-            else "Set judge.model=hf_model://nvidia/Cosmos-Reason2-8B (or a local checkpoint), or judge.endpoint=URL and "
-            "judge.endpoint_model=NAME, or metrics=[sampson]."
+            else "Set judge.model=hf_model://nvidia/Cosmos-Reason2-8B (or a local checkpoint), or judge.endpoint=URL "
+            "and judge.endpoint_model=NAME, or metrics=[sampson]."
         )
         return Problem("no_judge", f"The metrics {', '.join(judged)} {what}.", fix, "judge.model")
     if endpoint and not name:

@@ -86,9 +86,10 @@ class Train:
     mixed_precision: Literal["bf16", "no"] = parameter(
         "bf16", doc="Type of the frozen weights and of activations; adapters are float32 always.", automl=False
     )
-    gradient_checkpointing: Literal["auto", "none", "selective", "full"] = parameter(
+    gradient_checkpointing: Literal["auto", "none", "pointwise", "selective", "full"] = parameter(
         "auto",
-        doc="What backward recomputes: nothing, all but attention, or everything. auto takes the fastest that fits.",
+        doc="What backward recomputes: nothing, all but attention and matrix products, all but self-attention, "
+        "or everything. auto takes the fastest that fits.",
         automl=False,
     )
     compile: Literal["auto", "true", "false"] = parameter(
@@ -103,9 +104,9 @@ class Train:
         automl=False,
     )
     first_loss_limit: float = parameter(
-        0.5,
-        doc="The training stops when its first loss is above this: the base has random or wrong weights "
-        "(about 3 instead of about 0.03). 0 switches the gate off.",
+        1.5,
+        doc="The training stops when its first loss is above this: the base has random or wrong weights. Predicting "
+        "nothing costs about 2, random weights about 3, a trained base well below 1. 0 switches the gate off.",
         minimum=0,
         automl=False,
     )

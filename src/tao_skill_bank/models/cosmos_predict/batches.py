@@ -1,0 +1,126 @@
+"""Which clip and window every step trains on, and how it gets there: read ahead by threads, the same on any resume."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from tao_skill_bank.errors import BlockedError
+from tao_skill_bank.models.cosmos_predict import clips
+
+READ_AHEAD = 2  # micro-batches per reading thread
+
+
+@dataclass(frozen=True)
+class Item:
+    """A clip that is trained or validated on. `index` seeds its windows; `size` is (height, width) of its frames."""
+
+    index: int
+    name: str
+    video: Path
+    caption: str
+    num_frames: int
+    size: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Windows:
+    """How windows are drawn. `kept` is how many of a clip the latent cache holds; 0 draws a fresh one every epoch."""
+
+    num_frames: int
+    seed: int
+    kept: int
+
+    def starts(self, item: Item) -> list[int]:
+        """Return the first frames of the windows that are kept, each once."""
+        return list(
+            dict.fromkeys(
+                clips.window_start(item.num_frames, self.num_frames, self.seed, 0, item.index, number)
+                for number in range(max(1, self.kept))
+            )
+        )
+
+    def start(self, item: Item, epoch: int) -> int:
+        """Return the first frame of the window that an epoch takes, among the kept ones when there are any."""
+        if not self.kept:
+            return clips.window_start(item.num_frames, self.num_frames, self.seed, epoch, item.index)
+        starts = self.starts(item)
+        generator = torch.Generator().manual_seed(_mix(self.seed, epoch, item.index))
+        return starts[int(torch.randint(len(starts), (), generator=generator))]
+
+
+@dataclass(frozen=True)
+class Order:
+    """Micro-batches of one size of clip each, in an order drawn anew every epoch; what does not fill a step is left."""
+
+    items: Sequence[Item]
+    batch_size: int
+    accumulation: int
+    world: int
+    seed: int
+
+    @property
+    def num_steps(self) -> int:
+        """Optimizer steps of an epoch. Raises BlockedError where there would be none."""
+        steps = len(self._batches(0)) // (self.world * self.accumulation)
+        if not steps:
+            message = (
+                f"{len(self.items)} training clips are fewer than one step takes: batch_size {self.batch_size} x "
+                f"gradient_accumulation_steps {self.accumulation} x {self.world} ranks."
+            )
+            fix = "Lower train.batch_size or train.gradient_accumulation_steps, use fewer GPUs, or add clips."
+            raise BlockedError.of("batch_exceeds_records", message, fix, path="train.batch_size")
+        return steps
+
+    def micro_batches(self, epoch: int, rank: int) -> list[list[Item]]:
+        """Return the micro-batches of a rank, `accumulation` of them a step."""
+        every = self._batches(epoch)[: self.num_steps * self.world * self.accumulation]
+        return every[rank :: self.world]
+
+    def _batches(self, epoch: int) -> list[list[Item]]:
+        generator = torch.Generator().manual_seed(_mix(self.seed, epoch, -1))
+        shuffled = [self.items[i] for i in torch.randperm(len(self.items), generator=generator).tolist()]
+        by_size: dict[tuple[int, int], list[Item]] = {}
+        for item in shuffled:
+            by_size.setdefault(item.size, []).append(item)
+        size = self.batch_size
+        batches = [same[at : at + size] for same in by_size.values() for at in range(0, len(same) - size + 1, size)]
+        return [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
+
+
+def read_ahead(
+    batches: Sequence[list[Item]], load: Callable[[Item], Tensor], num_threads: int
+) -> Iterator[tuple[list[Item], Tensor]]:
+    """Yield every micro-batch with its loaded tensors stacked, a few ahead of the consumer.
+
+    Threads are enough: reading and decoding leave Python's lock. An error of `load` is raised where its batch is due.
+    """
+    if not num_threads:
+        yield from ((batch, torch.stack([load(item) for item in batch])) for batch in batches)
+        return
+    workers = min(num_threads, os.cpu_count() or 1)
+    with ThreadPoolExecutor(workers) as pool:
+        rest = iter(batches)
+
+        def submit(batch: list[Item]) -> tuple[list[Item], Future[Tensor]]:
+            return batch, pool.submit(lambda: torch.stack([load(item) for item in batch]))
+
+        waiting = [submit(batch) for batch in islice(rest, READ_AHEAD * workers)]
+        while waiting:
+            batch, loading = waiting.pop(0)
+            yield batch, loading.result()
+            waiting += [submit(batch) for batch in islice(rest, 1)]
+
+
+def _mix(*numbers: int) -> int:
+    """Return a seed that differs in more than a bit for neighbouring numbers."""
+    mixed = 0x9E3779B97F4A7C15
+    for number in numbers:
+        mixed = (mixed ^ (number + 1)) * 0xBF58476D1CE4E5B9 % 2**63
+        mixed ^= mixed >> 29
+    return mixed

@@ -1,0 +1,91 @@
+"""Latents and text contexts on disk, keyed by what they are made of: nothing can go stale, runs and trials share them.
+
+One safetensors file per entry below $TAO_STATE_DIR/cache. Ranks share out what is missing; a file appears when it is whole.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from torch import Tensor
+
+from tao_skill_bank import settings
+
+HASHED_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Cache:
+    """A folder of tensors. `name` is the kind: latents, contexts."""
+
+    name: str
+
+    def path(self, key: str) -> Path:
+        return settings.state_dir() / "cache" / "cosmos-predict" / self.name / key[:2] / f"{key}.safetensors"
+
+    def has(self, key: str) -> bool:
+        return self.path(key).is_file()
+
+    def load(self, key: str) -> Tensor:
+        """Return an entry, on the host."""
+        from safetensors.torch import load_file
+
+        return load_file(str(self.path(key)))["tensor"]
+
+    def store(self, key: str, tensor: Tensor) -> None:
+        """Write an entry whole; another process may write the same one at the same time."""
+        from safetensors.torch import save_file
+
+        path = self.path(key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            save_file({"tensor": tensor.detach().cpu().contiguous()}, str(partial))
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def missing(self, keys: Iterable[str]) -> list[str]:
+        """Return the keys without an entry, each once, in order."""
+        return [key for key in dict.fromkeys(keys) if not self.has(key)]
+
+
+def key_of(*parts: object) -> str:
+    """Return the key of what an entry is made of."""
+    return hashlib.sha256("\n".join(str(part) for part in parts).encode()).hexdigest()
+
+
+def file_hash(path: Path) -> str:
+    """Return the sha256 of a file's content; kept for as long as the file does not change."""
+    status = path.stat()
+    return _hash(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=65536)
+def _hash(path: Path, _size: int, _changed: int) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(HASHED_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def fill(cache: Cache, keys: Sequence[str], make: Callable[[int], Tensor], tell: Callable[[int, int], None]) -> int:
+    """Make the entries of `keys` that are missing, and return how many that were.
+
+    Args:
+        cache: gets the entries.
+        keys: this rank's share.
+        make: returns the entry of the key at a position.
+        tell: called after each with how many are done, and of how many.
+
+    """
+    positions = {key: position for position, key in enumerate(keys)}
+    missing = cache.missing(keys)
+    for done, key in enumerate(missing, start=1):
+        cache.store(key, make(positions[key]))
+        tell(done, len(missing))
+    return len(missing)

@@ -1,0 +1,70 @@
+"""What the embedded pipeline's videos are worth: reconstruction in decibels, and where the moving object is.
+
+Made for the robot sample data, whose object is the only vivid thing in a grey scene.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+VIVID = 70.0  # difference between a pixel's largest and smallest channel, of 255; the scene stays below 30
+FEWEST_PIXELS = 20  # an object of fewer vivid pixels is lost; a whole one has about 200
+
+Frames = NDArray[np.uint8]  # (frames, height, width, 3)
+
+
+@dataclass(frozen=True)
+class CentroidError:
+    """How far the object is from where it should be.
+
+    Attributes:
+        pixels: mean distance over the frames that show it; None when none does.
+        found: share of the frames that show it.
+
+    """
+
+    pixels: float | None
+    found: float
+
+
+@torch.no_grad()
+def reconstruction_psnr(vae: Any, videos: Tensor) -> float:
+    """Return the mean peak signal-to-noise ratio in dB of decoded latents against videos (N, 3, T, H, W) in [-1, 1]."""
+    ratios = []
+    for video in videos:
+        decoded = vae.decode(vae.encode(video[None]).latent_dist.mode()).sample[0]
+        ratios.append(-10 * ((decoded - video) / 2).square().mean().log10().item())
+    return float(np.mean(ratios))
+
+
+def centroids(frames: Frames) -> NDArray[np.float64]:
+    """Return the object's centre (x, y) in every frame, NaN where no object is seen."""
+    vivid = np.clip(np.ptp(frames.astype(np.float64), axis=-1) - VIVID, 0, None)
+    rows, columns = np.mgrid[0 : frames.shape[1], 0 : frames.shape[2]]
+    centres = np.full((len(frames), 2), np.nan)
+    for index, weight in enumerate(vivid):
+        if (weight > 0).sum() >= FEWEST_PIXELS:
+            centres[index] = (weight * columns).sum() / weight.sum(), (weight * rows).sum() / weight.sum()
+    return centres
+
+
+def centroid_error(pairs: Iterable[tuple[Frames, Frames]]) -> CentroidError:
+    """Compare generated clips with the reference clips that they should be, over the frames that both have.
+
+    Args:
+        pairs: (generated, reference) frames of the same height and width; at least one.
+
+    """
+    distances = []
+    for generated, reference in pairs:
+        shared = min(len(generated), len(reference))
+        apart = centroids(generated[:shared]) - centroids(reference[:shared])
+        distances.append(np.hypot(apart[:, 0], apart[:, 1]))
+    every = np.concatenate(distances)
+    seen = every[~np.isnan(every)]
+    return CentroidError(float(seen.mean()) if len(seen) else None, len(seen) / len(every))

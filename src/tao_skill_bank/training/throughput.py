@@ -1,0 +1,24 @@
+"""How busy a GPU is: the arithmetic a step needs, over what the GPU could do in the time it took."""
+
+import torch
+
+# Dense bf16 FLOP/s of the data sheets, by a part of the device name.
+PEAK_FLOPS = {"H200": 989e12, "H100": 989e12, "H20": 148e12, "B200": 2250e12, "A100": 312e12, "L40S": 362e12}
+
+
+def utilization(flops_per_second: float, device: torch.device) -> float | None:
+    """Return the share of one device's peak that its useful arithmetic uses; None where the peak is unknown."""
+    if device.type != "cuda":
+        return None
+    name = torch.cuda.get_device_name(device)
+    peak = next((peak for part, peak in PEAK_FLOPS.items() if part in name), None)
+    return flops_per_second / peak if peak else None
+
+
+def peak_memory_gib(device: torch.device) -> float | None:
+    """Return the largest memory that was reserved on the GPU since the last call; None on a CPU."""
+    if device.type != "cuda":
+        return None
+    peak = torch.cuda.max_memory_reserved(device) / 2**30
+    torch.cuda.reset_peak_memory_stats(device)
+    return round(peak, 3)
