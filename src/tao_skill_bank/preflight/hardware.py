@@ -8,7 +8,7 @@ from typing import Any
 
 import psutil
 
-from tao_skill_bank import settings
+from tao_skill_bank import execution, settings
 from tao_skill_bank.contracts import Finding, Job
 from tao_skill_bank.preflight.findings import blocking, info, not_checked, size, warning
 from tao_skill_bank.preflight.inspection import Inspection
@@ -48,7 +48,7 @@ def check(job: Job, inspection: Inspection) -> list[Finding]:
     if len(gpus) < job.resources.processes_per_node:
         return [_missing(job, f"{len(gpus)} are visible")]
     used = gpus[: job.resources.processes_per_node]
-    return [*_architecture(used), *_memory(used, needed)]
+    return [*_architecture(used), *_memory(used, needed), *_way(used, inspection)]
 
 
 def elsewhere(platform: str) -> list[Finding]:
@@ -141,6 +141,19 @@ def _memory(gpus: Sequence[Gpu], needed: dict[str, int]) -> list[Finding]:
         message = f"{told}, and GPU {least_free.index} has {size(least_free.free_bytes)} free now."
         return [warning("gpu_memory_tight", message, f"Free the GPU. {fix}", **evidence)]
     return [info("gpu_memory", f"{told}, of {size(smallest.memory_bytes)}.", **evidence)]
+
+
+def _way(gpus: Sequence[Gpu], inspection: Inspection) -> list[Finding]:
+    """Tell the fastest way to run that fits, and what a faster one would need."""
+    ways = execution.from_json(inspection.answer.get("ways", []))
+    if not ways:
+        return []
+    choice = execution.choose(ways, min(gpu.memory_bytes for gpu in gpus))
+    if not choice.fits:
+        return []  # the memory's own finding blocks
+    told = [way.to_json() for way in ways]
+    message = f"The fastest way that fits: {choice.reason}"
+    return [info("execution", message, settings=dict(choice.way.settings), ways=told)]
 
 
 def _host_memory(job: Job, per_process: int | None) -> list[Finding]:

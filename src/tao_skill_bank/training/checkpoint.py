@@ -23,7 +23,7 @@ from torch.distributed.checkpoint import state_dict_loader, state_dict_saver
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
 from torch.optim import Optimizer
 
-from tao_skill_bank.errors import UnknownNameError
+from tao_skill_bank.errors import RequestError, UnknownNameError
 from tao_skill_bank.training.distributed import Ranks
 
 EPOCH_FOLDER = re.compile(r"epoch_(\d+)")
@@ -96,6 +96,32 @@ def find_resume(run_dir: Path, resume: bool | str) -> Path | None:
     where = found or run_dir / "checkpoints"
     fix = "Set train.resume to false, or to an existing checkpoints/epoch_N folder."
     raise UnknownNameError.of("no_checkpoint", f"No checkpoint to resume in {where}.", fix, path="train.resume")
+
+
+def resume_from(run_dir: Path, resume: bool | str, num_epochs: int, ranks: Ranks) -> Path | None:
+    """Return the checkpoint to go on from, after finishing what a killed run left of best/.
+
+    Raises:
+        UnknownNameError: there is no complete checkpoint where one was asked for.
+        RequestError: it has all the epochs that are asked for.
+    """
+    if ranks.is_main:
+        recover_best(run_dir)
+    folder = find_resume(run_dir, resume)
+    done = progress_of(folder).epoch if folder else 0
+    if folder and done >= num_epochs:
+        message = f"There is nothing to train: {folder} is at epoch {done}, and train.epoch is {num_epochs}."
+        fix = f"Set train.epoch above {done}, or train.resume to false."
+        raise RequestError.of("nothing_to_train", message, fix, path="train.epoch", got=num_epochs)
+    return folder
+
+
+def keep(run_dir: Path, epoch: int, loss: float | None, max_keep: int) -> None:
+    """Make an exported epoch the best one when its validation loss is the lowest, then delete old epochs."""
+    exported = run_dir / "safetensors" / f"epoch_{epoch}"
+    if loss is not None and exported.is_dir() and is_best(run_dir, loss):
+        keep_best(run_dir, exported, loss)
+    prune(run_dir, max_keep)
 
 
 def progress_of(folder: Path) -> Progress:

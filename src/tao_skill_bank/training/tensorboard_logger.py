@@ -13,7 +13,7 @@ def start(results_dir: Path) -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise MissingExtraError.for_module("tensorboard", "tensorboard") from None
-    return SummaryWriter(str(results_dir / "tensorboard"))  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    return SummaryWriter(str(results_dir / "tensorboard"))
 
 
 def log(writer: Any, step: int, values: Mapping[str, float | None]) -> None:

@@ -50,7 +50,7 @@ class Windows:
         if not self.kept:
             return clips.window_start(item.num_frames, self.num_frames, self.seed, epoch, item.index)
         starts = self.starts(item)
-        generator = torch.Generator().manual_seed(_mix(self.seed, epoch, item.index))
+        generator = torch.Generator().manual_seed(mixed(self.seed, epoch, item.index))
         return starts[int(torch.randint(len(starts), (), generator=generator))]
 
 
@@ -83,7 +83,7 @@ class Order:
         return every[rank :: self.world]
 
     def _batches(self, epoch: int) -> list[list[Item]]:
-        generator = torch.Generator().manual_seed(_mix(self.seed, epoch, -1))
+        generator = torch.Generator().manual_seed(mixed(self.seed, epoch, -1))
         shuffled = [self.items[i] for i in torch.randperm(len(self.items), generator=generator).tolist()]
         by_size: dict[tuple[int, int], list[Item]] = {}
         for item in shuffled:
@@ -117,10 +117,10 @@ def read_ahead(
             waiting += [submit(batch) for batch in islice(rest, 1)]
 
 
-def _mix(*numbers: int) -> int:
+def mixed(*numbers: int) -> int:
     """Return a seed that differs in more than a bit for neighbouring numbers."""
-    mixed = 0x9E3779B97F4A7C15
+    state = 0x9E3779B97F4A7C15
     for number in numbers:
-        mixed = (mixed ^ (number + 1)) * 0xBF58476D1CE4E5B9 % 2**63
-        mixed ^= mixed >> 29
-    return mixed
+        state = (state ^ (number + 1)) * 0xBF58476D1CE4E5B9 % 2**63
+        state ^= state >> 29
+    return state

@@ -1,6 +1,6 @@
 """Latents and text contexts on disk, keyed by what they are made of: nothing can go stale, runs and trials share them.
 
-One safetensors file per entry below $TAO_STATE_DIR/cache. Ranks share out what is missing; a file appears when it is whole.
+One safetensors file per entry below $TAO_STATE_DIR/cache; ranks share out what is missing, and a file appears whole.
 """
 
 import hashlib
@@ -33,7 +33,8 @@ class Cache:
         """Return an entry, on the host."""
         from safetensors.torch import load_file
 
-        return load_file(str(self.path(key)))["tensor"]
+        tensor: Tensor = load_file(str(self.path(key)))["tensor"]
+        return tensor
 
     def store(self, key: str, tensor: Tensor) -> None:
         """Write an entry whole; another process may write the same one at the same time."""

@@ -1,17 +1,21 @@
 """Rectified flow: the noisy clip that the transformer is shown, the velocity it should predict, and the loss.
 
 With time t in (0, 1), the noise level is sigma = s t / (1 + (s - 1) t) with shift s (Esser et al. 2024, section 5.3.2),
-the clip is x = sigma noise + (1 - sigma) clean, and the velocity along that straight path is noise - clean (Liu et al. 2022).
-The first latent frames may be given: they stay clean, and are no part of the loss.
+the clip is x = sigma noise + (1 - sigma) clean, and the velocity along that straight path is noise - clean (Liu et al.
+2022). The first latent frames may be given: they stay clean, and are no part of the loss.
 """
 
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from tao_skill_bank.models.cosmos_predict.config.train import Flow
+
+Number = Literal["0", "1", "2"]
 Predict = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]  # transformer.Denoiser
 
 
@@ -67,11 +71,23 @@ def shifted(times: Tensor, shift: float) -> Tensor:
     return shift * times / (1 + (shift - 1) * times)
 
 
-def draw_conditioned(count: int, probabilities: Mapping[str, float], generator: torch.Generator) -> Tensor:
+def draw_conditioned(count: int, probabilities: Mapping[Number, float], generator: torch.Generator) -> Tensor:
     """Return numbers of clean latent frames (count,), drawn with the probabilities by number."""
     numbers = torch.tensor([int(number) for number in probabilities])
     weights = torch.tensor(list(probabilities.values()), dtype=torch.float64)
     return numbers[torch.multinomial(weights, count, replacement=True, generator=generator)]
+
+
+def draw_batch(clean: Tensor, settings: Flow, seed: int) -> Draw:
+    """Draw noise, levels, given frames and dropped captions for clean latents (B, C, T, h, w), all from one seed."""
+    count = len(clean)
+    generator = torch.Generator().manual_seed(seed)
+    times = draw_times(count, settings.time_distribution, generator)
+    conditioned = draw_conditioned(count, settings.conditional_frames_probs, generator)
+    dropped = torch.rand(count, generator=generator) < settings.cfg_dropout_prob
+    on_device = torch.Generator(clean.device).manual_seed(seed)
+    noise = torch.randn(clean.shape, generator=on_device, device=clean.device)
+    return Draw(noise, shifted(times, settings.shift).to(clean.device), conditioned, dropped)
 
 
 def condition_mask(conditioned: Tensor, latents: Tensor) -> Tensor:

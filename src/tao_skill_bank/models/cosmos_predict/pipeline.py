@@ -115,6 +115,16 @@ def load_scheduler(folder: Path) -> Any:
     return _readable(folder, "scheduler", load, str(folder / "scheduler"))
 
 
+def read_transformer_config(folder: Path) -> dict[str, Any]:
+    """Return the settings of the transformer. Raises UnknownNameError, BlockedError."""
+    from diffusers import CosmosTransformer3DModel
+
+    require_part(folder, "transformer")
+    load: Callable[..., Any] = CosmosTransformer3DModel.load_config
+    config: dict[str, Any] = _readable(folder, "transformer", load, str(folder / "transformer"))
+    return config
+
+
 @dataclass(frozen=True)
 class ContextProjection:
     """The part of the transformer that makes text contexts, loaded without the rest of it."""
@@ -127,12 +137,9 @@ def load_context_projection(
     folder: Path, dtype: torch.dtype, device: torch.device, variant: str | None = None
 ) -> ContextProjection:
     """Return what `transformer.project_context` reads of a transformer: 0.2 GB instead of 4."""
-    from diffusers import CosmosTransformer3DModel
     from safetensors import safe_open
 
-    require_part(folder, "transformer")
-    load: Callable[..., Any] = CosmosTransformer3DModel.load_config
-    config = _readable(folder, "transformer", load, str(folder / "transformer"))
+    config = read_transformer_config(folder)
     projects = SimpleNamespace(use_crossattn_projection=bool(config.get("use_crossattn_projection")))
     if not projects.use_crossattn_projection:
         return ContextProjection(projects, None)

@@ -128,6 +128,11 @@ def negative_prompt(config: GenerateConfig) -> str:
     """Return the text that guidance moves away from: the spec's, else that of diffusers' pipeline."""
     if config.negative_prompt is not None:
         return config.negative_prompt
+    return pipeline_negative_prompt()
+
+
+def pipeline_negative_prompt() -> str:
+    """Return the text that diffusers' pipeline moves away from."""
     from diffusers.pipelines.cosmos import pipeline_cosmos2_5_predict
 
     own: str = pipeline_cosmos2_5_predict.DEFAULT_NEGATIVE_PROMPT

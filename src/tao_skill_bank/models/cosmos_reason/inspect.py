@@ -3,22 +3,19 @@
 Prints one JSON document. The model is built on the meta device from its config alone.
 """
 
-import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from tao_skill_bank import model_uri
-from tao_skill_bank.errors import TaoSkillsError, UnknownNameError
+from tao_skill_bank.errors import UnknownNameError
 from tao_skill_bank.model_uri import BUILTIN, HUB
 from tao_skill_bank.models.cosmos_reason import memory, model
 from tao_skill_bank.models.cosmos_reason.config import TrainConfig
 from tao_skill_bank.models.cosmos_reason.memory import BYTES, Setup, Shape
-from tao_skill_bank.training import adapters
-from tao_skill_bank.training.config import load_spec
+from tao_skill_bank.training import adapters, inspection
 
 FOLDER = Path(__file__).parent
 PACKAGED = {"nvidia/Cosmos-Reason2-8B": FOLDER / "architectures" / "cosmos-reason2-8b.json"}
@@ -59,6 +56,7 @@ def inspect(config: TrainConfig) -> dict[str, Any]:
         "trainable_parameters": shape.trained,
         "lora": lora,
         "memory_bytes_per_gpu": memory.bytes_per_gpu(shape, setup),
+        "ways": [way.to_json() for way in memory.ways(shape, setup)],
         "checkpoint_bytes": memory.checkpoint_bytes(shape, setup),
     }
 
@@ -76,7 +74,7 @@ def find_architecture(uri: str) -> dict[str, Any]:
         candidates = [FOLDER / "builtin" / uri.removeprefix(BUILTIN) / "config.json"]
     elif "/" in name and not Path(uri).is_absolute():
         materialised = model_uri.local_folder(model_uri.normalise(uri)) / "config.json"
-        candidates[:0] = [materialised, _cached(name)]
+        candidates[:0] = [materialised, inspection.cached_file(name, "config.json")]
     for path in candidates:
         if path is not None and path.is_file():
             document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -86,17 +84,6 @@ def find_architecture(uri: str) -> dict[str, Any]:
             return document
     message = f"The architecture of {uri} is not on this machine."
     raise UnknownNameError.of("unknown_architecture", message, "Give a local folder, or download the model first.")
-
-
-def _cached(name: str) -> Path | None:
-    from huggingface_hub import try_to_load_from_cache
-    from huggingface_hub.errors import HFValidationError
-
-    try:
-        found = try_to_load_from_cache(name, "config.json")
-    except HFValidationError:
-        return None
-    return Path(found) if isinstance(found, str) else None
 
 
 def _matches(targets: list[Any], linear: list[str]) -> dict[str, Any]:
@@ -130,20 +117,5 @@ def _setup(config: TrainConfig) -> Setup:
     )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", type=Path, required=True)
-    path = parser.parse_args().config
-    try:
-        document = inspect(load_spec(TrainConfig, path))
-    except UnknownNameError as error:
-        sys.stdout.write(json.dumps({"error": str(error)}) + "\n")
-        sys.exit(3)
-    except TaoSkillsError as error:
-        sys.stdout.write(json.dumps({"error": str(error)}) + "\n")
-        sys.exit(error.exit_code)
-    sys.stdout.write(json.dumps(document) + "\n")
-
-
 if __name__ == "__main__":
-    main()
+    inspection.main(TrainConfig, inspect)

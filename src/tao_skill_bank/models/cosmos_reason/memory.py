@@ -8,7 +8,9 @@ lower `loading`, and a GPU that cannot hold it cannot train the model however ma
 to the host.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from tao_skill_bank.execution import Way
 
 BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 MOMENTS = 2  # Adam keeps two per trained weight
@@ -16,6 +18,7 @@ TEXT_TOKENS = 512  # prompt and answer beside the vision tokens
 PIXELS_PER_TOKEN = 32 * 32 * 2  # a merged patch over two frames
 LABELLED_SHARE = 0.1  # of a sequence's tokens, which the head computes logits for
 LOGIT_BYTES = 12  # bf16 logits, their float32 copy and its gradient
+CHECKPOINTING_TIME = 1.33  # one more forward pass beside one forward and two backward
 KEPT_HIDDEN, KEPT_INTERMEDIATE = 8, 2.25  # activations kept per layer and token, in hidden and MLP widths
 
 
@@ -69,6 +72,19 @@ def bytes_per_gpu(shape: Shape, setup: Setup) -> dict[str, int]:
     }
     loading = on_gpu * (frozen * setup.param_bytes or trained_bytes)  # adapters are added to what was loaded
     return parts | {"loading": loading, "total": max(sum(parts.values()), loading)}
+
+
+def ways(shape: Shape, setup: Setup) -> list[Way]:
+    """Return training without and with gradient checkpointing, fastest first: the spec's own and its alternative."""
+    return [
+        Way(
+            name=f"gradient checkpointing {'on' if checkpointing else 'off'}",
+            settings={"policy.model_gradient_checkpointing": checkpointing},
+            memory_bytes=bytes_per_gpu(shape, replace(setup, checkpointing=checkpointing))["total"],
+            relative_time=CHECKPOINTING_TIME if checkpointing else 1.0,
+        )
+        for checkpointing in (False, True)
+    ]
 
 
 def checkpoint_bytes(shape: Shape, setup: Setup) -> int:

@@ -1,22 +1,22 @@
 """Supervised fine-tuning: `torchrun ... -m tao_skill_bank.models.cosmos_reason.train --config train.toml`."""
 
-import math
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
-from tao_skill_bank.errors import JobFailedError, RequestError
+from tao_skill_bank.errors import RequestError
 from tao_skill_bank.models.cosmos_reason import batches, loader, model, optimizer
 from tao_skill_bank.models.cosmos_reason.config import TrainConfig
 from tao_skill_bank.models.cosmos_reason.loss import token_loss_sum
 from tao_skill_bank.models.cosmos_reason.processor import Processor
 from tao_skill_bank.models.cosmos_reason.reporter import Reporter, Step
-from tao_skill_bank.training import adapters, checkpoint, distributed, entrypoint
+from tao_skill_bank.training import adapters, checkpoint, distributed, entrypoint, gradients
 from tao_skill_bank.training.checkpoint import Progress
 from tao_skill_bank.training.entrypoint import Run
+
+NOT_FINITE_FIX = "Lower train.optm_lr, lengthen train.optm_warmup_epochs, or set train.param_dtype to float32."
 
 
 def train(config: TrainConfig, run: Run) -> str:
@@ -24,9 +24,8 @@ def train(config: TrainConfig, run: Run) -> str:
     _check(config)
     ranks, settings = run.ranks, config.train
     distributed.seed_everything(settings.seed, deterministic=settings.deterministic)
-    parallel = config.policy.parallelism
-    mesh = distributed.data_parallel_mesh(ranks, replicate=parallel.dp_replicate_size, shard=parallel.dp_shard_size)
-    resumed = _find_resume(config, run)
+    mesh = _mesh(config, ranks)
+    resumed = checkpoint.resume_from(run.results_dir, settings.resume, settings.epoch, ranks)
     base = model.find_checkpoint(config.policy.model_name_or_path, ranks)
     processor = Processor.load(base)
     train_set, val_set = batches.datasets(config, run, processor)
@@ -65,21 +64,13 @@ def train(config: TrainConfig, run: Run) -> str:
                 _export(config, run, network, initial_adapters, epoch)
             checkpoint.save(run.results_dir, trained, Progress(epoch, step), ranks)
             if ranks.is_main:
-                _keep(config, run, epoch, loss)
+                checkpoint.keep(run.results_dir, epoch, loss, settings.ckpt.max_keep)
     return f"Trained {settings.epoch} epochs, {step} steps."
 
 
-def _find_resume(config: TrainConfig, run: Run) -> Path | None:
-    """Return the checkpoint to go on from. Raises RequestError when it has all the epochs that are asked for."""
-    if run.ranks.is_main:
-        checkpoint.recover_best(run.results_dir)
-    folder = checkpoint.find_resume(run.results_dir, config.train.resume)
-    done = checkpoint.progress_of(folder).epoch if folder else 0
-    if folder and done >= config.train.epoch:
-        message = f"There is nothing to train: {folder} is at epoch {done}, and train.epoch is {config.train.epoch}."
-        fix = f"Set train.epoch above {done}, or train.resume to false."
-        raise RequestError.of("nothing_to_train", message, fix, path="train.epoch", got=config.train.epoch)
-    return folder
+def _mesh(config: TrainConfig, ranks: distributed.Ranks) -> Any:
+    sizes = config.policy.parallelism
+    return distributed.data_parallel_mesh(ranks, replicate=sizes.dp_replicate_size, shard=sizes.dp_shard_size)
 
 
 def _step(network: Any, stepper: Any, taken: list[loader.Batch], processor: Processor, run: Run, clip: float) -> Step:
@@ -98,8 +89,8 @@ def _step(network: Any, stepper: Any, taken: list[loader.Batch], processor: Proc
         value = loss_sum.item()
         total, largest = total + value, max(largest, value / max(1, batch.num_labels))
     loss = ranks.sum([total])[0] / counts[0]
-    grad_norm = _clip(network, clip)
-    _require_finite(loss, grad_norm)
+    grad_norm = gradients.clip(network.parameters(), clip)
+    gradients.require_finite(loss, grad_norm, NOT_FINITE_FIX)
     stepper.step()
     stepper.zero_grad(set_to_none=True)
     return Step(loss, ranks.max([largest])[0], grad_norm, counts[1], counts[2])
@@ -133,29 +124,6 @@ def _export(config: TrainConfig, run: Run, network: Any, initial: dict[str, torc
             model.write_full(folder, base, state, getattr(torch, config.train.param_dtype))
 
     checkpoint.write_whole(run.results_dir / "safetensors" / f"epoch_{epoch}", write, run.ranks)
-
-
-def _keep(config: TrainConfig, run: Run, epoch: int, loss: float | None) -> None:
-    """Update best/ when this epoch's validation loss is the lowest, then delete old epochs."""
-    exported = run.results_dir / "safetensors" / f"epoch_{epoch}"
-    if loss is not None and config.train.ckpt.export_safetensors and checkpoint.is_best(run.results_dir, loss):
-        checkpoint.keep_best(run.results_dir, exported, loss)
-    checkpoint.prune(run.results_dir, config.train.ckpt.max_keep)
-
-
-def _clip(network: nn.Module, limit: float) -> float:
-    """Clip gradients to a total norm of `limit` (0 or less: leave them) and return the norm before."""
-    bound = limit if limit > 0 else math.inf
-    norm: Any = torch.nn.utils.clip_grad_norm_(network.parameters(), bound)
-    return float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)
-
-
-def _require_finite(loss: float, grad_norm: float) -> None:
-    if math.isfinite(loss) and math.isfinite(grad_norm):
-        return
-    what = "loss" if not math.isfinite(loss) else "gradient norm"
-    fix = "Lower train.optm_lr, lengthen train.optm_warmup_epochs, or set train.param_dtype to float32."
-    raise JobFailedError.of("nan_loss", f"The {what} is not a finite number.", fix)
 
 
 def _sizes(taken: list[loader.Batch]) -> list[int]:

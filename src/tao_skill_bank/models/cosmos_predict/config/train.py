@@ -81,7 +81,7 @@ class Train:
     schedule_steps: int = parameter(
         100000, doc="Optimizer steps over which the factor falls from f_max to f_min, linearly.", minimum=1
     )
-    f_max: float = parameter(0.5, doc="Factor of the learning rate after warm-up.", minimum=0)
+    f_max: float = parameter(0.5, doc="Factor of the learning rate after warm-up.", above=0)
     f_min: float = parameter(0.2, doc="Factor of the learning rate at the end of the schedule.", minimum=0)
     mixed_precision: Literal["bf16", "no"] = parameter(
         "bf16", doc="Type of the frozen weights and of activations; adapters are float32 always.", automl=False
@@ -178,7 +178,7 @@ class Dataset:
         True, doc="Encode captions once and free the text encoder; off encodes them every time.", automl=False
     )
     dataloader_num_workers: int = parameter(
-        4, doc="Loader processes per GPU, at most one per core; 0 loads in the trainer.", minimum=0, automl=False
+        4, doc="Reading threads per GPU, at most one per core; 0 reads between steps.", minimum=0, automl=False
     )
 
 

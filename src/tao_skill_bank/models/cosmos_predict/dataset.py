@@ -1,0 +1,56 @@
+"""The clips of a training as items: found, sized, and split into those trained on and those held out."""
+
+from pathlib import Path
+
+from tao_skill_bank import clip_folders
+from tao_skill_bank.errors import BlockedError, Problem
+from tao_skill_bank.models.cosmos_predict import clips
+from tao_skill_bank.models.cosmos_predict.batches import Item
+from tao_skill_bank.models.cosmos_predict.config import TrainConfig
+from tao_skill_bank.models.cosmos_predict.config.train import Dataset
+from tao_skill_bank.training.held_out import held_out_names
+
+
+def find_items(config: TrainConfig) -> tuple[list[Item], list[Item]]:
+    """Return the training and the validation items of a spec; none of the latter where validation is off.
+
+    Raises:
+        BlockedError: a folder has no clips, or clips without captions, unreadable or shorter than the window; all of
+            them are named.
+
+    """
+    dataset = config.dataset
+    every = _items(dataset, dataset.train_dir)
+    if not config.validation.enable:
+        return every, []
+    if dataset.val_dir:
+        return every, _items(dataset, dataset.val_dir)
+    names = held_out_names(
+        [item.name for item in every], dataset.test_size, config.train.seed, spec_path="dataset.test_size"
+    )
+    return [item for item in every if item.name not in names], [item for item in every if item.name in names]
+
+
+def _items(dataset: Dataset, folder: str) -> list[Item]:
+    found = clip_folders.read(Path(folder))
+    problems = list(found.problems)
+    items: list[Item] = []
+    for index, clip in enumerate(found.captioned):
+        try:
+            num_frames, (height, width) = clips.frame_count(clip.video), clips.frame_size(clip.video)
+        except BlockedError as error:
+            problems += error.problems
+            continue
+        if num_frames < dataset.num_frames:
+            message = f"{clip.video} has {num_frames} frames, fewer than the window of {dataset.num_frames}."
+            problems.append(
+                Problem("clip_too_short", message, "Drop the clip, or lower dataset.num_frames.", str(clip.video))
+            )
+        size = (dataset.height, dataset.width)
+        if dataset.aspect_buckets:
+            size = clips.bucket_for(width, height, dataset.height * dataset.width)
+        caption = dataset.caption_prefix + (clip.caption or "")
+        items.append(Item(index, clip.name, clip.video, caption, num_frames, size))
+    if problems:
+        raise BlockedError(problems)
+    return items

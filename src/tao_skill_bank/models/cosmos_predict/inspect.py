@@ -1,0 +1,107 @@
+"""What a train spec would build, without weights: `python -m tao_skill_bank.models.cosmos_predict.inspect --config F`.
+
+Prints one JSON document. The transformer is built on the meta device from its config alone.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tao_skill_bank import model_uri
+from tao_skill_bank.errors import UnknownNameError
+from tao_skill_bank.model_uri import BUILTIN, HUB
+from tao_skill_bank.models.cosmos_predict import adapters, memory
+from tao_skill_bank.models.cosmos_predict.config import TrainConfig
+from tao_skill_bank.models.cosmos_predict.geometry import ClipShape
+from tao_skill_bank.models.cosmos_predict.memory import Load
+from tao_skill_bank.training import inspection
+
+FOLDER = Path(__file__).parent
+CONFIG = "transformer/config.json"
+PACKAGED = {
+    "nvidia/Cosmos-Predict2.5-2B": FOLDER / "architectures" / "cosmos-predict2.5-2b.json",
+    "nvidia/Cosmos-Predict2.5-14B": FOLDER / "architectures" / "cosmos-predict2.5-14b.json",
+}
+
+
+def inspect(config: TrainConfig) -> dict[str, Any]:
+    """Return the document that is printed.
+
+    Raises:
+        UnknownNameError: the architecture of the model is not at hand.
+
+    """
+    from diffusers import CosmosTransformer3DModel
+
+    architecture = find_architecture(config.model.pretrained_model_name_or_path)
+    with torch.device("meta"):
+        build: Any = CosmosTransformer3DModel.from_config
+        dit = build(architecture)
+        targets = adapters.matches(dit, list(config.lora.target_modules))
+        unmatched = [target for target, count in targets.items() if not count]
+        if len(unmatched) < len(targets):
+            adapters.add(dit, config.lora)
+    shape, load = memory.shape_of(dit), load_of(config)
+    ways = memory.ways(shape, load, allowed_modes(config))
+    smallest = min(ways, key=lambda way: way.memory_bytes)
+    mode = str(smallest.settings["train.gradient_checkpointing"])
+    needed = memory.parts(shape, load, mode)
+    return {
+        "model_type": architecture["_class_name"],
+        "parameters": shape.parameters,
+        "trainable_parameters": shape.trained,
+        "lora": {
+            "targets": targets,
+            "unmatched": unmatched,
+            "vision_modules": 0,
+            "language_modules": sum(targets.values()),
+        },
+        "memory_bytes_per_gpu": {**needed, "total": smallest.memory_bytes},
+        "ways": [way.to_json() for way in ways],
+        "checkpoint_bytes": memory.checkpoint_bytes(shape),
+    }
+
+
+def load_of(config: TrainConfig) -> Load:
+    """Return what one forward pass of a spec holds."""
+    dataset = config.dataset
+    return Load(
+        clip=ClipShape(dataset.num_frames, dataset.height, dataset.width),
+        batch=config.train.batch_size,
+        weight_bytes=2 if config.train.mixed_precision == "bf16" else 4,
+        use_dora=config.lora.use_dora,
+    )
+
+
+def allowed_modes(config: TrainConfig) -> tuple[str, ...]:
+    """Return the checkpointing modes that a spec leaves to choose from."""
+    mode = config.train.gradient_checkpointing
+    return tuple(memory.KEPT) if mode == "auto" else (mode,)
+
+
+def find_architecture(uri: str) -> dict[str, Any]:
+    """Return the transformer's config of a pipeline that is at hand: a folder, fetched, builtin, cached or packaged.
+
+    Raises:
+        UnknownNameError: it is none of these.
+
+    """
+    name = uri.removeprefix(HUB).partition("@")[0]
+    candidates = [Path(uri) / CONFIG, PACKAGED.get(name)]
+    if uri.startswith(BUILTIN):
+        candidates = [FOLDER / "builtin" / uri.removeprefix(BUILTIN) / CONFIG]
+    elif uri.startswith(HUB):
+        revision = uri.removeprefix(HUB).partition("@")[2] or None
+        candidates[:0] = [model_uri.local_folder(uri) / CONFIG, inspection.cached_file(name, CONFIG, revision)]
+    for path in candidates:
+        if path is not None and path.is_file():
+            document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            return document
+    message = f"The architecture of {uri} is not on this machine."
+    raise UnknownNameError.of("unknown_architecture", message, "Give a local folder, or download the model first.")
+
+
+if __name__ == "__main__":
+    inspection.main(TrainConfig, inspect)

@@ -1,0 +1,109 @@
+"""Latents of windows: encoded once and kept on disk, or encoded as they come."""
+
+import gc
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tao_skill_bank.models.cosmos_predict import cache, clips, pipeline
+from tao_skill_bank.models.cosmos_predict.batches import Item
+from tao_skill_bank.models.cosmos_predict.cache import Cache
+from tao_skill_bank.safetensors_files import fingerprint
+from tao_skill_bank.training.entrypoint import Run
+
+logger = logging.getLogger(__name__)
+LATENTS = Cache("latents")
+
+
+@dataclass(frozen=True)
+class Base:
+    """The frozen pipeline: its folder, the type its weights are used in, and the variant of its files."""
+
+    folder: Path
+    dtype: torch.dtype
+    variant: str | None = None
+
+    def identity(self, part: str) -> str:
+        """Return what tells this part from any other of the same class: its weights and its settings."""
+        settings = (self.folder / part / "config.json").read_text(encoding="utf-8")
+        return f"{fingerprint(self.folder / part)} {self.variant} {self.dtype} {settings}"
+
+
+@dataclass
+class Latents:
+    """Where the latents of (item, first frame) come from. `vae` is None when all are kept on disk."""
+
+    base: Base
+    num_frames: int
+    device: torch.device
+    keys: dict[tuple[str, int], str] = field(default_factory=dict)
+    vae: Any = None
+
+    def load(self, item: Item, start: int) -> Tensor:
+        """Return kept latents (C, T, h, w), or the pixels (3, F, H, W) that `encode` makes latents of. Thread-safe."""
+        key = self.keys.get((str(item.video), start))
+        if key is not None:
+            return LATENTS.load(key)
+        return clips.load_window(item.video, start, self.num_frames, item.size)
+
+    def encode(self, loaded: Tensor) -> Tensor:
+        """Return a batch of what `load` gave as latents (B, C, T, h, w) in float32 on the device."""
+        moved = loaded.to(self.device, non_blocking=True)
+        if loaded.shape[1] != 3:
+            return moved.float()
+        return pipeline.encode_latents(self.vae, moved)
+
+
+def prepare(windows: Iterable[tuple[Item, int]], latents: Latents, run: Run, *, keep: bool) -> Latents:
+    """Encode the windows that are not on disk yet, shared out over the ranks; without `keep` only load the VAE.
+
+    Args:
+        windows: (item, first frame) of everything that will be loaded.
+        latents: gets the keys, or the VAE.
+        run: for ranks and progress.
+        keep: whether latents are kept on disk.
+
+    """
+    base, ranks = latents.base, run.ranks
+    if not keep:
+        latents.vae = pipeline.load_vae(base.folder, base.dtype, latents.device, base.variant)
+        return latents
+    every = sorted(set(windows), key=lambda window: (window[0].name, str(window[0].video), window[1]))
+    identity = base.identity("vae")
+    for item, start in every:
+        content = cache.file_hash(item.video)
+        key = cache.key_of("latents", identity, content, start, latents.num_frames, item.size)
+        latents.keys[str(item.video), start] = key
+    mine = every[ranks.rank :: ranks.world]
+    keys = [latents.keys[str(item.video), start] for item, start in mine]
+    if LATENTS.missing(keys):
+        vae = pipeline.load_vae(base.folder, base.dtype, latents.device, base.variant)
+
+        def make(position: int) -> Tensor:
+            item, start = mine[position]
+            pixels = clips.load_window(item.video, start, latents.num_frames, item.size)
+            return pipeline.encode_latents(vae, pixels[None])[0].to(base.dtype)
+
+        cache.fill(LATENTS, keys, make, lambda done, of: _tell(run, "latents", done, of))
+        del vae
+        release()
+    ranks.barrier()
+    return latents
+
+
+def release() -> None:
+    """Give the memory of models that are no longer used back to the GPU."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _tell(run: Run, what: str, done: int, total: int) -> None:
+    if done == total or done % 10 == 0:
+        logger.info("encoded %d of %d %s", done, total, what)
+        run.status.write("RUNNING", f"encoding {what}: {done} of {total}")

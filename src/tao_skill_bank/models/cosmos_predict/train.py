@@ -1,0 +1,257 @@
+"""LoRA and DoRA: `torchrun ... -m tao_skill_bank.models.cosmos_predict.train --config train.toml`."""
+
+import logging
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tao_skill_bank import execution
+from tao_skill_bank.errors import JobFailedError
+from tao_skill_bank.models.cosmos_predict import (
+    adapter_folder,
+    adapters,
+    batches,
+    contexts,
+    dataset,
+    flow,
+    inspect,
+    latents,
+    memory,
+    pipeline,
+    studio,
+)
+from tao_skill_bank.models.cosmos_predict.batches import Item, Order, Windows
+from tao_skill_bank.models.cosmos_predict.config import TrainConfig
+from tao_skill_bank.models.cosmos_predict.contexts import Contexts
+from tao_skill_bank.models.cosmos_predict.ema import Ema
+from tao_skill_bank.models.cosmos_predict.latents import Base, Latents
+from tao_skill_bank.models.cosmos_predict.reporter import Reporter, Step
+from tao_skill_bank.models.cosmos_predict.transformer import Checkpointing, Denoiser, Execution
+from tao_skill_bank.models.cosmos_predict.validation import HeldOut
+from tao_skill_bank.training import checkpoint, distributed, entrypoint, gradients
+from tao_skill_bank.training.checkpoint import Progress
+from tao_skill_bank.training.entrypoint import Run
+from tao_skill_bank.training.schedule import Schedule
+
+logger = logging.getLogger(__name__)
+NOT_FINITE_FIX = "Lower train.optm_lr, lengthen train.warmup_steps, or set train.mixed_precision to no."
+
+
+@dataclass
+class Trainer:
+    """What a step works with. `network` is the denoiser, wrapped for several ranks; `dit` holds the adapters."""
+
+    config: TrainConfig
+    run: Run
+    dit: Any
+    denoiser: Denoiser
+    network: Any
+    accelerator: Any
+    optimizer: torch.optim.Optimizer
+    latents: Latents
+    contexts: Contexts
+    ema: Ema | None
+
+
+def train(config: TrainConfig, run: Run) -> str:
+    """Train as the spec says; everything is written into the run directory. Returns the closing message."""
+    settings, ranks = config.train, run.ranks
+    distributed.seed_everything(settings.seed, deterministic=False)
+    resumed = checkpoint.resume_from(run.results_dir, settings.resume, settings.epoch, ranks)
+    items, held_out = dataset.find_items(config)
+    order = Order(items, settings.batch_size, settings.gradient_accumulation_steps, ranks.world, settings.seed)
+    windows = Windows(
+        config.dataset.num_frames,
+        settings.seed,
+        kept=config.dataset.windows_per_clip if config.dataset.cache_latents else 0,
+    )
+    num_steps = order.num_steps
+    material = _material(config, run, windows, (items, held_out))
+    trainer = _trainer(config, run, material)
+    trained = checkpoint.Trained(trainer.dit, trainer.optimizer, trainer.ema.averages if trainer.ema else {})
+    progress = checkpoint.load(resumed, trained, ranks) if resumed else Progress()
+    report = Reporter(config, run, memory.step_flops(memory.shape_of(trainer.dit), inspect.load_of(config)), num_steps)
+    judged = HeldOut(config, held_out, material) if held_out else None
+    if judged and not resumed:
+        report.validation(0, judged.loss(trainer.denoiser, run))  # what the base does without the adapters
+
+    step = progress.epoch * num_steps
+    for epoch in range(progress.epoch + 1, settings.epoch + 1):
+        micro_batches = batches.read_ahead(
+            order.micro_batches(epoch, ranks.rank),
+            partial(_load, material[0], windows, epoch),
+            config.dataset.dataloader_num_workers,
+        )
+        for _ in range(num_steps):
+            began = time.perf_counter()
+            done = _step(trainer, [next(micro_batches) for _ in range(settings.gradient_accumulation_steps)], step)
+            step += 1
+            report.step(step, done, time.perf_counter() - began)
+        _end_epoch(trainer, judged, report, trained, Progress(epoch, step))
+    return f"Trained {settings.epoch} epochs, {step} steps."
+
+
+def _load(source: Latents, windows: Windows, epoch: int, item: Item) -> Tensor:
+    return source.load(item, windows.start(item, epoch))
+
+
+def _material(
+    config: TrainConfig, run: Run, windows: Windows, every: tuple[list[Item], list[Item]]
+) -> tuple[Latents, Contexts]:
+    """Encode captions, free the text encoder, then encode windows: one large model on the GPU at a time."""
+    base = Base(
+        pipeline.find_pipeline(config.model.pretrained_model_name_or_path, run.ranks),
+        torch.bfloat16 if config.train.mixed_precision == "bf16" else torch.float32,
+        config.model.variant,
+    )
+    items, held_out = every
+    captions = [item.caption for item in (*items, *held_out)]
+    if config.validation.sample_videos:
+        captions.append(studio.pipeline_negative_prompt())
+    texts = contexts.prepare(captions, base, run, keep=config.dataset.cache_text)
+    fixed = Windows(windows.num_frames, windows.seed, kept=1)
+    wanted = [(item, start) for item in items for start in windows.starts(item)]
+    wanted += [(item, start) for item in held_out for start in fixed.starts(item)]
+    source = Latents(base, windows.num_frames, run.ranks.device)
+    return latents.prepare(wanted, source, run, keep=config.dataset.cache_latents), texts
+
+
+def _trainer(config: TrainConfig, run: Run, material: tuple[Latents, Contexts]) -> Trainer:
+    from accelerate import Accelerator
+
+    settings, base, device = config.train, material[0].base, run.ranks.device
+    dit = adapters.add(pipeline.load_transformer(base.folder, base.dtype, device, base.variant), config.lora)
+    dit.train()
+    denoiser = Denoiser(dit, _execution(config, dit, device))
+    accelerator = Accelerator(cpu=device.type == "cpu")
+    weights = [parameter for parameter in dit.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(
+        weights,
+        lr=settings.optm_lr,
+        betas=(settings.optm_betas[0], settings.optm_betas[1]),
+        eps=settings.epsilon,
+        weight_decay=settings.optm_weight_decay,
+        fused=True,
+    )
+    return Trainer(
+        config=config,
+        run=run,
+        dit=dit,
+        denoiser=denoiser,
+        network=accelerator.prepare_model(denoiser),
+        accelerator=accelerator,
+        optimizer=optimizer,
+        latents=material[0],
+        contexts=material[1],
+        ema=Ema(dit, settings.ema_decay) if settings.ema_decay else None,
+    )
+
+
+def _execution(config: TrainConfig, dit: Any, device: torch.device) -> Execution:
+    """Choose checkpointing by the memory of the GPU, and compile where there is one, unless the spec says otherwise."""
+    capacity = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None
+    ways = memory.ways(memory.shape_of(dit), inspect.load_of(config), inspect.allowed_modes(config))
+    choice = execution.choose(ways, capacity)
+    compiles = config.train.compile == "true" or (config.train.compile == "auto" and device.type == "cuda")
+    mode: Checkpointing = (
+        "none" if capacity is None and len(ways) > 1 else choice.way.settings["train.gradient_checkpointing"]
+    )
+    logger.info("gradient checkpointing %s, compile %s: %s", mode, compiles, choice.reason)
+    return Execution(mode, compile=compiles)
+
+
+def _step(trainer: Trainer, taken: Sequence[tuple[list[Item], Tensor]], step: int) -> Step:
+    """Take one optimizer step on the mean loss over the clips of all ranks and micro-batches."""
+    settings, ranks = trainer.config.train, trainer.run.ranks
+    factor = _schedule(trainer.config).factor(step) * settings.f_max
+    for group in trainer.optimizer.param_groups:
+        group["lr"] = settings.optm_lr * factor
+    loss = torch.zeros((), device=ranks.device)
+    public = torch.zeros((), device=ranks.device)
+    for number, (items, loaded) in enumerate(taken):
+        is_last = number == len(taken) - 1
+        seed = batches.mixed(settings.seed, step, number, ranks.rank)
+        with nullcontext() if is_last else trainer.accelerator.no_sync(trainer.network):
+            found = _losses(trainer, items, loaded, seed)
+            (found.predicted.mean() / len(taken)).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        loss += found.predicted.detach().mean() / len(taken)
+        public += found.public.mean() / len(taken)
+    mean_loss, mean_public = (value / ranks.world for value in ranks.sum([loss.item(), public.item()]))
+    if step == 0:
+        _gate(mean_loss, settings.first_loss_limit)
+    grad_norm = gradients.clip(trainer.dit.parameters(), settings.optm_grad_norm_clip)
+    gradients.require_finite(mean_loss, grad_norm, NOT_FINITE_FIX)
+    trainer.optimizer.step()
+    trainer.optimizer.zero_grad(set_to_none=True)
+    if trainer.ema:
+        trainer.ema.update()
+    samples = len(taken) * settings.batch_size * ranks.world
+    return Step(mean_loss, mean_public, grad_norm, settings.optm_lr * factor, samples)
+
+
+def _losses(trainer: Trainer, items: list[Item], loaded: Tensor, seed: int) -> flow.Losses:
+    settings = trainer.config.flow
+    clean = trainer.latents.encode(loaded)
+    draw = flow.draw_batch(clean, settings, seed)
+    context = trainer.contexts.of([item.caption for item in items], draw.dropped)
+    return flow.losses(trainer.network, clean, context, draw, settings.conditional_frame_timestep)
+
+
+def _gate(loss: float, limit: float) -> None:
+    """Stop before the first optimizer step when the base cannot be what it claims to be."""
+    if not limit or loss <= limit:
+        return
+    message = (
+        f"The first loss is {loss:.2f}, above train.first_loss_limit {limit:g}: the base has random or wrong weights."
+    )
+    fix = (
+        "Check the checkpoint (tao-skills models resolve NAME), or raise train.first_loss_limit if this base is right."
+    )
+    raise JobFailedError.of("first_loss_too_high", message, fix, path="train.first_loss_limit")
+
+
+def _schedule(config: TrainConfig) -> Schedule:
+    """Warm-up to 1, then a linear fall to f_min / f_max; f_max scales the whole."""
+    settings = config.train
+    floor = settings.f_min / settings.f_max
+    return Schedule(settings.schedule_steps, settings.warmup_steps, "linear", floor)
+
+
+def _end_epoch(
+    trainer: Trainer, judged: HeldOut | None, report: Reporter, trained: checkpoint.Trained, progress: Progress
+) -> None:
+    """Validate, export and checkpoint where the spec says so; with an average, that is what is judged and exported."""
+    config, run, epoch = trainer.config, trainer.run, progress.epoch
+    is_last = epoch == config.train.epoch
+    loss = None
+    with trainer.ema.applied() if trainer.ema else nullcontext():
+        if judged and (is_last or epoch % config.validation.freq_in_epoch == 0):
+            trainer.dit.eval()
+            loss = judged.loss(trainer.denoiser, run)
+            report.validation(progress.step, loss)
+            if config.validation.sample_videos:
+                folder = run.results_dir / "samples" / f"epoch_{epoch}"
+                judged.sample_videos(trainer.denoiser, folder, studio.pipeline_negative_prompt(), run)
+            trainer.dit.train()
+        if not is_last and epoch % config.ckpt.save_freq_in_epoch:
+            return
+        base = trainer.latents.base.folder
+
+        def write(folder: Any) -> None:
+            if run.ranks.is_main:
+                adapter_folder.write(folder, trainer.dit, base)
+
+        checkpoint.write_whole(run.results_dir / "safetensors" / f"epoch_{epoch}", write, run.ranks)
+    checkpoint.save(run.results_dir, trained, progress, run.ranks)
+    if run.ranks.is_main:
+        checkpoint.keep(run.results_dir, epoch, loss, config.ckpt.max_keep)
+
+
+if __name__ == "__main__":
+    entrypoint.main(TrainConfig, train, lambda config: config.results_dir or config.train.output_dir)
