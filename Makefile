@@ -6,10 +6,10 @@ TORCH_INDEX_URL ?=
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test lint types imports schemas check bench clean
+.PHONY: help setup demo demo-predict test lint types imports schemas check bench clean
 
 help:  ## Show the targets.
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
 setup: $(READY)  ## Create the virtual environment with everything that training and tests need.
 
@@ -19,11 +19,14 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet -c constraints.txt $(if $(TORCH_INDEX_URL),--index-url $(TORCH_INDEX_URL)) torch==2.13.0
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[train,dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[predict,tensorboard,dev]'
 	@touch $@
 
 demo: setup  ## Fine-tune the tiny model on sample clips and print the path of the report (under 4 minutes, CPU).
 	$(BIN)/tao-skills demo
+
+demo-predict: setup  ## Fine-tune a tiny video model with LoRA and DoRA, generate, measure; print the path of the gallery.
+	$(BIN)/tao-skills demo predict
 
 test: setup  ## Run all tests.
 	$(BIN)/python -m pytest -n 2

@@ -139,6 +139,6 @@ def _device(request: Request, uris: Sequence[str], parent: Inheritance) -> Liter
             fix = "Set platform.options.device to cpu or cuda."
             raise RequestError.of("invalid_device", message, fix, path="platform.options.device", got=named)
         return cast(Literal["cpu", "cuda"], named)
-    if any(uri.startswith(model_uri.BUILTIN) for uri in uris):
-        return "cpu"
+    if not uris or any(uri.startswith(model_uri.BUILTIN) for uri in uris):
+        return "cpu"  # an action that loads no model needs no GPU
     return parent.device or "cuda"

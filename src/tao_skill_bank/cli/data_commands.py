@@ -2,9 +2,8 @@
 
 import importlib
 import pkgutil
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -16,7 +15,7 @@ app = typer.Typer(no_args_is_help=True)
 
 @app.command("sample")
 def sample(
-    kind: Annotated[str, typer.Argument(help="Kind of data: vlm (video question answering).")],
+    kind: Annotated[str, typer.Argument(help="Kind of data: vlm (video question answering), robot (captioned clips).")],
     out: Annotated[Path, typer.Argument(help="New folder; gets train, val and test.")],
     train: Annotated[int, typer.Option(help="Training clips.", min=3)] = 600,
     val: Annotated[int, typer.Option(help="Validation clips.", min=3)] = 96,
@@ -26,9 +25,10 @@ def sample(
 ) -> None:
     """Make small real mp4 clips with annotations, for tutorials and tests."""
     counts = {"train": train, "val": val, "test": test}
-    _maker(kind)(out, **counts, seed=seed)
-    plan = command("plan", "tao-finetune-cosmos-reason", "train", "--train", out / "train", "--eval", out / "val")
-    following = [f"{plan} --set policy.model_name_or_path=builtin://tiny-cosmos-reason"]
+    samples = _samples(kind)
+    samples.make(out, **counts, seed=seed)
+    skill, *words = samples.TRY
+    following = [command("plan", skill, "train", "--train", out / "train", "--eval", out / "val", *words)]
     if as_json:
         print_json(document({"folder": str(out), "records": counts}, following=following))
         return
@@ -56,14 +56,14 @@ def fix_video_fps(
         typer.echo(f"{target}\tfixed={report.fixed}\trecords={report.records}")
 
 
-def _maker(kind: str) -> Callable[..., Path]:
-    """Return the function that makes one kind of sample data, found by its module's name."""
-    kinds = sorted(module.name for module in pkgutil.iter_modules([str(Path(__file__).parents[1] / "samples")]))
+def _samples(kind: str) -> Any:
+    """Return the module that makes one kind of sample data, found by its name."""
+    places = [str(Path(__file__).parents[1] / "samples")]
+    kinds = sorted(module.name for module in pkgutil.iter_modules(places) if not module.name.startswith("_"))
     if kind not in kinds:
         message = f"There is no sample data '{kind}'."
         raise UnknownNameError.of("unknown_sample", message, f"Use one of: {', '.join(kinds)}.", path="kind", got=kind)
     try:
-        maker: Callable[..., Path] = importlib.import_module(f"tao_skill_bank.samples.{kind}").make
+        return importlib.import_module(f"tao_skill_bank.samples.{kind}")
     except ImportError as error:
         raise MissingExtraError.for_module(error.name or kind, "train") from None
-    return maker

@@ -26,7 +26,7 @@ def check(job: Job) -> list[Finding]:
 
 
 def _model(uri: str) -> list[Finding]:
-    if uri.startswith(model_uri.BUILTIN):
+    if not uri or uri.startswith(model_uri.BUILTIN):
         return []
     if uri.startswith(model_uri.HUB):
         return _cached_when_offline(uri)

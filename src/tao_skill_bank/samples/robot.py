@@ -31,6 +31,12 @@ CAPTIONS = (
     'The task is "put the {colour} {shape} on the {direction}", and the robot arm does it.',
 )
 SPLITS = ("train", "val", "test")
+MODEL_KEY = "model.pretrained_model_name_or_path"
+TRY = (
+    "tao-finetune-cosmos-predict",
+    *("--set", f"{MODEL_KEY}=builtin://tiny-cosmos-predict", "--set", "train.mixed_precision=no"),
+    *("--set", f"dataset.height={HEIGHT}", "--set", f"dataset.width={WIDTH}", "--set", "dataset.num_frames=17"),
+)
 
 RADIUS = 8.0  # of the object
 MARGIN = 13.0  # the object's centre stays this far from the edges

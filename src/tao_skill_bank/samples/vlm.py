@@ -29,6 +29,7 @@ SIZE_PIXELS = 64
 NUM_FRAMES = 8
 FRAMES_PER_SECOND = 4
 SPLITS = ("train", "val", "test")
+TRY = ("tao-finetune-cosmos-reason", "--set", "policy.model_name_or_path=builtin://tiny-cosmos-reason")
 
 
 @dataclass(frozen=True)

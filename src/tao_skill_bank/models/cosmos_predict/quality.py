@@ -1,10 +1,16 @@
 """What the embedded pipeline's videos are worth: reconstruction in decibels, and where the moving object is.
 
 Made for the robot sample data, whose object is the only vivid thing in a grey scene.
+
+    python -m tao_skill_bank.models.cosmos_predict.quality PIPELINE GENERATED DATA      prints one JSON document
 """
 
+import argparse
+import json
+import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -68,3 +74,46 @@ def centroid_error(pairs: Iterable[tuple[Frames, Frames]]) -> CentroidError:
     every = np.concatenate(distances)
     seen = every[~np.isnan(every)]
     return CentroidError(float(seen.mean()) if len(seen) else None, len(seen) / len(every))
+
+
+def measure(pipeline_folder: Path, generated: Path, data: Path) -> dict[str, Any]:
+    """Return the VAE's PSNR on held-out sample clips, and the centroid error of every variant of a generation.
+
+    Args:
+        pipeline_folder: the embedded pipeline.
+        generated: run directory of generate, on the sample data's test pairs.
+        data: the robot sample data.
+
+    """
+    from tao_skill_bank.models.cosmos_predict import pipeline
+
+    vae = pipeline.load_vae(pipeline_folder, torch.float32, torch.device("cpu"))
+    held_out = [_frames(path) for path in sorted((data / "val" / "videos").glob("*.mp4"))]
+    videos = torch.stack([torch.from_numpy(frames).permute(3, 0, 1, 2) for frames in held_out]).float() / 127.5 - 1
+    pairs: dict[str, list[tuple[Frames, Frames]]] = {}
+    for entry in json.loads((generated / "results.json").read_text(encoding="utf-8")):
+        reference = _frames(data / "reference" / f"{entry['name']}.mp4")
+        pairs.setdefault(entry["variant"], []).append((_frames(generated / entry["output"]), reference))
+    return {
+        "psnr_db": reconstruction_psnr(vae, videos),
+        "centroid_error": {variant: asdict(centroid_error(both)) for variant, both in pairs.items()},
+    }
+
+
+def _frames(path: Path) -> Frames:
+    import av
+
+    with av.open(str(path)) as container:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in ("pipeline", "generated", "data"):
+        parser.add_argument(name, type=Path)
+    given = parser.parse_args()
+    sys.stdout.write(json.dumps(measure(given.pipeline, given.generated, given.data)) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""Video question answering: data, a blocked request, base evaluation, training, evaluation, gaps, report."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tao_skill_bank import dispatch, gaps, video_fps, workflow
+from tao_skill_bank.contracts import Plan, Request
+from tao_skill_bank.demo._diary import Diary
+from tao_skill_bank.errors import JobFailedError
+from tao_skill_bank.report import write_report
+
+MODEL = "builtin://tiny-cosmos-reason"
+PROMISED_ACCURACY = 0.9
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much the demo makes and trains."""
+
+    train: int = 600
+    val: int = 96
+    test: int = 96
+    epochs: int = 6
+
+
+FULL, SMOKE = Size(), Size(train=32, val=16, test=16, epochs=1)
+
+
+def run(folder: Path, *, smoke: bool, say: Callable[[str], None]) -> dict[str, Any]:
+    """Run the demo and return its summary. Raises JobFailedError when the tuned model stays below its promise."""
+    size = SMOKE if smoke else FULL
+    diary = Diary.begin(folder, say)
+    data = diary.make_samples("vlm", train=size.train, val=size.val, test=size.test)
+    _show_a_blocked_request(diary, data)
+    accuracy: dict[str, float] = {}
+    variables = {"data": str(data), "model": MODEL, "epochs": str(size.epochs)}
+    for step in workflow.load("train_evaluate", variables):
+        found = diary.run_step(step).result().metrics.get("accuracy")
+        if found is not None:
+            accuracy[step.name] = found
+            diary.note(f"{step.name}: accuracy {found:.1%} on the test split")
+    wrong = gaps.analyze(Path(diary.runs["tuned evaluation"].path), diary.folder / "gaps.parquet")
+    diary.note(f"gaps: {wrong.gaps} of {wrong.records} test questions in {wrong.parquet}")
+    page = write_report(diary.runs, diary.folder / "report.html")
+    summary = diary.summarise(smoke=smoke, report=str(page), gaps=str(wrong.parquet), accuracy=accuracy)
+    tuned = accuracy["tuned evaluation"]
+    if not smoke and tuned < PROMISED_ACCURACY:
+        message = f"The tuned model reached {tuned:.1%} on the test split; {PROMISED_ACCURACY:.0%} was expected."
+        raise JobFailedError.of("accuracy_below_promise", message, f"Read {page} and report it as a bug.")
+    diary.note("done; open the report:")
+    return summary
+
+
+def _show_a_blocked_request(diary: Diary, data: Path) -> None:
+    """Plan on a copy of the annotations without video_fps: preflight stops it and names the cure, which then works."""
+    broken, fixed = diary.folder / "no-video-fps.json", diary.folder / "fixed-video-fps.json"
+    records = json.loads((data / "train" / "annotations.json").read_text(encoding="utf-8"))
+    broken.write_text(json.dumps([{k: v for k, v in record.items() if k != "video_fps"} for record in records]))
+    blocked = _plan_on(broken, data).blocking
+    if not blocked:
+        raise AssertionError("a request without video_fps was not blocked")
+    diary.note(f"a request without video_fps is blocked: {blocked[0].message}")
+    diary.note(f"  fix: {blocked[0].fix}")
+    video_fps.fix_video_fps(broken, fixed, data / "train")
+    diary.note(f"  the corrected copy has {len(_plan_on(fixed, data).blocking)} blocking findings")
+
+
+def _plan_on(annotation: Path, data: Path) -> Plan:
+    overrides = {
+        "policy.model_name_or_path": MODEL,
+        "custom.train_dataset.annotation_path": str(annotation),
+        "custom.train_dataset.media_path": str(data / "train"),
+    }
+    datasets: dict[str, Any] = {"eval": str(data / "val")}
+    skill = "tao-finetune-cosmos-reason"
+    return dispatch.plan(Request(skill, "train", automl_policy="off", datasets=datasets, overrides=overrides))
