@@ -5,6 +5,8 @@ random: it tells captions apart, and that is all the transformer needs.
 """
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +44,7 @@ def create(name: str, out_dir: Path) -> None:
         raise UnknownNameError.of("unknown_builtin", message, f"Use one of: {', '.join(names())}.")
     folder = FOLDER / name
     out_dir.mkdir(parents=True, exist_ok=True)
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), _one_thread():
         torch.manual_seed(SEED)
         tokenizer = _tokenizer(folder / "tokenizer")
         text_encoder = _text_encoder(folder / "text_encoder")
@@ -53,6 +55,17 @@ def create(name: str, out_dir: Path) -> None:
         value.save_pretrained(str(out_dir / part))
     for file in (INDEX, "model_card.json"):
         shutil.copy(folder / file, out_dir)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keep sums in one order; and operators this small wait for each other's threads longer than they run."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _tokenizer(folder: Path) -> Any:
@@ -83,10 +96,7 @@ def _trained(folder: Path, text_encoder: Any, tokenizer: Any) -> tuple[Any, Any]
     videos = pretraining.pixels(clips)
     vae = _from_config(AutoencoderKLWan, folder / "vae")
     pretraining.train_vae(vae, videos, RECIPE)
-    shape = (1, -1, 1, 1, 1)
-    mean, std = (torch.tensor(vae.config[f"latents_{name}"]).reshape(shape) for name in ("mean", "std"))
-    latents = (pretraining.encode(vae, videos[:, :, : pretraining.NUM_FRAMES]) - mean) / std
     dit = _from_config(CosmosTransformer3DModel, folder / "transformer")
     features = pretraining.caption_features(text_encoder, tokenizer, clips)
-    pretraining.train_transformer(dit, latents, features, RECIPE)
+    pretraining.train_transformer(dit, pretraining.encode(vae, videos), features, RECIPE)
     return vae, dit

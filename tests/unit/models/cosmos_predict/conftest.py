@@ -11,11 +11,11 @@ pytest.importorskip("diffusers")
 import torch
 
 from tao_skill_bank.models.cosmos_predict import builtin
-from tao_skill_bank.models.cosmos_predict.pretraining import Recipe
+from tao_skill_bank.models.cosmos_predict.pretraining import Recipe, Stage
 from tao_skill_bank.samples import robot
 
 # The right structure and latents of about unit variance in seconds; its videos show nothing.
-SHORT = Recipe(clips=8, vae_steps=4, vae_batch=2, transformer_steps=4, transformer_batch=2)
+SHORT = Recipe(8, images=Stage(4, 2, 0.02, 4e-3), windows=Stage(1, 1, 0.02, 4e-3), transformer=Stage(4, 2, 0.03, 5e-3))
 
 
 @pytest.fixture(scope="session", autouse=True)
