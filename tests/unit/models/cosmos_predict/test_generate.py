@@ -142,12 +142,13 @@ def test_a_folder_of_inputs_becomes_videos_results_and_a_gallery(run, spec, inpu
     assert all(f'src="{entry["output"]}"' in page for entry in results)
 
 
-def test_seeds_matter_and_give_the_same_video_again(run, spec, tmp_path):
+def test_seeds_matter_and_give_the_same_video_again(run, spec, tmp_path, latents):
     assert run(spec(seeds=[0, 1])) == 0
     assert run(spec(seeds=[1]), tmp_path / "again") == 0
-    first, second = videos_of(tmp_path / "run").values()
-    assert first != second
-    assert list(videos_of(tmp_path / "again").values()) == [second]
+    first, second, again = latents
+    assert (first - second).abs().max() > 0.1
+    torch.testing.assert_close(again, second)  # not to the bit: CPU kernels differ with where weights lie in memory
+    assert len({*videos_of(tmp_path / "run").values()}) == 2
 
 
 @pytest.fixture
@@ -213,8 +214,8 @@ def test_the_base_beside_fused_adapters_is_the_plain_base(run, spec, adapters, t
     assert run(spec(), tmp_path / "base") == 0
     assert run(spec(adapter_mode="fuse", adapters=use(adapters, "lora"))) == 0
     alone, beside, fused = latents
-    assert torch.equal(alone, beside)
-    assert not torch.equal(beside, fused)
+    torch.testing.assert_close(alone, beside)
+    assert (beside - fused).abs().max() > 0.02
 
 
 def test_a_batch_gives_the_videos_of_its_rows(run, spec, inputs, tmp_path, latents):
@@ -252,10 +253,12 @@ def test_a_resumed_run_keeps_finished_videos_and_makes_the_missing_ones(run, spe
     complete = videos_of(folder)
     (folder / "videos/base/clip_seed0.mp4").unlink()
     stamps = {name: (folder / name).stat().st_mtime_ns for name in complete if "clip" not in name}
-    latents.clear()
     assert run(spec(inputs=str(inputs))) == 0
-    assert len(latents) == 1
-    assert videos_of(folder) == complete
+    assert len(latents) == 4
+    torch.testing.assert_close(latents[3], latents[1])
+    resumed = videos_of(folder)
+    assert resumed.keys() == complete.keys()
+    assert all(resumed[name] == complete[name] for name in stamps)
     assert {name: (folder / name).stat().st_mtime_ns for name in stamps} == stamps
 
 
