@@ -1,5 +1,6 @@
 import json
 
+import huggingface_hub.constants  # noqa: F401 - reads HF_HUB_OFFLINE at import, before a test here sets it
 import pytest
 import torch
 from preflight_worlds import codes, make_job
