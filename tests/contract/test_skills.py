@@ -74,7 +74,8 @@ def test_the_template_is_the_schemas_default_under_either_yaml(skill: catalog.Sk
 @pytest.mark.parametrize(("skill", "action"), ACTIONS, ids=named)
 def test_the_template_breaks_the_schema_only_where_data_is_missing(skill: catalog.Skill, action: str) -> None:
     schema = skill.schema(action)
-    assert {error.validator for error in DRAFT(schema).iter_errors(schema["default"])} <= {"required"}
+    missing = {"required", "oneOf"}  # a oneOf of ours asks for one of several keys
+    assert {error.validator for error in DRAFT(schema).iter_errors(schema["default"])} <= missing
 
 
 @pytest.mark.parametrize(("skill", "action"), ACTIONS, ids=named)
