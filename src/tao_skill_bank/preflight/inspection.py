@@ -40,9 +40,11 @@ def sibling_module(job: Job, name: str) -> str | None:
 
 def inspect(job: Job) -> Inspection:
     """Return what the config of `job` builds. Only training is; the rest is not estimated."""
+    if not job.workload.model:
+        return Inspection()  # nothing is loaded
     if not job.workload.trains:
         message = f"The peak memory of {job.action} is not estimated: whether it fits was not checked."
-        fix = "Try it on a few records first; lower the batch size or total_pixels when it runs out of memory."
+        fix = "Try it on a few records first; lower the batch size or the size of the inputs when it runs out of memory."
         return Inspection(failure=not_checked("memory_not_estimated", message, fix))
     module = sibling_module(job, "inspect")
     if module is None:
