@@ -44,7 +44,7 @@ def inspect(job: Job) -> Inspection:
         return Inspection()  # nothing is loaded
     if not job.workload.trains:
         message = f"The peak memory of {job.action} is not estimated: whether it fits was not checked."
-        fix = "Try it on a few records first; lower the batch size or the size of the inputs when it runs out of memory."
+        fix = "Try it on a few records first; lower the batch size or the inputs' size when it runs out of memory."
         return Inspection(failure=not_checked("memory_not_estimated", message, fix))
     module = sibling_module(job, "inspect")
     if module is None:
