@@ -263,8 +263,7 @@ def _checkpointed(
 
 def _compiled(run: BlockFunction) -> BlockFunction:
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, RECOMPILE_LIMIT)
-    # Blocks are compiled one by one, so gradients leave block by block as it is; DDP's splitting of a graph is for whole
-    # models, and some versions of torch refuse to split one with checkpointing.
+    # Gradients leave block by block as it is; torch's splitting of graphs for DDP may refuse checkpointed ones.
     torch._dynamo.config.optimize_ddp = False
     compiled: BlockFunction = torch.compile(run, dynamic=False)
     return compiled
