@@ -79,7 +79,9 @@ def train(config: TrainConfig, run: Run) -> str:
     report = Reporter(config, run, memory.step_flops(memory.shape_of(trainer.dit), inspect.load_of(config)), num_steps)
     judged = HeldOut(config, held_out, material) if held_out else None
     if judged and not resumed:
+        trainer.dit.eval()
         report.validation(0, judged.loss(trainer.denoiser, run))  # what the base does without the adapters
+        trainer.dit.train()
 
     step = progress.epoch * num_steps
     for epoch in range(progress.epoch + 1, settings.epoch + 1):
@@ -176,7 +178,7 @@ def _step(trainer: Trainer, taken: Sequence[tuple[list[Item], Tensor]], step: in
     public = torch.zeros((), device=ranks.device)
     for number, (items, loaded) in enumerate(taken):
         is_last = number == len(taken) - 1
-        seed = batches.mixed(settings.seed, step, number, ranks.rank)
+        seed = batches.mixed(settings.seed, step, number * ranks.world + ranks.rank)  # of the step's micro-batch
         with nullcontext() if is_last else trainer.accelerator.no_sync(trainer.network):
             found = _losses(trainer, items, loaded, seed)
             (found.predicted.mean() / len(taken)).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
