@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -57,7 +58,7 @@ def prepare(captions: Sequence[str], base: Base, run: Run, *, keep: bool) -> Con
         num_features = int(pipeline.read_transformer_config(base.folder)["text_embed_dim"])
     contexts = Contexts(ranks.device, text.null_context(projector, num_features).to(ranks.device, base.dtype))
     every = sorted(set(captions))
-    identity = f"{base.identity('text_encoder')} {base.identity('transformer')}"
+    identity = f"{base.identity('text_encoder')} {base.identity('transformer')} {_tokenizer_identity(base.folder)}"
     keys = {caption: cache.key_of("context", identity, caption) for caption in every}
     mine = every[ranks.rank :: ranks.world]
     missing = CONTEXTS.missing(keys[caption] for caption in mine)
@@ -81,3 +82,8 @@ def prepare(captions: Sequence[str], base: Base, run: Run, *, keep: bool) -> Con
     ranks.barrier()
     contexts.kept = {caption: CONTEXTS.load(key) for caption, key in keys.items()}
     return contexts
+
+
+def _tokenizer_identity(folder: Path) -> str:
+    """Return what tells a tokenizer from any other: its vocabulary, settings and chat template."""
+    return " ".join(cache.file_hash(file) for file in sorted((folder / "tokenizer").iterdir()) if file.is_file())

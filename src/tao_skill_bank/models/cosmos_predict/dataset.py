@@ -15,23 +15,26 @@ def find_items(config: TrainConfig) -> tuple[list[Item], list[Item]]:
     """Return the training and the validation items of a spec; none of the latter where validation is off.
 
     Raises:
-        BlockedError: a folder has no clips, or clips without captions, unreadable or shorter than the window; all of
-            them are named.
+        BlockedError: a folder has no clips, or clips without captions, unreadable or shorter than the window; those of
+            both folders are named.
 
     """
     dataset = config.dataset
-    every = _items(dataset, dataset.train_dir)
-    if not config.validation.enable:
-        return every, []
-    if dataset.val_dir:
-        return every, _items(dataset, dataset.val_dir)
+    val_dir = dataset.val_dir if config.validation.enable else None
+    every, problems = _items(dataset, dataset.train_dir)
+    held_out, more = _items(dataset, val_dir) if val_dir else ([], [])
+    if problems or more:
+        raise BlockedError([*problems, *more])
+    if val_dir or not config.validation.enable:
+        return every, held_out
     names = held_out_names(
         [item.name for item in every], dataset.test_size, config.train.seed, spec_path="dataset.test_size"
     )
     return [item for item in every if item.name not in names], [item for item in every if item.name in names]
 
 
-def _items(dataset: Dataset, folder: str) -> list[Item]:
+def _items(dataset: Dataset, folder: str) -> tuple[list[Item], list[Problem]]:
+    """Return the clips of a folder and everything that is wrong with them."""
     found = clip_folders.read(Path(folder))
     problems = list(found.problems)
     items: list[Item] = []
@@ -51,6 +54,4 @@ def _items(dataset: Dataset, folder: str) -> list[Item]:
             size = clips.bucket_for(width, height, dataset.height * dataset.width)
         caption = dataset.caption_prefix + (clip.caption or "")
         items.append(Item(index, clip.name, clip.video, caption, num_frames, size))
-    if problems:
-        raise BlockedError(problems)
-    return items
+    return items, problems
