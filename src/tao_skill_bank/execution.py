@@ -60,7 +60,7 @@ def choose(ways: Sequence[Way], capacity_bytes: int | None) -> Choice:
     faster = list(ways[: ways.index(way)])
     parts = [f"{_needs(way)} of {_gib(capacity_bytes)}"]
     if faster:
-        nearest = faster[-1]
+        nearest = min(faster, key=lambda way: way.memory_bytes)
         share = way.relative_time / nearest.relative_time - 1
         parts.append(f"{nearest.name} would be {share:.0%} faster and needs {_gib(nearest.memory_bytes)}")
     elif len(ways) > 1:

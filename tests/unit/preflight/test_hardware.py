@@ -100,3 +100,17 @@ def test_a_checkpoint_that_cannot_be_loaded_before_it_is_sharded_blocks(findings
     parts = {"weights": 10 * GIB, "activations": 5 * GIB, "loading": 90 * GIB, "total": 90 * GIB}
     found = findings_of(gpu(0), processes=1, needs=Inspection({"memory_bytes_per_gpu": parts}))
     assert "gpu_memory_short" in codes(found, "blocking")
+
+
+def test_the_fastest_way_that_fits_is_told_with_its_reason(findings_of):
+    ways = [
+        {"name": name, "settings": {"mode": name}, "memory_bytes": gib * GIB, "relative_time": time}
+        for name, gib, time in (("fast", 50, 1.0), ("small", 15, 1.1))
+    ]
+    needs = Inspection({"memory_bytes_per_gpu": {"total": 15 * GIB}, "ways": ways})
+    found = only(findings_of(gpu(0, memory=200), gpu(1, memory=24, free=24), processes=2, needs=needs), "execution")
+    assert found.severity == "info"
+    assert found.evidence["settings"] == {"mode": "small"}
+    assert [way["name"] for way in found.evidence["ways"]] == ["fast", "small"]
+    assert "small needs about 15.0 GiB of 24.0 GiB; fast would be 10% faster and needs 50.0 GiB" in found.message
+    assert "execution" not in codes(findings_of(gpu(memory=8, free=8), needs=needs))

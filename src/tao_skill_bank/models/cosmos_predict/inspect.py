@@ -38,7 +38,7 @@ def inspect(config: TrainConfig) -> dict[str, Any]:
     architecture = find_architecture(config.model.pretrained_model_name_or_path)
     with torch.device("meta"):
         build: Any = CosmosTransformer3DModel.from_config
-        dit = build(architecture)
+        dit = build(architecture).requires_grad_(False)
         targets = adapters.matches(dit, list(config.lora.target_modules))
         unmatched = [target for target, count in targets.items() if not count]
         if len(unmatched) < len(targets):
