@@ -1,0 +1,94 @@
+"""What preflight is told that a spec will read, load and run."""
+
+import json
+
+import pytest
+from pydantic import TypeAdapter
+
+from tao_skill_bank.contracts import ClipDataset
+from tao_skill_bank.models.cosmos_predict import config
+from tao_skill_bank.models.cosmos_predict.workload import DESCRIBERS, describe
+
+
+def spec(kind, **values):
+    """Return a nested spec with every default, as the dispatcher hands it over."""
+    adapter = TypeAdapter(kind)
+    return adapter.dump_python(adapter.validate_json(json.dumps(values)), mode="json")
+
+
+def train(**groups):
+    groups["dataset"] = {"train_dir": "/t", "val_dir": "/v"} | groups.get("dataset", {})
+    return describe("train", spec(config.TrainConfig, **groups))
+
+
+def test_every_action_is_described():
+    assert set(DESCRIBERS) == {"prepare", "train", "generate", "evaluate", "export"}
+
+
+def test_a_training_reads_both_folders_and_trains_an_adapter():
+    found = train(train={"batch_size": 2, "gradient_accumulation_steps": 3, "num_gpus": 4, "num_nodes": 2, "epoch": 50})
+    assert found.clips == (
+        ClipDataset("train", "/t", 93, frame_step=4),
+        ClipDataset("eval", "/v", 93, frame_step=4),
+    )
+    assert (found.trains, found.uses_adapter, found.resume, found.resume_from) == (True, True, False, None)
+    assert (found.micro_batch, found.batch_per_rank, found.data_parallel_ranks) == (2, 6, 8)
+    assert (found.epochs, found.num_frames, found.validation_split) == (50, 93, 0)
+    assert (found.num_saves, found.max_checkpoints) == (3, 3)  # every 20 epochs, and the last
+
+
+@pytest.mark.parametrize(("enable", "split", "roles"), [(True, 0.1, ["train"]), (False, 0, ["train"])])
+def test_the_training_set_is_split_only_when_the_run_validates(enable, split, roles):
+    found = train(dataset={"val_dir": None, "test_size": 0.1}, validation={"enable": enable})
+    assert found.validation_split == split
+    assert [clips.role for clips in found.clips] == roles
+    assert [clips.role for clips in train(validation={"enable": False}).clips] == ["train"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "resume", "folder"), [(False, False, None), (True, True, None), ("/r/epoch_2", True, "/r/epoch_2")]
+)
+def test_resuming_is_told_with_the_folder_where_it_is_named(asked, resume, folder):
+    found = train(train={"resume": asked})
+    assert (found.resume, found.resume_from) == (resume, folder)
+
+
+def test_prepare_reads_its_source_as_it_will_be_read(tmp_path):
+    (tmp_path / "pairs").mkdir()
+    values = {"source": "/clips", "min_frames": 61, "caption_source": "csv", "skip_unusable": True}
+    found = describe("prepare", spec(config.PrepareConfig, **values, test_source=str(tmp_path), test_folder="pairs"))
+    assert found.clips == (
+        ClipDataset(
+            "train",
+            "/clips",
+            61,
+            frame_step=4,
+            nested=True,
+            captions="csv",
+            caption_key="prompt",
+            skips_unusable=True,
+        ),
+    )
+    assert found.prompts == str(tmp_path / "pairs")
+    hub = "hf_dataset://nvidia/EVAL-175"
+    assert describe("prepare", spec(config.PrepareConfig, test_source=hub)).prompts == hub
+    assert describe("prepare", spec(config.PrepareConfig)).prompts is None
+
+
+def test_generate_names_its_adapters_prompts_and_media():
+    adapter = {"path": "/a", "name": "one"}
+    found = describe("generate", spec(config.GenerateConfig, inputs="/pairs", adapters=[adapter], num_gpus=2))
+    assert (found.adapters, found.prompts, found.uses_adapter) == (("/a",), "/pairs", True)
+    assert (found.data_parallel_ranks, found.media, found.num_frames) == (2, (), None)
+    single = describe("generate", spec(config.GenerateConfig, prompt="Move.", image="/first.png"))
+    assert (single.media, single.prompts, single.uses_adapter) == (("/first.png",), None, False)
+
+
+def test_evaluate_loads_a_judge_where_it_is_a_checkpoint():
+    values = {"generated_dir": "/g", "judge": {"model": "builtin://tiny-cosmos-reason"}}
+    assert describe("evaluate", spec(config.EvaluateConfig, **values)).model == "builtin://tiny-cosmos-reason"
+    assert describe("evaluate", spec(config.EvaluateConfig, generated_dir="/g")).model == ""
+
+
+def test_export_reads_one_adapter():
+    assert describe("export", spec(config.ExportConfig, adapter_path="/a")).adapters == ("/a",)
