@@ -22,7 +22,7 @@ from tao_skill_bank.samples._folder import make_folder, run, write_video
 HEIGHT, WIDTH = 48, 80  # pixels, multiples of 16
 NUM_FRAMES = 25  # 4 k + 1; leaves room for random windows of 17
 FRAMES_PER_SECOND = 16
-COLOURS = {"red": (225, 45, 40), "green": (40, 190, 70), "blue": (50, 90, 235), "yellow": (235, 200, 40)}
+COLOURS = {"red": (225, 45, 40), "green": (40, 190, 70), "blue": (50, 90, 235)}
 SHAPES = ("ball", "box")
 DIRECTIONS = {"left": -1, "right": 1}
 CAPTIONS = (

@@ -1,7 +1,7 @@
 """Makes the packaged tiny Cosmos-Predict 2.5 pipeline: architectures from its folder, all else computed here, seeded.
 
-VAE and transformer are trained for a minute on generated clips, so that videos show what moves. The text encoder is
-random: it tells captions apart, and that is all the transformer needs.
+VAE and transformer are trained for some 85 seconds on generated clips, so that videos show what moves. The text
+encoder is random: it tells captions apart, and that is all the transformer needs.
 """
 
 import shutil
@@ -59,7 +59,11 @@ def create(name: str, out_dir: Path) -> None:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Keep sums in one order; and operators this small wait for each other's threads longer than they run."""
+    """Keep sums in one order, so that weights keep their bytes; and stay out of the way of a busy machine.
+
+    Where other processes want the cores, operators this small wait for each other's threads longer than they run: the
+    same steps took ten times as long on two threads.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -95,8 +99,8 @@ def _trained(folder: Path, text_encoder: Any, tokenizer: Any) -> tuple[Any, Any]
     clips = list(robot.slides(RECIPE.clips, pretraining.CLIPS_SEED))
     videos = pretraining.pixels(clips)
     vae = _from_config(AutoencoderKLWan, folder / "vae")
-    pretraining.train_vae(vae, videos, RECIPE)
+    latents = pretraining.train_vae(vae, videos, RECIPE)
     dit = _from_config(CosmosTransformer3DModel, folder / "transformer")
     features = pretraining.caption_features(text_encoder, tokenizer, clips)
-    pretraining.train_transformer(dit, pretraining.encode(vae, videos), features, RECIPE)
+    pretraining.train_transformer(dit, latents, features, RECIPE)
     return vae, dit

