@@ -15,15 +15,18 @@ from tao_skill_bank.training import gradients
 
 @pytest.fixture
 def last_step(monkeypatch):
-    """What the last micro-batch was, and the adapters' weights and gradients before they were clipped."""
-    seen = {}
+    """The micro-batches of the last step, and the adapters' weights and gradients before they were clipped."""
+    seen = {"seeds": [], "taken": []}
     real_losses, real_clip = train._losses, gradients.clip
 
     def losses(trainer, items, loaded, seed):
-        seen.update(dit=trainer.dit, items=items, seed=seed)
+        seen["dit"] = trainer.dit
+        seen["seeds"].append(seed)
+        seen["taken"].append((items, seed))
         return real_losses(trainer, items, loaded, seed)
 
     def clip(parameters, limit):
+        seen["last"], seen["taken"] = seen["taken"], []
         trained = {name: weight for name, weight in seen["dit"].named_parameters() if weight.requires_grad}
         seen["weights"] = {name: weight.detach().clone() for name, weight in trained.items()}
         seen["gradients"] = {name: weight.grad.clone() for name, weight in trained.items()}
@@ -34,15 +37,25 @@ def last_step(monkeypatch):
     return seen
 
 
+def drawn(spec, taken):
+    """Return every clip of the micro-batches with the draw of its batch and its row in it."""
+    rows = []
+    for items, seed in taken:
+        draw = flow.draw_batch(torch.zeros(len(items), 16, 3, 6, 10), spec.flow, seed)
+        rows += [(item, draw, row) for row, item in enumerate(items)]
+    dropped = [bool(draw.dropped[row]) for _, draw, row in rows]
+    assert any(dropped)
+    assert not all(dropped)
+    return rows
+
+
 def recompute(plain, spec, seen):
     """Return the losses of the step seen, trained and public, by diffusers' modules and peft in float64."""
     vae, dit = plain.vae.double(), plain.transformer.double()
     shift = torch.tensor(vae.config.latents_mean, dtype=torch.float64).view(-1, 1, 1, 1)
     scale = torch.tensor(vae.config.latents_std, dtype=torch.float64).view(-1, 1, 1, 1)
-    draw = flow.draw_batch(torch.zeros(len(seen["items"]), 16, 3, 6, 10), spec.flow, seen["seed"])
-    assert draw.dropped.any() != draw.dropped.all()  # one caption of the two is left out
     losses, public = [], []
-    for row, item in enumerate(seen["items"]):
+    for item, draw, row in drawn(spec, seen["last"]):
         start = clips.window_start(item.num_frames, 9, spec.train.seed, 0, item.index)
         pixels = clips.load_window(item.video, start, 9, (48, 80)).double()
         with torch.no_grad():
@@ -77,12 +90,13 @@ def test_loss_and_gradients_equal_those_of_diffusers_and_peft_in_float64(
         "lora": {"use_dora": use_dora},
         "dataset": {"windows_per_clip": 1},
         "flow": {"cfg_dropout_prob": 0.5},
-        "train": {"seed": 1},
+        "train": {"epoch": 2, "gradient_accumulation_steps": 3},  # the second step: B is no longer zero
         "validation": {"enable": False},
     }
     spec, folder = predict_training.config(tiny_pipeline, robot_data, **groups), tmp_path / "run"
     assert predict_training.run(spec, folder) == 0
 
+    assert len(set(last_step["seeds"])) == len(last_step["seeds"]) == 6
     plain = plain_diffusers.load(tiny_pipeline, monkeypatch)
     plain.transformer.requires_grad_(False)
     targets = list(spec.lora.target_modules)
