@@ -450,6 +450,9 @@ def main() -> None:
     parser.add_argument("--rows", default="*", help="run the rows whose name matches")
     parser.add_argument("--tiny", action="store_true", help="small sizes, for a check without a GPU")
     arguments = parser.parse_args()
+    if not (arguments.tiny or torch.cuda.is_available()):
+        print("The full size needs a GPU; nothing was measured. --tiny runs every row on a CPU.")
+        return
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     sizes = TINY if arguments.tiny else Sizes()
     provide_resize()
