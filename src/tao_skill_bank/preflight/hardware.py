@@ -132,7 +132,7 @@ def _memory(gpus: Sequence[Gpu], needed: dict[str, int]) -> list[Finding]:
     told = (
         f"The run needs about {size(total)} per GPU ({size(fixed)} of it for weights, gradients, optimizer and loading)"
     )
-    fix = "Lower the micro-batch or total_pixels, shard over more GPUs, use LoRA, or offload to the host."
+    fix = "Lower the micro-batch or the inputs' size, shard over more GPUs, use LoRA, or offload to the host."
     if fixed > smallest.memory_bytes or total > ESTIMATE_TOLERANCE * smallest.memory_bytes:
         message = f"{told}, and GPU {smallest.index} has {size(smallest.memory_bytes)}."
         return [blocking("gpu_memory_short", message, fix, **evidence)]
