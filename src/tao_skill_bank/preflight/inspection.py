@@ -18,7 +18,7 @@ from tao_skill_bank.contracts import Finding, Job
 from tao_skill_bank.preflight.findings import not_checked
 
 TIMEOUT_SECONDS = 120
-MODEL_PATH_FILES = ("config.json", "adapter_config.json")
+MODEL_PATH_FILES = ("config.json", "adapter_config.json", "*/config.json")  # of a model, or of a pipeline's parts
 
 
 @dataclass(frozen=True)
@@ -100,9 +100,10 @@ def _identity(job: Job) -> str:
     for place in (job.results_dir, *(path for use in uses for path in (use.annotation_path, use.media_path))):
         spec = spec.replace(json.dumps(place), '""')  # where things lie changes nothing of what is built
     parts = [__version__, job.module, spec]
-    for name in MODEL_PATH_FILES:
-        file = Path(job.workload.model) / name
-        parts.append(file.read_text(encoding="utf-8", errors="replace") if file.is_file() else "")
+    folder = Path(job.workload.model)
+    for pattern in MODEL_PATH_FILES:
+        files = sorted(folder.glob(pattern)) if folder.is_dir() else []
+        parts += [f"{pattern} {file.read_text(encoding='utf-8', errors='replace')}" for file in files]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 

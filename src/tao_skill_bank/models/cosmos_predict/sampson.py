@@ -127,9 +127,12 @@ def points_error(first: Points, second: Points, options: Sampson) -> PairError:
         reason = f"fewer than {FEWEST} matches move, and what stands still fits any epipolar geometry"
         return PairError(matches, moving, reason=reason)
     cv2 = require()
-    found, mask = cv2.findFundamentalMat(
-        first, second, cv2.USAC_MAGSAC, options.ransac_threshold_pixels, CONFIDENCE, MAX_ITERATIONS
-    )
+    try:
+        found, mask = cv2.findFundamentalMat(
+            first, second, cv2.USAC_MAGSAC, options.ransac_threshold_pixels, CONFIDENCE, MAX_ITERATIONS
+        )
+    except cv2.error:  # MAGSAC throws where no sample of the matches gives a model, instead of returning none
+        return PairError(matches, moving, reason="no fundamental matrix fits the matches")
     inlying = np.zeros(matches, bool) if mask is None else mask.ravel().astype(bool)
     inliers = int(inlying.sum())
     if found is None or found.shape != (3, 3) or inliers < FEWEST:

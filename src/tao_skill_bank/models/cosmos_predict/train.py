@@ -241,7 +241,9 @@ def _end_epoch(
                 folder = run.results_dir / "samples" / f"epoch_{epoch}"
                 judged.sample_videos(trainer.denoiser, folder, studio.pipeline_negative_prompt(), run)
             trainer.dit.train()
-        if not is_last and epoch % config.ckpt.save_freq_in_epoch:
+        saves = is_last or epoch % config.ckpt.save_freq_in_epoch == 0
+        improves = loss is not None and checkpoint.is_best(run.results_dir, loss)  # the best is kept whatever the epoch
+        if not saves and not improves:
             return
         base = trainer.latents.base.folder
 
@@ -250,7 +252,8 @@ def _end_epoch(
                 adapter_folder.write(folder, trainer.dit, base)
 
         checkpoint.write_whole(run.results_dir / "safetensors" / f"epoch_{epoch}", write, run.ranks)
-    checkpoint.save(run.results_dir, trained, progress, run.ranks)
+    if saves:
+        checkpoint.save(run.results_dir, trained, progress, run.ranks)
     if run.ranks.is_main:
         checkpoint.keep(run.results_dir, epoch, loss, config.ckpt.max_keep)
 

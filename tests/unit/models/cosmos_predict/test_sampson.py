@@ -17,6 +17,7 @@ import scenes
 from tao_skill_bank.errors import BlockedError, MissingExtraError
 from tao_skill_bank.models.cosmos_predict import sampson
 from tao_skill_bank.models.cosmos_predict.config.evaluate import Sampson
+from tao_skill_bank.samples import robot
 
 OPTIONS = Sampson(max_pairs=4, max_features=600)
 FIRST, SECOND = scenes.pose(), scenes.pose(0.05, (0.5, 0.1, 0.2))
@@ -199,3 +200,10 @@ def test_without_opencv_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(MissingExtraError) as caught:
         sampson.require()
     assert caught.value.problems[0].fix == "pip install 'tao-skill-bank[predict]'"
+
+
+def test_a_clip_that_no_epipolar_geometry_fits_is_not_measurable_instead_of_an_error(tmp_path: Path) -> None:
+    robot.make(tmp_path / "robot", train=3, val=3, test=6)
+    for path in sorted((tmp_path / "robot" / "reference").glob("*.mp4")):
+        found = sampson.temporal(path, Sampson(frame_gap=1))
+        assert (found.mean is None) == bool(found.reason)
