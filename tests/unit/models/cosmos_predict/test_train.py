@@ -44,6 +44,17 @@ def train_to(tmp_path, tiny_pipeline, robot_data):
 # --- a whole run --------------------------------------------------------------------------------------------------
 
 
+def test_the_best_adapter_is_kept_from_an_epoch_that_saves_no_checkpoint(train_to, monkeypatch):
+    scores = iter([0.9, 0.8, 0.5, 0.7, 0.6])  # of the base, then of every epoch
+    monkeypatch.setattr(validation.HeldOut, "loss", lambda *_: next(scores))
+    folder, code = train_to("run", train={"epoch": 4}, ckpt={"save_freq_in_epoch": 100})
+    assert code == 0
+    best = json.loads((folder / "best" / "best_score.json").read_text())
+    assert (best["best_score"], Path(best["best_ckpt_abs_dir"]).name) == (0.5, "epoch_2")
+    assert (folder / "best" / WEIGHTS).is_file()
+    assert [path.name for path in (folder / "checkpoints").iterdir()] == ["epoch_4"]
+
+
 @pytest.mark.parametrize("use_dora", [False, True], ids=["lora", "dora"])
 def test_a_training_leaves_metrics_checkpoints_and_adapters_that_diffusers_reads(
     use_dora, train_to, tiny_pipeline, robot_data
