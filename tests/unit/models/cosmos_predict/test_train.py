@@ -50,7 +50,8 @@ def test_the_best_adapter_is_kept_from_an_epoch_that_saves_no_checkpoint(train_t
     folder, code = train_to("run", train={"epoch": 4}, ckpt={"save_freq_in_epoch": 100})
     assert code == 0
     best = json.loads((folder / "best" / "best_score.json").read_text())
-    assert (best["best_score"], Path(best["best_ckpt_abs_dir"]).name) == (0.5, "epoch_2")
+    assert best["best_score"] == 0.5
+    assert best["best_ckpt_abs_dir"].endswith("epoch_2")
     assert (folder / "best" / WEIGHTS).is_file()
     assert [path.name for path in (folder / "checkpoints").iterdir()] == ["epoch_4"]
 
