@@ -17,12 +17,16 @@ import sys
 import tempfile
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from tao_skill_bank import model_uri, models
 from tao_skill_bank.errors import BlockedError, TaoSkillsError, UnknownNameError
 from tao_skill_bank.model_folders import is_complete, is_model_folder
 from tao_skill_bank.model_uri import BUILTIN, HUB
 from tao_skill_bank.training import hub_errors
+
+if TYPE_CHECKING:  # importing torch here would cost every launch of a cached model seconds
+    from tao_skill_bank.training.distributed import Ranks
 
 EXIT_CANCELED = 128 + signal.SIGTERM
 CLEANING_ATTEMPTS = 20
@@ -42,6 +46,16 @@ def to_cache(uri: str) -> Path:
         message = f"{uri} is neither a folder nor a model URI."
         raise UnknownNameError.of("unknown_model", message, "Give a folder, hf_model://ORG/NAME or builtin://NAME.")
     return fetch(name, model_uri.local_folder(name))
+
+
+def for_all_ranks(uri: str, ranks: "Ranks") -> Path:
+    """Return the folder of a path or URI; what has to be made or downloaded, rank 0 does. Raises like `to_cache`."""
+    if Path(uri).is_dir():
+        return Path(uri).absolute()
+    if ranks.is_main:
+        to_cache(uri)
+    ranks.barrier()
+    return to_cache(uri)
 
 
 def fetch(uri: str, out_dir: Path) -> Path:

@@ -36,13 +36,7 @@ def find_pipeline(uri: str, ranks: Ranks) -> Path:
         BlockedError: it holds another pipeline than Cosmos-Predict 2.5, or it cannot be downloaded.
 
     """
-    if Path(uri).is_dir():
-        folder = Path(uri).absolute()
-    else:
-        if ranks.is_main:
-            fetch.to_cache(uri)
-        ranks.barrier()
-        folder = fetch.to_cache(uri)
+    folder = fetch.for_all_ranks(uri, ranks)
     for part in CLASSES:
         require_part(folder, part)
     return folder

@@ -32,13 +32,7 @@ def find_checkpoint(uri: str, ranks: Ranks) -> Path:
         BlockedError: it holds no Qwen3-VL, or it cannot be downloaded.
 
     """
-    if Path(uri).is_dir():
-        folder = Path(uri).absolute()
-    else:
-        if ranks.is_main:
-            fetch.to_cache(uri)
-        ranks.barrier()
-        folder = fetch.to_cache(uri)
+    folder = fetch.for_all_ranks(uri, ranks)
     config = folder / "config.json"
     if not config.is_file():
         fix = "Give a checkpoint folder; an adapter folder needs enable_lora and base_model_path."
