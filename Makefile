@@ -29,7 +29,7 @@ demo-predict: setup  ## Fine-tune a tiny video model with LoRA and DoRA, generat
 	$(BIN)/tao-skills demo predict
 
 test: setup  ## Run all tests.
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: setup  ## Format check, lint, types and import layers.
 	$(BIN)/ruff format --check .
