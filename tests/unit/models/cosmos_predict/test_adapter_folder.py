@@ -161,4 +161,6 @@ def test_a_missing_or_empty_folder_is_refused(tmp_path, tiny_pipeline):
 
 def test_a_folder_that_was_moved_still_knows_its_base(trained, tiny_pipeline, tmp_path):
     moved = shutil.copytree(tiny_pipeline, tmp_path / "moved")
-    adapter_folder.load(transformer_of(moved), trained[1], "x", moved)
+    dit = transformer_of(moved)
+    adapter_folder.load(dit, trained[1], "x", moved)
+    assert dit.active_adapters() == ["x"]
