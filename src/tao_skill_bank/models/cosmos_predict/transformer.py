@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
 
 from tao_skill_bank.errors import RequestError
-from tao_skill_bank.models.cosmos_predict.adapted_linear import Linear, LinearReader, apply, apply_all
-from tao_skill_bank.models.cosmos_predict.attention import attend, flash_fits
+from tao_skill_bank.training.adapted_linear import Linear, LinearReader, apply, apply_all
+from tao_skill_bank.training.attention import attend, flash_fits
 
 Checkpointing = Literal["none", "pointwise", "selective", "full"]
 RECOMPILE_LIMIT = 64  # clip shapes times (training, sampling); torch's default of 8 would fall back to eager

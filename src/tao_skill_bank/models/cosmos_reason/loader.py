@@ -2,23 +2,24 @@
 
 import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from tao_skill_bank.errors import BlockedError, Problem, TaoSkillsError
-from tao_skill_bank.models.cosmos_reason.processor import IGNORED, PADS, TOKEN_TYPE, Processor, Sample
-from tao_skill_bank.models.cosmos_reason.vision import CHANNELS, normalize
+from tao_skill_bank.models.cosmos_reason.positions import Grid
+from tao_skill_bank.models.cosmos_reason.processor import IGNORED, PADS, Processor, Sample
+from tao_skill_bank.models.cosmos_reason.vision import normalize
 from tao_skill_bank.training import distributed
 
 TIMEOUT_SECONDS = 600  # a loader process that gives nothing for so long has hung on a broken file
-# Inductor of torch 2.11 computes masked attention wrongly at a static length that is no multiple of 8: on an H200 the
-# loss of a compiled model was 1.30 at length 79 where eager, dynamic shapes and length 80 all gave 0.53.
-LENGTH_MULTIPLE = 8
 MODEL_KEYS = {"video": ("pixel_values_videos", "video_grid_thw"), "image": ("pixel_values", "image_grid_thw")}
+
+
+T = TypeVar("T")
 
 
 class Source(Protocol):
@@ -33,56 +34,39 @@ Slot = tuple[int, bool]
 
 @dataclass(frozen=True)
 class Batch:
-    """Padded samples.
+    """Padded samples, as transformers' forward and generate take them.
 
     Attributes:
-        inputs: what the model's forward takes: int64 ids, mask and token types of shape (batch, length), uint8
-            patches of shape (patches, values) and int64 grids of shape (media, 3).
+        inputs: int64 ids, mask and token types of shape (batch, length), uint8 patches of shape (patches, values) and
+            int64 grids of shape (media, 3).
         labels: int64 of shape (batch, length), -100 where nothing is learned.
-        num_samples: samples that count.
 
     """
 
     inputs: dict[str, torch.Tensor]
     labels: torch.Tensor
-    num_samples: int
 
     def pin_memory(self) -> "Batch":
         """Return the batch in page-locked memory, from which copies to a GPU run in the background."""
         pinned = {key: value.pin_memory() for key, value in self.inputs.items()}
-        return Batch(pinned, self.labels.pin_memory(), self.num_samples)
-
-    @property
-    def num_tokens(self) -> int:
-        """Tokens without padding."""
-        return int(self.inputs["attention_mask"].sum())
-
-    @property
-    def num_labels(self) -> int:
-        """Tokens that enter the loss: a sequence's first token is predicted from nothing."""
-        return int((self.labels[:, 1:] != IGNORED).sum())
+        return Batch(pinned, self.labels.pin_memory())
 
 
 @dataclass(frozen=True)
 class Padding:
-    """How samples are padded: on the right to train, on the left to generate.
-
-    `kinds` are the media kinds of the whole dataset. A batch without one of them gets a masked dummy of one token, so
-    that the vision tower runs equally often on every rank; otherwise sharded ranks would wait for each other forever.
-    """
+    """How samples are padded: on the left to generate, on the right to compute a loss."""
 
     processor: Processor
-    kinds: frozenset[str] = frozenset()
     side: Literal["left", "right"] = "right"
 
+    def __call__(self, samples: Sequence[Sample], counted: Sequence[bool] = ()) -> Batch:  # noqa: ARG002
+        return collate(samples, self)
 
-def collate(samples: Sequence[Sample], padding: Padding, counted: Sequence[bool] = ()) -> Batch:
-    """Pad samples into one batch; a sample that is not `counted` keeps no labels."""
-    processor, kinds, side = padding.processor, padding.kinds, padding.side
-    missing = sorted(kinds - {kind for sample in samples for kind in sample.patches})
-    length = max(len(sample.input_ids) for sample in samples) + len(missing)
-    if side == "right":
-        length += -length % LENGTH_MULTIPLE
+
+def collate(samples: Sequence[Sample], padding: Padding) -> Batch:
+    """Pad samples into one batch."""
+    processor, side = padding.processor, padding.side
+    length = max(len(sample.input_ids) for sample in samples)
     shape = (len(samples), length)
     pad = processor.tokenizer.pad_token_id
     ids = torch.full(shape, pad if pad is not None else 0)
@@ -93,19 +77,23 @@ def collate(samples: Sequence[Sample], padding: Padding, counted: Sequence[bool]
         where = slice(length - size, length) if side == "left" else slice(0, size)
         ids[row, where], mask[row, where] = sample.input_ids, 1
         types[row, where] = sample.token_types
-        if not counted or counted[row]:
-            labels[row, where] = sample.labels
+        labels[row, where] = sample.labels
     inputs = {"input_ids": ids, "attention_mask": mask, "mm_token_type_ids": types}
     for kind, (pixels_key, grid_key) in MODEL_KEYS.items():
-        present = [sample for sample in samples if kind in sample.patches]
-        if present:
-            inputs[pixels_key] = torch.cat([sample.patches[kind] for sample in present])
-            inputs[grid_key] = torch.cat([sample.grids[kind] for sample in present])
-    for position, kind in enumerate(missing):
-        column = position if side == "left" else length - 1 - position
-        ids[0, column], types[0, column] = processor.pad_ids[kind], TOKEN_TYPE[kind]
-        inputs[MODEL_KEYS[kind][0]], inputs[MODEL_KEYS[kind][1]] = _dummy(processor)
-    return Batch(inputs, labels, sum(counted) if counted else len(samples))
+        parts = [part for sample in samples for part in _media_of(sample, kind)]
+        if parts:
+            inputs[pixels_key] = torch.cat([patches for patches, _ in parts])
+            inputs[grid_key] = torch.tensor([grid for _, grid in parts])
+    return Batch(inputs, labels)
+
+
+def _media_of(sample: Sample, kind: str) -> list[tuple[torch.Tensor, Grid]]:
+    """Return patches and grid of every medium of a kind."""
+    if sample.patches is None:
+        return []
+    parts = sample.patches.split([math.prod(grid) for grid in sample.grids])
+    found = zip(sample.kinds, parts, sample.grids, strict=True)
+    return [(patches, grid) for its_kind, patches, grid in found if its_kind == kind]
 
 
 def to_device(batch: Batch, device: torch.device, processor: Processor) -> Batch:
@@ -114,7 +102,7 @@ def to_device(batch: Batch, device: torch.device, processor: Processor) -> Batch
     for pixels_key, _ in MODEL_KEYS.values():
         if pixels_key in inputs:
             inputs[pixels_key] = normalize(inputs[pixels_key], processor.pixel_format)
-    return Batch(inputs, batch.labels.to(device, non_blocking=True), batch.num_samples)
+    return Batch(inputs, batch.labels.to(device, non_blocking=True))
 
 
 class TrainingOrder(Sampler[list[Slot]]):
@@ -184,16 +172,18 @@ class Workers:
     prefetch: int
 
 
-class Batches:
+class Batches(Generic[T]):
     """A data loader whose processes are spawned (a forked video decoder may hang) and whose errors keep their type."""
 
-    def __init__(self, source: Source, order: Iterable[list[Slot]], workers: Workers, padding: "Padding") -> None:
+    def __init__(
+        self, source: Source, order: Iterable[list[Slot]], workers: Workers, collate: Callable[..., T]
+    ) -> None:
         count = min(workers.count, os.cpu_count() or 1)  # more than one a core only start slower
         many = count > 0
         self.loader: DataLoader[Any] = DataLoader(
             _Slots(source),
             batch_sampler=order,
-            collate_fn=_Collate(padding),
+            collate_fn=_Collate(collate),
             num_workers=count,
             prefetch_factor=workers.prefetch if many else None,
             persistent_workers=many,
@@ -202,7 +192,7 @@ class Batches:
             pin_memory=distributed.uses_gpu(),
         )
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[T]:
         for batch in self.loader:
             if isinstance(batch, _Failure):
                 raise BlockedError(batch.problems)
@@ -229,24 +219,16 @@ class _Slots(Dataset[Any]):
 
 @dataclass(frozen=True)
 class _Collate:
-    padding: Padding
+    collate: Callable[..., Any]
 
-    def __call__(self, items: list[tuple[Sample, bool] | _Failure]) -> Batch | _Failure:
+    def __call__(self, items: list[tuple[Sample, bool] | _Failure]) -> Any:
         samples, counted = [], []
         for item in items:
             if isinstance(item, _Failure):
                 return item
             samples.append(item[0])
             counted.append(item[1])
-        return collate(samples, self.padding, counted)
-
-
-def _dummy(processor: Processor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the patches and grid of one black token."""
-    sizes = processor.pixel_format.geometry
-    values = CHANNELS * sizes.temporal_patch_size * sizes.patch_size**2
-    side = sizes.merge_size
-    return torch.zeros(side * side, values, dtype=torch.uint8), torch.tensor([[1, side, side]])
+        return self.collate(samples, counted)
 
 
 assert set(MODEL_KEYS) == set(PADS)

@@ -1,22 +1,63 @@
-"""Cross-entropy of the labelled tokens, summed, so that any split of a step into micro-batches and ranks adds up."""
+"""Cross-entropy of labelled tokens, summed, so that any split of a step into micro-batches and ranks adds up.
+
+The logits of all labelled tokens at once would be the largest tensor of a packed step (vocabulary x 4 bytes each), so
+they are computed, used and dropped in pieces; forward leaves the gradients behind, backward only scales them.
+"""
 
 from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
+from torch import Tensor
 
-from tao_skill_bank.models.cosmos_reason.loader import Batch
-from tao_skill_bank.models.cosmos_reason.processor import IGNORED
+PIECE = 1024  # labelled tokens at a time: 0.6 GiB of float32 logits for a vocabulary of 152 k
 
 
-def token_loss_sum(model: Any, batch: Batch) -> torch.Tensor:
-    """Return the float32 sum over labelled tokens of -log p(token | everything before it).
+def token_loss_sum(hidden: Tensor, head: Tensor, targets: Tensor) -> Tensor:
+    """Return the float32 sum over tokens of -log softmax(head h)[target], in float64 where the states are.
 
-    The head runs only at positions that some row of the batch learns from: for a long clip and a short answer the
-    full logits would be the largest tensor of the step.
+    Args:
+        hidden: normed last hidden states (tokens, hidden) of the positions that predict a labelled token.
+        head: weight of the output head (vocabulary, hidden).
+        targets: int64 (tokens,).
+
     """
-    targets = batch.labels[:, 1:]
-    positions = (targets != IGNORED).any(dim=0).nonzero().flatten()
-    logits = model(**batch.inputs, logits_to_keep=positions, use_cache=False).logits
-    chosen = targets[:, positions]
-    return F.cross_entropy(logits.float().flatten(0, 1), chosen.flatten(), ignore_index=IGNORED, reduction="sum")
+    total: Tensor = _LossSum.apply(hidden, head, targets)
+    return total
+
+
+class _LossSum(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, head: Tensor, targets: Tensor) -> Tensor:
+        wants_hidden, wants_head, _ = ctx.needs_input_grad
+        precise = torch.promote_types(hidden.dtype, torch.float32)
+        total = hidden.new_zeros((), dtype=precise)
+        hidden_grads = torch.empty_like(hidden) if wants_hidden else None
+        head_grad = torch.zeros_like(head) if wants_head else None
+        for start in range(0, len(targets), PIECE):
+            rows = slice(start, start + PIECE)
+            states, wanted = hidden[rows], targets[rows, None]
+            log_likelihoods = F.log_softmax(states @ head.T, dim=-1, dtype=precise)
+            total -= log_likelihoods.gather(1, wanted).sum()
+            if hidden_grads is None and head_grad is None:
+                continue
+            # d(-log p[target]) / d logits = p - onehot(target)
+            logit_grads = log_likelihoods.exp_().scatter_add_(1, wanted, -torch.ones_like(wanted, dtype=precise))
+            logit_grads = logit_grads.to(hidden.dtype)
+            if hidden_grads is not None:
+                torch.mm(logit_grads, head, out=hidden_grads[rows])
+            if head_grad is not None:
+                head_grad.addmm_(logit_grads.T, states)
+        ctx.save_for_backward(*(grad for grad in (hidden_grads, head_grad) if grad is not None))
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, scale: Tensor) -> tuple[Tensor | None, Tensor | None, None]:  # type: ignore[override]
+        grads = iter(ctx.saved_tensors)
+        wants_hidden, wants_head, _ = ctx.needs_input_grad
+        hidden_grads, head_grad = (_scaled(next(grads), scale) if wants else None for wants in (wants_hidden, wants_head))
+        return hidden_grads, head_grad, None
+
+
+def _scaled(grad: Tensor, scale: Tensor) -> Tensor:
+    return grad.mul_(scale.to(grad.dtype))  # in place: a head's gradient is a gigabyte, and it is used once

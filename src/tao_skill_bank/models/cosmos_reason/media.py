@@ -10,6 +10,7 @@ import torch
 from tao_skill_bank.errors import BlockedError, MissingExtraError
 from tao_skill_bank.models.cosmos_reason import tokens
 from tao_skill_bank.models.cosmos_reason.config.shared import VideoSampling
+from tao_skill_bank.models.cosmos_reason.positions import Grid
 from tao_skill_bank.models.cosmos_reason.tokens import Geometry
 from tao_skill_bank.models.cosmos_reason.vision import resize
 
@@ -23,6 +24,24 @@ class Frames:
 
     pixels: torch.Tensor
     timestamps: tuple[float, ...] = ()
+
+    def grid(self, geometry: Geometry) -> Grid:
+        """Return how many temporal, vertical and horizontal patches the frames make."""
+        time, _, height, width = self.pixels.shape
+        return -(-time // geometry.temporal_patch_size), height // geometry.patch_size, width // geometry.patch_size
+
+
+@dataclass(frozen=True)
+class Features:
+    """What the frozen vision tower made of some frames: values of shape (vision tokens, levels, hidden)."""
+
+    values: torch.Tensor
+    patches: Grid
+    timestamps: tuple[float, ...] = ()
+
+    def grid(self, geometry: Geometry) -> Grid:  # noqa: ARG002 - the same question that Frames answers
+        """Return the grid of patches that the features come from."""
+        return self.patches
 
 
 def read_video(

@@ -7,7 +7,7 @@ trained here and then served through transformers 5 therefore see the sequences 
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,9 @@ import torch
 
 from tao_skill_bank.errors import BlockedError
 from tao_skill_bank.models.cosmos_reason.conversation import Conversation
-from tao_skill_bank.models.cosmos_reason.media import Frames
-from tao_skill_bank.models.cosmos_reason.tokens import timestamp_text
+from tao_skill_bank.models.cosmos_reason.media import Features, Frames
+from tao_skill_bank.models.cosmos_reason.positions import Grid
+from tao_skill_bank.models.cosmos_reason.tokens import Geometry, timestamp_text
 from tao_skill_bank.models.cosmos_reason.vision import PixelFormat, patchify
 
 VISION_START, VISION_END, TURN_END = "<|vision_start|>", "<|vision_end|>", "<|im_end|>"
@@ -33,8 +34,10 @@ class Sample:
     Attributes:
         input_ids, labels, token_types: int64 of shape (length,); labels are -100 where nothing is learned,
             token types 0 for text, 1 for image pads, 2 for video pads.
-        patches: per kind, uint8 of shape (patches, 3 * temporal_patch * patch * patch).
-        grids: per kind, int64 of shape (media, 3): temporal, vertical and horizontal patches.
+        kinds, grids: of each medium, in the order of its pads: video or image, and its patches.
+        patches: uint8 of shape (patches, 3 * temporal_patch * patch * patch), of all media in that order; None when
+            `features` are known or there are no media.
+        features: (vision tokens, levels, hidden), in the same order; None when the vision tower has to make them.
 
     """
 
@@ -42,8 +45,10 @@ class Sample:
     input_ids: torch.Tensor
     labels: torch.Tensor
     token_types: torch.Tensor
-    patches: dict[str, torch.Tensor]
-    grids: dict[str, torch.Tensor]
+    kinds: tuple[str, ...] = ()
+    grids: tuple[Grid, ...] = ()
+    patches: torch.Tensor | None = None
+    features: torch.Tensor | None = None
 
 
 class Processor:
@@ -76,13 +81,13 @@ class Processor:
         return cls(tokenizer, PixelFormat.load(folder))
 
     def encode(
-        self, conversation: Conversation, media: Sequence[Frames], *, max_length: int, answer: bool = False
+        self, conversation: Conversation, media: Sequence[Frames | Features], *, max_length: int, answer: bool = False
     ) -> Sample:
         """Return the model inputs of a conversation.
 
         Args:
             conversation: the messages.
-            media: decoded frames, one per entry of `conversation.media`.
+            media: decoded frames, or the features of all of them, one per entry of `conversation.media`.
             max_length: longest sequence in tokens; a longer one is an error, never cut.
             answer: leave the assistant's next turn open for generation; nothing is labelled.
 
@@ -92,11 +97,13 @@ class Processor:
 
         """
         pieces = self._pieces(conversation, answer=answer)
-        expansions = iter(zip(conversation.media, media, strict=True))
+        geometry = self.pixel_format.geometry
+        grids = tuple(medium.grid(geometry) for medium in media)
+        expansions = iter(zip(grids, media, strict=True))
         input_ids: list[int] = []
         labels: list[int] = []
         for text, is_answer in pieces:
-            ids = self.tokenizer(_expand(text, expansions, self.pixel_format), add_special_tokens=False)["input_ids"]
+            ids = self.tokenizer(_expand(text, expansions, geometry), add_special_tokens=False)["input_ids"]
             input_ids.extend(ids)
             labels.extend(ids if is_answer else [IGNORED] * len(ids))
         ids_tensor = torch.tensor(input_ids)
@@ -104,8 +111,20 @@ class Processor:
         for kind, pad in self.pad_ids.items():
             token_types[ids_tensor == pad] = TOKEN_TYPE[kind]
         _check_length(conversation, token_types, max_length)
-        patches, grids = self._patches(conversation, media)
-        return Sample(conversation.record_id, ids_tensor, torch.tensor(labels), token_types, patches, grids)
+        kinds = tuple(item.kind for item in conversation.media)
+        cut = [patchify(medium.pixels, geometry) for medium in media if isinstance(medium, Frames)]
+        known = [medium.values for medium in media if isinstance(medium, Features)]
+        assert not cut or not known
+        return Sample(
+            conversation.record_id,
+            ids_tensor,
+            torch.tensor(labels),
+            token_types,
+            kinds,
+            grids,
+            torch.cat(cut) if cut else None,
+            torch.cat(known) if known else None,
+        )
 
     def _pieces(self, conversation: Conversation, *, answer: bool) -> list[tuple[str, bool]]:
         """Split the rendered chat where assistant turns begin and end; True marks what is learned.
@@ -145,35 +164,22 @@ class Processor:
         text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=open_turn)
         return str(text)
 
-    def _patches(
-        self, conversation: Conversation, media: Sequence[Frames]
-    ) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-        patches: dict[str, list[torch.Tensor]] = {}
-        grids: dict[str, list[tuple[int, int, int]]] = {}
-        for item, frames in zip(conversation.media, media, strict=True):
-            cut, grid = patchify(frames.pixels, self.pixel_format.geometry)
-            patches.setdefault(item.kind, []).append(cut)
-            grids.setdefault(item.kind, []).append(grid)
-        stacked = {kind: torch.cat(parts) for kind, parts in patches.items()}
-        return stacked, {kind: torch.tensor(found) for kind, found in grids.items()}
 
-
-def _expand(text: str, media: Any, pixel_format: PixelFormat) -> str:
+def _expand(text: str, media: Iterator[tuple[Grid, Frames | Features]], geometry: Geometry) -> str:
     """Replace every media pad by as many pads as the media has tokens, with timestamps in videos."""
-    merged = pixel_format.geometry.factor**2
     out = ""
     while True:
         kind = min((kind for kind in PADS if PADS[kind] in text), key=lambda k: text.index(PADS[k]), default=None)
         if kind is None:
             return out + text
         before, text = text.split(PADS[kind], 1)
-        _, frames = next(media)
-        count = frames.pixels.shape[-2] * frames.pixels.shape[-1] // merged
+        (_, rows, columns), medium = next(media)
+        count = rows * columns // geometry.merge_size**2
         if kind == "image":
             out += before + PADS[kind] * count
         else:
             group = VISION_START + PADS[kind] * count + VISION_END
-            out += before + "".join(timestamp_text(seconds) + group for seconds in frames.timestamps)
+            out += before + "".join(timestamp_text(seconds) + group for seconds in medium.timestamps)
 
 
 def _check_length(conversation: Conversation, token_types: torch.Tensor, max_length: int) -> None:

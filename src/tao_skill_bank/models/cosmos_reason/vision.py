@@ -50,12 +50,12 @@ def resize(frame: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     return F.interpolate(frame[None], size=size, mode="bicubic", antialias=True, align_corners=False)[0]
 
 
-def patchify(frames: torch.Tensor, geometry: Geometry) -> tuple[torch.Tensor, tuple[int, int, int]]:
+def patchify(frames: torch.Tensor, geometry: Geometry) -> torch.Tensor:
     """Cut uint8 frames (time, 3, height, width) into patches in the tower's order.
 
     Returns:
-        Patches of shape (grid_t * grid_h * grid_w, 3 * temporal_patch * patch * patch), still uint8, and the grid
-        in patches. The last frame is repeated where the count does not fill a temporal patch.
+        Patches of shape (grid_t * grid_h * grid_w, 3 * temporal_patch * patch * patch), still uint8. The last frame is
+        repeated where the count does not fill a temporal patch.
 
     """
     patch, merge, temporal = geometry.patch_size, geometry.merge_size, geometry.temporal_patch_size
@@ -65,7 +65,7 @@ def patchify(frames: torch.Tensor, geometry: Geometry) -> tuple[torch.Tensor, tu
     grid = (time // temporal, height // patch, width // patch)
     blocks = frames.reshape(grid[0], temporal, channels, grid[1] // merge, merge, patch, grid[2] // merge, merge, patch)
     ordered = blocks.permute(0, 3, 6, 4, 7, 2, 1, 5, 8)
-    return ordered.reshape(grid[0] * grid[1] * grid[2], channels * temporal * patch * patch), grid
+    return ordered.reshape(grid[0] * grid[1] * grid[2], channels * temporal * patch * patch)
 
 
 def normalize(patches: torch.Tensor, pixel_format: PixelFormat) -> torch.Tensor:

@@ -10,7 +10,7 @@ pytest.importorskip("peft")
 import torch
 from torch import Tensor, nn
 
-from tao_skill_bank.models.cosmos_predict.adapted_linear import LinearReader, apply
+from tao_skill_bank.training.adapted_linear import LinearReader, apply
 
 
 def adapted(**settings: Any) -> Any:

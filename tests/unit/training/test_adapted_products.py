@@ -7,7 +7,7 @@ pytest.importorskip("torch")
 import torch
 from torch import Tensor
 
-from tao_skill_bank.models.cosmos_predict.adapted_products import adapted_products
+from tao_skill_bank.training.adapted_products import adapted_products
 
 RANKS, OUTS, WIDTH = (2, 3), (4, 7), 5
 

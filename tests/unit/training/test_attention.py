@@ -6,7 +6,7 @@ pytest.importorskip("torch")
 
 import torch
 
-from tao_skill_bank.models.cosmos_predict.attention import attend, flash_fits, flash_forward
+from tao_skill_bank.training.attention import attend, flash_fits, flash_forward
 
 
 def test_attention_equals_its_formula() -> None:
@@ -23,7 +23,7 @@ def test_flash_attention_is_not_for_the_cpu() -> None:
 
 def test_compilers_are_told_the_shapes_of_flash_attention() -> None:
     query, key = torch.empty(2, 6, 3, 8, device="meta"), torch.empty(2, 4, 3, 8, device="meta")
-    out, normaliser = flash_forward(query, key, key)
+    out, normaliser = flash_forward(query, key, key, None, 0, False)
     assert out.shape == query.shape
     assert (normaliser.shape, normaliser.dtype) == ((2, 3, 6), torch.float32)
 

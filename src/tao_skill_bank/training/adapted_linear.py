@@ -17,7 +17,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
-from tao_skill_bank.models.cosmos_predict.adapted_products import adapted_products
+from tao_skill_bank.training.adapted_products import adapted_products
 
 
 class Linear(NamedTuple):

@@ -1,0 +1,61 @@
+"""How the blocks of the network run: compiled or not, and which of them are computed anew in the backward pass."""
+
+import types
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+RECOMPILE_LIMIT = 64  # kinds of blocks, training and not, lengths until they are dynamic; the default of 8 goes eager
+
+Run = Callable[..., Tensor]
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How blocks run.
+
+    Attributes:
+        recompute: share of the decoder layers, from the first on, whose activations the backward pass computes anew:
+            0 takes most memory, 1 the least and a third more time.
+        compile: whether torch.compile fuses the blocks; the first steps take about a minute more.
+        has_dropout: whether blocks draw random numbers, which a second computation must repeat.
+
+    """
+
+    recompute: float = 0.0
+    compile: bool = False
+    has_dropout: bool = False
+
+
+def runner(run: Run, execution: Execution) -> Run:
+    """Return `run`, a function of tensors that serves every block of a kind, compiled once if asked for."""
+    if not execution.compile:
+        return run
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, RECOMPILE_LIMIT)
+    compiled: Run = torch.compile(run)
+    return compiled
+
+
+def recomputed(run: Run, execution: Execution) -> Run:
+    """Return a `run` that keeps its inputs only and computes the rest anew for the backward pass."""
+
+    def again(*args: Any) -> Tensor:
+        out: Tensor = checkpoint(run, *args, use_reentrant=False, preserve_rng_state=execution.has_dropout)
+        return out
+
+    return again
+
+
+def bind(block: nn.Module, run: Callable[..., Tensor]) -> None:
+    """Make `run(block, ...)` the forward of a block: whatever hooks the block has (FSDP's) go on working."""
+    block.forward = types.MethodType(run, block)
+
+
+def rotate(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotate the pairs (i, i + half) of every head by the angle of the token's position; in float32 at least."""
+    first, second = heads.chunk(2, dim=-1)
+    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1).to(heads.dtype)

@@ -1,0 +1,150 @@
+"""Several samples as one sequence without padding between them, with everything that the host knows about them.
+
+Attention stays within a sample, positions begin anew with each, and the loss sums over labelled tokens, so a packed
+micro-batch gives what its samples give one by one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from tao_skill_bank.models.cosmos_reason.positions import Grid, token_positions
+from tao_skill_bank.models.cosmos_reason.processor import IGNORED, Processor, Sample
+from tao_skill_bank.models.cosmos_reason.vision import CHANNELS
+
+# Tensor cores want multiples of 16, compiled blocks few different lengths; an average of 32 tokens is spent on it.
+LENGTH_MULTIPLE = 64
+
+
+@dataclass(frozen=True)
+class Packed:
+    """One micro-batch. Tensors are on the host until `to_device`; lengths and grids stay there.
+
+    Attributes:
+        input_ids: int64 (length,).
+        positions: int64 (3, length), see positions.token_positions.
+        lengths: tokens of each sample; the last one's include the tokens that fill the sequence up.
+        boundaries: int32 (samples + 1,), where samples begin and end.
+        predictors: int64 (labels,), positions whose next token is learned.
+        targets: int64 (labels,), those next tokens.
+        vision_places: int64 (vision tokens,), where features go: those of `patches` first, then `features`.
+        patches: uint8 (patches, values) for the vision tower; None when every feature is known.
+        grids: of the media in `patches`.
+        features: (known vision tokens, levels, hidden), see feature_cache; None when none is known.
+        has_spare_media: the last medium of `grids` belongs to no sample: it only keeps the tower running on every rank.
+        num_tokens, num_samples: those that count, without filling.
+
+    """
+
+    input_ids: Tensor
+    positions: Tensor
+    lengths: tuple[int, ...]
+    boundaries: Tensor
+    predictors: Tensor
+    targets: Tensor
+    vision_places: Tensor
+    patches: Tensor | None
+    grids: tuple[Grid, ...]
+    features: Tensor | None
+    has_spare_media: bool
+    num_tokens: int
+    num_samples: int
+
+    @property
+    def num_labels(self) -> int:
+        """Tokens that enter the loss; a sequence's first token is predicted from nothing."""
+        return len(self.targets)
+
+    def pin_memory(self) -> "Packed":
+        """Return the batch in page-locked memory, from which copies to a GPU run in the background."""
+        return replace(self, **{name: tensor.pin_memory() for name, tensor in self._tensors().items()})
+
+    def to_device(self, device: torch.device) -> "Packed":
+        """Return the batch with its tensors on `device`, copied in the background."""
+        moved = {name: tensor.to(device, non_blocking=True) for name, tensor in self._tensors().items()}
+        return replace(self, **moved)
+
+    def _tensors(self) -> dict[str, Tensor]:
+        return {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
+
+
+@dataclass(frozen=True)
+class Packer:
+    """Packs samples; what a loader process calls.
+
+    Attributes:
+        needs_media: the vision tower must run for every micro-batch, because its weights are sharded over ranks that
+            would wait for each other forever: one without media gets a black picture that changes nothing.
+
+    """
+
+    processor: Processor
+    needs_media: bool = False
+
+    def __call__(self, samples: Sequence[Sample], counted: Sequence[bool] = ()) -> Packed:
+        return pack(samples, self, counted)
+
+
+def pack(samples: Sequence[Sample], packer: Packer, counted: Sequence[bool] = ()) -> Packed:
+    """Return samples as one sequence; a sample that is not `counted` keeps no labels."""
+    geometry = packer.processor.pixel_format.geometry
+    sizes = [len(sample.input_ids) for sample in samples]
+    filling = -sum(sizes) % LENGTH_MULTIPLE
+    pad = packer.processor.tokenizer.pad_token_id or 0
+    labels = [
+        _without_first(sample.labels if not counted or counted[index] else torch.full_like(sample.labels, IGNORED))
+        for index, sample in enumerate(samples)
+    ]
+    targets = torch.cat([*labels, torch.full((filling,), IGNORED)])[1:]
+    predictors = (targets != IGNORED).nonzero().flatten()
+    positions = torch.cat([token_positions(sample.token_types, sample.grids, geometry) for sample in samples], dim=1)
+    lengths = (*sizes[:-1], sizes[-1] + filling)
+    places, patches, grids, features = _media(samples, sizes)
+    is_spare = packer.needs_media and not grids
+    if is_spare:
+        side = geometry.merge_size
+        patches.append(torch.zeros(side * side, CHANNELS * geometry.temporal_patch_size * geometry.patch_size**2))
+        grids.append((1, side, side))
+    return Packed(
+        input_ids=torch.cat([*(sample.input_ids for sample in samples), torch.full((filling,), pad)]),
+        positions=torch.cat([positions, torch.arange(filling).expand(3, -1)], dim=1),
+        lengths=lengths,
+        boundaries=torch.tensor([0, *torch.tensor(lengths).cumsum(0)], dtype=torch.int32),
+        predictors=predictors,
+        targets=targets[predictors],
+        vision_places=places,
+        patches=torch.cat(patches).to(torch.uint8) if patches else None,
+        grids=tuple(grids),
+        features=torch.cat(features) if features else None,
+        has_spare_media=is_spare,
+        num_tokens=sum(sizes),
+        num_samples=sum(counted) if counted else len(samples),
+    )
+
+
+def _without_first(labels: Tensor) -> Tensor:
+    """Return labels with the first ignored: what precedes it is another sample."""
+    return torch.cat([torch.tensor([IGNORED]), labels[1:]])
+
+
+def _media(
+    samples: Sequence[Sample], sizes: Sequence[int]
+) -> tuple[Tensor, list[Tensor], list[Grid], list[Tensor]]:
+    """Return where vision tokens go, patches and their grids, and known features."""
+    encoded: list[Tensor] = []
+    known: list[Tensor] = []
+    patches, grids, features = [], [], []
+    start = 0
+    for sample, size in zip(samples, sizes, strict=True):
+        places = (sample.token_types > 0).nonzero().flatten() + start
+        if sample.features is not None:
+            known.append(places)
+            features.append(sample.features)
+        elif len(places):
+            encoded.append(places)
+            patches.append(sample.patches)
+            grids.extend(sample.grids)
+        start += size
+    return torch.cat([*encoded, *known, torch.empty(0, dtype=torch.long)]), patches, grids, features
