@@ -48,35 +48,32 @@ def attend(query: Tensor, key: Tensor, value: Tensor, *, flash: bool) -> Tensor:
 def attend_within(
     query: Tensor, key: Tensor, value: Tensor, segments: Segments, *, flash: bool, causal: bool
 ) -> Tensor:
-    """Return attention within segments of tensors (tokens, heads, d); key and value may have fewer heads.
+    """Return attention of tensors (tokens, heads, d), where nothing of one segment sees another.
 
-    Args:
-        query, key, value: of the whole sequence.
-        segments: nothing of one segment sees another.
-        flash: use FlashAttention-4.
-        causal: a token sees itself and what precedes it in its segment.
-
+    Key and value may have fewer heads than the query. With `causal` a token sees itself and what precedes it in its
+    segment; with `flash` FlashAttention-4 computes it.
     """
     if segments.equal:
-        batched = (tensor.unflatten(0, (segments.equal, -1)) for tensor in (query, key, value))
+        batched = (tensor.view(segments.equal, -1, *tensor.shape[1:]) for tensor in (query, key, value))
         return _attend_batch(*batched, flash=flash, causal=causal).flatten(0, 1)
-    if flash:
-        return flash_forward(query, key, value, segments.boundaries, segments.longest, causal)[0]
-    if query.is_cuda and query.dtype in FLASH_DTYPES:
-        return packed_forward(query, key, value, segments.boundaries, segments.longest, causal)[0]
+    if flash or (query.is_cuda and query.dtype in FLASH_DTYPES):
+        kernel = flash_forward if flash else packed_forward
+        packed: Tensor = kernel(query, key, value, segments.boundaries, segments.longest, causal)[0]
+        return packed
     lengths = segments.boundaries.diff().tolist()
-    parts = zip(*(tensor.split(lengths) for tensor in (query, key, value)), strict=True)
+    parts = zip(*(torch.split(tensor, lengths) for tensor in (query, key, value)), strict=True)
     outs = [_attend_batch(*(tensor[None] for tensor in part), flash=False, causal=causal)[0] for part in parts]
     return torch.cat(outs)
 
 
 def _attend_batch(query: Tensor, key: Tensor, value: Tensor, *, flash: bool, causal: bool) -> Tensor:
     if flash:
-        return flash_forward(query, key, value, None, 0, causal)[0]
+        out: Tensor = flash_forward(query, key, value, None, 0, causal)[0]
+        return out
     grouped = query.shape[2] != key.shape[2]
     query, key, value = (tensor.transpose(1, 2) for tensor in (query, key, value))
-    out = F.scaled_dot_product_attention(query, key, value, is_causal=causal, enable_gqa=grouped)
-    return out.transpose(1, 2)
+    attended = F.scaled_dot_product_attention(query, key, value, is_causal=causal, enable_gqa=grouped)
+    return attended.transpose(1, 2)
 
 
 def flash_fits(tensor: Tensor, head_dim: int) -> bool:
@@ -103,14 +100,12 @@ def flash_forward(
 ) -> tuple[Tensor, Tensor]:
     """Return the attention's output, like the query, and the log of its normaliser.
 
-    Args:
-        query, key, value: (batch, tokens, heads, d), or (tokens, heads, d) with `boundaries`.
-        boundaries, longest: of segments; None and 0 for a batch.
-        causal: see `attend_within`.
-
+    Tensors are (batch, tokens, heads, d) without boundaries, (tokens, heads, d) with those of segments.
     """
     limits = _limits(boundaries, longest)
-    out, normaliser = _flash_interface()._flash_attn_fwd(query, key, value, causal=causal, return_lse=True, **limits)[:2]
+    out, normaliser = _flash_interface()._flash_attn_fwd(query, key, value, causal=causal, return_lse=True, **limits)[
+        :2
+    ]
     return out, normaliser
 
 

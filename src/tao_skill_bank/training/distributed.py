@@ -43,6 +43,16 @@ class Ranks:
         """Return the largest of each value over all ranks."""
         return self._reduce(values, dist.ReduceOp.MAX)
 
+    def sum_on_device(self, tensor: torch.Tensor) -> None:
+        """Replace a tensor on this rank's device by its sum over all ranks; the host does not wait."""
+        if self.world > 1:
+            dist.all_reduce(tensor, dist.ReduceOp.SUM)
+
+    def max_on_device(self, tensor: torch.Tensor) -> None:
+        """Replace a tensor on this rank's device by its maximum over all ranks; the host does not wait."""
+        if self.world > 1:
+            dist.all_reduce(tensor, dist.ReduceOp.MAX)
+
     def gather(self, value: Any) -> list[Any]:
         """Return every rank's picklable value, in the order of ranks."""
         gathered: list[Any] = [None] * self.world

@@ -1,13 +1,17 @@
 """Looks at gradients before an optimizer step: their norm, and whether they are numbers at all."""
 
 import math
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, cast
 
 import torch
 from torch import nn
+from torch.distributed.tensor import DTensor
 
 from tao_skill_bank.errors import JobFailedError
+from tao_skill_bank.training.distributed import Ranks
+
+NORM_EPSILON = 1e-6  # as in torch's clip_grads_with_norm_
 
 
 def clip(parameters: Iterable[nn.Parameter], limit: float) -> float:
@@ -15,6 +19,69 @@ def clip(parameters: Iterable[nn.Parameter], limit: float) -> float:
     bound = limit if limit > 0 else math.inf
     norm: Any = torch.nn.utils.clip_grad_norm_(parameters, bound)
     return float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)
+
+
+def sum_over_ranks(weights: Iterable[nn.Parameter], ranks: Ranks) -> None:
+    """Replace every gradient by its sum over all ranks, which must all call this; for few weights on every rank."""
+    if ranks.world == 1:
+        return
+    weights = list(weights)
+    grads = [torch.zeros_like(weight) if weight.grad is None else weight.grad for weight in weights]
+    flat = torch.cat([grad.flatten() for grad in grads])
+    ranks.sum_on_device(flat)
+    parts = torch.split(flat, [grad.numel() for grad in grads])
+    for weight, part in zip(weights, parts, strict=True):
+        weight.grad = part.view_as(weight)
+
+
+def scale_and_clip(weights: Iterable[nn.Parameter], scale: float, limit: float) -> torch.Tensor:
+    """Multiply gradients by `scale`, then clip them to a total norm of `limit` (0 or less: leave them).
+
+    Returns:
+        The norm before clipping, (), on the weights' device: the host does not wait for it.
+
+    """
+    grads = [weight.grad for weight in weights if weight.grad is not None]
+    norm: Any = torch.nn.utils.get_total_norm(grads)
+    norm = (norm.full_tensor() if isinstance(norm, DTensor) else norm) * scale
+    factor = scale * (limit / (norm + NORM_EPSILON)).clamp(max=1) if limit > 0 else torch.full_like(norm, scale)
+    local = [grad.to_local() if isinstance(grad, DTensor) else grad for grad in grads]
+    torch._foreach_mul_(local, factor)
+    return cast(torch.Tensor, norm)
+
+
+def require_every_part_learns(model: nn.Module, part_of: Callable[[str], str], fix: str) -> None:
+    """Stop before the first optimizer step when a trained part gets no gradient, or one that is no number.
+
+    Args:
+        model: with gradients.
+        part_of: names the part that a parameter belongs to.
+        fix: what to change when a gradient is no number.
+
+    Raises:
+        JobFailedError: it names the parts.
+
+    """
+    parts: dict[str, list[Any]] = {}
+    for name, weight in model.named_parameters():
+        if weight.requires_grad:
+            parts.setdefault(part_of(name), []).append(weight.grad)
+    norms = {part: _norm([grad for grad in grads if grad is not None]) for part, grads in sorted(parts.items())}
+    told = ", ".join(f"{part} {norm:.3g}" for part, norm in norms.items())
+    if not all(math.isfinite(norm) for norm in norms.values()):
+        message = f"The first gradient is not a finite number. Norms: {told}. Nothing was updated."
+        raise JobFailedError.of("nan_loss", message, fix)
+    if silent := [part for part, norm in norms.items() if norm == 0]:
+        message = f"The first step gives {', '.join(silent)} no gradient, so it would never learn. Norms: {told}."
+        cure = f"Leave {', '.join(silent)} out of what is trained, or give data that reaches it (media for vision)."
+        raise JobFailedError.of("part_gets_no_gradient", message, cure)
+
+
+def _norm(grads: list[Any]) -> float:
+    if not grads:
+        return 0.0
+    norm: Any = torch.nn.utils.get_total_norm(grads)
+    return float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
 
 
 def require_finite(loss: float, grad_norm: float, fix: str) -> None:

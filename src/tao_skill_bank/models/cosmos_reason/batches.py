@@ -1,13 +1,18 @@
 """From a train spec to its training and validation batches."""
 
 import json
+import math
 
 from tao_skill_bank.models.cosmos_reason import data, loader
 from tao_skill_bank.models.cosmos_reason.config import TrainConfig
 from tao_skill_bank.models.cosmos_reason.config.shared import AnnotatedMedia
 from tao_skill_bank.models.cosmos_reason.conversation import record_name
-from tao_skill_bank.models.cosmos_reason.processor import Processor
+from tao_skill_bank.models.cosmos_reason.memory import Load
+from tao_skill_bank.models.cosmos_reason.packing import Packed, Packer
+from tao_skill_bank.models.cosmos_reason.processor import IGNORED, Processor
 from tao_skill_bank.training.entrypoint import Run
+
+SAMPLED_RECORDS = 8  # whose lengths stand for all
 
 
 def datasets(config: TrainConfig, run: Run, processor: Processor) -> tuple[data.Records, data.Records | None]:
@@ -44,25 +49,39 @@ def _presentation(config: TrainConfig, *, cache: bool) -> data.Presentation:
 
 
 def training_batches(
-    config: TrainConfig, records: data.Records, kinds: frozenset[str], run: Run
-) -> tuple[loader.TrainingOrder, loader.Batches]:
+    config: TrainConfig, records: data.Records, run: Run, micro_batch: int, packer: Packer
+) -> tuple[loader.TrainingOrder, loader.Batches[Packed]]:
+    """Return the order of micro-batches and the loader that packs them."""
     settings, options = config.train, config.train.train_policy
     order = loader.TrainingOrder(
         len(records),
         ranks=(run.ranks.rank, run.ranks.world),
         batch=settings.train_batch_per_replica,
-        micro_batch=options.mini_batch,
+        micro_batch=micro_batch,
         seed=settings.seed,
     )
     workers = loader.Workers(options.dataloader_num_workers, options.dataloader_prefetch_factor)
-    return order, loader.Batches(records, order, workers, loader.Padding(records.processor, kinds))
+    return order, loader.Batches(records, order, workers, packer)
 
 
-def validation_batches(config: TrainConfig, records: data.Records, kinds: frozenset[str], run: Run) -> loader.Batches:
+def validation_batches(config: TrainConfig, records: data.Records, run: Run, packer: Packer) -> loader.Batches[Packed]:
+    """Return the loader of packed validation batches."""
     settings = config.validation
     order = loader.ValidationOrder(len(records), ranks=(run.ranks.rank, run.ranks.world), batch=settings.batch_size)
     workers = loader.Workers(settings.dataloader_num_workers, settings.dataloader_prefetch_factor)
-    return loader.Batches(records, order, workers, loader.Padding(records.processor, kinds))
+    return loader.Batches(records, order, workers, packer)
+
+
+def load_of(config: TrainConfig, records: data.Records) -> Load:
+    """Return what a micro-batch of the longest of some records holds; they are decoded for it."""
+    step = max(1, len(records) // SAMPLED_RECORDS)
+    samples = [records[index] for index in range(0, len(records), step)[:SAMPLED_RECORDS]]
+    return Load(
+        tokens=max(len(sample.input_ids) for sample in samples),
+        patches=max(sum(math.prod(grid) for grid in sample.grids) for sample in samples),
+        labels=max(int((sample.labels != IGNORED).sum()) for sample in samples),
+        samples=config.train.train_policy.mini_batch,
+    )
 
 
 def _names(records: list[data.Record]) -> list[str]:

@@ -19,7 +19,7 @@ class Execution:
     """How blocks run.
 
     Attributes:
-        recompute: share of the decoder layers, from the first on, whose activations the backward pass computes anew:
+        recompute: share of the blocks, from the first on, whose activations the backward pass computes anew:
             0 takes most memory, 1 the least and a third more time.
         compile: whether torch.compile fuses the blocks; the first steps take about a minute more.
         has_dropout: whether blocks draw random numbers, which a second computation must repeat.
@@ -31,16 +31,20 @@ class Execution:
     has_dropout: bool = False
 
 
-def runner(run: Run, execution: Execution) -> Run:
-    """Return `run`, a function of tensors that serves every block of a kind, compiled once if asked for."""
-    if not execution.compile:
-        return run
-    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, RECOMPILE_LIMIT)
-    compiled: Run = torch.compile(run)
-    return compiled
+class Runners:
+    """The ways to run the blocks of a kind; `run` computes one from its tensors and is compiled once for all."""
+
+    def __init__(self, run: Run, execution: Execution, num_blocks: int) -> None:
+        self._num_recomputed = round(execution.recompute * num_blocks)
+        self._plain = _compiled(run, execution)
+        self._again = _compiled(_recomputed(run, execution), execution)
+
+    def of(self, index: int) -> Run:
+        """Return how block `index` runs now."""
+        return self._again if torch.is_grad_enabled() and index < self._num_recomputed else self._plain
 
 
-def recomputed(run: Run, execution: Execution) -> Run:
+def _recomputed(run: Run, execution: Execution) -> Run:
     """Return a `run` that keeps its inputs only and computes the rest anew for the backward pass."""
 
     def again(*args: Any) -> Tensor:
@@ -48,6 +52,14 @@ def recomputed(run: Run, execution: Execution) -> Run:
         return out
 
     return again
+
+
+def _compiled(run: Run, execution: Execution) -> Run:
+    if not execution.compile:
+        return run
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, RECOMPILE_LIMIT)
+    compiled: Run = torch.compile(run)
+    return compiled
 
 
 def bind(block: nn.Module, run: Callable[..., Tensor]) -> None:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from tao_skill_bank import settings
 from tao_skill_bank.annotations import Media, load_records, media_of
 from tao_skill_bank.errors import BlockedError, TaoSkillsError
-from tao_skill_bank.models.cosmos_reason import conversation, media
+from tao_skill_bank.models.cosmos_reason import conversation, feature_file, media
 from tao_skill_bank.models.cosmos_reason.config.shared import VideoSampling
 from tao_skill_bank.models.cosmos_reason.conversation import Conversation
 from tao_skill_bank.models.cosmos_reason.media_store import open_media
@@ -56,6 +56,7 @@ class Records(Dataset[Sample]):
         self.presentation = presentation
         self.folder = open_media(media_path, (item.name for record in records for item in media_of(record)))
         self.kinds = frozenset(item.kind for record in records for item in media_of(record))
+        self.features: Mapping[tuple[str, float | None], Path] = {}  # by name and frame rate, see feature_cache.fill
 
     def __len__(self) -> int:
         return len(self.records)
@@ -70,24 +71,27 @@ class Records(Dataset[Sample]):
             self.records[index], index, key=how.conversations_key, system_prompt=how.system_prompt
         )
 
-    def frames(self, shown: Conversation) -> list[media.Frames]:
-        """Decode a conversation's media, or take them from the cache."""
-        return [self._read(item, shown) for item in shown.media]
-
-    def _read(self, item: Media, shown: Conversation) -> media.Frames:
-        path = self.folder / item.name
+    def frames(self, shown: Conversation) -> list[media.Frames | media.Features]:
+        """Return a conversation's media: their features where they are known, else decoded or from the cache."""
+        if self.features:
+            return [feature_file.read(self.features[item.name, shown.video_fps]) for item in shown.media]
         try:
-            if not self.presentation.cache:
-                return self._decode(item, path, shown.video_fps)
-            file = self._cache_file(item, path, shown.video_fps)
-            if not file.is_file():
-                frames = self._decode(item, path, shown.video_fps)
-                _write_cached(file, frames)
-                return frames
-            pixels, timestamps = torch.load(file, weights_only=True)
-            return media.Frames(pixels, tuple(timestamps))
+            return [self.decode(item, shown.video_fps) for item in shown.media]
         except TaoSkillsError as error:
             raise _in_record(error, shown.record_id) from None
+
+    def decode(self, item: Media, video_fps: float | None) -> media.Frames:
+        """Return the frames of a medium, from the cache of decoded clips where there is one."""
+        path = self.folder / item.name
+        if not self.presentation.cache:
+            return self._decode(item, path, video_fps)
+        file = self._cache_file(item, path, video_fps)
+        if not file.is_file():
+            frames = self._decode(item, path, video_fps)
+            _write_cached(file, frames)
+            return frames
+        pixels, timestamps = torch.load(file, weights_only=True)
+        return media.Frames(pixels, tuple(timestamps))
 
     def _decode(self, item: Media, path: Path, video_fps: float | None) -> media.Frames:
         geometry = self.processor.pixel_format.geometry

@@ -5,13 +5,14 @@ layers are compiled as one function of their tensors, adapters run in the model'
 vision features are added where the host says they go.
 """
 
+import functools
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor
 
-from tao_skill_bank.models.cosmos_reason.blocks import Execution, bind, recomputed, rotate, runner
+from tao_skill_bank.models.cosmos_reason.blocks import Execution, Runners, bind, rotate
 from tao_skill_bank.training.adapted_linear import Linear, LinearReader, apply, apply_all
 from tao_skill_bank.training.attention import Segments, attend_within, flash_fits
 
@@ -52,14 +53,9 @@ class Decoder:
     def __init__(self, language_model: Any, execution: Execution) -> None:
         self.language_model = language_model
         self._reader = LinearReader()
-        run = runner(_run_layer, execution)
-        again = runner(recomputed(_run_layer, execution), execution)
-        layers = language_model.layers
-        num_recomputed = round(execution.recompute * len(layers))
-        self._run = {id(layer): again if index < num_recomputed else run for index, layer in enumerate(layers)}
-        self._plain = run
-        for layer in layers:
-            bind(layer, self._run_layer)
+        self._runners = Runners(_run_layer, execution, len(language_model.layers))
+        for index, layer in enumerate(language_model.layers):
+            bind(layer, functools.partial(self._run_layer, index))
 
     def embed(self, input_ids: Tensor) -> Tensor:
         """Return the embeddings (tokens, hidden) of token ids."""
@@ -95,7 +91,7 @@ class Decoder:
         last = self.language_model.norm
         return F.rms_norm(hidden, last.weight.shape, last.weight, last.variance_epsilon)
 
-    def _run_layer(self, layer: Any, hidden: Tensor, conditions: Conditions) -> Tensor:
+    def _run_layer(self, index: int, layer: Any, hidden: Tensor, conditions: Conditions) -> Tensor:
         read, attention, feed = self._reader.read, layer.self_attn, layer.mlp
         tensors = Layer(
             qkv=(read(attention.q_proj), read(attention.k_proj), read(attention.v_proj)),
@@ -105,8 +101,7 @@ class Decoder:
             norms=(layer.input_layernorm.weight, layer.post_attention_layernorm.weight),
             head_norms=(attention.q_norm.weight, attention.k_norm.weight),
         )
-        run = self._run[id(layer)] if torch.is_grad_enabled() else self._plain
-        return run(hidden, tensors, conditions)
+        return self._runners.of(index)(hidden, tensors, conditions)
 
 
 def rotary_tables(rotary: Any, positions: Tensor) -> tuple[Tensor, Tensor]:

@@ -4,6 +4,7 @@ Prints one JSON document. The model is built on the meta device from its config 
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,14 @@ from tao_skill_bank.errors import UnknownNameError
 from tao_skill_bank.model_uri import BUILTIN, HUB
 from tao_skill_bank.models.cosmos_reason import memory, model
 from tao_skill_bank.models.cosmos_reason.config import TrainConfig
-from tao_skill_bank.models.cosmos_reason.memory import BYTES, Setup, Shape
+from tao_skill_bank.models.cosmos_reason.memory import Load
+from tao_skill_bank.models.cosmos_reason.prepare import allowed_shares, freeze, setup_of
+from tao_skill_bank.models.cosmos_reason.sizes import shape_of
+from tao_skill_bank.models.cosmos_reason.tokens import QWEN3_VL
 from tao_skill_bank.training import adapters, inspection
 
 FOLDER = Path(__file__).parent
+TEXT_TOKENS, LABELS = 512, 512  # of a prompt and its answer, and of the answer alone
 PACKAGED = {"nvidia/Cosmos-Reason2-8B": FOLDER / "architectures" / "cosmos-reason2-8b.json"}
 
 
@@ -40,25 +45,29 @@ def inspect(config: TrainConfig) -> dict[str, Any]:
             if lora["vision_modules"] + lora["language_modules"]:
                 options = model.lora_options(config.policy.lora, on_meta=True)
                 network = adapters.add(network, options, config.policy.model_name_or_path)
-    text = architecture.text_config
-    shape = Shape(
-        parameters=model.count(network.parameters()),
-        trained=model.count(parameter for parameter in network.parameters() if parameter.requires_grad),
-        layers=text.num_hidden_layers,
-        hidden=text.hidden_size,
-        intermediate=text.intermediate_size,
-        vocabulary=text.vocab_size,
-    )
-    setup = _setup(config)
+        freeze(network, config.policy.frozen_parts)
+    shape, setup, load = shape_of(network), setup_of(config, features_cached=False), _load(config)
+    ways = memory.ways(shape, setup, load, allowed_shares(config))
+    smallest = min(ways, key=lambda way: way.memory_bytes)
+    recompute = float(smallest.settings["policy.model_gradient_checkpointing"])
+    samples = int(smallest.settings["train.train_policy.mini_batch"])
     return {
         "model_type": architecture.model_type,
         "parameters": shape.parameters,
         "trainable_parameters": shape.trained,
         "lora": lora,
-        "memory_bytes_per_gpu": memory.bytes_per_gpu(shape, setup),
-        "ways": [way.to_json() for way in memory.ways(shape, setup)],
+        "memory_bytes_per_gpu": memory.parts(shape, setup, replace(load, samples=samples), recompute),
+        "ways": [way.to_json() for way in ways],
         "checkpoint_bytes": memory.checkpoint_bytes(shape, setup),
     }
+
+
+def _load(config: TrainConfig) -> Load:
+    """Return the largest micro-batch that the spec allows, as long as nothing is known of its data."""
+    sizes = QWEN3_VL
+    vision = config.custom.vision.total_pixels // (sizes.factor**2 * sizes.temporal_patch_size)
+    tokens = min(config.policy.model_max_length, vision + TEXT_TOKENS)
+    return Load(tokens, vision * sizes.merge_size**2, LABELS, config.train.train_policy.mini_batch)
 
 
 def find_architecture(uri: str) -> dict[str, Any]:
@@ -101,20 +110,6 @@ def _matches(targets: list[Any], linear: list[str]) -> dict[str, Any]:
         "vision_modules": vision,
         "language_modules": len(matched) - vision,
     }
-
-
-def _setup(config: TrainConfig) -> Setup:
-    train, policy = config.train, config.policy
-    return Setup(
-        param_bytes=BYTES[train.param_dtype],
-        master_bytes=BYTES[train.master_dtype],
-        shards=policy.parallelism.dp_shard_size,
-        offload=train.fsdp_offload,
-        checkpointing=policy.model_gradient_checkpointing,
-        micro_batch=train.train_policy.mini_batch,
-        total_pixels=config.custom.vision.total_pixels,
-        max_length=policy.model_max_length,
-    )
 
 
 if __name__ == "__main__":

@@ -23,9 +23,9 @@ T = TypeVar("T")
 
 
 class Source(Protocol):
-    """Anything that gives the sample of an index."""
+    """Anything that gives the sample, or whatever is collated, of an index."""
 
-    def __getitem__(self, index: int) -> Sample: ...
+    def __getitem__(self, index: int) -> Any: ...
 
 
 Slot = tuple[int, bool]
@@ -91,7 +91,7 @@ def _media_of(sample: Sample, kind: str) -> list[tuple[torch.Tensor, Grid]]:
     """Return patches and grid of every medium of a kind."""
     if sample.patches is None:
         return []
-    parts = sample.patches.split([math.prod(grid) for grid in sample.grids])
+    parts = torch.split(sample.patches, [math.prod(grid) for grid in sample.grids])
     found = zip(sample.kinds, parts, sample.grids, strict=True)
     return [(patches, grid) for its_kind, patches, grid in found if its_kind == kind]
 
@@ -210,7 +210,7 @@ class _Slots(Dataset[Any]):
     def __init__(self, source: Source) -> None:
         self.source = source
 
-    def __getitem__(self, slot: Slot) -> tuple[Sample, bool] | _Failure:
+    def __getitem__(self, slot: Slot) -> tuple[Any, bool] | _Failure:
         try:
             return self.source[slot[0]], slot[1]
         except TaoSkillsError as error:
@@ -221,7 +221,7 @@ class _Slots(Dataset[Any]):
 class _Collate:
     collate: Callable[..., Any]
 
-    def __call__(self, items: list[tuple[Sample, bool] | _Failure]) -> Any:
+    def __call__(self, items: list[tuple[Any, bool] | _Failure]) -> Any:
         samples, counted = [], []
         for item in items:
             if isinstance(item, _Failure):

@@ -22,7 +22,7 @@ def token_loss_sum(hidden: Tensor, head: Tensor, targets: Tensor) -> Tensor:
         targets: int64 (tokens,).
 
     """
-    total: Tensor = _LossSum.apply(hidden, head, targets)
+    total: Tensor = _LossSum.apply(hidden, head, targets)  # type: ignore[no-untyped-call]  # torch leaves it untyped
     return total
 
 
@@ -52,10 +52,12 @@ class _LossSum(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(ctx: Any, scale: Tensor) -> tuple[Tensor | None, Tensor | None, None]:  # type: ignore[override]
+    def backward(ctx: Any, scale: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         grads = iter(ctx.saved_tensors)
         wants_hidden, wants_head, _ = ctx.needs_input_grad
-        hidden_grads, head_grad = (_scaled(next(grads), scale) if wants else None for wants in (wants_hidden, wants_head))
+        hidden_grads, head_grad = (
+            _scaled(next(grads), scale) if wants else None for wants in (wants_hidden, wants_head)
+        )
         return hidden_grads, head_grad, None
 
 

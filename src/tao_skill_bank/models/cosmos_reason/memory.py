@@ -1,37 +1,78 @@
-"""Bytes that a training needs per GPU and per checkpoint, from counts of weights and tokens. A simple estimate.
+"""Bytes that a training needs per GPU and per checkpoint, from the sizes of a model and of a micro-batch.
 
-Calibrated on one H200 with Qwen3-VL-8B at 4,384 tokens (bf16, micro-batch 1): 19.6 GiB measured for LoRA with
-gradient checkpointing, 33.7 GiB without, 69.5 GiB for full fine-tuning with bf16 states.
-
-Sharding starts from the whole checkpoint: every rank loads it to its own GPU first (model.load), so more shards do not
-lower `loading`, and a GPU that cannot hold it cannot train the model however many there are. With offload it is loaded
-to the host.
+Activations are counted: what the backward pass of each block reads, in bytes per token or patch. What the counting
+cannot know, the allocator's reserve, is measured (references/performance.md).
 """
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from tao_skill_bank.execution import Way
 
 BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 MOMENTS = 2  # Adam keeps two per trained weight
-TEXT_TOKENS = 512  # prompt and answer beside the vision tokens
-PIXELS_PER_TOKEN = 32 * 32 * 2  # a merged patch over two frames
-LABELLED_SHARE = 0.1  # of a sequence's tokens, which the head computes logits for
-LOGIT_BYTES = 12  # bf16 logits, their float32 copy and its gradient
-CHECKPOINTING_TIME = 1.33  # one more forward pass beside one forward and two backward
-KEPT_HIDDEN, KEPT_INTERMEDIATE = 8, 2.25  # activations kept per layer and token, in hidden and MLP widths
+RESERVE = int(1.1 * 2**30)  # CUDA's context, libraries' workspaces, fragments
+PIECE = 1024  # labelled tokens whose logits exist at a time (loss.py)
+LOGIT_BYTES = 10  # of one logit: in the model's type twice, in float32, and a sum over it
+RECOMPUTATION_TIME = 0.33  # one more forward pass beside one forward and two backward
+SPLIT_TIME = 0.03  # more for each halving of the micro-batch: smaller products, weights read more often
+PATCHES_PER_TOKEN = 4
+SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Blocks of one kind: the decoder's layers or the vision tower's blocks.
+
+    Attributes:
+        blocks: how many.
+        hidden: width of the stream.
+        kept: values that a block's backward pass reads per token, beside its input.
+        trains: whether gradients flow into it.
+
+    """
+
+    blocks: int
+    hidden: int
+    kept: int
+    trains: bool
+
+    def activation_bytes(self, tokens: int, recompute: float, value_bytes: int) -> int:
+        """Return what is kept between forward and backward, the inputs of all blocks included."""
+        if not self.trains:
+            return tokens * value_bytes * (self.kept + self.hidden)  # one block at a time
+        num_recomputed = round(recompute * self.blocks)
+        whole = self.blocks - num_recomputed + (1 if num_recomputed else 0)  # the one that is computed anew
+        return tokens * value_bytes * (self.blocks * self.hidden + whole * self.kept)
 
 
 @dataclass(frozen=True)
 class Shape:
-    """The sizes of a model that its memory depends on."""
+    """The sizes of a model that its memory depends on; `levels` is the number of features per vision token."""
 
     parameters: int
     trained: int
-    layers: int
-    hidden: int
-    intermediate: int
     vocabulary: int
+    levels: int
+    text: Stack
+    vision: Stack
+
+
+@dataclass(frozen=True)
+class Load:
+    """What one micro-batch holds.
+
+    Attributes:
+        tokens, patches, labels: of one sample.
+        samples: in one micro-batch.
+
+    """
+
+    tokens: int
+    patches: int
+    labels: int
+    samples: int
 
 
 @dataclass(frozen=True)
@@ -42,49 +83,48 @@ class Setup:
     master_bytes: int
     shards: int
     offload: bool
-    checkpointing: bool
-    micro_batch: int
-    total_pixels: int
-    max_length: int
-
-    @property
-    def tokens(self) -> int:
-        """Tokens of one micro-batch: the vision tokens that the pixel budget allows, and some text."""
-        return self.micro_batch * min(self.max_length, self.total_pixels // PIXELS_PER_TOKEN + TEXT_TOKENS)
+    features_cached: bool
 
 
-def bytes_per_gpu(shape: Shape, setup: Setup) -> dict[str, int]:
+def parts(shape: Shape, setup: Setup, load: Load, recompute: float) -> dict[str, int]:
     """Return what one GPU holds, in bytes.
 
     Returns:
-        weights, gradients, optimizer, activations: during a step; loading: the whole checkpoint before it is sharded;
-        total: the larger of the step's sum and loading, which do not happen at the same time.
+        weights, gradients, optimizer, activations, reserve: during a step; loading: before it, what does not happen at
+        the same time; total: the larger of the two.
 
     """
     frozen = shape.parameters - shape.trained
     trained_bytes = shape.trained * setup.master_bytes
     on_gpu = 0 if setup.offload else 1
-    parts = {
+    step = {
         "weights": on_gpu * (frozen * setup.param_bytes + trained_bytes) // setup.shards,
         "gradients": on_gpu * trained_bytes // setup.shards,
         "optimizer": on_gpu * MOMENTS * trained_bytes // setup.shards,
-        "activations": _activations(shape, setup),
+        "activations": _activations(shape, setup, load, recompute),
+        "reserve": RESERVE,
     }
     loading = on_gpu * (frozen * setup.param_bytes or trained_bytes)  # adapters are added to what was loaded
-    return parts | {"loading": loading, "total": max(sum(parts.values()), loading)}
+    return step | {"loading": loading, "total": max(sum(step.values()), loading)}
 
 
-def ways(shape: Shape, setup: Setup) -> list[Way]:
-    """Return training without and with gradient checkpointing, fastest first: the spec's own and its alternative."""
-    return [
-        Way(
-            name=f"gradient checkpointing {'on' if checkpointing else 'off'}",
-            settings={"policy.model_gradient_checkpointing": checkpointing},
-            memory_bytes=bytes_per_gpu(shape, replace(setup, checkpointing=checkpointing))["total"],
-            relative_time=CHECKPOINTING_TIME if checkpointing else 1.0,
-        )
-        for checkpointing in (False, True)
-    ]
+def ways(shape: Shape, setup: Setup, load: Load, allowed: Iterable[float]) -> list[Way]:
+    """Return the ways to train, fastest first: how much is recomputed, and micro-batches up to `load.samples`."""
+    found = []
+    for samples in (count for count in range(load.samples, 0, -1) if load.samples % count == 0):
+        for share in allowed:
+            found.append(
+                Way(
+                    name=_name(share, samples, load.samples),
+                    settings={
+                        "policy.model_gradient_checkpointing": _as_spec(share),
+                        "train.train_policy.mini_batch": samples,
+                    },
+                    memory_bytes=parts(shape, setup, replace(load, samples=samples), share)["total"],
+                    relative_time=1 + RECOMPUTATION_TIME * share + SPLIT_TIME * math.log2(load.samples / samples),
+                )
+            )
+    return sorted(found, key=lambda way: way.relative_time)
 
 
 def checkpoint_bytes(shape: Shape, setup: Setup) -> int:
@@ -93,8 +133,24 @@ def checkpoint_bytes(shape: Shape, setup: Setup) -> int:
     return resumable + shape.trained * setup.param_bytes
 
 
-def _activations(shape: Shape, setup: Setup) -> int:
-    per_layer = KEPT_HIDDEN * shape.hidden + KEPT_INTERMEDIATE * shape.intermediate
-    kept = shape.layers * shape.hidden + 2 * per_layer if setup.checkpointing else shape.layers * per_layer
-    logits = LABELLED_SHARE * shape.vocabulary * LOGIT_BYTES
-    return int(setup.tokens * (kept * setup.param_bytes + logits))
+def _activations(shape: Shape, setup: Setup, load: Load, recompute: float) -> int:
+    tokens, patches = load.samples * load.tokens, load.samples * load.patches
+    kept = shape.text.activation_bytes(tokens, recompute, setup.param_bytes)
+    merged = patches // PATCHES_PER_TOKEN
+    kept += merged * shape.levels * shape.text.hidden * setup.param_bytes  # the features, until they are added
+    vision = 0 if setup.features_cached else shape.vision.activation_bytes(patches, recompute, setup.param_bytes)
+    if shape.vision.trains:
+        kept, vision = kept + vision, 0
+    logits = min(PIECE, load.samples * load.labels) * shape.vocabulary * LOGIT_BYTES
+    gathered = 0 if setup.shards == 1 else 2 * (shape.parameters // (shape.text.blocks + 1)) * setup.param_bytes
+    return max(kept + logits, vision) + gathered
+
+
+def _name(share: float, samples: int, most: int) -> str:
+    kinds = {0.0: "no gradient checkpointing", 1.0: "gradient checkpointing"}
+    name = kinds.get(share, f"gradient checkpointing of {share:.0%} of the layers")
+    return name if samples == most else f"{name}, micro-batches of {samples}"
+
+
+def _as_spec(share: float) -> bool | float:
+    return {0.0: False, 1.0: True}.get(share, share)

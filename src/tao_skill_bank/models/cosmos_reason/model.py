@@ -1,4 +1,4 @@
-"""Loads a Qwen3-VL checkpoint, makes it trainable, shards it and writes it back."""
+"""Loads a Qwen3-VL checkpoint and writes it back."""
 
 import json
 import shutil
@@ -10,18 +10,15 @@ from typing import Any
 import torch
 from torch import nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
-from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.fsdp import CPUOffloadPolicy, MixedPrecisionPolicy, OffloadPolicy, fully_shard
 
 from tao_skill_bank.errors import BlockedError, UnknownNameError
-from tao_skill_bank.models.cosmos_reason.config.train import Lora, TrainConfig
+from tao_skill_bank.models.cosmos_reason.config.train import Lora
 from tao_skill_bank.training import adapters, fetch
 from tao_skill_bank.training.distributed import Ranks
 
 MODEL_TYPE = "qwen3_vl"
 BLOCK_CLASSES = ("Qwen3VLTextDecoderLayer", "Qwen3VLVisionBlock")
 WEIGHT_ENDINGS = (".safetensors", ".bin", ".index.json", ".gguf", ".pt", ".pth", ".msgpack", ".h5")
-RESHARD = {"default": None, "true": True, "false": False}
 
 
 def find_checkpoint(uri: str, ranks: Ranks) -> Path:
@@ -87,45 +84,6 @@ def lora_options(lora: Lora, *, on_meta: bool = False) -> dict[str, Any]:
     if on_meta:
         options["init_lora_weights"] = True  # what a decomposition would do needs weights
     return options
-
-
-def prepare(config: TrainConfig, folder: Path, mesh: DeviceMesh, ranks: Ranks) -> tuple[Any, dict[str, torch.Tensor]]:
-    """Load the model, put adapters in, set types, and shard it.
-
-    Trained weights are kept as master_dtype, frozen ones as param_dtype; forward and backward run in param_dtype.
-
-    Returns:
-        The model, and the adapters' initial weights where their initialisation changed the base (see adapters.write).
-
-    """
-    train = config.train
-    parameter_dtype, master_dtype = getattr(torch, train.param_dtype), getattr(torch, train.master_dtype)
-    device = torch.device("cpu") if train.fsdp_offload else ranks.device
-    lora = config.policy.lora
-    model = load(folder, parameter_dtype if lora else master_dtype, device)
-    initial: dict[str, torch.Tensor] = {}
-    if lora:
-        model = adapters.add(model, lora_options(lora), str(folder))
-        initial = adapters.initial_state(model)
-        for parameter in model.parameters():
-            parameter.data = parameter.data.to(master_dtype if parameter.requires_grad else parameter_dtype)
-    model.train()
-    if config.policy.model_gradient_checkpointing:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    policy = MixedPrecisionPolicy(param_dtype=parameter_dtype, reduce_dtype=getattr(torch, train.fsdp_reduce_dtype))
-    offload = CPUOffloadPolicy() if train.fsdp_offload and ranks.device.type == "cuda" else OffloadPolicy()
-    options: dict[str, Any] = {
-        "mesh": mesh,
-        "mp_policy": policy,
-        "offload_policy": offload,
-        "reshard_after_forward": RESHARD[train.fsdp_reshard_after_forward],
-    }
-    for block in blocks(model):
-        if train.compile and type(block).__name__ == BLOCK_CLASSES[0]:
-            block.compile()
-        fully_shard(block, **options)
-    fully_shard(model, **options)
-    return model, initial
 
 
 def blocks(model: nn.Module) -> list[nn.Module]:

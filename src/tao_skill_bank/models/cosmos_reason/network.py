@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tao_skill_bank.models.cosmos_reason.decoder import Decoder
 from tao_skill_bank.models.cosmos_reason.blocks import Execution
+from tao_skill_bank.models.cosmos_reason.decoder import Decoder
 from tao_skill_bank.models.cosmos_reason.loss import token_loss_sum
 from tao_skill_bank.models.cosmos_reason.packing import Packed
 from tao_skill_bank.models.cosmos_reason.vision import PixelFormat, normalize

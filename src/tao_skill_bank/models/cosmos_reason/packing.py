@@ -4,14 +4,15 @@ Attention stays within a sample, positions begin anew with each, and the loss su
 micro-batch gives what its samples give one by one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from tao_skill_bank.models.cosmos_reason.positions import Grid, token_positions
-from tao_skill_bank.models.cosmos_reason.processor import IGNORED, Processor, Sample
+from tao_skill_bank.models.cosmos_reason.processor import IGNORED, Processor, Sample, joined
 from tao_skill_bank.models.cosmos_reason.vision import CHANNELS
 
 # Tensor cores want multiples of 16, compiled blocks few different lengths; an average of 32 tokens is spent on it.
@@ -59,15 +60,17 @@ class Packed:
 
     def pin_memory(self) -> "Packed":
         """Return the batch in page-locked memory, from which copies to a GPU run in the background."""
-        return replace(self, **{name: tensor.pin_memory() for name, tensor in self._tensors().items()})
+        return self._mapped(Tensor.pin_memory)
 
     def to_device(self, device: torch.device) -> "Packed":
         """Return the batch with its tensors on `device`, copied in the background."""
-        moved = {name: tensor.to(device, non_blocking=True) for name, tensor in self._tensors().items()}
-        return replace(self, **moved)
+        return self._mapped(lambda tensor: tensor.to(device, non_blocking=True))
 
-    def _tensors(self) -> dict[str, Tensor]:
-        return {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
+    def _mapped(self, change: Callable[[Tensor], Tensor]) -> "Packed":
+        changed: dict[str, Any] = {
+            name: change(value) for name, value in vars(self).items() if isinstance(value, Tensor)
+        }
+        return replace(self, **changed)
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,8 @@ def pack(samples: Sequence[Sample], packer: Packer, counted: Sequence[bool] = ()
     is_spare = packer.needs_media and not grids
     if is_spare:
         side = geometry.merge_size
-        patches.append(torch.zeros(side * side, CHANNELS * geometry.temporal_patch_size * geometry.patch_size**2))
+        values = CHANNELS * geometry.temporal_patch_size * geometry.patch_size**2
+        patches.append(torch.zeros(side * side, values, dtype=torch.uint8))
         grids.append((1, side, side))
     return Packed(
         input_ids=torch.cat([*(sample.input_ids for sample in samples), torch.full((filling,), pad)]),
@@ -115,9 +119,9 @@ def pack(samples: Sequence[Sample], packer: Packer, counted: Sequence[bool] = ()
         predictors=predictors,
         targets=targets[predictors],
         vision_places=places,
-        patches=torch.cat(patches).to(torch.uint8) if patches else None,
+        patches=joined(patches),
         grids=tuple(grids),
-        features=torch.cat(features) if features else None,
+        features=joined(features),
         has_spare_media=is_spare,
         num_tokens=sum(sizes),
         num_samples=sum(counted) if counted else len(samples),
@@ -129,20 +133,20 @@ def _without_first(labels: Tensor) -> Tensor:
     return torch.cat([torch.tensor([IGNORED]), labels[1:]])
 
 
-def _media(
-    samples: Sequence[Sample], sizes: Sequence[int]
-) -> tuple[Tensor, list[Tensor], list[Grid], list[Tensor]]:
+def _media(samples: Sequence[Sample], sizes: Sequence[int]) -> tuple[Tensor, list[Tensor], list[Grid], list[Tensor]]:
     """Return where vision tokens go, patches and their grids, and known features."""
     encoded: list[Tensor] = []
     known: list[Tensor] = []
-    patches, grids, features = [], [], []
+    patches: list[Tensor] = []
+    grids: list[Grid] = []
+    features: list[Tensor] = []
     start = 0
     for sample, size in zip(samples, sizes, strict=True):
         places = (sample.token_types > 0).nonzero().flatten() + start
         if sample.features is not None:
             known.append(places)
             features.append(sample.features)
-        elif len(places):
+        elif sample.patches is not None:
             encoded.append(places)
             patches.append(sample.patches)
             grids.extend(sample.grids)

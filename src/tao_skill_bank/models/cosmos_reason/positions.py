@@ -59,14 +59,10 @@ def token_positions(token_types: Tensor, grids: Sequence[Grid], geometry: Geomet
 
 @lru_cache(maxsize=64)
 def frame_layout(rows: int, columns: int, merge: int, side: int) -> FrameLayout:
-    """Return where the patches of one temporal patch are; merged squares of patches follow each other.
+    """Return where the patches of a temporal patch of rows x columns are; merged squares of patches follow each other.
 
-    Args:
-        rows, columns: patches of the frame.
-        merge: patches per side of a merged square.
-        side: entries per side of the learned position grid, which is resampled bilinearly, its outermost entries on the
-            outermost patches.
-
+    The learned position grid has `side` entries per side. It is resampled bilinearly, its outermost entries on the
+    outermost patches.
     """
     row, column = _grid_positions(rows, columns)
     order = torch.arange(rows * columns).view(rows // merge, merge, columns // merge, merge).permute(0, 2, 1, 3)

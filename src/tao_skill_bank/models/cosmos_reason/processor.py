@@ -122,8 +122,8 @@ class Processor:
             token_types,
             kinds,
             grids,
-            torch.cat(cut) if cut else None,
-            torch.cat(known) if known else None,
+            joined(cut),
+            joined(known),
         )
 
     def _pieces(self, conversation: Conversation, *, answer: bool) -> list[tuple[str, bool]]:
@@ -163,6 +163,11 @@ class Processor:
     def _render(self, messages: list[Any], *, open_turn: bool) -> str:
         text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=open_turn)
         return str(text)
+
+
+def joined(parts: Sequence[torch.Tensor]) -> torch.Tensor | None:
+    """Return tensors one below the other; a single one is not copied, and of none there is nothing."""
+    return torch.cat(list(parts)) if len(parts) > 1 else parts[0] if parts else None
 
 
 def _expand(text: str, media: Iterator[tuple[Grid, Frames | Features]], geometry: Geometry) -> str:

@@ -1,22 +1,76 @@
 """Supervised fine-tuning: `torchrun ... -m tao_skill_bank.models.cosmos_reason.train --config train.toml`."""
 
 import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+from torch import nn
 
 from tao_skill_bank.errors import RequestError
-from tao_skill_bank.models.cosmos_reason import batches, loader, model, optimizer
+from tao_skill_bank.models.cosmos_reason import batches, data, feature_cache, loader, model, optimizer, prepare
 from tao_skill_bank.models.cosmos_reason.config import TrainConfig
-from tao_skill_bank.models.cosmos_reason.loss import token_loss_sum
+from tao_skill_bank.models.cosmos_reason.network import Network, parts
+from tao_skill_bank.models.cosmos_reason.optimizer import part_of
+from tao_skill_bank.models.cosmos_reason.packing import Packed, Packer
 from tao_skill_bank.models.cosmos_reason.processor import Processor
 from tao_skill_bank.models.cosmos_reason.reporter import Reporter, Step
 from tao_skill_bank.training import adapters, checkpoint, distributed, entrypoint, gradients
 from tao_skill_bank.training.checkpoint import Progress
+from tao_skill_bank.training.divergence import Divergence
 from tao_skill_bank.training.entrypoint import Run
+from tao_skill_bank.training.readback import Readback
 
 NOT_FINITE_FIX = "Lower train.optm_lr, lengthen train.optm_warmup_epochs, or set train.param_dtype to float32."
+
+
+class Counts(NamedTuple):
+    """What the micro-batches of a step hold."""
+
+    labels: float = 0
+    tokens: float = 0
+    samples: float = 0
+
+    def plus(self, batch: Packed) -> "Counts":
+        return Counts(self.labels + batch.num_labels, self.tokens + batch.num_tokens, self.samples + batch.num_samples)
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A step whose loss, largest loss and gradient norm are on their way from the GPU."""
+
+    step: int
+    counts: Counts
+    readback: Readback
+
+
+@dataclass
+class Trainer:
+    """What a step works with.
+
+    Attributes:
+        trainable: the model with its adapters, which `network` computes.
+        initial_adapters: see prepare.make_trainable.
+        is_sharded: whether FSDP holds the weights and averages gradients; else every rank has all of them.
+        weights: what is trained.
+        micro_batch: samples per forward pass.
+        step: optimizer steps taken.
+
+    """
+
+    config: TrainConfig
+    run: Run
+    trainable: nn.Module
+    initial_adapters: dict[str, torch.Tensor]
+    network: Network
+    is_sharded: bool
+    weights: list[nn.Parameter]
+    optimizer: torch.optim.Optimizer
+    micro_batch: int
+    step: int = 0
 
 
 def train(config: TrainConfig, run: Run) -> str:
@@ -24,48 +78,97 @@ def train(config: TrainConfig, run: Run) -> str:
     _check(config)
     ranks, settings = run.ranks, config.train
     distributed.seed_everything(settings.seed, deterministic=settings.deterministic)
-    mesh = _mesh(config, ranks)
     resumed = checkpoint.resume_from(run.results_dir, settings.resume, settings.epoch, ranks)
     base = model.find_checkpoint(config.policy.model_name_or_path, ranks)
-    processor = Processor.load(base)
-    train_set, val_set = batches.datasets(config, run, processor)
+    train_set, val_set = batches.datasets(config, run, Processor.load(base))
     loader.require_steps(len(train_set), world=ranks.world, batch=settings.train_batch_per_replica)
-
-    network, initial_adapters = model.prepare(config, base, mesh, ranks)
-    stepper = optimizer.build(settings, network)
-    trained = checkpoint.Trained(network, stepper)
+    trainer = _trainer(config, run, base, [train_set, *([val_set] if val_set else [])])
+    trained = checkpoint.Trained(trainer.trainable, trainer.optimizer)
     progress = checkpoint.load(resumed, trained, ranks) if resumed else Progress()
 
-    kinds = train_set.kinds | (val_set.kinds if val_set else frozenset())
-    order, train_batches = batches.training_batches(config, train_set, kinds, run)
-    val_batches = batches.validation_batches(config, val_set, kinds, run) if val_set else None
+    tower_is_shared_out = trainer.is_sharded and prepare.frozen_tower(trainer.trainable) is None
+    packer = Packer(train_set.processor, needs_media=tower_is_shared_out and bool(train_set.kinds))
+    order, train_batches = batches.training_batches(config, train_set, run, trainer.micro_batch, packer)
+    val_batches = batches.validation_batches(config, val_set, run, packer) if val_set else None
     schedule = optimizer.schedule(settings, order.num_steps)
-    report = Reporter(config, run, network, order.num_steps)
-    micro_batches = settings.train_batch_per_replica // settings.train_policy.mini_batch
-    step = progress.epoch * order.num_steps
+    report = Report(trainer, order.num_steps)
+    trainer.step = progress.epoch * order.num_steps
 
     for epoch in range(progress.epoch + 1, settings.epoch + 1):
         order.epoch = epoch
         stream = iter(train_batches)
         for _ in range(order.num_steps):
-            began = time.perf_counter()
-            optimizer.set_learning_rates(stepper, schedule.factor(step))
-            taken = [next(stream) for _ in range(micro_batches)]
-            done = _step(network, stepper, taken, processor, run, settings.optm_grad_norm_clip)
-            step += 1
-            report.step(step, done, schedule.factor(step - 1), time.perf_counter() - began)
+            factor = schedule.factor(trainer.step)
+            optimizer.set_learning_rates(trainer.optimizer, factor)
+            taken = islice(stream, settings.train_batch_per_replica // trainer.micro_batch)
+            report.next(_step(trainer, taken), factor)
+        report.flush()  # nothing is saved before the loss is known to be a number
         is_last = epoch == settings.epoch
         loss = None
         if val_batches is not None and (is_last or epoch % config.validation.freq_in_epoch == 0):
-            loss = validate(network, val_batches, processor, run)
-            report.validation(step, loss)
+            loss = validate(trainer, val_batches)
+            report.reporter.validation(trainer.step, loss)
         if settings.ckpt.enable_checkpoint and (is_last or epoch % settings.ckpt.save_freq_in_epoch == 0):
             if settings.ckpt.export_safetensors:  # first: an epoch that can be resumed from is exported too
-                _export(config, run, network, initial_adapters, epoch)
-            checkpoint.save(run.results_dir, trained, Progress(epoch, step), ranks)
+                _export(trainer, base, epoch)
+            checkpoint.save(run.results_dir, trained, Progress(epoch, trainer.step), ranks)
             if ranks.is_main:
                 checkpoint.keep(run.results_dir, epoch, loss, settings.ckpt.max_keep)
-    return f"Trained {settings.epoch} epochs, {step} steps."
+        report.restart_clock()
+    return f"Trained {settings.epoch} epochs, {trainer.step} steps."
+
+
+def _trainer(config: TrainConfig, run: Run, base: Path, sets: Sequence[data.Records]) -> Trainer:
+    """Load the model, make it trainable, encode what can be encoded once, and choose how it runs."""
+    settings, ranks, pixel_format = config.train, run.ranks, sets[0].processor.pixel_format
+    mesh = _mesh(config, ranks)
+    dtype = getattr(torch, settings.param_dtype if config.policy.lora else settings.master_dtype)
+    loaded = model.load(base, dtype, torch.device("cpu") if settings.fsdp_offload else ranks.device)
+    trainable, initial_adapters = prepare.make_trainable(config, loaded, base)
+    is_cached = feature_cache.fill(config, trainable, sets, run, base)
+    load = batches.load_of(config, sets[0])
+    execution, micro_batch = prepare.choose(config, trainable, load, ranks, features_cached=is_cached)
+    network, is_sharded = prepare.prepare(config, trainable, mesh, ranks, (pixel_format, execution))
+    weights = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    steps = optimizer.build(settings, trainable)
+    return Trainer(
+        config, run, trainable, initial_adapters, network, is_sharded, weights, steps, micro_batch=micro_batch
+    )
+
+
+class Report:
+    """Reports a step when the next one is under way, so that the GPU never waits for the host to read a number."""
+
+    def __init__(self, trainer: Trainer, steps_per_epoch: int) -> None:
+        self.reporter = Reporter(trainer.config, trainer.run, trainer.network, steps_per_epoch)
+        self._divergence = Divergence(parts(trainer.network.model).config.text_config.vocab_size)
+        self._pending: tuple[Pending, float] | None = None
+        self.restart_clock()
+
+    def restart_clock(self) -> None:
+        self._seen_at = time.perf_counter()
+
+    def next(self, pending: Pending, lr_factor: float) -> None:
+        """Take a step that was just queued, and report the one before it."""
+        previous, self._pending = self._pending, (pending, lr_factor)
+        if previous:
+            self._report(*previous)
+
+    def flush(self) -> None:
+        """Report what is left. Raises JobFailedError where the training diverged."""
+        if self._pending:
+            self._report(*self._pending)
+        self._pending = None
+
+    def _report(self, pending: Pending, lr_factor: float) -> None:
+        loss, largest, grad_norm = pending.readback.values()
+        now = time.perf_counter()
+        seconds, self._seen_at = now - self._seen_at, now
+        gradients.require_finite(loss, grad_norm, NOT_FINITE_FIX)
+        counts = pending.counts
+        done = Step(loss, largest, grad_norm, counts.tokens, counts.samples)
+        self.reporter.step(pending.step, done, lr_factor, seconds)
+        self._divergence.watch(loss, pending.step)
 
 
 def _mesh(config: TrainConfig, ranks: distributed.Ranks) -> Any:
@@ -73,61 +176,67 @@ def _mesh(config: TrainConfig, ranks: distributed.Ranks) -> Any:
     return distributed.data_parallel_mesh(ranks, replicate=sizes.dp_replicate_size, shard=sizes.dp_shard_size)
 
 
-def _step(network: Any, stepper: Any, taken: list[loader.Batch], processor: Processor, run: Run, clip: float) -> Step:
-    """Take one optimizer step on the global token mean of the loss.
+def _step(trainer: Trainer, taken: Iterator[Packed]) -> Pending:
+    """Take one optimizer step on the global token mean of the loss; returns numbers that the GPU still computes.
 
-    Loss = sum of token cross-entropy over all ranks and micro-batches / number of labelled tokens of the step. FSDP
-    averages gradients over ranks, hence the factor `world`.
+    Loss = sum of token cross-entropy over all ranks and micro-batches / number of labelled tokens of the step. The sum
+    is differentiated as it is and gradients are divided afterwards, so that micro-batches need not wait for each other.
     """
-    ranks = run.ranks
-    counts = ranks.sum([sum(batch.num_labels for batch in taken), *_sizes(taken)])
-    total, largest = 0.0, 0.0
+    run, network = trainer.run, trainer.network
+    loss_sum = torch.zeros((), device=run.ranks.device)
+    largest = torch.zeros((), device=run.ranks.device)
+    counts = Counts()
     for batch in taken:
-        loss_sum = token_loss_sum(network, loader.to_device(batch, ranks.device, processor))
-        scaled = loss_sum * (ranks.world / counts[0])
-        torch.autograd.backward(scaled)
-        value = loss_sum.item()
-        total, largest = total + value, max(largest, value / max(1, batch.num_labels))
-    loss = ranks.sum([total])[0] / counts[0]
-    grad_norm = gradients.clip(network.parameters(), clip)
-    gradients.require_finite(loss, grad_norm, NOT_FINITE_FIX)
-    stepper.step()
-    stepper.zero_grad(set_to_none=True)
-    return Step(loss, ranks.max([largest])[0], grad_norm, counts[1], counts[2])
+        batch_loss = network(batch.to_device(run.ranks.device))
+        torch.autograd.backward(batch_loss)
+        loss_sum += batch_loss.detach()
+        largest = torch.maximum(largest, batch_loss.detach() / max(1, batch.num_labels))
+        counts = counts.plus(batch)
+    counts = Counts(*run.ranks.sum(counts))
+    if not trainer.is_sharded:
+        gradients.sum_over_ranks(trainer.weights, run.ranks)
+    # FSDP has averaged over ranks what is to be summed
+    scale = (run.ranks.world if trainer.is_sharded else 1) / counts.labels
+    grad_norm = gradients.scale_and_clip(trainer.weights, scale, trainer.config.train.optm_grad_norm_clip)
+    if trainer.step == 0:
+        gradients.require_every_part_learns(trainer.network.model, part_of, NOT_FINITE_FIX)
+    trainer.optimizer.step()
+    trainer.optimizer.zero_grad(set_to_none=True)
+    trainer.step += 1
+    run.ranks.sum_on_device(loss_sum)
+    run.ranks.max_on_device(largest)
+    return Pending(trainer.step, counts, Readback(torch.stack([loss_sum / counts.labels, largest, grad_norm])))
 
 
 @torch.no_grad()
-def validate(network: Any, stream: loader.Batches, processor: Processor, run: Run) -> float:
+def validate(trainer: Trainer, stream: loader.Batches[Packed]) -> float:
     """Return the token mean of the loss over the whole validation set. Every rank calls this."""
-    network.eval()
-    total, tokens = 0.0, 0
+    ranks = trainer.run.ranks
+    trainer.network.eval()
+    total, tokens = torch.zeros((), device=ranks.device, dtype=torch.float64), 0
     for batch in stream:
-        total += token_loss_sum(network, loader.to_device(batch, run.ranks.device, processor)).item()
+        total += trainer.network(batch.to_device(ranks.device))
         tokens += batch.num_labels
-    network.train()
-    loss_sum, num_tokens = run.ranks.sum([total, tokens])
+    trainer.network.train()
+    loss_sum, num_tokens = ranks.sum([total.item(), tokens])
     return loss_sum / num_tokens
 
 
-def _export(config: TrainConfig, run: Run, network: Any, initial: dict[str, torch.Tensor], epoch: int) -> None:
+def _export(trainer: Trainer, base: Path, epoch: int) -> None:
     """Write safetensors/epoch_N: an adapter folder with LoRA, else a full checkpoint in param_dtype."""
-    base = model.find_checkpoint(config.policy.model_name_or_path, run.ranks)
-    state = model.full_state(network, trained_only=config.policy.lora is not None)
+    config, run, trainable = trainer.config, trainer.run, trainer.trainable
+    state = model.full_state(trainable, trained_only=config.policy.lora is not None)
 
     def write(folder: Path) -> None:
         if not run.ranks.is_main:
             return
         if config.policy.lora:
-            adapters.write(folder, network, state, initial, base)
+            adapters.write(folder, trainable, state, trainer.initial_adapters, base)
             model.copy_processor(base, folder)
         else:
             model.write_full(folder, base, state, getattr(torch, config.train.param_dtype))
 
     checkpoint.write_whole(run.results_dir / "safetensors" / f"epoch_{epoch}", write, run.ranks)
-
-
-def _sizes(taken: list[loader.Batch]) -> list[int]:
-    return [sum(batch.num_tokens for batch in taken), sum(batch.num_samples for batch in taken)]
 
 
 def _check(config: TrainConfig) -> None:

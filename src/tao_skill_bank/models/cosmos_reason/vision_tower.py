@@ -5,14 +5,15 @@ linear layer (a 3-D convolution of that stride is slow), tables of positions are
 the GPU, and the host never waits for the GPU.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
-from torch import Tensor, nn
+from torch import Tensor
 
-from tao_skill_bank.models.cosmos_reason.blocks import Execution, bind, rotate, runner
+from tao_skill_bank.models.cosmos_reason.blocks import Execution, Runners, bind, rotate
 from tao_skill_bank.models.cosmos_reason.positions import Grid, frame_layout
 from tao_skill_bank.training.adapted_linear import Linear, LinearReader, apply
 from tao_skill_bank.training.attention import Segments, attend_within
@@ -46,10 +47,10 @@ class VisionTower:
     def __init__(self, visual: Any, execution: Execution) -> None:
         self.visual = visual
         self._reader = LinearReader()
-        self._run = runner(_run_block, execution)
+        self._runners = Runners(_run_block, execution, len(visual.blocks))
         self._tables: dict[tuple[int, int], tuple[Tensor, Tensor, Tensor]] = {}
-        for block in visual.blocks:
-            bind(block, self._run_block)
+        for index, block in enumerate(visual.blocks):
+            bind(block, functools.partial(self._run_block, index))
 
     @property
     def levels(self) -> int:
@@ -76,14 +77,14 @@ class VisionTower:
         )
         if torch.is_grad_enabled():
             hidden.requires_grad_()  # the first block is then compiled like the others, once
-        levels = []
+        levels: list[Tensor] = []
         for index, block in enumerate(visual.blocks):
             hidden = block(hidden, conditions)
             if index in visual.deepstack_visual_indexes:
                 levels.append(visual.deepstack_merger_list[len(levels)](hidden))
         return torch.stack([visual.merger(hidden), *levels], dim=1)
 
-    def _run_block(self, block: Any, hidden: Tensor, conditions: Conditions) -> Tensor:
+    def _run_block(self, index: int, block: Any, hidden: Tensor, conditions: Conditions) -> Tensor:
         read, norm1, norm2 = self._reader.read, block.norm1, block.norm2
         tensors = Block(
             (norm1.weight, norm1.bias),
@@ -93,7 +94,7 @@ class VisionTower:
             read(block.mlp.linear_fc1),
             read(block.mlp.linear_fc2),
         )
-        return self._run(hidden, tensors, conditions)
+        return self._runners.of(index)(hidden, tensors, conditions)
 
     def _tables_of(self, frames: Sequence[tuple[int, int]], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
         """Return corners, weights and rotary angles of the patches of these frames."""

@@ -12,8 +12,9 @@ import torch
 from tao_skill_bank.errors import BlockedError
 from tao_skill_bank.models.cosmos_reason import data, loader
 from tao_skill_bank.models.cosmos_reason.config.shared import VideoSampling
-from tao_skill_bank.models.cosmos_reason.loader import Batches, Padding, TrainingOrder, ValidationOrder, Workers
-from tao_skill_bank.models.cosmos_reason.processor import IGNORED, Processor
+from tao_skill_bank.models.cosmos_reason.loader import Batches, TrainingOrder, ValidationOrder, Workers
+from tao_skill_bank.models.cosmos_reason.packing import Packer
+from tao_skill_bank.models.cosmos_reason.processor import Processor
 from tao_skill_bank.samples.vlm import write_video
 
 
@@ -53,16 +54,16 @@ def _dataset(folder: Path, processor: Processor, vision: VideoSampling) -> data.
 def test_the_cache_never_goes_stale(tmp_path: Path, processor: Processor, state_dir: Path) -> None:
     dark, light = (np.full((8, 64, 64, 3), value, dtype=np.uint8) for value in (0, 200))
     write_video(tmp_path / "clip.mp4", dark)
-    first = _dataset(tmp_path, processor, VideoSampling(nframes=4))[0].patches["video"]
+    first = _dataset(tmp_path, processor, VideoSampling(nframes=4))[0].patches
     assert len(list(state_dir.rglob("*.pt"))) == 1
-    again = _dataset(tmp_path, processor, VideoSampling(nframes=4))[0].patches["video"]
+    again = _dataset(tmp_path, processor, VideoSampling(nframes=4))[0].patches
     assert torch.equal(first, again)
     assert len(list(state_dir.rglob("*.pt"))) == 1
-    fewer = _dataset(tmp_path, processor, VideoSampling(nframes=2))[0].patches["video"]
+    fewer = _dataset(tmp_path, processor, VideoSampling(nframes=2))[0].patches
     assert len(fewer) == len(first) // 2
     write_video(tmp_path / "clip.mp4", light)
     os.utime(tmp_path / "clip.mp4", ns=(1, 1))
-    changed = _dataset(tmp_path, processor, VideoSampling(nframes=4))[0].patches["video"]
+    changed = _dataset(tmp_path, processor, VideoSampling(nframes=4))[0].patches
     assert float(changed.float().mean()) > 150
     assert float(first.float().mean()) < 50
 
@@ -110,41 +111,15 @@ def test_an_epoch_without_a_step_names_the_largest_batch() -> None:
     assert caught.value.problems[0].expected == 7
 
 
-def test_a_masked_dummy_runs_the_vision_tower_and_changes_no_answer(tiny_model: Path, processor: Processor) -> None:
-    from transformers import Qwen3VLForConditionalGeneration
-
-    network = Qwen3VLForConditionalGeneration.from_pretrained(str(tiny_model))
-    records = data.Records(_records(2), str(tiny_model), processor, data.Presentation(VideoSampling(), 500))
-    plain = loader.collate([records[0], records[1]], Padding(processor))
-    dummy = loader.collate([records[0], records[1]], Padding(processor, frozenset({"video", "image"})))
-    assert {"pixel_values", "pixel_values_videos"} <= set(dummy.inputs)
-    cpu = torch.device("cpu")
-    with torch.no_grad():
-        expected = network(**loader.to_device(plain, cpu, processor).inputs).logits
-        got = network(**loader.to_device(dummy, cpu, processor).inputs).logits[:, : expected.shape[1]]
-    real = plain.inputs["attention_mask"].bool()
-    assert torch.allclose(got[real], expected[real], atol=1e-5)
-    assert plain.num_labels == dummy.num_labels
-
-
-def test_training_batches_have_lengths_that_compiled_attention_gets_right(processor: Processor, tmp_path: Path) -> None:
-    records = data.Records(_records(1), str(tmp_path), processor, data.Presentation(VideoSampling(), 500))
-    sample = records[0]
-    batch = loader.collate([sample], Padding(processor))
-    assert batch.inputs["input_ids"].shape[1] % 8 == batch.labels.shape[1] % 8 == 0
-    assert batch.num_tokens == len(sample.input_ids)
-
-
 def test_loader_processes_give_the_same_batches_and_keep_our_errors(processor: Processor, tmp_path: Path) -> None:
     shown = data.Presentation(VideoSampling(), 500)
     records = data.Records(_records(4), str(tmp_path), processor, shown)
     order = [[(0, True), (1, True)], [(2, True), (3, False)]]
-    inline, spawned = (list(Batches(records, order, Workers(n, 2), Padding(processor))) for n in (0, 1))
+    inline, spawned = (list(Batches(records, order, Workers(n, 2), Packer(processor))) for n in (0, 1))
     for one, two in zip(inline, spawned, strict=True):
-        assert torch.equal(one.inputs["input_ids"], two.inputs["input_ids"])
-        assert torch.equal(one.labels, two.labels)
+        assert torch.equal(one.input_ids, two.input_ids)
+        assert torch.equal(one.targets, two.targets)
     assert inline[1].num_samples == 1
-    assert bool((inline[1].labels[1] == IGNORED).all())
     missing = data.Records([{**_records(1)[0], "video": "none.mp4"}], str(tmp_path), processor, shown)
     with pytest.raises(BlockedError, match=r"Record r0.*none\.mp4"):
-        list(Batches(missing, [[(0, True)]], Workers(1, 2), Padding(processor)))
+        list(Batches(missing, [[(0, True)]], Workers(1, 2), Packer(processor)))

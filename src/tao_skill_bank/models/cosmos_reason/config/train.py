@@ -58,11 +58,18 @@ class TrainPolicy:
     type: Literal["sft"] = parameter("sft", doc="Training mode; supervised fine-tuning only.", automl=False)
     mini_batch: int = parameter(
         4,
-        doc="Micro-batch: samples per GPU in one forward pass; divides train_batch_per_replica.",
+        doc="Micro-batch: samples per GPU in one forward pass, packed into one sequence; divides "
+        "train_batch_per_replica. Fewer are taken at a time when so many do not fit; the result is the same.",
         minimum=1,
         popular=True,
     )
     enable_dataset_cache: bool = parameter(True, doc="Cache decoded and resized clips between epochs.", automl=False)
+    vision_feature_cache: Literal["auto", "on", "off"] = parameter(
+        "auto",
+        doc="Encode every clip once and keep the features of a frozen vision tower on disk. auto does it for more than "
+        "one epoch where the disk has room.",
+        automl=False,
+    )
     dataloader_num_workers: int = parameter(
         8, doc="Loader processes per GPU, at most one per core; 0 loads in the trainer.", minimum=0
     )
@@ -96,7 +103,11 @@ class Train:
     epoch: int = parameter(
         10, doc="Passes over the training set.", minimum=1, search=Search(1, 20), automl=True, popular=True
     )
-    compile: bool = parameter(False, doc="Compile the decoder layers with torch.compile.", popular=True)
+    compile: bool | Literal["auto"] = parameter(
+        "auto",
+        doc="Compile decoder layers and vision blocks: the first steps take a minute more. auto compiles on a GPU.",
+        popular=True,
+    )
     train_batch_per_replica: int = parameter(
         32,
         doc="Samples per data-parallel rank and per optimizer step; a multiple of train_policy.mini_batch.",
@@ -213,6 +224,7 @@ class Lora:
     modules_to_save: list[Literal["visual"]] = parameter(
         [], doc="Modules trained in full beside the adapters.", automl=False
     )
+    use_dora: bool = parameter(False, doc="Train the magnitude of each output apart from its direction (DoRA).")
     use_rslora: bool = parameter(False, doc="Scale by lora_alpha / sqrt(r) instead.")
     init_lora_weights: bool | Literal["gaussian", "eva", "olora", "pissa"] = parameter(
         True, doc="Initialisation of the adapters."
@@ -240,8 +252,13 @@ class Policy:
         minimum=1,
         popular=True,
     )
-    model_gradient_checkpointing: bool = parameter(
-        True, doc="Recompute activations in backward: less memory, about a third more time."
+    model_gradient_checkpointing: bool | Literal["auto"] | Annotated[float, Field(gt=0, lt=1)] = parameter(
+        "auto",
+        doc="Recompute activations in backward: less memory, about a third more time. A number is the share of layers "
+        "that do; auto takes the smallest share that fits the GPU.",
+    )
+    frozen_parts: list[Literal["llm", "vision", "projector", "lm_head"]] = parameter(
+        [], doc="Parts that full fine-tuning leaves as they are.", automl=False
     )
     parallelism: Parallelism = group(Parallelism, doc="Process mesh.")
     lora: Lora | None = optional_group(doc="Low-rank adapters; remove the block for full fine-tuning.")
@@ -251,7 +268,7 @@ class Policy:
 class Logging:
     """Where metrics go besides metrics.jsonl."""
 
-    logger: list[Literal["console", "tao", "wandb"]] = parameter(
+    logger: list[Literal["console", "tao", "wandb", "tensorboard"]] = parameter(
         ["console", "tao"], doc="Destinations of metrics.", automl=False
     )
     project_name: str = parameter("cosmos-rl", doc="Project name in external loggers.", automl=False)

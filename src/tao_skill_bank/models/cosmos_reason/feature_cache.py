@@ -1,0 +1,188 @@
+"""Features of a frozen vision tower on disk: every clip goes through the tower once, whatever the number of epochs.
+
+A file is named after everything that decides its values: the clip's content, how frames are sampled, the weights of the
+tower and the number format. So it cannot go stale, and runs on the same data and model share it.
+"""
+
+import hashlib
+import json
+import logging
+import shutil
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tao_skill_bank import settings
+from tao_skill_bank.annotations import Media
+from tao_skill_bank.errors import BlockedError, RequestError
+from tao_skill_bank.models.cosmos_reason import feature_file, loader, prepare
+from tao_skill_bank.models.cosmos_reason.blocks import Execution
+from tao_skill_bank.models.cosmos_reason.config import TrainConfig
+from tao_skill_bank.models.cosmos_reason.data import Records
+from tao_skill_bank.models.cosmos_reason.media import Features
+from tao_skill_bank.models.cosmos_reason.network import Network, parts
+from tao_skill_bank.models.cosmos_reason.positions import Grid
+from tao_skill_bank.models.cosmos_reason.vision import patchify
+from tao_skill_bank.safetensors_files import fingerprint
+from tao_skill_bank.training.entrypoint import Run
+
+logger = logging.getLogger(__name__)
+FREE_BYTES = 10 * 2**30  # left on the disk whatever the cache would like
+QUEUED_WRITES = 4  # clips whose features wait in memory for the disk
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One medium to encode, as a loader process decodes it."""
+
+    index: int
+    patches: Tensor
+    grid: Grid
+    timestamps: tuple[float, ...]
+
+    def pin_memory(self) -> "Clip":
+        return Clip(self.index, self.patches.pin_memory(), self.grid, self.timestamps)
+
+
+class Clips:
+    """Decodes media by their index in a list of (records that hold it, the medium, frames per second)."""
+
+    def __init__(self, media: Sequence[tuple[Records, Media, float | None]]) -> None:
+        self.media = media
+
+    def __getitem__(self, index: int) -> Clip:
+        records, item, video_fps = self.media[index]
+        frames = records.decode(item, video_fps)
+        geometry = records.processor.pixel_format.geometry
+        return Clip(index, patchify(frames.pixels, geometry), frames.grid(geometry), frames.timestamps)
+
+
+def fill(config: TrainConfig, trainable: Any, sets: Sequence[Records], run: Run, base: Path) -> bool:
+    """Encode what is not in the cache yet and have `sets` read features instead of clips. Every rank calls this.
+
+    Returns:
+        Whether features are used: the spec allows it, the tower is frozen, and the disk has room.
+
+    Raises:
+        RequestError: the spec wants features of a vision tower that is trained.
+        BlockedError: it wants them, and the disk has no room.
+
+    """
+    wanted = config.train.train_policy.vision_feature_cache
+    media = _media(sets)
+    if wanted == "off" or not media or (wanted == "auto" and config.train.epoch == 1):
+        return False
+    identity = fingerprint(base)
+    if prepare.frozen_tower(trainable) is None or identity is None:
+        if wanted == "on":
+            message = "Features of the vision tower cannot be kept: it is trained, so they change with every step."
+            fix = "Set train.train_policy.vision_feature_cache=off, or freeze the tower (vision and projector)."
+            raise RequestError.of("trained_tower", message, fix, path="train.train_policy.vision_feature_cache")
+        return False
+    shared = {"model": identity, "dtype": config.train.param_dtype, "vision": asdict(config.custom.vision)}
+    own = range(run.ranks.rank, len(media), run.ranks.world)
+    files: dict[int, Path] = {}
+    for found in run.ranks.gather({index: _file(media[index], shared) for index in own}):
+        files |= found
+    missing = [index for index in range(len(media)) if not files[index].is_file()]
+    network = Network(trainable, sets[0].processor.pixel_format, Execution(compile=run.ranks.device.type == "cuda"))
+    if missing and not _has_room(network, [media[index] for index in missing], run, must=wanted == "on"):
+        return False
+    _encode(config, network, media, {index: files[index] for index in missing[run.ranks.rank :: run.ranks.world]}, run)
+    run.ranks.barrier()
+    logger.info("vision features of %d media on disk, %d of them encoded now", len(media), len(missing))
+    for records in sets:
+        records.features = {
+            (item.name, video_fps): files[index]
+            for index, (holder, item, video_fps) in enumerate(media)
+            if holder is records
+        }
+    return True
+
+
+def _media(sets: Sequence[Records]) -> list[tuple[Records, Media, float | None]]:
+    """Return every medium once per set and frame rate, in the order of the records."""
+    found: dict[tuple[int, str, float | None], tuple[Records, Media, float | None]] = {}
+    for position, records in enumerate(sets):
+        for index in range(len(records)):
+            shown = records.conversation(index)
+            for item in shown.media:
+                found.setdefault((position, item.name, shown.video_fps), (records, item, shown.video_fps))
+    return list(found.values())
+
+
+def _file(medium: tuple[Records, Media, float | None], shared: dict[str, Any]) -> Path:
+    records, item, video_fps = medium
+    identity = {
+        **shared,
+        "content": _content_hash(records.folder / item.name),
+        "kind": item.kind,
+        "video_fps": video_fps,
+        "geometry": asdict(records.processor.pixel_format.geometry),
+    }
+    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    return settings.state_dir() / "cache" / "features" / key[:2] / f"{key}.safetensors"
+
+
+def _content_hash(path: Path) -> str | None:
+    """Return the hash of a file's content, remembered as long as its size and time of change stay; None without it."""
+    if not path.is_file():
+        return None  # decoding it names the record
+    status = path.stat()
+    name = hashlib.sha256(f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}".encode()).hexdigest()
+    memo = settings.state_dir() / "cache" / "hashes" / name[:2] / name
+    if memo.is_file():
+        return memo.read_text(encoding="ascii")
+    with path.open("rb") as file:
+        content = hashlib.file_digest(file, "sha256").hexdigest()
+    feature_file.write_whole(memo, lambda work: work.write_text(content, encoding="ascii"))
+    return content
+
+
+def _has_room(network: Network, media: Sequence[Any], run: Run, *, must: bool) -> bool:
+    """Tell, for all ranks alike, whether the disk holds the features of these media, by the size of the first one."""
+    clip = Clips(media)[0]
+    merged = clip.patches.shape[0] // network.tower.visual.config.spatial_merge_size**2
+    width = network.tower.visual.config.out_hidden_size
+    needed = len(media) * merged * network.tower.levels * width * parts(network.model).dtype.itemsize
+    folder = settings.state_dir() / "cache"
+    folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free
+    lacks = run.ranks.max([float(needed + FREE_BYTES > free)])[0] > 0
+    if lacks:
+        gib = 2**30
+        told = f"vision features of {len(media)} media take about {needed / gib:.1f} GiB; {free / gib:.1f} GiB are free"
+        if must:
+            fix = f"Make room in {folder} (set TAO_STATE_DIR to a larger disk), or set vision_feature_cache=off."
+            raise BlockedError.of("no_room_for_features", f"The {told}.", fix)
+        logger.info("no feature cache: %s", told)
+    return not lacks
+
+
+@torch.no_grad()
+def _encode(config: TrainConfig, network: Network, media: Sequence[Any], files: dict[int, Path], run: Run) -> None:
+    options = config.train.train_policy
+    workers = loader.Workers(options.dataloader_num_workers, options.dataloader_prefetch_factor)
+    order = [[(index, True)] for index in files]
+    clips: loader.Batches[Clip] = loader.Batches(Clips(media), order, workers, _only)
+    writes: list[Future[None]] = []
+    with ThreadPoolExecutor(2) as writers:
+        for number, clip in enumerate(clips, start=1):
+            values = network.encode(clip.patches.to(run.ranks.device, non_blocking=True), (clip.grid,)).cpu()
+            writes.append(
+                writers.submit(feature_file.write, files[clip.index], Features(values, clip.grid, clip.timestamps))
+            )
+            if len(writes) > QUEUED_WRITES:
+                writes.pop(0).result()
+            run.status.progress(number, len(files), f"{number} of {len(files)} media encoded")
+        for write in writes:
+            write.result()
+
+
+def _only(clips: Sequence[Clip], counted: Sequence[bool] = ()) -> Clip:  # noqa: ARG001 - as every collate function
+    return clips[0]

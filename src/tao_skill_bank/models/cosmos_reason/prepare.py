@@ -1,0 +1,154 @@
+"""Makes a loaded checkpoint a network that trains: adapters, what is frozen, number formats, sharding, execution."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.fsdp import CPUOffloadPolicy, MixedPrecisionPolicy, OffloadPolicy, fully_shard
+
+from tao_skill_bank import execution
+from tao_skill_bank.errors import RequestError
+from tao_skill_bank.models.cosmos_reason import memory, model, sizes
+from tao_skill_bank.models.cosmos_reason.blocks import Execution
+from tao_skill_bank.models.cosmos_reason.config.train import TrainConfig
+from tao_skill_bank.models.cosmos_reason.memory import BYTES, Load, Setup
+from tao_skill_bank.models.cosmos_reason.network import Network, parts, trained_copy
+from tao_skill_bank.models.cosmos_reason.optimizer import part_of
+from tao_skill_bank.models.cosmos_reason.vision import PixelFormat
+from tao_skill_bank.training import adapters
+from tao_skill_bank.training.distributed import Ranks
+
+logger = logging.getLogger(__name__)
+RESHARD = {"default": None, "true": True, "false": False}
+
+
+def prepare(
+    config: TrainConfig, trainable: nn.Module, mesh: DeviceMesh, ranks: Ranks, how: tuple[PixelFormat, Execution]
+) -> tuple[Network, bool]:
+    """Set number formats, bind the fast forward pass and shard; returns the network and whether it is sharded.
+
+    Trained weights are kept as master_dtype, frozen ones as param_dtype; forward and backward run in param_dtype.
+    """
+    train = config.train
+    network = Network(trainable, *how)
+    if not needs_sharding(config, mesh):
+        return network.to(ranks.device), False
+    offload = CPUOffloadPolicy() if train.fsdp_offload and ranks.device.type == "cuda" else OffloadPolicy()
+    precision = MixedPrecisionPolicy(
+        param_dtype=getattr(torch, train.param_dtype), reduce_dtype=getattr(torch, train.fsdp_reduce_dtype)
+    )
+    options: dict[str, Any] = {
+        "mesh": mesh,
+        "mp_policy": precision,
+        "offload_policy": offload,
+        "reshard_after_forward": RESHARD[train.fsdp_reshard_after_forward],
+    }
+    kept_whole = frozen_tower(trainable)
+    if kept_whole is not None:  # small, and ranks need not run it equally often
+        kept_whole.to(ranks.device, getattr(torch, train.param_dtype))
+    for block in model.blocks(trainable):
+        if kept_whole is None or not any(block is other for other in kept_whole.modules()):
+            fully_shard(block, **options)
+    ignored = set(kept_whole.parameters()) if kept_whole is not None else None
+    fully_shard(network, **options, ignored_params=ignored)
+    return network, True
+
+
+def make_trainable(config: TrainConfig, loaded: nn.Module, base: Path) -> tuple[nn.Module, dict[str, torch.Tensor]]:
+    """Put adapters in or freeze the spec's parts, and set number formats.
+
+    Returns:
+        The model, and the adapters' initial weights where their initialisation changed the base.
+
+    Raises:
+        RequestError: nothing is left to train.
+
+    """
+    lora, initial = config.policy.lora, {}
+    trainable: nn.Module = loaded
+    if lora:
+        trainable = adapters.add(loaded, model.lora_options(lora), str(base))
+        initial = adapters.initial_state(trainable)
+    freeze(trainable, config.policy.frozen_parts)
+    parameter_dtype, master_dtype = (
+        getattr(torch, name) for name in (config.train.param_dtype, config.train.master_dtype)
+    )
+    for parameter in trainable.parameters():
+        if parameter.is_floating_point():
+            parameter.data = parameter.data.to(master_dtype if parameter.requires_grad else parameter_dtype)
+    return trainable.train(), initial
+
+
+def freeze(trainable: nn.Module, frozen: Sequence[str]) -> None:
+    """Take the gradients of the named parts of a model (optimizer.part_of) away.
+
+    Raises:
+        RequestError: nothing is left to train.
+
+    """
+    for name, parameter in trainable.named_parameters():
+        if part_of(name) in frozen:
+            parameter.requires_grad = False
+    if not any(parameter.requires_grad for parameter in trainable.parameters()):
+        message = f"policy.frozen_parts {list(frozen)} leaves nothing to train."
+        raise RequestError.of("nothing_to_train", message, "Remove a part from it.", path="policy.frozen_parts")
+
+
+def needs_sharding(config: TrainConfig, mesh: DeviceMesh) -> bool:
+    """Tell whether FSDP is needed: to share weights out, to offload them, or to keep them in another number format.
+
+    Adapters alone need none of it on one shard: they are cast where they are used, and their gradients are small.
+    """
+    train, lora = config.train, config.policy.lora
+    if config.policy.parallelism.dp_shard_size > 1 or train.fsdp_offload:
+        return True
+    if lora and not lora.modules_to_save:
+        return False
+    return mesh.size() > 1 or train.master_dtype != train.param_dtype
+
+
+def frozen_tower(trainable: nn.Module) -> Any | None:
+    """Return the vision tower when nothing in it is trained."""
+    visual = trained_copy(parts(trainable).model.visual)
+    return None if any(parameter.requires_grad for parameter in visual.parameters()) else visual
+
+
+def setup_of(config: TrainConfig, *, features_cached: bool) -> Setup:
+    """Return what a spec says of memory."""
+    train = config.train
+    return Setup(
+        param_bytes=BYTES[train.param_dtype],
+        master_bytes=BYTES[train.master_dtype],
+        shards=config.policy.parallelism.dp_shard_size,
+        offload=train.fsdp_offload,
+        features_cached=features_cached,
+    )
+
+
+def allowed_shares(config: TrainConfig) -> tuple[float, ...]:
+    """Return the shares of recomputed layers that the spec leaves open."""
+    wanted = config.policy.model_gradient_checkpointing
+    return memory.SHARES if wanted == "auto" else (float(wanted),)
+
+
+def choose(
+    config: TrainConfig, trainable: nn.Module, load: Load, ranks: Ranks, *, features_cached: bool
+) -> tuple[Execution, int]:
+    """Choose how blocks run and the micro-batch: the fastest way that fits the smallest GPU of all ranks."""
+    capacity = None
+    if ranks.device.type == "cuda":
+        here = torch.cuda.get_device_properties(ranks.device).total_memory
+        capacity = -int(ranks.max([-float(here)])[0])
+    setup = setup_of(config, features_cached=features_cached)
+    ways = memory.ways(sizes.shape_of(trainable), setup, load, allowed_shares(config))
+    choice = execution.choose(ways, capacity)
+    compiles = config.train.compile is True or (config.train.compile == "auto" and ranks.device.type == "cuda")
+    recompute = float(choice.way.settings["policy.model_gradient_checkpointing"])
+    micro_batch = int(choice.way.settings["train.train_policy.mini_batch"])
+    logger.info("%s; compile %s; micro-batches of %d", choice.reason, compiles, micro_batch)
+    has_dropout = bool(config.policy.lora and config.policy.lora.lora_dropout)
+    return Execution(recompute, compiles, has_dropout), micro_batch

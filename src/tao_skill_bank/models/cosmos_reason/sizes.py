@@ -1,0 +1,59 @@
+"""Reads the sizes that memory depends on off a model, which may be on the meta device."""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from tao_skill_bank.models.cosmos_reason.memory import Shape, Stack
+from tao_skill_bank.models.cosmos_reason.network import parts, trained_copy
+
+
+def shape_of(model: nn.Module) -> Shape:
+    """Return the sizes of transformers' or peft's model; what is trained is what requires gradients."""
+    base = parts(model)
+    visual = trained_copy(base.model.visual)
+    every = list(model.parameters())
+    return Shape(
+        parameters=sum(parameter.numel() for parameter in every),
+        trained=sum(parameter.numel() for parameter in every if parameter.requires_grad),
+        vocabulary=base.config.text_config.vocab_size,
+        levels=1 + len(base.config.vision_config.deepstack_visual_indexes),
+        text=_text(base.config.text_config, base.model.language_model.layers[0]),
+        vision=_vision(base.config.vision_config, visual),
+    )
+
+
+def _text(config: Any, layer: Any) -> Stack:
+    """Count what the backward pass of `decoder._run_layer` reads."""
+    query, key = config.num_attention_heads * config.head_dim, config.num_key_value_heads * config.head_dim
+    learns = _learns(layer)
+    kept = 2 * query + 2 * key  # before the norms of query and key, and after the rotation
+    kept += key + query  # value, output of attention
+    kept += config.hidden_size + 2 * config.intermediate_size  # stream between the parts, gate and up
+    kept += config.hidden_size * (
+        learns("self_attn.q_proj") or learns("self_attn.k_proj") or learns("self_attn.v_proj")
+    )
+    kept += config.hidden_size * (learns("mlp.gate_proj") or learns("mlp.up_proj"))
+    kept += config.intermediate_size * learns("mlp.down_proj")
+    return Stack(config.num_hidden_layers, config.hidden_size, kept, trains=True)
+
+
+def _vision(config: Any, visual: Any) -> Stack:
+    """Count what the backward pass of `vision_tower._run_block` reads."""
+    learns = _learns(visual.blocks[0])
+    kept = 3 * config.hidden_size  # query, key and value after the rotation
+    kept += 2 * config.hidden_size + config.intermediate_size  # output of attention, stream, input of gelu
+    kept += config.hidden_size * (learns("attn.qkv") + learns("mlp.linear_fc1"))
+    kept += config.intermediate_size * learns("mlp.linear_fc2")
+    trains = any(parameter.requires_grad for parameter in visual.parameters())
+    return Stack(config.depth, config.hidden_size, kept, trains)
+
+
+def _learns(block: nn.Module) -> Callable[[str], bool]:
+    """Return whether the weight of a layer of the block, or an adapter on it, is trained: it needs its input then."""
+
+    def learns(name: str) -> bool:
+        return any(parameter.requires_grad for parameter in block.get_submodule(name).parameters())
+
+    return learns

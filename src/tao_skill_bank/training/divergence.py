@@ -1,0 +1,34 @@
+"""Stops a training whose loss has run away, long before anybody looks."""
+
+import math
+from collections import deque
+
+from tao_skill_bank.errors import JobFailedError
+
+WINDOW = 20  # steps that are averaged: one hard batch is no divergence
+MARGIN = 1.5
+FIX = "Lower train.optm_lr, lengthen train.optm_warmup_epochs, or set train.optm_grad_norm_clip to 1.0."
+
+
+class Divergence:
+    """Compares the mean loss of the last steps with guessing: ln(vocabulary), or the first steps' loss if larger.
+
+    A model that is worse than a uniform guess, by half again, knows less than nothing: it will not come back.
+    """
+
+    def __init__(self, vocabulary: int) -> None:
+        self._limit = math.log(vocabulary)
+        self._recent: deque[float] = deque(maxlen=WINDOW)
+        self._is_measured = False
+
+    def watch(self, loss: float, step: int) -> None:
+        """Take the loss of a step. Raises JobFailedError when the training has diverged."""
+        self._recent.append(loss)
+        if len(self._recent) < WINDOW:
+            return
+        mean = sum(self._recent) / WINDOW
+        if not self._is_measured:
+            self._limit, self._is_measured = MARGIN * max(self._limit, mean), True
+        if mean > self._limit:
+            message = f"The mean loss of the last {WINDOW} steps is {mean:.2f} at step {step}, worse than guessing."
+            raise JobFailedError.of("loss_diverged", message, FIX)
