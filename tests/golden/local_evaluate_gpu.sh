@@ -19,6 +19,7 @@ export PYTHONUNBUFFERED=1
 export PYTHONSAFEPATH=1  # the run directory is no place to import from
 export TOKENIZERS_PARALLELISM=false
 export TAO_DEVICE=cuda
+export PYTORCH_ALLOC_CONF="${PYTORCH_ALLOC_CONF:-expandable_segments:True}"  # fewer fragments between gradients
 
 PYTHON -m tao_skill_bank.training.fetch hf_model://nvidia/Cosmos-Reason2-8B@main '/models/it'"'"'s 8B'
 PYTHON -m tao_skill_bank.training.x --config '/results/a run/config/train.json'

@@ -42,6 +42,9 @@ trap 'exit 143' TERM INT HUP
 {environment}
 {commands}"""
 
+GPU_ENVIRONMENT = """\
+export PYTORCH_ALLOC_CONF="${PYTORCH_ALLOC_CONF:-expandable_segments:True}"  # fewer fragments between gradients
+"""
 CPU_ENVIRONMENT = """\
 export CUDA_VISIBLE_DEVICES=""
 cores="$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)"
@@ -184,7 +187,7 @@ def _environment(job: Job) -> str:
         f"export TAO_DEVICE={job.resources.device}\n"
     )
     cpu = CPU_ENVIRONMENT.format(processes=job.resources.processes_per_node)
-    return lines + (cpu if job.resources.device == "cpu" else "")
+    return lines + (cpu if job.resources.device == "cpu" else GPU_ENVIRONMENT)
 
 
 def _leader(record: JobRecord) -> psutil.Process | None:

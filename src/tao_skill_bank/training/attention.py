@@ -8,6 +8,7 @@ selective checkpointing see one node whose results they may keep.
 
 import functools
 import importlib
+import logging
 from importlib import util
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor
 
+logger = logging.getLogger(__name__)
 FLASH_DTYPES = (torch.bfloat16, torch.float16)
 FLASH_CAPABILITIES = (9, 10)  # Hopper, Blackwell
 MAX_FLASH_HEAD_DIM = 128
@@ -84,14 +86,19 @@ def flash_fits(tensor: Tensor, head_dim: int) -> bool:
 
 @functools.cache
 def _flash_runs_on(device: torch.device) -> bool:
-    if util.find_spec("flash_attn") is None or util.find_spec("flash_attn.cute") is None:
-        return False
-    return torch.cuda.get_device_capability(device)[0] in FLASH_CAPABILITIES
+    return torch.cuda.get_device_capability(device)[0] in FLASH_CAPABILITIES and _flash_interface() is not None
 
 
 @functools.cache
 def _flash_interface() -> Any:
-    return importlib.import_module("flash_attn.cute.interface")
+    """Return FlashAttention-4's functions, or None where they are not installed or cannot be imported."""
+    if util.find_spec("flash_attn") is None:
+        return None
+    try:
+        return importlib.import_module("flash_attn.cute.interface")
+    except ImportError as error:
+        logger.warning("FlashAttention-4 is installed and cannot be imported (%s): torch's kernels are used.", error)
+        return None
 
 
 @torch.library.custom_op("tao_skill_bank::flash_forward", mutates_args=())

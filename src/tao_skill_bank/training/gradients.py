@@ -1,8 +1,8 @@
 """Looks at gradients before an optimizer step: their norm, and whether they are numbers at all."""
 
 import math
-from collections.abc import Callable, Iterable
-from typing import Any, cast
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -34,20 +34,47 @@ def sum_over_ranks(weights: Iterable[nn.Parameter], ranks: Ranks) -> None:
         weight.grad = part.view_as(weight)
 
 
-def scale_and_clip(weights: Iterable[nn.Parameter], scale: float, limit: float) -> torch.Tensor:
-    """Multiply gradients by `scale`, then clip them to a total norm of `limit` (0 or less: leave them).
+def clipping(weights: Iterable[nn.Parameter], scale: float, limit: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return what gradients are to be multiplied by: `scale`, and less where their norm would exceed `limit`.
+
+    Args:
+        weights: with gradients.
+        scale: of every gradient.
+        limit: total norm to clip to; 0 or less never clips.
 
     Returns:
-        The norm before clipping, (), on the weights' device: the host does not wait for it.
+        The norm of the scaled gradients before clipping, and the factor, both (), on the weights' device: the host does
+        not wait for them.
 
     """
-    grads = [weight.grad for weight in weights if weight.grad is not None]
-    norm: Any = torch.nn.utils.get_total_norm(grads)
+    norm: Any = torch.nn.utils.get_total_norm([weight.grad for weight in weights if weight.grad is not None])
     norm = (norm.full_tensor() if isinstance(norm, DTensor) else norm) * scale
-    factor = scale * (limit / (norm + NORM_EPSILON)).clamp(max=1) if limit > 0 else torch.full_like(norm, scale)
-    local = [grad.to_local() if isinstance(grad, DTensor) else grad for grad in grads]
-    torch._foreach_mul_(local, factor)
-    return cast(torch.Tensor, norm)
+    clipped = (limit / (norm + NORM_EPSILON)).clamp(max=1) if limit > 0 else torch.ones_like(norm)
+    return norm, scale * clipped
+
+
+def multiply(weights: Iterable[nn.Parameter], factor: torch.Tensor) -> None:
+    """Multiply every gradient in place."""
+    grads = [weight.grad for weight in weights if weight.grad is not None]
+    torch._foreach_mul_([grad.to_local() if isinstance(grad, DTensor) else grad for grad in grads], factor)
+
+
+def step_scaled(
+    optimizer: torch.optim.Optimizer, weights: Sequence[nn.Parameter], norm: torch.Tensor, factor: torch.Tensor
+) -> None:
+    """Take an optimizer step on gradients times `factor`; none where their norm is no number and the kernel can tell.
+
+    Fused kernels multiply while they read: all gradients of an 8B are 17 GB that need not be read and written once
+    more. They take the factor as torch's GradScaler gives it, inverted.
+    """
+    if optimizer.defaults.get("fused") and not isinstance(weights[0], DTensor):
+        scaled: Any = optimizer
+        scaled.grad_scale, scaled.found_inf = 1 / factor.float(), (~torch.isfinite(norm)).float()
+        optimizer.step()
+        scaled.grad_scale = scaled.found_inf = None
+    else:
+        multiply(weights, factor)
+        optimizer.step()
 
 
 def require_every_part_learns(model: nn.Module, part_of: Callable[[str], str], fix: str) -> None:

@@ -81,6 +81,7 @@ def load_of(config: TrainConfig, records: data.Records) -> Load:
         patches=max(sum(math.prod(grid) for grid in sample.grids) for sample in samples),
         labels=max(int((sample.labels != IGNORED).sum()) for sample in samples),
         samples=config.train.train_policy.mini_batch,
+        per_step=config.train.train_batch_per_replica,
     )
 
 

@@ -67,7 +67,9 @@ def _load(config: TrainConfig) -> Load:
     sizes = QWEN3_VL
     vision = config.custom.vision.total_pixels // (sizes.factor**2 * sizes.temporal_patch_size)
     tokens = min(config.policy.model_max_length, vision + TEXT_TOKENS)
-    return Load(tokens, vision * sizes.merge_size**2, LABELS, config.train.train_policy.mini_batch)
+    train = config.train
+    patches = vision * sizes.merge_size**2
+    return Load(tokens, patches, LABELS, train.train_policy.mini_batch, train.train_batch_per_replica)
 
 
 def find_architecture(uri: str) -> dict[str, Any]:

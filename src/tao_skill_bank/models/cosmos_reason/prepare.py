@@ -35,7 +35,7 @@ def prepare(
     """
     train = config.train
     network = Network(trainable, *how)
-    if not needs_sharding(config, mesh):
+    if not needs_sharding(config):
         return network.to(ranks.device), False
     offload = CPUOffloadPolicy() if train.fsdp_offload and ranks.device.type == "cuda" else OffloadPolicy()
     precision = MixedPrecisionPolicy(
@@ -98,17 +98,17 @@ def freeze(trainable: nn.Module, frozen: Sequence[str]) -> None:
         raise RequestError.of("nothing_to_train", message, "Remove a part from it.", path="policy.frozen_parts")
 
 
-def needs_sharding(config: TrainConfig, mesh: DeviceMesh) -> bool:
+def needs_sharding(config: TrainConfig) -> bool:
     """Tell whether FSDP is needed: to share weights out, to offload them, or to keep them in another number format.
 
     Adapters alone need none of it on one shard: they are cast where they are used, and their gradients are small.
     """
-    train, lora = config.train, config.policy.lora
-    if config.policy.parallelism.dp_shard_size > 1 or train.fsdp_offload:
+    train, lora, sizes = config.train, config.policy.lora, config.policy.parallelism
+    if sizes.dp_shard_size > 1 or train.fsdp_offload:
         return True
     if lora and not lora.modules_to_save:
         return False
-    return mesh.size() > 1 or train.master_dtype != train.param_dtype
+    return sizes.dp_replicate_size > 1 or train.master_dtype != train.param_dtype
 
 
 def frozen_tower(trainable: nn.Module) -> Any | None:
@@ -125,6 +125,7 @@ def setup_of(config: TrainConfig, *, features_cached: bool) -> Setup:
         master_bytes=BYTES[train.master_dtype],
         shards=config.policy.parallelism.dp_shard_size,
         offload=train.fsdp_offload,
+        uses_fsdp=needs_sharding(config),
         features_cached=features_cached,
     )
 

@@ -18,6 +18,7 @@ def shape_of(model: nn.Module) -> Shape:
         parameters=sum(parameter.numel() for parameter in every),
         trained=sum(parameter.numel() for parameter in every if parameter.requires_grad),
         vocabulary=base.config.text_config.vocab_size,
+        head_trains=base.lm_head.weight.requires_grad,
         levels=1 + len(base.config.vision_config.deepstack_visual_indexes),
         text=_text(base.config.text_config, base.model.language_model.layers[0]),
         vision=_vision(base.config.vision_config, visual),

@@ -197,10 +197,10 @@ def _step(trainer: Trainer, taken: Iterator[Packed]) -> Pending:
         gradients.sum_over_ranks(trainer.weights, run.ranks)
     # FSDP has averaged over ranks what is to be summed
     scale = (run.ranks.world if trainer.is_sharded else 1) / counts.labels
-    grad_norm = gradients.scale_and_clip(trainer.weights, scale, trainer.config.train.optm_grad_norm_clip)
+    grad_norm, factor = gradients.clipping(trainer.weights, scale, trainer.config.train.optm_grad_norm_clip)
     if trainer.step == 0:
         gradients.require_every_part_learns(trainer.network.model, part_of, NOT_FINITE_FIX)
-    trainer.optimizer.step()
+    gradients.step_scaled(trainer.optimizer, trainer.weights, grad_norm, factor)
     trainer.optimizer.zero_grad(set_to_none=True)
     trainer.step += 1
     run.ranks.sum_on_device(loss_sum)
