@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from tao_skill_bank.models.cosmos_reason.config.shared import VideoSampling
 from tao_skill_bank.parameters import group, parameter, spec_dataclass
 
 
@@ -23,7 +24,7 @@ class QuantizedModel:
 
 @spec_dataclass
 class CalibrationData:
-    """Annotated videos whose activations set the scales."""
+    """Annotated videos and their media."""
 
     annotation_path: str = parameter(doc="LLaVA annotation file (.json or .jsonl).", min_length=1)
     media_dir: str = parameter(doc="Folder, videos.tar.gz or images.tar.gz of the media.", min_length=1)
@@ -35,14 +36,24 @@ class Quantize:
 
     num_calibration_samples: int = parameter(512, doc="Records used for calibration.", minimum=1)
     max_sequence_length: int = parameter(
-        4096, doc="Longest calibration sequence in tokens; must hold a clip's vision tokens.", minimum=1
+        4096, doc="Longest sequence in tokens; must hold a clip's vision tokens.", minimum=1
     )
     quantization_scheme: Literal["FP8_DYNAMIC", "FP8", "W8A8", "W8A16", "W4A16", "NVFP4"] = parameter(
         "W4A16", doc="Weight and activation format.", popular=True
     )
     kv_precision: Literal["bf16", "fp8"] = parameter("bf16", doc="Format of the key-value cache.")
-    smoothing_strength: float = parameter(0.8, doc="SmoothQuant strength for W8A8.", minimum=0, maximum=1)
-    skip_test_generation: bool = parameter(False, doc="Skip the sanity generation after quantization.")
+    smoothing_strength: float = parameter(
+        0.8, doc="SmoothQuant strength for W8A8; 0 turns smoothing off.", minimum=0, maximum=1
+    )
+    skip_test_generation: bool = parameter(
+        False, doc="Skip the sanity generation, one question before and after quantization."
+    )
+    max_new_tokens: int = parameter(
+        1024, doc="Longest answer in tokens, in the sanity generation and the evaluation.", minimum=1
+    )
+    for_another_machine: bool = parameter(
+        False, doc="The checkpoint is served elsewhere: allow a scheme that this machine's GPU lacks."
+    )
 
 
 @spec_dataclass
@@ -53,4 +64,6 @@ class QuantizeConfig:
     dataset: CalibrationData | None = parameter(None, doc="Held-out data for the evaluation before and after.")
     model: QuantizedModel = group(QuantizedModel, doc="The checkpoint.")
     quantize: Quantize = group(Quantize, doc="Scheme and calibration.")
+    vision: VideoSampling = group(VideoSampling, doc="Video sampling; use what the model was trained with.")
+    system_prompt: str = parameter("", doc="System turn put before every question; empty for none.")
     results_dir: str | None = parameter(None, doc="Run directory; the quantized checkpoint is written here.")

@@ -1,0 +1,95 @@
+"""The model before and after, on the same held-out records: token loss, accuracy, how many answers stay the same."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from tao_skill_bank.models.cosmos_reason import answers, generate, loader, metrics
+from tao_skill_bank.models.cosmos_reason.generate import Decoding
+from tao_skill_bank.models.cosmos_reason.loss import token_loss_sum
+from tao_skill_bank.models.cosmos_reason.quantization.records import Records
+
+BATCH = 8
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """How a model does on some records.
+
+    Attributes:
+        token_loss: mean of -log p over the answers' tokens.
+        accuracy: share of right answers: yes or no where all truths are, else equal after normalisation.
+        answers: one per record.
+
+    """
+
+    token_loss: float
+    accuracy: float
+    answers: tuple[str, ...]
+
+
+def measure(network: Any, records: Records, max_new_tokens: int, progress: Progress) -> Measured:
+    """Run a model over all records, twice each: once for the loss, once to answer. Greedy, so repeatable."""
+    device = network.device
+    loss_sum, num_labels = 0.0, 0
+    responses: list[str] = []
+    for positions in _batches(len(records)):
+        batch = loader.collate([records[position] for position in positions], loader.Padding(records.processor))
+        with torch.inference_mode():
+            loss_sum += float(token_loss_sum(network, loader.to_device(batch, device, records.processor)))
+        num_labels += batch.num_labels
+        responses += answer(network, records, positions, max_new_tokens)
+        progress(len(responses), len(records), "records measured")
+    truths = [records.question(position)[1] for position in range(len(records))]
+    return Measured(loss_sum / num_labels, _accuracy(responses, truths), tuple(responses))
+
+
+def answer(network: Any, records: Records, positions: range, max_new_tokens: int) -> list[str]:
+    """Return the model's answers to the questions of some records."""
+    samples = [records.prompt(position) for position in positions]
+    batch = loader.collate(samples, loader.Padding(records.processor, side="left"))
+    return generate.answer(network, batch, records.processor, Decoding(max_new_tokens), network.device)
+
+
+def report(before: Measured, after: Measured, records: Records) -> dict[str, Any]:
+    """Return what results.json says of the evaluation."""
+    numbers = {name: _numbers(measured) for name, measured in (("before", before), ("after", after))}
+    same = [_final(ours) == _final(theirs) for ours, theirs in zip(before.answers, after.answers, strict=True)]
+    rows = []
+    for position, (old, new) in enumerate(zip(before.answers, after.answers, strict=True)):
+        asked, truth = records.question(position)
+        record_id = records.conversation(position).record_id
+        rows.append({"id": record_id, "question": asked, "before": old, "after": new, "gt": truth})
+    return {
+        "records": len(records),
+        **numbers,
+        "delta": {name: numbers["after"][name] - value for name, value in numbers["before"].items()},
+        "same_answers": sum(same) / len(same),
+        "answers": rows,
+    }
+
+
+def _numbers(measured: Measured) -> dict[str, float]:
+    return {name: value for name, value in asdict(measured).items() if name != "answers"}
+
+
+def _batches(count: int) -> Iterator[range]:
+    for start in range(0, count, BATCH):
+        yield range(start, min(start + BATCH, count))
+
+
+def _final(response: str) -> str:
+    return answers.normalize(answers.read(response, "reasoning"))
+
+
+def _accuracy(responses: list[str], truths: list[str]) -> float:
+    read = [answers.read(truth, "reasoning") for truth in truths]
+    kind = metrics.kind_of(dict(enumerate(read)), "")
+    right = [
+        metrics.is_right(metrics.Scored("", answers.read(response, "reasoning"), truth), kind)
+        for response, truth in zip(responses, read, strict=True)
+    ]
+    return sum(right) / len(right)

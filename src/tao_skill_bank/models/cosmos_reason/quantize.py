@@ -1,0 +1,217 @@
+"""A smaller checkpoint for vLLM and transformers: `python -m tao_skill_bank.models.cosmos_reason.quantize --config F`.
+
+Writes safetensors/quantized, and results.json with what quantization cost. Everything that is not quantized is kept as
+bfloat16. What is measured afterwards is the folder that was written, loaded again by transformers, which computes with
+the quantized numbers in bfloat16 on any device.
+"""
+
+import gc
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tao_skill_bank.errors import BlockedError, RequestError
+from tao_skill_bank.models.cosmos_reason import loader, model
+from tao_skill_bank.models.cosmos_reason.config import QuantizeConfig
+from tao_skill_bank.models.cosmos_reason.processor import Processor
+from tao_skill_bank.models.cosmos_reason.quantization import checkpoint, comparison, records, scales, scheme
+from tao_skill_bank.models.cosmos_reason.quantization.activations import Activations, observe
+from tao_skill_bank.models.cosmos_reason.quantization.comparison import Measured
+from tao_skill_bank.models.cosmos_reason.quantization.records import Records
+from tao_skill_bank.models.cosmos_reason.quantization.smoothing import smooth
+from tao_skill_bank.training import entrypoint
+from tao_skill_bank.training.checkpoint import write_whole
+from tao_skill_bank.training.entrypoint import Run
+
+DTYPE = torch.bfloat16
+NOT_EVALUATED = "not evaluated: give held-out data as `dataset` to measure what quantization cost"
+TEST_RECORD = 0
+
+
+@dataclass(frozen=True)
+class Tested:
+    """What a model said of the records it is tested on; None for what was not asked for."""
+
+    measured: Measured | None
+    generation: str | None
+
+
+@dataclass(frozen=True)
+class Data:
+    """Records to calibrate with and, where the spec has them, held-out ones."""
+
+    calibration: Records
+    held_out: Records | None
+
+
+def quantize(config: QuantizeConfig, run: Run) -> str:
+    """Quantize a checkpoint, write it, measure it. Returns the closing message."""
+    scheme.require_library()
+    base = _base(config)
+    folder = model.find_checkpoint(base or config.model.model_path, run.ranks)
+    _require_unquantized(folder)
+    processor = Processor.load(folder)
+    sources = Data(records.calibration(config, processor), records.held_out(config, processor))
+    target = run.results_dir / "safetensors" / "quantized"
+    before, facts = _write_checkpoint(config, run, sources, target)
+    gc.collect()
+    if run.ranks.device.type == "cuda":
+        torch.cuda.empty_cache()
+    after = before
+    if before != Tested(None, None):
+        after = _test(config, run, model.load(target, DTYPE, run.ranks.device).eval(), sources, "after")
+    results = {
+        "scheme": config.quantize.quantization_scheme,
+        "kv_precision": config.quantize.kv_precision,
+        "checkpoint": target.relative_to(run.results_dir).as_posix(),
+        **facts,
+        "evaluation": _evaluation(before, after, sources),
+        "test_generation": _generation(before, after, sources),
+    }
+    _write_results(run.results_dir, results)
+    return _closing(results)
+
+
+def _write_checkpoint(config: QuantizeConfig, run: Run, sources: Data, target: Path) -> tuple[Tested, dict[str, Any]]:
+    """Test the model, quantize it and write it; nothing of it stays in memory.
+
+    Returns:
+        How it did before, and what results.json says of the checkpoint.
+
+    """
+    network, folder = model.load_merged(config.model.model_path, base=_base(config), dtype=DTYPE, ranks=run.ranks)
+    num_bytes = sum(parameter.numel() * DTYPE.itemsize for parameter in network.parameters())
+    before = _test(config, run, network, sources, "before")
+    calibration = _quantize(config, run, network, sources.calibration)
+    write_whole(target, lambda work: checkpoint.write(network, work, folder), run.ranks)
+    facts = {
+        "quantized_layers": len(scheme.quantized_layers(network)),
+        "bytes": {"before": num_bytes, "after": checkpoint.weight_bytes(target)},
+        "calibration": calibration,
+    }
+    return before, facts
+
+
+def _base(config: QuantizeConfig) -> str | None:
+    if config.model.enable_lora and not config.model.base_model_path:
+        message = "model.enable_lora needs model.base_model_path."
+        raise RequestError.of("base_model_path", message, "Name the base model.", path="model.base_model_path")
+    return config.model.base_model_path if config.model.enable_lora else None
+
+
+def _require_unquantized(folder: Path) -> None:
+    document = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    if "quantization_config" in document:
+        message = f"{folder} is quantized already."
+        fix = "Give the checkpoint that it was made of."
+        raise BlockedError.of("already_quantized", message, fix, path="model.model_path")
+
+
+def _test(config: QuantizeConfig, run: Run, network: Any, sources: Data, when: str) -> Tested:
+    options = config.quantize
+    measured = generation = None
+    if sources.held_out:
+
+        def tell(done: int, total: int, what: str) -> None:
+            run.status.progress(done, total, f"{done} of {total} {what} {when} quantization")
+
+        measured = comparison.measure(network, sources.held_out, options.max_new_tokens, tell)
+    if not options.skip_test_generation:
+        positions = range(TEST_RECORD, TEST_RECORD + 1)
+        generation = comparison.answer(network, sources.calibration, positions, options.max_new_tokens)[0]
+    return Tested(measured, generation)
+
+
+def _quantize(config: QuantizeConfig, run: Run, network: Any, source: Records) -> dict[str, Any]:
+    """Quantize the network in place. Returns what results.json says of the calibration."""
+    options = config.quantize
+    scheme.apply(network, options.quantization_scheme, kv_fp8=options.kv_precision == "fp8")
+    activations = Activations()
+    told: dict[str, Any] = {"records": 0, "asked": options.num_calibration_samples}
+    if scheme.needs_activations(network):
+        activations, counts = _calibrate(run, network, source)
+        told |= counts
+    else:
+        told["reason"] = "this scheme takes its scales from the weights, and at run time from each token"
+    if options.quantization_scheme == "W8A8":
+        activations = smooth(network, activations, options.smoothing_strength)
+    scales.set_scales(network, activations)
+    scales.pack(network)
+    return told
+
+
+def _calibrate(run: Run, network: Any, source: Records) -> tuple[Activations, dict[str, int]]:
+    counts = {"records": 0, "tokens": 0, "vision_tokens": 0}
+    unpadded = loader.Padding(source.processor, side="left")  # padding would enter the statistics
+    with observe(network) as activations, torch.inference_mode():
+        for position in range(len(source)):
+            sample = source[position]
+            batch = loader.to_device(loader.collate([sample], unpadded), network.device, source.processor)
+            network(**batch.inputs, logits_to_keep=1, use_cache=False)
+            counts["records"] += 1
+            counts["tokens"] += len(sample.input_ids)
+            counts["vision_tokens"] += int((sample.token_types > 0).sum())
+            run.status.progress(counts["records"], len(source), f"{counts['records']} of {len(source)} calibrated")
+    return activations, counts
+
+
+def _evaluation(before: Tested, after: Tested, sources: Data) -> dict[str, Any] | None:
+    if sources.held_out is None or before.measured is None or after.measured is None:
+        return None
+    return comparison.report(before.measured, after.measured, sources.held_out)
+
+
+def _generation(before: Tested, after: Tested, sources: Data) -> dict[str, str | None] | None:
+    if before.generation is None:
+        return None
+    asked, truth = sources.calibration.question(TEST_RECORD)
+    record_id = sources.calibration.conversation(TEST_RECORD).record_id
+    answers = {"before": before.generation, "after": after.generation}
+    return {"id": record_id, "question": asked, **answers, "gt": truth}
+
+
+def _write_results(folder: Path, results: dict[str, Any]) -> None:
+    """Write results.json, and the figures where `status` and the report look for them."""
+    evaluation = results["evaluation"]
+    figures: dict[str, Any] = {"bytes_ratio": results["bytes"]["after"] / results["bytes"]["before"]}
+    if evaluation:
+        for name in ("token_loss", "accuracy"):
+            figures |= {f"{name}_{when}": evaluation[when][name] for when in ("before", "after", "delta")}
+        figures["same_answers"] = evaluation["same_answers"]
+    summary = {
+        "task": "quantization",
+        "num_samples": evaluation["records"] if evaluation else 0,
+        "metrics": figures,
+        "not_computed": {} if evaluation else {"token_loss": NOT_EVALUATED, "accuracy": NOT_EVALUATED},
+    }
+    for name, document in (("results.json", results), ("metrics_summary.json", summary)):
+        work = folder / f".{name}"
+        work.write_text(json.dumps(document, indent=1, ensure_ascii=False), encoding="utf-8")
+        work.replace(folder / name)
+
+
+def _closing(results: dict[str, Any]) -> str:
+    sizes, calibration, evaluation = results["bytes"], results["calibration"], results["evaluation"]
+    told = [
+        f"Wrote {results['checkpoint']}: {results['scheme']}, {sizes['after'] / 2**20:.1f} MiB of "
+        f"{sizes['before'] / 2**20:.1f} MiB in bfloat16."
+    ]
+    if 0 < calibration["records"] < calibration["asked"]:
+        told.append(f"Calibrated on all {calibration['records']} records: {calibration['asked']} were asked for.")
+    if evaluation:
+        before, after, delta = evaluation["before"], evaluation["after"], evaluation["delta"]
+        told.append(
+            f"On {evaluation['records']} held-out records the token loss went from {before['token_loss']:.4f} to "
+            f"{after['token_loss']:.4f} ({delta['token_loss']:+.4f}), accuracy from {before['accuracy']:.4f} to "
+            f"{after['accuracy']:.4f}; {evaluation['same_answers']:.0%} of the answers are the same."
+        )
+    else:
+        told.append(f"{NOT_EVALUATED[0].upper()}{NOT_EVALUATED[1:]}.")
+    return " ".join(told)
+
+
+if __name__ == "__main__":
+    entrypoint.main(QuantizeConfig, quantize, lambda config: config.results_dir)
