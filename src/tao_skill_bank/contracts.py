@@ -134,6 +134,24 @@ class ClipDataset:
 
 
 @contract
+class HardwareNeed:
+    """The GPU that a run's product is made for.
+
+    Attributes:
+        architecture: the oldest that has it, 89 for sm_89.
+        what: what needs it, as the subject of a sentence.
+        fix: the other settings to choose from.
+        required: this machine is meant to have it, so that a run is refused where it does not.
+
+    """
+
+    architecture: int
+    what: str
+    fix: str
+    required: bool = True
+
+
+@contract
 class Workload:
     """A model-neutral view of a spec, made by each model's `workload.py`; None where an action has no such thing.
 
@@ -151,6 +169,7 @@ class Workload:
         clips: folders of captioned clips.
         prompts: a folder of prompts with a picture or clip beside each, or a .jsonl file of them.
         adapters: adapter folders that are put on `model`, beside an adapter that `base_model` implies.
+        hardware: a GPU that not every machine has, and what for.
 
     """
 
@@ -175,6 +194,7 @@ class Workload:
     validation_split: float = 0
     max_checkpoints: int | None = None
     num_saves: int | None = None
+    hardware: HardwareNeed | None = None
 
 
 # --- job and plan -------------------------------------------------------------------------------------------------

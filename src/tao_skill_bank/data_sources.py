@@ -42,9 +42,13 @@ def dataset_problems(
                 code="missing_dataset",
                 message=f"{skill} {request.action} needs {missing[0]}"
                 + (f" and {missing[1]}." if missing[1:] else "."),
-                fix=f"Give datasets.{role} (--{role} FOLDER), or --set {missing[0]}=PATH.",
+                fix=f"Give datasets.{role} ({_option(role)}), or {' '.join(f'--set {path}=PATH' for path in missing)}.",
                 path=missing[0].rpartition(".")[0],
             )
+
+
+def _option(role: str) -> str:
+    return f"--{role} FOLDER" if role in ("train", "eval") else f"--dataset {role}=FOLDER"
 
 
 def _shape_problems(role: str, value: str | DatasetPaths, source: DataSource) -> Iterator[Problem]:

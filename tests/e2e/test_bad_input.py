@@ -202,12 +202,26 @@ def test_only_a_missing_token_exits_4(data: Path, command_line: Call) -> None:
     assert "HF_TOKEN" in document["errors"][0]["message"]
 
 
-def test_quantize_can_be_planned_and_its_run_is_blocked_with_the_reason(data: Path, command_line: Call) -> None:
+def test_quantize_without_calibration_data_is_one_error_of_the_plan(command_line: Call) -> None:
+    words = ("tao-finetune-cosmos-reason", "quantize", "--set", "model.model_path=builtin://tiny-cosmos-reason")
+    exit_code, document = command_line("plan", *words)
+    assert (exit_code, len(document["errors"])) == (2, 1)
+    assert "calibration" in document["errors"][0]["message"]
+    assert "--dataset calibration=" in document["errors"][0]["fix"]
+
+
+def test_quantize_is_blocked_by_a_length_below_the_clips_tokens(data: Path, command_line: Call) -> None:
     words = ("tao-finetune-cosmos-reason", "quantize", "--dataset", f"calibration={data / 'train'}")
-    words = (*words, "--set", "model.model_path=builtin://tiny-cosmos-reason")
-    assert command_line("plan", *words)[0] == 0
-    exit_code, document = command_line("run", *words)
-    assert (exit_code, document["errors"][0]["code"]) == (3, "action_not_available")
+    words = (
+        *words,
+        "--set",
+        "model.model_path=builtin://tiny-cosmos-reason",
+        "--set",
+        "quantize.max_sequence_length=20",
+    )
+    exit_code, document = command_line("plan", *words)
+    assert (exit_code, [error["code"] for error in document["errors"]]) == (3, ["tokens_over_limit"])
+    assert "accepts 20" in document["errors"][0]["message"]
 
 
 def test_the_automl_route_is_planned_but_its_run_names_the_way_out(data: Path, command_line: Call) -> None:

@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,14 @@ def test_a_bank_path_without_skills_is_named(tmp_path: Path, monkeypatch: pytest
         catalog.bank_root()
 
 
-def test_an_action_without_its_module_is_not_implemented() -> None:
+def test_an_action_without_its_module_is_not_implemented(
+    tmp_path: Path, project_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(project_root / "skills", tmp_path / "skills")
+    file = tmp_path / "skills" / NAME / "references" / "skill_info.yaml"
+    text = file.read_text()
+    file.write_text(text.replace("module: tao_skill_bank.models.cosmos_reason.export", "module: not_written_yet"))
+    monkeypatch.setenv("TAO_SKILL_BANK_PATH", str(tmp_path))
     skill = catalog.find(NAME)
     assert skill.is_implemented("train")
-    assert not skill.is_implemented("quantize")
+    assert not skill.is_implemented("export")

@@ -72,6 +72,10 @@ SYMPTOMS = [
         "ValueError: Target modules {'q_proj', 'v_proj'} not found in the base model.",
     ),
     ("adapter_targets_missing", "WARNING 0 LoRA modules matched in the vision tower (visual)"),
+    (
+        "gpu_lacks_format",
+        "Quantization scheme is not supported for the current GPU. Min capability: 89. Current capability: 86.",
+    ),
     ("slow_patch_embedding", "UserWarning: Conv3d in bfloat16 has no cuDNN kernel, using slow_conv_dilated3d"),
     (
         "collective_timeout",

@@ -9,7 +9,7 @@ from typing import Any
 import psutil
 
 from tao_skill_bank import execution, settings
-from tao_skill_bank.contracts import Finding, Job
+from tao_skill_bank.contracts import Finding, HardwareNeed, Job
 from tao_skill_bank.preflight.findings import blocking, info, not_checked, size, warning
 from tao_skill_bank.preflight.inspection import Inspection
 
@@ -37,7 +37,7 @@ def check(job: Job, inspection: Inspection) -> list[Finding]:
     """Return the findings of the device that the job runs on."""
     needed = inspection.answer.get("memory_bytes_per_gpu", {})
     if job.resources.device == "cpu":
-        return _host_memory(job, needed.get("total"))
+        return [*_served_by_gpu(job.workload.hardware), *_host_memory(job, needed.get("total"))]
     if find_spec("pynvml") is None:
         message = "GPUs were not looked at: the Python module 'pynvml' is not installed."
         return [not_checked("gpu_not_checked", message, "pip install 'tao-skill-bank[train]'")]
@@ -48,7 +48,8 @@ def check(job: Job, inspection: Inspection) -> list[Finding]:
     if len(gpus) < job.resources.processes_per_node:
         return [_missing(job, f"{len(gpus)} are visible")]
     used = gpus[: job.resources.processes_per_node]
-    return [*_architecture(used), *_memory(used, needed), *_way(used, inspection)]
+    findings = [*_architecture(used), *_needed_architecture(used, job.workload.hardware)]
+    return [*findings, *_memory(used, needed), *_way(used, inspection)]
 
 
 def elsewhere(platform: str) -> list[Finding]:
@@ -116,6 +117,24 @@ def _architecture(gpus: Sequence[Gpu]) -> list[Finding]:
     if oldest.architecture < BFLOAT16_ARCHITECTURE:
         return [warning("gpu_without_bfloat16", message + " They compute bfloat16 slowly.", "Use float16.", **evidence)]
     return [info("gpus", message, **evidence)]
+
+
+def _needed_architecture(gpus: Sequence[Gpu], need: HardwareNeed | None) -> list[Finding]:
+    """Warn of a GPU that lacks what the run's product is made for; a run that is meant for it is refused."""
+    oldest = min(gpus, key=lambda gpu: gpu.architecture)
+    if need is None or oldest.architecture >= need.architecture:
+        return []
+    lacking = f"GPU {oldest.index} ({oldest.name}) is sm_{oldest.architecture}"
+    message = f"{need.what} needs GPUs of sm_{need.architecture} or newer, and {lacking}."
+    evidence = {"needed": f"sm_{need.architecture}", "architecture": f"sm_{oldest.architecture}"}
+    return [warning("gpu_lacks_format", message, need.fix, blocks_run=need.required, **evidence)]
+
+
+def _served_by_gpu(need: HardwareNeed | None) -> list[Finding]:
+    if need is None:
+        return []
+    message = f"{need.what} needs GPUs of sm_{need.architecture} or newer; the run itself computes on the CPU."
+    return [info("gpu_needed_later", message, needed=f"sm_{need.architecture}")]
 
 
 def _memory(gpus: Sequence[Gpu], needed: dict[str, int]) -> list[Finding]:

@@ -13,6 +13,7 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_
 
 from tao_skill_bank.errors import BlockedError, UnknownNameError
 from tao_skill_bank.models.cosmos_reason.config.train import Lora
+from tao_skill_bank.models.cosmos_reason.quantization import scheme
 from tao_skill_bank.training import adapters, fetch
 from tao_skill_bank.training.distributed import Ranks
 
@@ -47,11 +48,13 @@ def load(folder: Path, dtype: torch.dtype | str, device: torch.device) -> Any:
     Every rank reads the whole checkpoint straight to its own device, which holds it only until it is sharded.
 
     Raises:
-        BlockedError: the weights are missing or do not fit the config.
+        BlockedError: the weights are missing or do not fit the config, or they are quantized and the extra is missing.
 
     """
     from transformers import Qwen3VLForConditionalGeneration
 
+    if scheme.is_quantized(folder):
+        scheme.require_library()
     placement = {"device_map": {"": device}} if device.type == "cuda" else {}
     try:
         return Qwen3VLForConditionalGeneration.from_pretrained(str(folder), dtype=dtype, **placement)

@@ -103,8 +103,7 @@ def _base(config: QuantizeConfig) -> str | None:
 
 
 def _require_unquantized(folder: Path) -> None:
-    document = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    if "quantization_config" in document:
+    if scheme.is_quantized(folder):
         message = f"{folder} is quantized already."
         fix = "Give the checkpoint that it was made of."
         raise BlockedError.of("already_quantized", message, fix, path="model.model_path")

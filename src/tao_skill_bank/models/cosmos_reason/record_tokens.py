@@ -62,8 +62,9 @@ def _text_tokens(text: str) -> int:
 
 
 def _system_prompt(spec: Mapping[str, Any]) -> str:
-    holder = spec.get("custom") or spec.get("dataset") or spec
-    return f"{holder.get('system_prompt') or ''}{spec.get('prompt') or ''}"
+    holders = (spec.get("custom") or {}, spec.get("dataset") or {}, spec)
+    system_prompt = next((holder["system_prompt"] for holder in holders if holder.get("system_prompt")), "")
+    return f"{system_prompt}{spec.get('prompt') or ''}"
 
 
 def _room_for_answer(spec: Mapping[str, Any]) -> int:

@@ -4,9 +4,13 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from tao_skill_bank.contracts import DatasetUse, Workload
+from tao_skill_bank.contracts import DatasetUse, HardwareNeed, Workload
 
 Spec = Mapping[str, Any]
+# The oldest GPU that computes in a scheme, from vLLM's list of supported hardware: int8 from Turing, weight-only
+# kernels from Ampere, float8 from Ada and Hopper, 4-bit floats from Blackwell.
+SCHEME_ARCHITECTURE = {"W8A8": 75, "W4A16": 80, "W8A16": 80, "FP8": 89, "FP8_DYNAMIC": 89, "NVFP4": 100}
+FLOAT8_ARCHITECTURE = 89
 
 
 def describe(action: str, spec: Spec) -> Workload:
@@ -60,14 +64,35 @@ def _evaluate(spec: Spec) -> Workload:
 
 
 def _quantize(spec: Spec) -> Workload:
-    model = spec["model"]
+    model, vision = spec["model"], spec["vision"]
+    datasets = [_use("calibration", spec["calibration_dataset"], "media_dir")]
+    if spec.get("dataset"):
+        datasets.append(_use("eval", spec["dataset"], "media_dir"))
     return Workload(
         model=model["model_path"],
         base_model=_base(model),
         uses_adapter=model["enable_lora"],
-        datasets=(_use("calibration", spec["calibration_dataset"], "media_dir"),),
+        datasets=tuple(datasets),
         max_tokens=spec["quantize"]["max_sequence_length"],
+        fps=vision.get("fps"),
+        num_frames=vision.get("nframes"),
+        hardware=_serving(spec["quantize"]),
     )
+
+
+def _serving(options: Spec) -> HardwareNeed:
+    """Return the GPU that the quantized checkpoint is for. Making and measuring it needs none."""
+    scheme, kv_fp8 = options["quantization_scheme"], options["kv_precision"] == "fp8"
+    architecture, what = SCHEME_ARCHITECTURE[scheme], f"{scheme} arithmetic"
+    others = [name for name, needed in SCHEME_ARCHITECTURE.items() if needed < architecture]
+    choice = f"set quantize.quantization_scheme to {' or '.join(others)}"
+    if kv_fp8 and architecture < FLOAT8_ARCHITECTURE:
+        architecture, what = FLOAT8_ARCHITECTURE, "A float8 key-value cache"
+        choice = "set quantize.kv_precision=bf16"
+    elif kv_fp8 and architecture == FLOAT8_ARCHITECTURE:
+        choice += " with quantize.kv_precision=bf16"
+    fix = f"Set quantize.for_another_machine=true when another machine serves it, or {choice}."
+    return HardwareNeed(architecture, what, fix, required=not options["for_another_machine"])
 
 
 def _inference(spec: Spec) -> Workload:

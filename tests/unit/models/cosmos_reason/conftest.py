@@ -15,7 +15,13 @@ pytest.importorskip("av")
 import torch
 
 from tao_skill_bank.models.cosmos_reason import builtin
-from tao_skill_bank.models.cosmos_reason.config import EvaluateConfig, ExportConfig, InferenceConfig, TrainConfig
+from tao_skill_bank.models.cosmos_reason.config import (
+    EvaluateConfig,
+    ExportConfig,
+    InferenceConfig,
+    QuantizeConfig,
+    TrainConfig,
+)
 from tao_skill_bank.models.cosmos_reason.processor import Processor
 from tao_skill_bank.samples import vlm
 from tao_skill_bank.training import distributed, entrypoint
@@ -45,6 +51,25 @@ def processor(tiny_model: Path) -> Processor:
 def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """24 training, 9 validation and 9 test clips."""
     return vlm.make(tmp_path_factory.mktemp("data") / "clips", train=24, val=9, test=9)
+
+
+@pytest.fixture(scope="session")
+def adapter(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A LoRA of the tiny model with weights that matter."""
+    from transformers import Qwen3VLForConditionalGeneration
+
+    from tao_skill_bank.training import adapters
+
+    folder = tmp_path_factory.mktemp("adapter") / "lora"
+    network = Qwen3VLForConditionalGeneration.from_pretrained(str(tiny_model))
+    adapted = adapters.add(network, {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "v_proj"]}, str(tiny_model))
+    with torch.no_grad():
+        for name, parameter in adapted.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(std=0.5, generator=torch.Generator().manual_seed(0))
+    trained = {name: p.detach() for name, p in adapted.named_parameters() if p.requires_grad}
+    adapters.write(folder, adapted, trained, {}, tiny_model)
+    return folder
 
 
 @pytest.fixture
@@ -88,6 +113,18 @@ def evaluate_spec(tiny_model: Path, clips: Path, tmp_path: Path) -> Document:
 
 
 @pytest.fixture
+def quantize_spec(tiny_model: Path, clips: Path, tmp_path: Path) -> Document:
+    return {
+        "results_dir": str(tmp_path / "quantization"),
+        "model": {"model_path": str(tiny_model)},
+        "calibration_dataset": _dataset(clips / "train", "media_dir"),
+        "dataset": _dataset(clips / "test", "media_dir"),
+        "vision": {"nframes": 4},
+        "quantize": {"quantization_scheme": "W4A16", "num_calibration_samples": 6, "max_new_tokens": 6},
+    }
+
+
+@pytest.fixture
 def write_config(tmp_path: Path) -> Callable[[Document, str], Path]:
     """Write a nested document as TOML."""
 
@@ -102,14 +139,15 @@ def write_config(tmp_path: Path) -> Callable[[Document, str], Path]:
 
 @pytest.fixture
 def run_program(write_config: Callable[[Document, str], Path]) -> Iterator[Callable[..., int]]:
-    """Run train, evaluate, infer or export in this process, as one rank; returns the exit code."""
-    from tao_skill_bank.models.cosmos_reason import evaluate, export, inference, train
+    """Run one of the skill's actions in this process, as one rank; returns the exit code."""
+    from tao_skill_bank.models.cosmos_reason import evaluate, export, inference, quantize, train
 
     programs: dict[str, tuple[Any, Any]] = {
         "train": (TrainConfig, train.train),
         "evaluate": (EvaluateConfig, evaluate.evaluate),
         "inference": (InferenceConfig, inference.infer),
         "export": (ExportConfig, export.export),
+        "quantize": (QuantizeConfig, quantize.quantize),
     }
 
     def run(action: str, document: Document) -> int:

@@ -112,25 +112,6 @@ def test_answers_and_metrics_do_not_depend_on_the_number_of_processes(
         assert _read(tmp_path / "two" / name) == _read(tmp_path / "evaluation" / name)
 
 
-@pytest.fixture(scope="session")
-def adapter(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A LoRA of the tiny model with weights that matter."""
-    from transformers import Qwen3VLForConditionalGeneration
-
-    from tao_skill_bank.training import adapters
-
-    folder = tmp_path_factory.mktemp("adapter") / "lora"
-    network = Qwen3VLForConditionalGeneration.from_pretrained(str(tiny_model))
-    adapted = adapters.add(network, {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "v_proj"]}, str(tiny_model))
-    with torch.no_grad():
-        for name, parameter in adapted.named_parameters():
-            if "lora_B" in name:
-                parameter.normal_(std=0.5, generator=torch.Generator().manual_seed(0))
-    trained = {name: p.detach() for name, p in adapted.named_parameters() if p.requires_grad}
-    adapters.write(folder, adapted, trained, {}, tiny_model)
-    return folder
-
-
 @pytest.mark.slow
 def test_an_adapter_is_merged_to_evaluate_and_to_export(
     adapter: Path, tiny_model: Path, evaluate_spec: Document, run_program: Run, tmp_path: Path, processor: Processor

@@ -169,7 +169,7 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
         Rule(("evaluation.shard_id", "evaluation.total_shard"), _shard_exists),
         *_vision_rules("vision"),
     ),
-    "quantize": (_adapter_has_a_base("model"),),
+    "quantize": (_adapter_has_a_base("model"), *_vision_rules("vision")),
     "inference": (_adapter_has_a_base(""),),
     "export": (_adapter_has_a_base(""),),
 }

@@ -4,7 +4,9 @@ Only the language model's linear layers are quantized. The vision tower and the 
 recipes for Qwen3-VL: they are a small share of the weights, and errors there cost the most.
 """
 
+import json
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -21,6 +23,11 @@ def require_library() -> None:
     """Raise MissingExtraError when compressed-tensors is not installed."""
     if find_spec(LIBRARY) is None:
         raise MissingExtraError.for_module(LIBRARY, "quantize")
+
+
+def is_quantized(folder: Path) -> bool:
+    """Tell whether a checkpoint folder holds a quantized model."""
+    return "quantization_config" in json.loads((folder / "config.json").read_text(encoding="utf-8"))
 
 
 def apply(network: nn.Module, name: str, *, kv_fp8: bool) -> Any:
