@@ -144,3 +144,35 @@ def test_a_finished_training_goes_on_in_its_own_folder_and_from_a_parent(
         *("--automl-policy", "off"),
     )
     assert (code, document["state"]) == (0, "COMPLETE"), document["errors"]
+
+
+@pytest.mark.slow
+def test_a_trained_adapter_is_quantized_measured_and_evaluated(
+    launch: Launch, sample_data: Path, tmp_path: Path, command_line: Callable[..., tuple[int, dict[str, Any]]]
+) -> None:
+    run = tmp_path / "quantized"
+    lora = {"policy.lora": {"r": 4}, "train.epoch": 1, "train.ckpt.save_freq_in_epoch": 1}
+    handle = launch(**lora)
+    assert handle.wait(timeout_seconds=180).state is State.COMPLETE
+    code, document = command_line(
+        *("run", "cosmos-rl", "quantize", "--parent", handle.id, "--eval", sample_data / "test"),
+        *("--dataset", f"calibration={sample_data / 'train'}", "--set", "quantize.quantization_scheme=W8A8"),
+        *("--set", "quantize.max_new_tokens=4", "--results-dir", run),
+    )
+    assert (code, document["state"]) == (0, "COMPLETE"), document["errors"]
+    metrics = document["result"]["metrics"]
+    assert metrics["token_loss_delta"] == pytest.approx(metrics["token_loss_after"] - metrics["token_loss_before"])
+    assert abs(metrics["token_loss_delta"]) < 0.05
+    assert metrics["bytes_ratio"] < 1
+    assert json.loads((run / "plan.json").read_text())["job"]["spec"]["vision"] == {
+        "nframes": 4,
+        "total_pixels": 3136000,
+    }
+    assert json.loads((run / "results.json").read_text())["calibration"]["records"] == 12
+
+    code, document = command_line(
+        *("run", "cosmos-rl", "evaluate", "--set", f"model.model_name={run / 'safetensors' / 'quantized'}"),
+        *("--eval", sample_data / "test", "--set", "vision.nframes=4", "--set", "generation.max_tokens=4"),
+        *("--option", "device=cpu"),
+    )
+    assert (code, document["state"]) == (0, "COMPLETE"), document["errors"]

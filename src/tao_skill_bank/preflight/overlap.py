@@ -1,4 +1,4 @@
-"""Looks for evaluation records that are also trained on.
+"""Looks for evaluation records that are also trained on, or that a quantization is calibrated on.
 
 Two records are the same when they show the same media file. A shared id alone says little, since both files may
 number from 0, so records that share an id are compared by the bytes of their media, or by content without media.
@@ -16,12 +16,13 @@ from tao_skill_bank.preflight.findings import MAX_LISTED, listed, warning
 from tao_skill_bank.preflight.scan import Scan, records_at
 
 MAX_COMPARED = 32
+USED = {"train": "trained", "calibration": "calibrated"}
 
 
 def check(scans: list[Scan]) -> list[Finding]:
-    """Return a warning for every evaluation set that overlaps the training set."""
+    """Return a warning for every evaluation set that overlaps the training or calibration set."""
     readable = [scan for scan in scans if not scan.failure]
-    train_sets = [scan for scan in readable if scan.use.role == "train"]
+    train_sets = [scan for scan in readable if scan.use.role in USED]
     eval_sets = [scan for scan in readable if scan.use.role == "eval"]
     return [finding for train in train_sets for held_out in eval_sets for finding in _compare(train, held_out)]
 
@@ -30,9 +31,9 @@ def _compare(train: Scan, held_out: Scan) -> list[Finding]:
     positions = hashes.positions_in(held_out.media, train.media, present=True)
     shared = hashes.first_distinct((held_out.media_records[position] for position in positions), MAX_LISTED)
     if positions:
-        return [_overlap(train, held_out, *shared, "show media that are trained on")]
+        return [_overlap(train, held_out, *shared, f"show media that are {USED[train.use.role]} on")]
     same = _same_content(train, held_out)
-    told = "are copies of training records with the same id"
+    told = f"are copies of {'training' if train.use.role == 'train' else train.use.role} records with the same id"
     return [_overlap(train, held_out, same[:MAX_LISTED], len(same), told)] if same else []
 
 

@@ -2,7 +2,7 @@ import psutil
 import pytest
 from preflight_worlds import codes, make_job, only
 
-from tao_skill_bank.contracts import Resources
+from tao_skill_bank.contracts import HardwareNeed, Resources
 from tao_skill_bank.preflight import hardware
 from tao_skill_bank.preflight.hardware import Gpu
 from tao_skill_bank.preflight.inspection import Inspection
@@ -21,9 +21,9 @@ def inspected(total, activations=0):
 
 @pytest.fixture
 def findings_of(tmp_path, monkeypatch):
-    def run(*gpus, needs=None, processes=1):
+    def run(*gpus, needs=None, processes=1, **changes):
         monkeypatch.setattr(hardware, "list_gpus", lambda: list(gpus))
-        job = make_job(tmp_path, resources=Resources(processes_per_node=processes))
+        job = make_job(tmp_path, resources=Resources(processes_per_node=processes), **changes)
         return hardware.check(job, needs or Inspection())
 
     return run
@@ -114,3 +114,27 @@ def test_the_fastest_way_that_fits_is_told_with_its_reason(findings_of):
     assert [way["name"] for way in found.evidence["ways"]] == ["fast", "small"]
     assert "small needs about 15.0 GiB of 24.0 GiB; fast would be 10% faster and needs 50.0 GiB" in found.message
     assert "execution" not in codes(findings_of(gpu(memory=8, free=8), needs=needs))
+
+
+@pytest.mark.parametrize(("architecture", "severities"), [(80, ["warning"]), (89, []), (90, [])])
+def test_a_run_is_refused_where_the_gpu_lacks_what_it_is_for(findings_of, architecture, severities):
+    need = HardwareNeed(89, "FP8 arithmetic", "Choose W8A8.")
+    found = [entry for entry in findings_of(gpu(architecture=architecture), hardware=need) if entry.code != "gpus"]
+    assert [entry.severity for entry in found] == severities
+    assert all(entry.blocks_run and entry.fix == "Choose W8A8." for entry in found)
+    assert all("FP8 arithmetic needs GPUs of sm_89 or newer" in entry.message for entry in found)
+
+
+def test_a_product_for_another_machine_is_only_warned_of(findings_of):
+    need = HardwareNeed(100, "NVFP4 arithmetic", "Choose FP8.", required=False)
+    found = only(findings_of(gpu(), hardware=need), "gpu_lacks_format")
+    assert (found.severity, found.blocks_run) == ("warning", False)
+    assert found.evidence["needed"] == "sm_100"
+
+
+def test_the_cpu_computes_every_format_and_is_told_which_gpu_serves_it(tmp_path):
+    need = HardwareNeed(89, "FP8 arithmetic", "Choose W8A8.")
+    job = make_job(tmp_path, resources=Resources(device="cpu"), hardware=need)
+    found = only(hardware.check(job, Inspection()), "gpu_needed_later")
+    assert (found.severity, found.blocks_run) == ("info", False)
+    assert "sm_89" in found.message

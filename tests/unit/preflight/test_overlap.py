@@ -72,3 +72,10 @@ def test_records_without_ids_share_none(dataset):
     turns = [{"from": "human", "value": "?"}, {"from": "gpt", "value": "!"}]
     train = dataset(records=[{"conversations": turns}, 5])
     assert findings_of(train, dataset("val", records=[{"conversations": turns}, 5])) == []
+
+
+def test_held_out_data_that_a_quantization_is_calibrated_on_overlaps(dataset):
+    root = dataset()
+    found = overlap.check([scan(use_of(root, "calibration"), (), 8), scan(use_of(root, "eval"), (), 8)])
+    assert codes(found, "warning") == ["train_eval_overlap"]
+    assert "show media that are calibrated on" in found[0].message

@@ -78,7 +78,7 @@ def test_without_decoded_media_nothing_is_predicted(tmp_path):
     [
         ({"vision": {"nframes": 8}, "generation": {"max_tokens": 100}, "dataset": {"system_prompt": "Hi."}}, None),
         ({"fps": 1.0, "total_pixels": 200704, "prompt": "What?", "max_new_tokens": 32}, 1.0),
-        ({"calibration_dataset": {}, "quantize": {}}, None),
+        ({"calibration_dataset": {}, "quantize": {}, "vision": {"nframes": 8}, "system_prompt": "Hi."}, None),
     ],
     ids=["evaluate", "inference", "quantize"],
 )
@@ -86,3 +86,14 @@ def test_the_specs_of_other_actions_are_understood(tmp_path, spec, fps):
     record = Probed(None, {"video": "a.mp4"}, (Media("video", "a.mp4"),), (CLIP,))
     found = token_budget.check(make_job(tmp_path, spec=spec, fps=fps, trains=False), [record])
     assert only(found, "tokens_predicted").evidence["tokens"] > 8
+
+
+def test_the_system_prompt_of_a_quantize_spec_counts(tmp_path):
+    record = Probed(None, {"video": "a.mp4"}, (Media("video", "a.mp4"),), (CLIP,))
+
+    def tokens(**prompt):
+        spec = {"quantize": {}, "vision": {"nframes": 8}, "dataset": {"annotation_path": "a"}, **prompt}
+        found = token_budget.check(make_job(tmp_path, spec=spec, trains=False), [record])
+        return only(found, "tokens_predicted").evidence["tokens"]
+
+    assert tokens(system_prompt="word " * 700) - tokens(system_prompt="") == pytest.approx(1000, rel=0.01)

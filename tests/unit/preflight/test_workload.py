@@ -44,3 +44,52 @@ def test_resuming_is_told_with_the_folder_where_it_is_named(spec, asked, resume,
     spec["train"]["resume"] = asked
     workload = describe("train", spec)
     assert (workload.resume, workload.resume_from) == (resume, folder)
+
+
+QUANTIZE = {
+    "model": {"model_path": "m", "enable_lora": False, "base_model_path": ""},
+    "calibration_dataset": {"annotation_path": "a", "media_dir": "m"},
+    "quantize": {
+        "quantization_scheme": "W4A16",
+        "kv_precision": "bf16",
+        "max_sequence_length": 64,
+        "for_another_machine": False,
+    },
+    "vision": {"nframes": 4},
+}
+
+
+def quantized(scheme, kv="bf16", **options):
+    spec = copy.deepcopy(QUANTIZE)
+    spec["quantize"] |= {"quantization_scheme": scheme, "kv_precision": kv, **options}
+    return describe("quantize", spec)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "kv", "architecture", "words"),
+    [
+        ("W8A8", "bf16", 75, ""),
+        ("W4A16", "bf16", 80, "quantization_scheme to W8A8"),
+        ("W8A16", "bf16", 80, "quantization_scheme to W8A8"),
+        ("FP8", "bf16", 89, "W8A8 or W4A16 or W8A16."),
+        ("FP8_DYNAMIC", "fp8", 89, "W8A8 or W4A16 or W8A16 with quantize.kv_precision=bf16."),
+        ("W4A16", "fp8", 89, "set quantize.kv_precision=bf16."),
+        ("NVFP4", "fp8", 100, "or FP8 or FP8_DYNAMIC."),
+    ],
+)
+def test_a_scheme_names_the_oldest_gpu_that_computes_in_it_and_its_alternatives(scheme, kv, architecture, words):
+    need = quantized(scheme, kv).hardware
+    assert (need.architecture, need.required) == (architecture, True)
+    assert words in need.fix
+
+
+def test_a_checkpoint_for_another_machine_needs_nothing_of_this_one():
+    assert not quantized("NVFP4", for_another_machine=True).hardware.required
+
+
+def test_quantize_reads_held_out_data_where_the_spec_has_it():
+    assert [use.role for use in quantized("W4A16").datasets] == ["calibration"]
+    spec = {**QUANTIZE, "dataset": {"annotation_path": "b", "media_dir": "n"}}
+    uses = describe("quantize", spec).datasets
+    assert [(use.role, use.media_path) for use in uses] == [("calibration", "m"), ("eval", "n")]
+    assert describe("quantize", spec).num_frames == 4

@@ -25,8 +25,10 @@ from tao_skill_bank.models.cosmos_reason.quantization.smoothing import smooth
 from tao_skill_bank.training import entrypoint
 from tao_skill_bank.training.checkpoint import write_whole
 from tao_skill_bank.training.entrypoint import Run
+from tao_skill_bank.training.status import StatusWriter
 
 DTYPE = torch.bfloat16
+TARGET = "safetensors/quantized"
 NOT_EVALUATED = "not evaluated: give held-out data as `dataset` to measure what quantization cost"
 TEST_RECORD = 0
 
@@ -37,6 +39,19 @@ class Tested:
 
     measured: Measured | None
     generation: str | None
+
+
+@dataclass
+class Steps:
+    """Counts records over all phases, so that the time left is that of the whole run."""
+
+    status: StatusWriter
+    total: int
+    done: int = 0
+
+    def add(self, count: int, message: str) -> None:
+        self.done += count
+        self.status.progress(self.done, self.total, message)
 
 
 @dataclass(frozen=True)
@@ -55,18 +70,19 @@ def quantize(config: QuantizeConfig, run: Run) -> str:
     _require_unquantized(folder)
     processor = Processor.load(folder)
     sources = Data(records.calibration(config, processor), records.held_out(config, processor))
-    target = run.results_dir / "safetensors" / "quantized"
-    before, facts = _write_checkpoint(config, run, sources, target)
+    target = run.results_dir / TARGET
+    steps = Steps(run.status, len(sources.calibration) + 2 * len(sources.held_out or ()))
+    before, facts = _write_checkpoint(config, run, sources, steps)
     gc.collect()
     if run.ranks.device.type == "cuda":
         torch.cuda.empty_cache()
     after = before
     if before != Tested(None, None):
-        after = _test(config, run, model.load(target, DTYPE, run.ranks.device).eval(), sources, "after")
+        after = _test(config, model.load(target, DTYPE, run.ranks.device).eval(), sources, steps)
     results = {
         "scheme": config.quantize.quantization_scheme,
         "kv_precision": config.quantize.kv_precision,
-        "checkpoint": target.relative_to(run.results_dir).as_posix(),
+        "checkpoint": TARGET,
         **facts,
         "evaluation": _evaluation(before, after, sources),
         "test_generation": _generation(before, after, sources),
@@ -75,7 +91,7 @@ def quantize(config: QuantizeConfig, run: Run) -> str:
     return _closing(results)
 
 
-def _write_checkpoint(config: QuantizeConfig, run: Run, sources: Data, target: Path) -> tuple[Tested, dict[str, Any]]:
+def _write_checkpoint(config: QuantizeConfig, run: Run, sources: Data, steps: Steps) -> tuple[Tested, dict[str, Any]]:
     """Test the model, quantize it and write it; nothing of it stays in memory.
 
     Returns:
@@ -84,8 +100,9 @@ def _write_checkpoint(config: QuantizeConfig, run: Run, sources: Data, target: P
     """
     network, folder = model.load_merged(config.model.model_path, base=_base(config), dtype=DTYPE, ranks=run.ranks)
     num_bytes = sum(parameter.numel() * DTYPE.itemsize for parameter in network.parameters())
-    before = _test(config, run, network, sources, "before")
-    calibration = _quantize(config, run, network, sources.calibration)
+    before = _test(config, network, sources, steps)
+    calibration = _quantize(config, network, sources.calibration, steps)
+    target = run.results_dir / TARGET
     write_whole(target, lambda work: checkpoint.write(network, work, folder), run.ranks)
     facts = {
         "quantized_layers": len(scheme.quantized_layers(network)),
@@ -109,31 +126,28 @@ def _require_unquantized(folder: Path) -> None:
         raise BlockedError.of("already_quantized", message, fix, path="model.model_path")
 
 
-def _test(config: QuantizeConfig, run: Run, network: Any, sources: Data, when: str) -> Tested:
+def _test(config: QuantizeConfig, network: Any, sources: Data, steps: Steps) -> Tested:
     options = config.quantize
     measured = generation = None
     if sources.held_out:
-
-        def tell(done: int, total: int, what: str) -> None:
-            run.status.progress(done, total, f"{done} of {total} {what} {when} quantization")
-
-        measured = comparison.measure(network, sources.held_out, options.max_new_tokens, tell)
+        measured = comparison.measure(network, sources.held_out, options.max_new_tokens, steps.add)
     if not options.skip_test_generation:
         positions = range(TEST_RECORD, TEST_RECORD + 1)
         generation = comparison.answer(network, sources.calibration, positions, options.max_new_tokens)[0]
     return Tested(measured, generation)
 
 
-def _quantize(config: QuantizeConfig, run: Run, network: Any, source: Records) -> dict[str, Any]:
+def _quantize(config: QuantizeConfig, network: Any, source: Records, steps: Steps) -> dict[str, Any]:
     """Quantize the network in place. Returns what results.json says of the calibration."""
     options = config.quantize
     scheme.apply(network, options.quantization_scheme, kv_fp8=options.kv_precision == "fp8")
     activations = Activations()
     told: dict[str, Any] = {"records": 0, "asked": options.num_calibration_samples}
     if scheme.needs_activations(network):
-        activations, counts = _calibrate(run, network, source)
+        activations, counts = _calibrate(network, source, steps)
         told |= counts
     else:
+        steps.add(len(source), "no calibration needed")
         told["reason"] = "this scheme takes its scales from the weights, and at run time from each token"
     if options.quantization_scheme == "W8A8":
         activations = smooth(network, activations, options.smoothing_strength)
@@ -142,7 +156,7 @@ def _quantize(config: QuantizeConfig, run: Run, network: Any, source: Records) -
     return told
 
 
-def _calibrate(run: Run, network: Any, source: Records) -> tuple[Activations, dict[str, int]]:
+def _calibrate(network: Any, source: Records, steps: Steps) -> tuple[Activations, dict[str, int]]:
     counts = {"records": 0, "tokens": 0, "vision_tokens": 0}
     unpadded = loader.Padding(source.processor, side="left")  # padding would enter the statistics
     with observe(network) as activations, torch.inference_mode():
@@ -153,7 +167,7 @@ def _calibrate(run: Run, network: Any, source: Records) -> tuple[Activations, di
             counts["records"] += 1
             counts["tokens"] += len(sample.input_ids)
             counts["vision_tokens"] += int((sample.token_types > 0).sum())
-            run.status.progress(counts["records"], len(source), f"{counts['records']} of {len(source)} calibrated")
+            steps.add(1, f"{counts['records']} of {len(source)} records calibrated")
     return activations, counts
 
 

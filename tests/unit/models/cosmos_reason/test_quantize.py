@@ -29,7 +29,7 @@ SCHEMES = {
     "W4A16": (0.02, "weight_packed", torch.int32, 0.5 + 2 / 64 + 16 / 4096),
     "NVFP4": (0.02, "weight_packed", torch.uint8, 0.5 + 1 / 16 + 8 / 4096),
 }
-# The packed weights' error in relation to the weights; measured 0.026, 0.027, 0.009, 0.118 and 0.096 in the worst layer.
+# The packed weights' error in relation to the weights; measured in the worst layer: 0.026, 0.027, 0.009, 0.118, 0.096.
 WEIGHT_ERROR = {"FP8_DYNAMIC": 0.03, "FP8": 0.03, "W8A16": 0.01, "W4A16": 0.13, "NVFP4": 0.11}
 
 
@@ -149,6 +149,28 @@ def test_a_purely_dynamic_scheme_decodes_no_calibration_clip(
     assert "from the weights" in calibration["reason"]
 
 
+def test_records_of_text_and_images_calibrate_beside_videos(
+    quantize_spec: Document, run_program: Run, tmp_path: Path, clips: Path
+) -> None:
+    from PIL import Image
+
+    folder = tmp_path / "mixed"
+    shutil.copytree(clips / "train", folder)
+    Image.new("RGB", (96, 64), "red").save(folder / "red.png")
+    turns = [{"from": "human", "value": "Left or right?"}, {"from": "gpt", "value": "left"}]
+    video = json.loads((folder / "annotations.json").read_text())[0]
+    mixed = [video, {"id": "text", "conversations": turns}, {"id": "image", "image": "red.png", "conversations": turns}]
+    (folder / "annotations.json").write_text(json.dumps(mixed))
+    quantize_spec["calibration_dataset"] = {
+        "annotation_path": str(folder / "annotations.json"),
+        "media_dir": str(folder),
+    }
+    del quantize_spec["dataset"]
+    assert run_program("quantize", quantize_spec) == 0
+    calibration = _results(tmp_path)["calibration"]
+    assert (calibration["records"], calibration["vision_tokens"]) == (3, 2 * 4 + 3 * 2)
+
+
 @pytest.mark.parametrize("where", ["calibration", "evaluation", "generation"])
 def test_a_sequence_longer_than_allowed_is_an_error_with_the_tokens_it_needs(
     quantize_spec: Document, run_program: Run, tmp_path: Path, where: str
@@ -210,6 +232,21 @@ def test_a_base_is_needed_for_an_adapter(quantize_spec: Document, run_program: R
     quantize_spec["model"]["enable_lora"] = True
     assert run_program("quantize", quantize_spec) == 2
     assert diagnosis(tmp_path / "quantization")["code"] == "base_model_path"
+
+
+def test_a_model_that_has_diverged_fails_before_anything_is_written(
+    quantize_spec: Document, run_program: Run, tmp_path: Path, tiny_model: Path
+) -> None:
+    network = _load(tiny_model)
+    with torch.no_grad():
+        network.model.language_model.norm.weight[0] = torch.nan
+    broken = tmp_path / "broken"
+    shutil.copytree(tiny_model, broken, ignore=shutil.ignore_patterns("*.safetensors"))
+    network.save_pretrained(str(broken))
+    quantize_spec["model"]["model_path"] = str(broken)
+    assert run_program("quantize", quantize_spec) == 8
+    assert diagnosis(tmp_path / "quantization")["code"] == "loss_not_finite"
+    assert not _folder(tmp_path).exists()
 
 
 def test_an_earlier_result_is_replaced_whole(quantize_spec: Document, run_program: Run, tmp_path: Path) -> None:

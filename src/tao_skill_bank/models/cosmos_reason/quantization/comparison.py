@@ -1,18 +1,20 @@
 """The model before and after, on the same held-out records: token loss, accuracy, how many answers stay the same."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 
+from tao_skill_bank.errors import JobFailedError
 from tao_skill_bank.models.cosmos_reason import answers, generate, loader, metrics
 from tao_skill_bank.models.cosmos_reason.generate import Decoding
 from tao_skill_bank.models.cosmos_reason.loss import token_loss_sum
 from tao_skill_bank.models.cosmos_reason.quantization.records import Records
 
 BATCH = 8
-Progress = Callable[[int, int, str], None]
+Progress = Callable[[int, str], None]  # records done since the last call, and what to say
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,12 @@ class Measured:
 
 
 def measure(network: Any, records: Records, max_new_tokens: int, progress: Progress) -> Measured:
-    """Run a model over all records, twice each: once for the loss, once to answer. Greedy, so repeatable."""
+    """Run a model over all records, twice each: once for the loss, once to answer. Greedy, so repeatable.
+
+    Raises:
+        JobFailedError: the loss is not a number.
+
+    """
     device = network.device
     loss_sum, num_labels = 0.0, 0
     responses: list[str] = []
@@ -42,7 +49,11 @@ def measure(network: Any, records: Records, max_new_tokens: int, progress: Progr
             loss_sum += float(token_loss_sum(network, loader.to_device(batch, device, records.processor)))
         num_labels += batch.num_labels
         responses += answer(network, records, positions, max_new_tokens)
-        progress(len(responses), len(records), "records measured")
+        progress(len(positions), f"{len(responses)} of {len(records)} held-out records measured")
+    if not math.isfinite(loss_sum):
+        message = f"The token loss of the model is {loss_sum}: it computes nothing of use."
+        fix = "Check the checkpoint with evaluate; when it is sound, use quantize.quantization_scheme=W8A16."
+        raise JobFailedError.of("loss_not_finite", message, fix, path="model.model_path")
     truths = [records.question(position)[1] for position in range(len(records))]
     return Measured(loss_sum / num_labels, _accuracy(responses, truths), tuple(responses))
 

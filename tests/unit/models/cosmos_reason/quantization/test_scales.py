@@ -1,3 +1,4 @@
+import copy
 import itertools
 from collections.abc import Callable
 from typing import Any
@@ -44,7 +45,7 @@ def test_layers_that_engines_fuse_share_their_global_scale(network: Any, prepare
     for parent, names in itertools.product(("0", "1"), scales.FUSED):
         place = f"model.language_model.layers.{parent}.{'self_attn' if 'q_proj' in names else 'mlp'}"
         fused = [layers[f"{place}.{name}"] for name in names]
-        largest = max(float(layer.weight.abs().amax()) for layer in fused)
+        largest = max(float(layer.weight.detach().abs().amax()) for layer in fused)
         for layer in fused:
             assert float(layer.weight_global_scale) == pytest.approx(FLOAT8_MAX * FLOAT4_MAX / largest)
 
@@ -96,6 +97,21 @@ def test_int8_weights_are_rounded_as_in_float32_though_the_model_is_bfloat16(
     layer.weight_scale.data = layer.weight_scale.data.float()
     decompress_module(layer)
     assert torch.equal((layer.weight.double() / scale).round(), expected)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("name", ["FP8_DYNAMIC", "FP8", "W8A8", "W8A16", "W4A16", "NVFP4"])
+def test_the_gpu_packs_the_same_numbers_as_the_cpu(
+    network: Any, prepare: Callable[..., Activations], name: str
+) -> None:
+    scales.set_scales(network, prepare(network, name))
+    on_gpu = copy.deepcopy(network).cuda()
+    for packed in (network, on_gpu):
+        scales.pack(packed)
+    theirs = dict(_layers(on_gpu)[LAYER].named_parameters(recurse=False))
+    for key, ours in _layers(network)[LAYER].named_parameters(recurse=False):
+        assert torch.equal(ours.view(torch.uint8), theirs[key].cpu().view(torch.uint8)), key
 
 
 def _layers(network: Any) -> dict[str, Any]:
