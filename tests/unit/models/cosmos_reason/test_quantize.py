@@ -70,7 +70,7 @@ def test_a_scheme_is_packed_loads_again_and_costs_little(
     if name == "W8A8":  # its weights are smoothed: only the product compares
         assert float((logits - expected).norm() / expected.norm()) < 0.05
         return
-    weight, unquantized = (found.get_submodule(PROJECTION).weight.float() for found in (loaded, exact))
+    weight, unquantized = (found.get_submodule(PROJECTION).weight.detach().float() for found in (loaded, exact))
     assert 0 < float((weight - unquantized).norm() / unquantized.norm()) < WEIGHT_ERROR[name]
 
 

@@ -6,11 +6,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own convention
 
 from tao_skill_bank.errors import JobFailedError
 from tao_skill_bank.models.cosmos_reason import answers, generate, loader, metrics
 from tao_skill_bank.models.cosmos_reason.generate import Decoding
-from tao_skill_bank.models.cosmos_reason.loss import token_loss_sum
+from tao_skill_bank.models.cosmos_reason.processor import IGNORED
 from tao_skill_bank.models.cosmos_reason.quantization.records import Records
 
 BATCH = 8
@@ -45,9 +46,8 @@ def measure(network: Any, records: Records, max_new_tokens: int, progress: Progr
     responses: list[str] = []
     for positions in _batches(len(records)):
         batch = loader.collate([records[position] for position in positions], loader.Padding(records.processor))
-        with torch.inference_mode():
-            loss_sum += float(token_loss_sum(network, loader.to_device(batch, device, records.processor)))
-        num_labels += batch.num_labels
+        loss, count = _token_loss(network, loader.to_device(batch, device, records.processor))
+        loss_sum, num_labels = loss_sum + loss, num_labels + count
         responses += answer(network, records, positions, max_new_tokens)
         progress(len(positions), f"{len(responses)} of {len(records)} held-out records measured")
     if not math.isfinite(loss_sum):
@@ -81,6 +81,18 @@ def report(before: Measured, after: Measured, records: Records) -> dict[str, Any
         "same_answers": sum(same) / len(same),
         "answers": rows,
     }
+
+
+@torch.inference_mode()
+def _token_loss(network: Any, batch: loader.Batch) -> tuple[float, int]:
+    """Return the sum of -log p over labelled tokens and their number, by the forward pass that a server computes."""
+    targets = batch.labels[:, 1:]
+    labelled = targets != IGNORED
+    positions = labelled.any(dim=0).nonzero().flatten()
+    logits = network(**batch.inputs, logits_to_keep=positions, use_cache=False).logits.float()
+    chosen = targets[:, positions].flatten()
+    loss = F.cross_entropy(logits.flatten(0, 1), chosen, ignore_index=IGNORED, reduction="sum")
+    return float(loss), int(labelled.sum())
 
 
 def _numbers(measured: Measured) -> dict[str, float]:

@@ -55,7 +55,10 @@ def test_an_integer_scale_is_the_candidate_of_least_weighted_error(
 ) -> None:
     activations = prepare(network, "W4A16")
     scales.set_scales(network, activations)
-    weight, importance = _layers(network)[LAYER].weight.double(), activations.inputs[LAYER].mean_square.double()
+    weight, importance = (
+        _layers(network)[LAYER].weight.detach().double(),
+        activations.inputs[LAYER].mean_square.double(),
+    )
     for row in (0, 9):
         largest = float(weight[row].abs().amax())
         errors = {}
