@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from tao_skill_bank import nested
+from tao_skill_bank import checkpoint_folders, nested
 from tao_skill_bank.catalog import Skill
 from tao_skill_bank.contracts import Plan, Request, read_json
 from tao_skill_bank.errors import RequestError, UnknownNameError
@@ -60,7 +60,7 @@ def inherit(skill: Skill, request: Request) -> Inheritance:
 
 def _select(run: Path, kind: str, request: Request) -> Path:
     """Return the named checkpoint, else `best/`, else the newest complete epoch."""
-    complete = {folder.name: folder for folder in (run / kind).glob("epoch_*") if _is_complete(folder)}
+    complete = {folder.name: folder for folder in checkpoint_folders.all_in(run / kind) if _is_complete(folder)}
     merged = run / kind / "merged"
     if kind == "safetensors" and _is_complete(merged):
         complete["merged"] = merged
@@ -73,7 +73,7 @@ def _select(run: Path, kind: str, request: Request) -> Path:
         if kind == "safetensors" and _is_complete(best):
             return best.resolve()
         if complete:
-            return max(complete.values(), key=_epoch)
+            return max(complete.values(), key=checkpoint_folders.position)
         wanted = "complete checkpoint"
     there = ", ".join(sorted(complete)) or "none"
     raise UnknownNameError.of(
@@ -95,8 +95,3 @@ def _is_complete(folder: Path) -> bool:
         shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
         return all((folder / shard).is_file() for shard in shards)
     return any(folder.glob("*.safetensors"))
-
-
-def _epoch(folder: Path) -> int:
-    number = folder.name.rpartition("_")[2]
-    return int(number) if number.isdigit() else -1

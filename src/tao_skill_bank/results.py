@@ -6,6 +6,7 @@ from dataclasses import field
 from pathlib import Path
 from typing import Any
 
+from tao_skill_bank import checkpoint_folders
 from tao_skill_bank.contracts import State, contract, to_json
 from tao_skill_bank.run_directory import (
     RunDirectory,
@@ -152,10 +153,9 @@ def _artifacts(folder: Path) -> dict[str, str | tuple[str, ...]]:
     return found
 
 
-def _age(path: Path) -> tuple[int, str]:
-    """Order epoch_2 before epoch_10."""
-    number = path.name.rpartition("_")[2]
-    return (int(number) if number.isdigit() else 0, path.name)
+def _age(path: Path) -> tuple[tuple[int, bool, int], str]:
+    """Order epoch_2 before epoch_10, and the checkpoint of an interruption by its step."""
+    return checkpoint_folders.position(path), path.name
 
 
 def _reported_state(recorded: dict[str, Any], lines: list[dict[str, Any]]) -> State:

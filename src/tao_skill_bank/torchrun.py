@@ -29,7 +29,7 @@ def command(job: Job, *, python: str = sys.executable, rendezvous: Rendezvous | 
     assert rendezvous is not None or job.resources.nodes == 1, "several nodes need a rendezvous"
     where = ("--standalone",) if rendezvous is None else _join(job, rendezvous)
     processes = ("--nproc_per_node", str(job.resources.processes_per_node))
-    return (python, "-m", "torch.distributed.run", *where, *processes, *module)
+    return (python, "-m", "tao_skill_bank.training.launcher", *where, *processes, *module)
 
 
 def _join(job: Job, rendezvous: Rendezvous) -> tuple[str, ...]:

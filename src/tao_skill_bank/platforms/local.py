@@ -20,7 +20,8 @@ from tao_skill_bank.platforms import _processes
 from tao_skill_bank.run_directory import RunDirectory, write_whole
 
 LOG_POLL_SECONDS = 0.2
-DEFAULT_GRACE_SECONDS = 30.0  # torchrun gives its ranks as long before it kills them
+DEFAULT_GRACE_SECONDS = 120.0  # a training finishes its step and saves itself
+INTERRUPTED = "interrupted"  # the trainer's word for it
 
 SCRIPT = """\
 #!/usr/bin/env bash
@@ -37,7 +38,8 @@ record_exit_code() {{
   mv -f logs/.exit_code.partial logs/exit_code
 }}
 trap record_exit_code EXIT
-trap 'exit 143' TERM INT HUP
+trap 'code=$?; exit $((code ? code : 143))' TERM INT HUP  # the code of what was signaled with this script
+trap : USR1  # it is for the trainer, which saves itself and ends
 
 {environment}
 {commands}"""
@@ -200,14 +202,17 @@ def _ended(record: JobRecord, exit_code: int | None, progress: dict[str, Any], *
     reported = progress.get("state")
     if exit_code == 0 and reported == "SUCCESS":
         return JobStatus(record.id, State.COMPLETE, str(progress.get("message") or ""), None, 0, progress)
+    diagnosis = progress.get("diagnosis") or {}
+    is_saved = reported == "FAILURE" and diagnosis.get("code") == INTERRUPTED
     if was_cancelled:
-        return JobStatus(record.id, State.CANCELED, "Cancelled on request.", None, exit_code, progress)
+        message = f"Cancelled on request. {diagnosis.get('cause') if is_saved else ''}".rstrip()
+        return JobStatus(record.id, State.CANCELED, message, None, exit_code, progress)
     if exit_code is None:
         message = f"Its processes are gone and left no exit code: they were killed, or {record.results_dir} is full"
         message += "; the trainer had reported SUCCESS." if reported == "SUCCESS" else "."
         return JobStatus(record.id, State.ERROR, message, "ERR_INFRA", None, progress)
     message = f"Exit code {exit_code}. {_reason(record, progress)}"
-    return JobStatus(record.id, State.ERROR, message, "ERR_PROGRAM", exit_code, progress)
+    return JobStatus(record.id, State.ERROR, message, "ERR_INFRA" if is_saved else "ERR_PROGRAM", exit_code, progress)
 
 
 def _reason(record: JobRecord, progress: dict[str, Any]) -> str:

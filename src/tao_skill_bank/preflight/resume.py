@@ -1,16 +1,15 @@
 """Checks that the checkpoint to continue from is whole and leaves epochs to train."""
 
 import json
-import re
 from pathlib import Path
 
+from tao_skill_bank import checkpoint_folders
+from tao_skill_bank.checkpoint_folders import PROGRESS_FILE
 from tao_skill_bank.contracts import Finding, Job
 from tao_skill_bank.preflight import locations
 from tao_skill_bank.preflight.findings import blocking, info, listed, not_checked
 
-EPOCH_FOLDER = re.compile(r"epoch_(\d+)")
-PROGRESS = "progress.json"
-NEEDED = (PROGRESS, ".metadata")  # torch.distributed.checkpoint writes .metadata last
+NEEDED = (PROGRESS_FILE, ".metadata")  # torch.distributed.checkpoint writes .metadata last
 
 
 def check(job: Job) -> list[Finding]:
@@ -25,19 +24,13 @@ def check(job: Job) -> list[Finding]:
     if named and not Path(named).is_absolute():
         message = f"The checkpoint to resume from, {named}, is no absolute path: the run starts in its own folder."
         return [blocking("resume_relative", message, f"Name it {Path(named).absolute()}.", named)]
-    folder = Path(named) if named else newest(Path(job.results_dir) / "checkpoints")
+    folder = Path(named) if named else checkpoint_folders.newest(Path(job.results_dir) / "checkpoints")
     if folder is None or not folder.exists():
         where = folder or f"the newest of {job.results_dir}/checkpoints"
         message = f"The checkpoint to resume from, {where}, does not exist."
         fix = "Name an existing checkpoints/epoch_N folder, or switch resume off."
         return [blocking("checkpoint_missing", message, fix, str(folder or job.results_dir))]
     return _progress(folder, job.workload.epochs)
-
-
-def newest(folder: Path) -> Path | None:
-    """Return the epoch_N folder with the largest N."""
-    epochs = {int(match[1]): path for path in folder.glob("epoch_*") if (match := EPOCH_FOLDER.fullmatch(path.name))}
-    return epochs[max(epochs)] if epochs else None
 
 
 def _progress(folder: Path, epochs: int | None) -> list[Finding]:
@@ -47,9 +40,10 @@ def _progress(folder: Path, epochs: int | None) -> list[Finding]:
         fix = "Name a complete checkpoints/epoch_N folder of a run."
         return [blocking("checkpoint_incomplete", message, fix, str(folder), files=absent)]
     try:
-        done = int(json.loads((folder / PROGRESS).read_text(encoding="utf-8"))["epoch"])
+        progress = json.loads((folder / PROGRESS_FILE).read_text(encoding="utf-8"))
+        done, step = int(progress["epoch"]), int(progress["step"])
     except (OSError, ValueError, KeyError, TypeError):
-        message = f"{folder / PROGRESS} does not tell how many epochs are done."
+        message = f"{folder / PROGRESS_FILE} does not tell how many epochs and steps are done."
         return [blocking("checkpoint_broken", message, "Resume from another checkpoint.", str(folder))]
     if epochs is not None and done >= epochs:
         message = (
@@ -57,4 +51,11 @@ def _progress(folder: Path, epochs: int | None) -> list[Finding]:
         )
         fix = f"Ask for more epochs in all: --set train.epoch={done + 1} or more."
         return [blocking("nothing_to_train", message, fix, str(folder), done=done, epochs=epochs)]
-    return [info("resume", f"Training continues from {folder}, after {done} epochs.", str(folder), done=done)]
+    return [
+        info(
+            "resume",
+            f"Training continues from {folder}, after {done} epochs and {step} steps in all.",
+            str(folder),
+            done=done,
+        )
+    ]

@@ -1,15 +1,17 @@
-"""Checkpoints of a run directory.
+"""Checkpoints of a run directory: what is in them, how they are read and written, and which ones stay.
 
     checkpoints/epoch_N/   weights, optimizer state and progress, sharded; loads on any number of ranks
+    checkpoints/step_N/    the same inside an epoch, where a signal interrupted the training; the next epoch replaces it
     safetensors/epoch_N/   what evaluate, PEFT and vLLM read
     best/                  the safetensors folder of the lowest validation loss, as hard links, with best_score.json
 
 A folder is written under a hidden name and renamed when it is whole, so a folder that has its name is complete and a
-kill leaves the previous ones usable.
+kill leaves the previous ones usable. `saver` decides when, `resume` finds the one to go on from.
 """
 
 import json
 import math
+import pickle
 import re
 import shutil
 from collections.abc import Callable, Mapping
@@ -19,22 +21,30 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.distributed.checkpoint import state_dict_loader, state_dict_saver
+from torch.distributed.checkpoint import state_dict_loader
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
 from torch.optim import Optimizer
 
-from tao_skill_bank.errors import RequestError, UnknownNameError
+from tao_skill_bank import checkpoint_folders
+from tao_skill_bank.checkpoint_folders import PROGRESS_FILE
+from tao_skill_bank.errors import BlockedError
 from tao_skill_bank.training.distributed import Ranks
 
 EPOCH_FOLDER = re.compile(r"epoch_(\d+)")
 METRIC = "val/avg_loss"
 # Frozen weights come from the base model; only what is trained is saved.
 TRAINED_ONLY = StateDictOptions(ignore_frozen_params=True, strict=False)
+SHOWN = 3  # weights that a message names
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Whole epochs and optimizer steps that are done. The learning rate follows from the step."""
+    """Whole epochs and optimizer steps that are done. Steps beyond the whole epochs are of the one that is going on.
+
+    The learning rate and the place in the data follow from the step.
+    """
 
     epoch: int = 0
     step: int = 0
@@ -53,102 +63,116 @@ class Trained:
         return {"model": weights, "optimizer": moments, **({"extra": dict(self.extra)} if self.extra else {})}
 
 
-def save(run_dir: Path, trained: Trained, progress: Progress, ranks: Ranks) -> Path:
-    """Write checkpoints/epoch_N and return it. Every rank calls this."""
-
-    def write(folder: Path) -> None:
-        state_dict_saver.save(trained.state(), checkpoint_id=str(folder))
-        torch.save(_random_state(ranks), folder / f"random_{ranks.rank}.pt")
-        if ranks.is_main:
-            (folder / "progress.json").write_text(json.dumps(asdict(progress)), encoding="utf-8")
-
-    return write_whole(run_dir / "checkpoints" / f"epoch_{progress.epoch}", write, ranks)
+def write_progress(folder: Path, progress: Progress, ranks: Ranks) -> None:
+    """Write what a checkpoint holds beside its tensors: how far it is, and every rank's random state."""
+    torch.save(_random_state(ranks), folder / f"random_{ranks.rank}.pt")
+    if ranks.is_main:
+        (folder / PROGRESS_FILE).write_text(json.dumps(asdict(progress)), encoding="utf-8")
 
 
 def load(folder: Path, trained: Trained, ranks: Ranks) -> Progress:
-    """Load a folder of `save`, on any number of ranks. Random states are restored where the number is the same."""
+    """Load a checkpoint, on any number of ranks. Random states are restored where the number is the same.
+
+    Raises:
+        BlockedError: it is damaged, or its weights are not those that this training trains.
+
+    """
     state = trained.state()
-    state_dict_loader.load(state, checkpoint_id=str(folder))
-    set_state_dict(
-        trained.model,
-        trained.optimizer,
-        model_state_dict=state["model"],
-        optim_state_dict=state["optimizer"],
-        options=TRAINED_ONLY,
-    )
-    if len(list(folder.glob("random_*.pt"))) == ranks.world:
-        _restore_random_state(torch.load(folder / f"random_{ranks.rank}.pt", weights_only=True), ranks)
+    try:
+        _require_same_weights(folder, state["model"])
+        state_dict_loader.load(state, checkpoint_id=str(folder))
+        set_state_dict(
+            trained.model,
+            trained.optimizer,
+            model_state_dict=state["model"],
+            optim_state_dict=state["optimizer"],
+            options=TRAINED_ONLY,
+        )
+        if len(list(folder.glob("random_*.pt"))) == ranks.world:
+            _restore_random_state(torch.load(folder / f"random_{ranks.rank}.pt", weights_only=True), ranks)
+    except CheckpointException as error:
+        raise _broken(folder, next(iter(error.failures.values()))[0]) from None
+    except (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
+        raise _broken(folder, error) from None
     return progress_of(folder)
 
 
-def find_resume(run_dir: Path, resume: bool | str) -> Path | None:
-    """Return the checkpoint folder that train.resume names; None for a fresh start.
-
-    Raises:
-        UnknownNameError: there is no complete checkpoint where one was asked for.
-
-    """
-    if resume is False:
-        return None
-    found = newest(run_dir / "checkpoints") if resume is True else Path(resume)
-    if found is not None and (found / "progress.json").is_file():
-        return found
-    where = found or run_dir / "checkpoints"
-    fix = "Set train.resume to false, or to an existing checkpoints/epoch_N folder."
-    raise UnknownNameError.of("no_checkpoint", f"No checkpoint to resume in {where}.", fix, path="train.resume")
-
-
-def resume_from(run_dir: Path, resume: bool | str, num_epochs: int, ranks: Ranks) -> Path | None:
-    """Return the checkpoint to go on from, after finishing what a killed run left of best/.
-
-    Raises:
-        UnknownNameError: there is no complete checkpoint where one was asked for.
-        RequestError: it has all the epochs that are asked for.
-    """
-    if ranks.is_main:
-        recover_best(run_dir)
-    folder = find_resume(run_dir, resume)
-    done = progress_of(folder).epoch if folder else 0
-    if folder and done >= num_epochs:
-        message = f"There is nothing to train: {folder} is at epoch {done}, and train.epoch is {num_epochs}."
-        fix = f"Set train.epoch above {done}, or train.resume to false."
-        raise RequestError.of("nothing_to_train", message, fix, path="train.epoch", got=num_epochs)
-    return folder
+def _require_same_weights(folder: Path, weights: Mapping[str, torch.Tensor]) -> None:
+    saved = {
+        name.removeprefix("model."): tuple(entry.size)
+        for name, entry in FileSystemReader(str(folder)).read_metadata().state_dict_metadata.items()
+        if name.startswith("model.") and hasattr(entry, "size")
+    }
+    here = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    differing = sorted(name for name in {*saved, *here} if saved.get(name) != here.get(name))
+    if not differing:
+        return
+    told = [f"{name} is {_shape(saved.get(name))} there and {_shape(here.get(name))} here" for name in differing]
+    more = f", and {len(told) - SHOWN} more differ" if len(told) > SHOWN else ""
+    message = f"{folder} does not hold the weights that this training trains: {'; '.join(told[:SHOWN])}{more}."
+    fix = "Give the model and policy.lora that it was trained with, or start anew with train.resume=false."
+    raise BlockedError.of("checkpoint_of_another_model", message, fix, path="train.resume")
 
 
-def keep(run_dir: Path, epoch: int, loss: float | None, max_keep: int) -> None:
-    """Make an exported epoch the best one when its validation loss is the lowest, then delete old epochs."""
+def _shape(shape: tuple[int, ...] | None) -> str:
+    return "absent" if shape is None else "x".join(map(str, shape)) or "a number"
+
+
+def _broken(folder: Path, error: BaseException) -> BlockedError:
+    reason = str(error).strip().splitlines()
+    told = f"{type(error).__name__}: {reason[0]}" if reason else type(error).__name__
+    message = f"The checkpoint {folder} cannot be read: {told}"
+    fix = "Resume from an older one: train.resume=PATH of another folder in checkpoints/, or copy this one again."
+    return BlockedError.of("checkpoint_broken", message, fix, path="train.resume")
+
+
+def keep(run_dir: Path, epoch: int, loss: float | None) -> None:
+    """Make an exported epoch the best one when its validation loss is the lowest."""
     exported = run_dir / "safetensors" / f"epoch_{epoch}"
     if loss is not None and exported.is_dir() and is_best(run_dir, loss):
         keep_best(run_dir, exported, loss)
-    prune(run_dir, max_keep)
 
 
 def progress_of(folder: Path) -> Progress:
     """Return how far the training was when it wrote a checkpoint folder."""
-    return Progress(**json.loads((folder / "progress.json").read_text(encoding="utf-8")))
-
-
-def newest(folder: Path) -> Path | None:
-    """Return the epoch_N folder with the largest N."""
-    epochs = _epochs(folder)
-    return epochs[max(epochs)] if epochs else None
+    try:
+        return Progress(**json.loads((folder / PROGRESS_FILE).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise _broken(folder, error) from None
 
 
 def write_whole(target: Path, write: Callable[[Path], None], ranks: Ranks) -> Path:
     """Have every rank write into a hidden folder beside `target`, then rename it."""
-    work = target.parent / f".{target.name}"
+    work = begin(target, ranks)
+    write(work)
+    ranks.barrier()
+    if ranks.is_main:
+        publish(target)
+    ranks.barrier()
+    return target
+
+
+def begin(target: Path, ranks: Ranks) -> Path:
+    """Return the empty hidden folder in which `target` is written. Every rank calls this."""
+    work = hidden(target)
     if ranks.is_main:
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(parents=True)
     ranks.barrier()
-    write(work)
-    ranks.barrier()
-    if ranks.is_main:
-        shutil.rmtree(target, ignore_errors=True)
-        work.rename(target)
-    ranks.barrier()
-    return target
+    return work
+
+
+def publish(target: Path) -> None:
+    """Give a whole hidden folder its name."""
+    shutil.rmtree(target, ignore_errors=True)
+    hidden(target).rename(target)
+
+
+def hidden(target: Path) -> Path:
+    """Return where a folder is written until it is whole."""
+    return target.parent / f".{target.name}"
 
 
 def best_score(run_dir: Path) -> float | None:
@@ -190,10 +214,16 @@ def recover_best(run_dir: Path) -> None:
 
 
 def prune(run_dir: Path, max_keep: int) -> None:
-    """Delete all but the newest `max_keep` epochs (-1 keeps all), never the newest nor the best."""
+    """Delete all but the newest `max_keep` epochs (-1 keeps all), never the newest nor the best.
+
+    Checkpoints of an interruption go once a later one is whole.
+    """
+    for folder in checkpoint_folders.all_in(run_dir / "checkpoints")[:-1]:
+        if not EPOCH_FOLDER.fullmatch(folder.name):
+            shutil.rmtree(folder)
     if max_keep < 0:
         return
-    best = _best_epoch(run_dir)
+    best = best_epoch(run_dir)
     for kind in ("checkpoints", "safetensors"):
         epochs = _epochs(run_dir / kind)
         kept = set(sorted(epochs)[-max(1, max_keep) :]) | {best}
@@ -207,7 +237,8 @@ def _epochs(folder: Path) -> dict[int, Path]:
     return {int(match.group(1)): path for path, match in found.items() if match}
 
 
-def _best_epoch(run_dir: Path) -> int | None:
+def best_epoch(run_dir: Path) -> int | None:
+    """Return the epoch whose weights best/ holds."""
     path = run_dir / "best" / "best_score.json"
     if not path.is_file():
         return None

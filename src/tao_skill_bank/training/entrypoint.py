@@ -7,15 +7,15 @@ rank leaves `exit/rank_<N>.json`, because torchrun hides its children's exit cod
 import argparse
 import json
 import logging
+import os
 import shutil
 import signal
 import sys
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from types import FrameType
 from typing import TypeVar
 
 import torch
@@ -24,11 +24,14 @@ from tao_skill_bank.errors import JobFailedError, Problem, TaoSkillsError
 from tao_skill_bank.training import distributed
 from tao_skill_bank.training.config import load_spec
 from tao_skill_bank.training.distributed import Ranks
+from tao_skill_bank.training.interruption import Canceled, Interruption
 from tao_skill_bank.training.status import Diagnosis, StatusWriter
 
 T = TypeVar("T")
 EXIT_CANCELED = 128 + signal.SIGTERM
+EXIT_INTERRUPTED = os.EX_TEMPFAIL  # 75: a training saved itself after a signal; run again, it goes on
 EXIT_BUG = 1
+INTERRUPTED = "interrupted"
 
 
 @dataclass(frozen=True)
@@ -38,10 +41,7 @@ class Run:
     results_dir: Path
     ranks: Ranks
     status: StatusWriter
-
-
-class Canceled(BaseException):
-    """SIGTERM arrived."""
+    interruption: Interruption = field(default_factory=Interruption)
 
 
 def main(
@@ -74,7 +74,8 @@ def main(
 
 def run(spec: T, body: Callable[[T, Run], str], folder: Path, timeout: timedelta = distributed.TIMEOUT) -> int:
     """Run a program on its spec, record every state in `folder`, and return the exit code."""
-    signal.signal(signal.SIGTERM, _cancel)
+    interruption = Interruption()
+    interruption.watch()
     folder.mkdir(parents=True, exist_ok=True)
     ranks: Ranks | None = None
     status = StatusWriter(folder, enabled=False)
@@ -82,14 +83,14 @@ def run(spec: T, body: Callable[[T, Run], str], folder: Path, timeout: timedelta
         ranks = _start(folder, timeout)
         status.enabled = ranks.is_main
         status.write("STARTED", f"{ranks.world} process{'es' if ranks.world > 1 else ''} on {ranks.device.type}")
-        message = body(spec, Run(folder, ranks, status))
+        message = body(spec, Run(folder, ranks, status, interruption))
         ranks.barrier()
         status.write("SUCCESS", message)
         code, diagnosis = 0, None
     except BaseException as error:  # noqa: BLE001 - every end of a program is recorded
         code, diagnosis = _explain(error)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun ends the other ranks; this record must be whole
-    if diagnosis is not None and not _peer_failed(folder, ranks):
+    interruption.ignore()  # torchrun ends the other ranks; this record must be whole
+    if diagnosis is not None and _tells(diagnosis, ranks) and not _peer_failed(folder, ranks):
         status.write("FAILURE", diagnosis.cause, diagnosis=diagnosis)
     _write_exit(folder, ranks, code, diagnosis)
     if code == 0:
@@ -117,8 +118,10 @@ def _explain(error: BaseException) -> tuple[int, Diagnosis]:
         _print_problems(error)
         return error.exit_code, Diagnosis.of(_joined(error))
     if isinstance(error, (Canceled, KeyboardInterrupt)):
-        cause = "Ended by SIGTERM: the job was canceled, or another process of it died."
-        return EXIT_CANCELED, Diagnosis("canceled", cause, "Run again; train.resume = true continues a training.")
+        name = str(error) or "SIGINT"
+        cause = f"Ended by {name}: the job was canceled, or another process of it died."
+        code = 128 + error.number if isinstance(error, Canceled) else EXIT_CANCELED
+        return code, Diagnosis("canceled", cause, "Run again; train.resume = true continues a training.")
     if _is_lost_peer(error):
         cause = "Another process of the job died, or the connection to it broke."
         return JobFailedError.exit_code, Diagnosis("peer_died", cause, "Read the log of the rank that ended first.")
@@ -144,8 +147,9 @@ def _print_problems(error: TaoSkillsError) -> None:
         sys.stderr.write(f"error: {problem.message} Fix: {problem.fix}\n")
 
 
-def _cancel(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of a handler
-    raise Canceled
+def _tells(diagnosis: Diagnosis, ranks: Ranks | None) -> bool:
+    """Tell whether this rank records why the run failed: the first to know, or rank 0 where all know together."""
+    return ranks is None or ranks.is_main or diagnosis.code != INTERRUPTED
 
 
 def _peer_failed(folder: Path, ranks: Ranks | None) -> bool:

@@ -18,6 +18,7 @@ class Step:
     grad_norm: float
     learning_rate: float
     samples: int
+    is_interrupted: bool = False
 
 
 class Reporter:

@@ -20,6 +20,7 @@ from tao_skill_bank.models.cosmos_predict import (
     contexts,
     dataset,
     flow,
+    identity,
     inspect,
     latents,
     memory,
@@ -34,9 +35,10 @@ from tao_skill_bank.models.cosmos_predict.latents import Base, Latents
 from tao_skill_bank.models.cosmos_predict.reporter import Reporter, Step
 from tao_skill_bank.models.cosmos_predict.transformer import Checkpointing, Denoiser, Execution
 from tao_skill_bank.models.cosmos_predict.validation import HeldOut
-from tao_skill_bank.training import checkpoint, distributed, entrypoint, gradients
+from tao_skill_bank.training import checkpoint, distributed, entrypoint, gradients, resume
 from tao_skill_bank.training.checkpoint import Progress
 from tao_skill_bank.training.entrypoint import Run
+from tao_skill_bank.training.saver import Saver, Subject
 from tao_skill_bank.training.schedule import Schedule
 
 logger = logging.getLogger(__name__)
@@ -63,7 +65,7 @@ def train(config: TrainConfig, run: Run) -> str:
     """Train as the spec says; everything is written into the run directory. Returns the closing message."""
     settings, ranks = config.train, run.ranks
     distributed.seed_everything(settings.seed, deterministic=False)
-    resumed = checkpoint.resume_from(run.results_dir, settings.resume, settings.epoch, ranks)
+    resumed = resume.resume_from(run.results_dir, settings.resume, settings.epoch, ranks)
     items, held_out = dataset.find_items(config)
     order = Order(items, settings.batch_size, settings.gradient_accumulation_steps, ranks.world, settings.seed)
     windows = Windows(
@@ -72,6 +74,8 @@ def train(config: TrainConfig, run: Run) -> str:
         kept=config.dataset.windows_per_clip if config.dataset.cache_latents else 0,
     )
     num_steps = order.num_steps
+    fed = identity.of(config, items, ranks.world)
+    resume.require_same(resumed, fed)
     material = _material(config, run, windows, (items, held_out))
     trainer = _trainer(config, run, material)
     trained = checkpoint.Trained(trainer.dit, trainer.optimizer, trainer.ema.averages if trainer.ema else {})
@@ -83,19 +87,24 @@ def train(config: TrainConfig, run: Run) -> str:
         report.validation(0, judged.loss(trainer.denoiser, run))  # what the base does without the adapters
         trainer.dit.train()
 
-    step = progress.epoch * num_steps
-    for epoch in range(progress.epoch + 1, settings.epoch + 1):
-        micro_batches = batches.read_ahead(
-            order.micro_batches(epoch, ranks.rank),
-            partial(_load, material[0], windows, epoch),
-            config.dataset.dataloader_num_workers,
-        )
-        for _ in range(num_steps):
-            began = time.perf_counter()
-            done = _step(trainer, [next(micro_batches) for _ in range(settings.gradient_accumulation_steps)], step)
-            step += 1
-            report.step(step, done, time.perf_counter() - began)
-        _end_epoch(trainer, judged, report, trained, Progress(epoch, step))
+    saver = Saver(run, Subject(trained, fed), max_keep=config.ckpt.max_keep)
+    step, accumulation = progress.step, settings.gradient_accumulation_steps
+    with run.interruption.deferred():
+        for epoch in range(progress.epoch + 1, settings.epoch + 1):
+            first = step - (epoch - 1) * num_steps
+            micro_batches = batches.read_ahead(
+                order.micro_batches(epoch, ranks.rank)[first * accumulation :],
+                partial(_load, material[0], windows, epoch),
+                config.dataset.dataloader_num_workers,
+            )
+            for _ in range(first, num_steps):
+                began = time.perf_counter()
+                done = _step(trainer, [next(micro_batches) for _ in range(accumulation)], step)
+                step += 1
+                report.step(step, done, time.perf_counter() - began)
+                if done.is_interrupted:
+                    saver.interrupt(Progress(epoch - 1, step))
+            _end_epoch(trainer, judged, report, saver, Progress(epoch, step))
     return f"Trained {settings.epoch} epochs, {step} steps."
 
 
@@ -184,7 +193,9 @@ def _step(trainer: Trainer, taken: Sequence[tuple[list[Item], Tensor]], step: in
             (found.predicted.mean() / len(taken)).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         loss += found.predicted.detach().mean() / len(taken)
         public += found.public.mean() / len(taken)
-    mean_loss, mean_public = (value / ranks.world for value in ranks.sum([loss.item(), public.item()]))
+    asked = trainer.run.interruption.is_requested
+    *sums, interrupted = ranks.sum([loss.item(), public.item(), asked])  # all ranks stop after the same step
+    mean_loss, mean_public = (value / ranks.world for value in sums)
     if step == 0:
         _gate(mean_loss, settings.first_loss_limit)
     grad_norm = gradients.clip(trainer.dit.parameters(), settings.optm_grad_norm_clip)
@@ -194,7 +205,7 @@ def _step(trainer: Trainer, taken: Sequence[tuple[list[Item], Tensor]], step: in
     if trainer.ema:
         trainer.ema.update()
     samples = len(taken) * settings.batch_size * ranks.world
-    return Step(mean_loss, mean_public, grad_norm, settings.optm_lr * factor, samples)
+    return Step(mean_loss, mean_public, grad_norm, settings.optm_lr * factor, samples, interrupted > 0)
 
 
 def _losses(trainer: Trainer, items: list[Item], loaded: Tensor, seed: int) -> flow.Losses:
@@ -225,9 +236,7 @@ def _schedule(config: TrainConfig) -> Schedule:
     return Schedule(settings.schedule_steps, settings.warmup_steps, "linear", floor)
 
 
-def _end_epoch(
-    trainer: Trainer, judged: HeldOut | None, report: Reporter, trained: checkpoint.Trained, progress: Progress
-) -> None:
+def _end_epoch(trainer: Trainer, judged: HeldOut | None, report: Reporter, saver: Saver, progress: Progress) -> None:
     """Validate, export and checkpoint where the spec says so; with an average, that is what is judged and exported."""
     config, run, epoch = trainer.config, trainer.run, progress.epoch
     is_last = epoch == config.train.epoch
@@ -252,10 +261,7 @@ def _end_epoch(
                 adapter_folder.write(folder, trainer.dit, base)
 
         checkpoint.write_whole(run.results_dir / "safetensors" / f"epoch_{epoch}", write, run.ranks)
-    if saves:
-        checkpoint.save(run.results_dir, trained, progress, run.ranks)
-    if run.ranks.is_main:
-        checkpoint.keep(run.results_dir, epoch, loss, config.ckpt.max_keep)
+    saver.end_epoch(progress, loss, saves=saves)
 
 
 if __name__ == "__main__":

@@ -116,6 +116,7 @@ class TrainingOrder(Sampler[list[Slot]]):
         self.rank, self.world = ranks
         self.batch, self.micro_batch, self.seed = batch, micro_batch, seed
         self.epoch = 0
+        self.first_step = 0  # of the epoch; above 0 where a training goes on inside one
 
     @property
     def num_steps(self) -> int:
@@ -123,12 +124,12 @@ class TrainingOrder(Sampler[list[Slot]]):
         return self.num_records // (self.world * self.batch)
 
     def __len__(self) -> int:
-        return self.num_steps * (self.batch // self.micro_batch)
+        return (self.num_steps - self.first_step) * (self.batch // self.micro_batch)
 
     def __iter__(self) -> Iterator[list[Slot]]:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
         order = torch.randperm(self.num_records, generator=generator).tolist()
-        for step in range(self.num_steps):
+        for step in range(self.first_step, self.num_steps):
             start = (step * self.world + self.rank) * self.batch
             for first in range(start, start + self.batch, self.micro_batch):
                 yield [(index, True) for index in order[first : first + self.micro_batch]]
@@ -190,6 +191,7 @@ class Batches(Generic[T]):
             multiprocessing_context="spawn" if many else None,
             timeout=TIMEOUT_SECONDS if many else 0,
             pin_memory=distributed.uses_gpu(),
+            generator=torch.Generator(),  # else every pass draws from the one that dropout uses
         )
 
     def __iter__(self) -> Iterator[T]:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -11,18 +12,29 @@ import torch
 from torch import nn
 
 from tao_skill_bank.errors import RequestError
-from tao_skill_bank.models.cosmos_reason import batches, data, feature_cache, loader, model, optimizer, prepare
+from tao_skill_bank.models.cosmos_reason import (
+    batches,
+    data,
+    feature_cache,
+    identity,
+    loader,
+    model,
+    optimizer,
+    prepare,
+)
 from tao_skill_bank.models.cosmos_reason.config import TrainConfig
+from tao_skill_bank.models.cosmos_reason.config.train import Checkpointing
 from tao_skill_bank.models.cosmos_reason.network import Network, parts
 from tao_skill_bank.models.cosmos_reason.optimizer import part_of
 from tao_skill_bank.models.cosmos_reason.packing import Packed, Packer
 from tao_skill_bank.models.cosmos_reason.processor import Processor
 from tao_skill_bank.models.cosmos_reason.reporter import Reporter, Step
-from tao_skill_bank.training import adapters, checkpoint, distributed, entrypoint, gradients
+from tao_skill_bank.training import adapters, checkpoint, distributed, entrypoint, gradients, resume
 from tao_skill_bank.training.checkpoint import Progress
 from tao_skill_bank.training.divergence import Divergence
 from tao_skill_bank.training.entrypoint import Run
 from tao_skill_bank.training.readback import Readback
+from tao_skill_bank.training.saver import Saver, Subject
 
 NOT_FINITE_FIX = "Lower train.optm_lr, lengthen train.optm_warmup_epochs, or set train.param_dtype to float32."
 
@@ -40,11 +52,15 @@ class Counts(NamedTuple):
 
 @dataclass(frozen=True)
 class Pending:
-    """A step whose loss, largest loss and gradient norm are on their way from the GPU."""
+    """A step whose loss, largest loss and gradient norm are on their way from the GPU.
+
+    `is_interrupted` says that a rank got a signal: the training is to be saved and ended.
+    """
 
     step: int
     counts: Counts
     readback: Readback
+    is_interrupted: bool
 
 
 @dataclass
@@ -78,10 +94,12 @@ def train(config: TrainConfig, run: Run) -> str:
     _check(config)
     ranks, settings = run.ranks, config.train
     distributed.seed_everything(settings.seed, deterministic=settings.deterministic)
-    resumed = checkpoint.resume_from(run.results_dir, settings.resume, settings.epoch, ranks)
+    resumed = resume.resume_from(run.results_dir, settings.resume, settings.epoch, ranks)
     base = model.find_checkpoint(config.policy.model_name_or_path, ranks)
     train_set, val_set = batches.datasets(config, run, Processor.load(base))
     loader.require_steps(len(train_set), world=ranks.world, batch=settings.train_batch_per_replica)
+    fed = identity.of(config, train_set, base, ranks.world)
+    resume.require_same(resumed, fed)
     trainer = _trainer(config, run, base, [train_set, *([val_set] if val_set else [])])
     trained = checkpoint.Trained(trainer.trainable, trainer.optimizer)
     progress = checkpoint.load(resumed, trained, ranks) if resumed else Progress()
@@ -92,30 +110,45 @@ def train(config: TrainConfig, run: Run) -> str:
     val_batches = batches.validation_batches(config, val_set, run, packer) if val_set else None
     schedule = optimizer.schedule(settings, order.num_steps)
     report = Report(trainer, order.num_steps)
-    trainer.step = progress.epoch * order.num_steps
+    saver = _saver(run, settings.ckpt, Subject(trained, fed))
+    trainer.step = progress.step
 
-    for epoch in range(progress.epoch + 1, settings.epoch + 1):
-        order.epoch = epoch
-        stream = iter(train_batches)
-        for _ in range(order.num_steps):
-            factor = schedule.factor(trainer.step)
-            optimizer.set_learning_rates(trainer.optimizer, factor)
-            taken = islice(stream, settings.train_batch_per_replica // trainer.micro_batch)
-            report.next(_step(trainer, taken), factor)
-        report.flush()  # nothing is saved before the loss is known to be a number
-        is_last = epoch == settings.epoch
-        loss = None
-        if val_batches is not None and (is_last or epoch % config.validation.freq_in_epoch == 0):
-            loss = validate(trainer, val_batches)
-            report.reporter.validation(trainer.step, loss)
-        if settings.ckpt.enable_checkpoint and (is_last or epoch % settings.ckpt.save_freq_in_epoch == 0):
-            if settings.ckpt.export_safetensors:  # first: an epoch that can be resumed from is exported too
-                _export(trainer, base, epoch)
-            checkpoint.save(run.results_dir, trained, Progress(epoch, trainer.step), ranks)
-            if ranks.is_main:
-                checkpoint.keep(run.results_dir, epoch, loss, settings.ckpt.max_keep)
-        report.restart_clock()
+    with run.interruption.deferred() if settings.ckpt.enable_checkpoint else nullcontext():
+        for epoch in range(progress.epoch + 1, settings.epoch + 1):
+            order.epoch, order.first_step = epoch, trainer.step - (epoch - 1) * order.num_steps
+            stream = iter(train_batches)
+            for _ in range(order.first_step, order.num_steps):
+                factor = schedule.factor(trainer.step)
+                optimizer.set_learning_rates(trainer.optimizer, factor)
+                taken = islice(stream, settings.train_batch_per_replica // trainer.micro_batch)
+                pending = _step(trainer, taken)
+                report.next(pending, factor)
+                if pending.is_interrupted:
+                    report.flush()
+                    saver.interrupt(Progress(epoch - 1, trainer.step))
+            report.flush()  # nothing is saved before the loss is known to be a number
+            loss = None
+            if val_batches is not None and _is_due(config.validation.freq_in_epoch, epoch, settings.epoch):
+                loss = validate(trainer, val_batches)
+            if run.interruption.agreed(ranks):  # during the validation, which then had no end
+                saver.interrupt(Progress(epoch - 1, trainer.step))
+            if loss is not None:
+                report.reporter.validation(trainer.step, loss)
+            if settings.ckpt.enable_checkpoint and _is_due(settings.ckpt.save_freq_in_epoch, epoch, settings.epoch):
+                if settings.ckpt.export_safetensors:  # first: an epoch that can be resumed from is exported too
+                    _export(trainer, base, epoch)
+                saver.end_epoch(Progress(epoch, trainer.step), loss)
+            report.restart_clock()
+        saver.wait()
     return f"Trained {settings.epoch} epochs, {trainer.step} steps."
+
+
+def _saver(run: Run, settings: Checkpointing, subject: Subject) -> Saver:
+    return Saver(run, subject, max_keep=settings.max_keep, in_background=settings.save_mode == "async")
+
+
+def _is_due(frequency: int, epoch: int, last: int) -> bool:
+    return epoch == last or epoch % frequency == 0
 
 
 def _trainer(config: TrainConfig, run: Run, base: Path, sets: Sequence[data.Records]) -> Trainer:
@@ -192,7 +225,8 @@ def _step(trainer: Trainer, taken: Iterator[Packed]) -> Pending:
         loss_sum += batch_loss.detach()
         largest = torch.maximum(largest, batch_loss.detach() / max(1, batch.num_labels))
         counts = counts.plus(batch)
-    counts = Counts(*run.ranks.sum(counts))
+    *sums, interrupted = run.ranks.sum([*counts, run.interruption.is_requested])  # all ranks stop after the same step
+    counts = Counts(*sums)
     if not trainer.is_sharded:
         gradients.sum_over_ranks(trainer.weights, run.ranks)
     # FSDP has averaged over ranks what is to be summed
@@ -205,18 +239,21 @@ def _step(trainer: Trainer, taken: Iterator[Packed]) -> Pending:
     trainer.step += 1
     run.ranks.sum_on_device(loss_sum)
     run.ranks.max_on_device(largest)
-    return Pending(trainer.step, counts, Readback(torch.stack([loss_sum / counts.labels, largest, grad_norm])))
+    readback = Readback(torch.stack([loss_sum / counts.labels, largest, grad_norm]))
+    return Pending(trainer.step, counts, readback, is_interrupted=interrupted > 0)
 
 
 @torch.no_grad()
 def validate(trainer: Trainer, stream: loader.Batches[Packed]) -> float:
-    """Return the token mean of the loss over the whole validation set. Every rank calls this."""
+    """Return the token mean of the loss over the whole validation set, or up to a signal. Every rank calls this."""
     ranks = trainer.run.ranks
     trainer.network.eval()
     total, tokens = torch.zeros((), device=ranks.device, dtype=torch.float64), 0
     for batch in stream:
         total += trainer.network(batch.to_device(ranks.device))
         tokens += batch.num_labels
+        if trainer.run.interruption.agreed(ranks):
+            break
     trainer.network.train()
     loss_sum, num_tokens = ranks.sum([total.item(), tokens])
     return loss_sum / num_tokens
@@ -247,9 +284,6 @@ def _check(config: TrainConfig) -> None:
         message = f"train_batch_per_replica {batch} is no multiple of mini_batch {micro}."
         fix = f"Use {max(1, batch // micro) * micro} or {(batch // micro + 1) * micro}."
         raise RequestError.of("batch_not_a_multiple", message, fix, path="train.train_batch_per_replica")
-    if settings.ckpt.save_mode == "async":
-        message = "Asynchronous checkpoints are not implemented."
-        raise RequestError.of("async_checkpoint", message, "Set train.ckpt.save_mode to sync.")
 
 
 if __name__ == "__main__":

@@ -154,7 +154,6 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
             _training_has_validation,
         ),
         Rule(("train.optm_warmup_epochs", "train.epoch"), _warm_up_ends_before_training),
-        _not_yet("train.ckpt.save_mode", "async", "Asynchronous checkpointing", "Set train.ckpt.save_mode=sync."),
         _not_yet("train.fp8.enable_fp8", True, "FP8 training", "Set train.fp8.enable_fp8=false."),
         _not_yet(
             "policy.lora.init_lora_weights",

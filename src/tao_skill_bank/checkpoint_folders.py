@@ -1,0 +1,35 @@
+"""Names of the folders under checkpoints/: epoch_N after a whole epoch, step_N where a training was interrupted."""
+
+import json
+import re
+from pathlib import Path
+
+FOLDER = re.compile(r"(epoch|step)_(\d+)")
+PROGRESS_FILE = "progress.json"
+
+
+def is_checkpoint_name(name: str) -> bool:
+    """Tell whether a folder of this name holds a checkpoint."""
+    return FOLDER.fullmatch(name) is not None
+
+
+def position(folder: Path) -> tuple[int, bool, int]:
+    """Return what orders checkpoints, oldest first: the optimizer step, which is -1 where it cannot be read."""
+    match = FOLDER.fullmatch(folder.name)
+    kind, number = (match[1], int(match[2])) if match else ("", -1)
+    try:
+        step = int(json.loads((folder / PROGRESS_FILE).read_text(encoding="utf-8"))["step"])
+    except (OSError, ValueError, KeyError, TypeError):
+        step = -1
+    return step, kind == "epoch", number
+
+
+def all_in(folder: Path) -> list[Path]:
+    """Return the checkpoints in a folder, oldest first."""
+    return sorted((path for path in folder.glob("*_*") if is_checkpoint_name(path.name)), key=position)
+
+
+def newest(folder: Path) -> Path | None:
+    """Return the checkpoint with the most steps, be it of an epoch or of an interruption."""
+    found = all_in(folder)
+    return found[-1] if found else None

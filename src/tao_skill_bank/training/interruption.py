@@ -1,0 +1,72 @@
+"""What SIGTERM and SIGUSR1 do: end the process at once, or have a training save itself first.
+
+Schedulers send one of them before a time limit or a preemption. A training defers the first one to the end of its
+optimizer step, where all ranks agree to stop; a second one ends at once.
+"""
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from tao_skill_bank.training.distributed import Ranks
+
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+# One request may arrive twice: from the platform, which signals every process of a job, and from torchrun.
+REPEAT_SECONDS = 3.0
+
+
+class Canceled(BaseException):
+    """SIGTERM or SIGUSR1 arrived, and nothing is to be saved."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+class Interruption:
+    """The signals of this process, and what to do about them."""
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        self._received_at = 0.0
+        self._is_deferred = False
+
+    def watch(self) -> None:
+        """Take over SIGTERM and SIGUSR1; needs the main thread."""
+        for number in SIGNALS:
+            signal.signal(number, self._handle)
+
+    def ignore(self) -> None:
+        """Let nothing disturb what comes next: the last record of a process that ends anyway."""
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+
+    @contextmanager
+    def deferred(self) -> Iterator[None]:
+        """Inside, the first signal is only noted."""
+        self._is_deferred = True
+        try:
+            yield
+        finally:
+            self._is_deferred = False
+
+    @property
+    def is_requested(self) -> bool:
+        """Whether this process got a signal; others of the job may have."""
+        return self.received is not None
+
+    def agreed(self, ranks: Ranks) -> bool:
+        """Tell whether any rank got a signal. Every rank calls this."""
+        return ranks.max([self.is_requested])[0] > 0
+
+    def _handle(self, number: int, frame: FrameType | None) -> Any:  # noqa: ARG002 - the signature of a handler
+        now = time.monotonic()
+        if not self._is_deferred:
+            raise Canceled(number)
+        if self.received is None:
+            self.received, self._received_at = number, now
+        elif now - self._received_at > REPEAT_SECONDS:
+            raise Canceled(number)

@@ -1,0 +1,59 @@
+"""torchrun for trainings that save themselves: `python -m tao_skill_bank.training.launcher TORCHRUN_ARGUMENTS`.
+
+It differs from `torch.distributed.run` in two ways. SIGTERM and SIGUSR1 are passed on to the ranks and nothing else
+happens: torchrun alone does not pass SIGUSR1 on, and kills a rank 30 seconds after SIGTERM, which is too short for a
+large checkpoint; how long a job may take to end is for its platform to say. And it ends with the exit code of the rank
+that failed first, where torchrun always ends with 1.
+"""
+
+import os
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
+
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
+from tao_skill_bank.training.interruption import SIGNALS
+
+TORCHRUN_SIGNALS = "SIGINT,SIGHUP,SIGQUIT"  # its default less SIGTERM
+SIGNALED = 128
+
+
+def main() -> None:
+    """Run torchrun on the command line's arguments and exit the process."""
+    from torch.distributed import run
+
+    for number in SIGNALS:
+        signal.signal(number, _pass_on)
+    try:
+        run.main(["--signals-to-handle", TORCHRUN_SIGNALS, *sys.argv[1:]])
+    except ChildFailedError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(exit_code(error))
+
+
+def exit_code(error: ChildFailedError) -> int:
+    """Return the exit code of the rank that failed first; one that a signal ended gives 128 + its number."""
+    code: int = error.get_first_failure()[1].exitcode
+    return SIGNALED - code if code < 0 else code
+
+
+def _pass_on(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of a handler
+    ranks = _children()
+    if not ranks:
+        sys.exit(SIGNALED + number)  # torchrun ends what it has started
+    for rank in ranks:
+        with suppress(ProcessLookupError):
+            os.kill(rank, number)
+
+
+def _children() -> list[int]:
+    """Return the process ids of the ranks; none where the system does not tell (no /proc)."""
+    lists = Path("/proc/self/task").glob("*/children")
+    return [int(word) for path in lists for word in path.read_text(encoding="ascii").split()]
+
+
+if __name__ == "__main__":
+    main()

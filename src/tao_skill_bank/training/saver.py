@@ -1,0 +1,157 @@
+"""Writes the checkpoints of a training: at the end of epochs, and where a signal interrupts it."""
+
+import errno
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, NoReturn
+
+import torch.distributed as dist
+from torch.distributed.checkpoint import state_dict_saver
+from torch.distributed.checkpoint.api import CheckpointException
+
+from tao_skill_bank.errors import JobFailedError, Problem
+from tao_skill_bank.training import checkpoint, distributed, resume
+from tao_skill_bank.training.checkpoint import Progress, Trained
+from tao_skill_bank.training.entrypoint import EXIT_INTERRUPTED, INTERRUPTED, Run
+from tao_skill_bank.training.resume import Identity
+
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is saved: the state of the training, and what it is fed with."""
+
+    trained: Trained
+    identity: Identity
+
+
+class Saver:
+    """Writes checkpoints, one at a time. Every rank has one and calls it at the same places.
+
+    In the background, the state is copied to host memory and written while training goes on: by a process group of its
+    own, since two threads must not share one. The folder gets its name as soon as every rank has written.
+    """
+
+    def __init__(self, run: Run, subject: Subject, *, max_keep: int, in_background: bool = False) -> None:
+        self.run, self.subject, self.max_keep = run, subject, max_keep
+        self._group: Any = dist.new_group(backend="gloo", timeout=distributed.TIMEOUT) if in_background else None
+        self._writer = ThreadPoolExecutor(1, "checkpoint") if in_background else None
+        self._pending: tuple[Path, Future[None]] | None = None
+        self._last: tuple[Path, Progress] | None = None
+
+    def end_epoch(self, progress: Progress, loss: float | None, *, saves: bool = True) -> None:
+        """Keep the exported epoch as the best if it is, write checkpoints/epoch_N, and delete old epochs.
+
+        Raises:
+            JobFailedError: this checkpoint, or the previous one in the background, could not be written.
+
+        """
+        self.wait()
+        if self.run.ranks.is_main:
+            checkpoint.keep(self.run.results_dir, progress.epoch, loss)
+        if not saves:
+            self._prune()
+            return
+        self._write(self.run.results_dir / "checkpoints" / f"epoch_{progress.epoch}", progress)
+
+    def interrupt(self, progress: Progress) -> NoReturn:
+        """Write checkpoints/step_N unless this step is saved already, and end the training.
+
+        Raises:
+            JobFailedError: always; its exit code tells an interruption from a failure.
+
+        """
+        self.wait()
+        run = self.run
+        if self._last is None or self._last[1].step != progress.step:
+            self._write_now(run.results_dir / "checkpoints" / f"step_{progress.step}", progress)
+        assert self._last is not None
+        folder = self._last[0]
+        run.interruption.ignore()
+        run.ranks.barrier()  # the first rank to exit has torchrun end the others
+        message = f"A signal interrupted the training after step {progress.step}; all of it is in {folder}."
+        fix = "Run the same again with train.resume=true: it goes on with the next step."
+        raise JobFailedError([Problem(INTERRUPTED, message, fix, path="train.resume")], EXIT_INTERRUPTED)
+
+    def wait(self) -> None:
+        """Wait until what is written in the background is whole.
+
+        Raises:
+            JobFailedError: it could not be written.
+
+        """
+        if self._pending is None:
+            return
+        (folder, written), self._pending = self._pending, None
+        with _explained(folder):
+            written.result()
+        self.run.ranks.barrier()  # it has its name for every rank
+
+    def _write(self, target: Path, progress: Progress) -> None:
+        if self._writer is None:
+            self._write_now(target, progress)
+            self._prune()
+            return
+        with _explained(target):
+            work = checkpoint.begin(target, self.run.ranks)
+            self._write_small(work, progress)
+            state = self.subject.trained.state()
+            staged = state_dict_saver.async_save(state, checkpoint_id=str(work), process_group=self._group)
+        assert isinstance(staged, Future), "the default stager copies before it returns"
+        self._last = target, progress
+        self._pending = target, self._writer.submit(partial(self._finish, staged, target))
+
+    def _write_now(self, target: Path, progress: Progress) -> None:
+        def write(work: Path) -> None:
+            self._write_small(work, progress)
+            state_dict_saver.save(self.subject.trained.state(), checkpoint_id=str(work))
+
+        with _explained(target):
+            checkpoint.write_whole(target, write, self.run.ranks)
+        self._last = target, progress
+
+    def _write_small(self, work: Path, progress: Progress) -> None:
+        checkpoint.write_progress(work, progress, self.run.ranks)
+        if self.run.ranks.is_main:
+            resume.write_identity(work, self.subject.identity)
+
+    def _finish(self, written: "Future[Any]", target: Path) -> None:
+        """Wait for all ranks' data, which rank 0's metadata comes after, then give the folder its name."""
+        written.result()
+        if self.run.ranks.is_main:
+            checkpoint.publish(target)
+            self._prune()
+
+    def _prune(self) -> None:
+        if self.run.ranks.is_main:
+            checkpoint.prune(self.run.results_dir, self.max_keep)
+
+
+@contextmanager
+def _explained(folder: Path) -> Iterator[None]:
+    """Turn what a failed write raises into one line for the user."""
+    try:
+        yield
+    except CheckpointException as error:
+        raise _failure(folder, next(iter(error.failures.values()))[0]) from None
+    except OSError as error:
+        raise _failure(folder, error) from None
+
+
+def _failure(folder: Path, error: BaseException) -> JobFailedError:
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    if isinstance(error, OSError) and error.errno in NO_SPACE:
+        message = f"The disk is full: {folder} could not be written: {reason}"
+        fix = (
+            "Free space or choose another results_dir; lower max_keep or raise save_freq_in_epoch. train.resume=true "
+            "goes on from the last whole checkpoint."
+        )
+        return JobFailedError.of("disk_full", message, fix, path=str(folder))
+    message = f"The checkpoint {folder} could not be written: {type(error).__name__}: {reason}"
+    fix = "See that the folder is writable; train.resume=true goes on from the last whole checkpoint."
+    return JobFailedError.of("checkpoint_not_written", message, fix, path=str(folder))
