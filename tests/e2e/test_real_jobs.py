@@ -63,7 +63,7 @@ def ranks(handle: JobHandle) -> list[psutil.Process]:
             words = process.cmdline()
         except psutil.Error:
             continue
-        if config in words and "torch.distributed.run" not in words and "bash" not in words[0]:
+        if config in words and "tao_skill_bank.training.launcher" not in words and "bash" not in words[0]:
             found.append(process)
     return found
 

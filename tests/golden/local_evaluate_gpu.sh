@@ -12,7 +12,8 @@ record_exit_code() {
   mv -f logs/.exit_code.partial logs/exit_code
 }
 trap record_exit_code EXIT
-trap 'exit 143' TERM INT HUP
+trap 'code=$?; exit $((code ? code : 143))' TERM INT HUP  # the code of what was signaled with this script
+trap : USR1  # it is for the trainer, which saves itself and ends
 
 export TAO_JOB_ID=cosmos-rl-train-0123456789ab
 export PYTHONUNBUFFERED=1

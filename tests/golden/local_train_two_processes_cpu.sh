@@ -12,7 +12,8 @@ record_exit_code() {
   mv -f logs/.exit_code.partial logs/exit_code
 }
 trap record_exit_code EXIT
-trap 'exit 143' TERM INT HUP
+trap 'code=$?; exit $((code ? code : 143))' TERM INT HUP  # the code of what was signaled with this script
+trap : USR1  # it is for the trainer, which saves itself and ends
 
 export TAO_JOB_ID=cosmos-rl-train-0123456789ab
 export PYTHONUNBUFFERED=1
@@ -24,4 +25,4 @@ cores="$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)"
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-$((cores > 2 ? cores / 2 : 1))}"
 
 PYTHON -m tao_skill_bank.training.fetch builtin://tiny-cosmos-reason /state/models/tiny-cosmos-reason
-PYTHON -m torch.distributed.run --standalone --nproc_per_node 2 -m tao_skill_bank.training.x --config '/results/a run/config/train.json'
+PYTHON -m tao_skill_bank.training.launcher --standalone --nproc_per_node 2 -m tao_skill_bank.training.x --config '/results/a run/config/train.json'

@@ -51,6 +51,18 @@ def fail(run, cause):
     sys.exit(1)
 
 
+def save_on_signal(run, _):
+    """Do what an interrupted training does."""
+
+    def save(*_):
+        diagnosis = {"code": "interrupted", "cause": "All of it is in step_7.", "cure": "train.resume=true"}
+        report(run, "FAILURE", message=diagnosis["cause"], diagnosis=diagnosis)
+        sys.exit(75)
+
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, save)
+
+
 ACTS = {
     "start": lambda run, _: report(run, "STARTED"),
     "step": lambda run, step: report(run, "RUNNING", step=int(step), total=10, message=f"step {step}"),
@@ -62,6 +74,7 @@ ACTS = {
     "environment": show_environment,
     "leave_orphan": leave_orphan,
     "ignore_sigterm": lambda _run, _: signal.signal(signal.SIGTERM, signal.SIG_IGN),
+    "save_on_signal": save_on_signal,
     "kill_self": lambda _run, _: os.kill(os.getpid(), signal.SIGKILL),
 }
 

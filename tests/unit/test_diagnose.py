@@ -43,6 +43,10 @@ SYMPTOMS = [
     ("killed", "launch.sh: line 23: 48213 Killed                  python -m torch.distributed.run"),
     ("loss_not_finite", "2026-03-01 12:00:01 INFO step 130/400 train/loss_avg: nan lr 2.0e-04"),
     ("terminated", "torch.distributed.elastic.multiprocessing.api.SignalException: Process 29 got signal: 15"),
+    (
+        "interrupted",
+        "error: A signal interrupted the training after step 12; all of it is in /run/checkpoints/step_12.",
+    ),
     ("loss_not_finite", "error: The training loss became nan at step 12."),
     ("loss_not_finite", '{"step": 3, "train/loss_avg": NaN}'),
     (

@@ -9,7 +9,7 @@ from tao_skill_bank.torchrun import Rendezvous
 def test_one_node_starts_its_processes_standalone():
     job = make_job("/runs/a", distributed=True, resources=Resources(processes_per_node=4))
     assert torchrun.command(job, python="python") == (
-        *("python", "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "4"),
+        *("python", "-m", "tao_skill_bank.training.launcher", "--standalone", "--nproc_per_node", "4"),
         *("-m", "fake_trainer", "--config", "/runs/a/config/train.json"),
     )
 

@@ -90,7 +90,7 @@ def run(spec: T, body: Callable[[T, Run], str], folder: Path, timeout: timedelta
     except BaseException as error:  # noqa: BLE001 - every end of a program is recorded
         code, diagnosis = _explain(error)
     interruption.ignore()  # torchrun ends the other ranks; this record must be whole
-    if diagnosis is not None and _tells(diagnosis, ranks) and not _peer_failed(folder, ranks):
+    if diagnosis is not None and _tells(diagnosis, folder, ranks):
         status.write("FAILURE", diagnosis.cause, diagnosis=diagnosis)
     _write_exit(folder, ranks, code, diagnosis)
     if code == 0:
@@ -147,9 +147,11 @@ def _print_problems(error: TaoSkillsError) -> None:
         sys.stderr.write(f"error: {problem.message} Fix: {problem.fix}\n")
 
 
-def _tells(diagnosis: Diagnosis, ranks: Ranks | None) -> bool:
+def _tells(diagnosis: Diagnosis, folder: Path, ranks: Ranks | None) -> bool:
     """Tell whether this rank records why the run failed: the first to know, or rank 0 where all know together."""
-    return ranks is None or ranks.is_main or diagnosis.code != INTERRUPTED
+    if diagnosis.code == INTERRUPTED:
+        return ranks is None or ranks.is_main
+    return not _peer_failed(folder, ranks)
 
 
 def _peer_failed(folder: Path, ranks: Ranks | None) -> bool:

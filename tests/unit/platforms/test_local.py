@@ -191,7 +191,7 @@ def test_a_killed_rank_fails_the_whole_job(start):
     run.until(State.RUNNING)
     os.kill(victim, signal.SIGKILL)
     now = run.ended()
-    assert (now.state, now.err_class, now.exit_code) == (State.ERROR, "ERR_PROGRAM", 1)
+    assert (now.state, now.err_class, now.exit_code) == (State.ERROR, "ERR_PROGRAM", 137)
     assert not is_alive(sibling)
     assert "SIGKILL" in run.log()
 
@@ -250,6 +250,28 @@ def test_cancel_stops_every_process_and_a_second_cancel_changes_nothing(start):
     assert not any(is_alive(pid) for pid in [run.record.backend_ref["pid"], *processes])
     PLATFORM.cancel(run.record)
     assert run.status().state is State.CANCELED
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_signal_from_outside_is_an_infrastructure_error_that_says_how_to_go_on(start, processes):
+    several = Resources(processes_per_node=processes, device="cpu")
+    run = start("save_on_signal", "start", "wait_for:never", distributed=processes > 1, resources=several)
+    run.until(State.RUNNING)
+    [pid_in(run.folder / f"rank_{rank}.pid") for rank in range(processes)]
+    os.killpg(run.record.backend_ref["pid"], signal.SIGUSR1)
+    now = run.ended()
+    assert (now.state, now.err_class, now.exit_code) == (State.ERROR, "ERR_INFRA", 75)
+    assert "step_7" in now.message
+    assert "train.resume=true" in now.message
+
+
+def test_a_cancelled_training_says_where_it_saved_itself(start):
+    run = start("save_on_signal", "start", "wait_for:never")
+    run.until(State.RUNNING)
+    PLATFORM.cancel(run.record)
+    now = run.status()
+    assert (now.state, now.exit_code) == (State.CANCELED, 75)
+    assert now.message == "Cancelled on request. All of it is in step_7."
 
 
 def test_cancel_kills_a_trainer_that_ignores_the_request(start):

@@ -1,0 +1,52 @@
+"""The first signal is noted where a training defers it; everything else ends at once."""
+
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+pytest.importorskip("torch")
+
+from tao_skill_bank.training import interruption
+from tao_skill_bank.training.interruption import Canceled, Interruption
+
+
+@pytest.fixture
+def watched() -> Iterator[Interruption]:
+    before = {number: signal.getsignal(number) for number in interruption.SIGNALS}
+    watching = Interruption()
+    watching.watch()
+    yield watching
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", interruption.SIGNALS)
+def test_a_signal_ends_at_once_where_nothing_is_deferred(watched: Interruption, number: int) -> None:
+    with pytest.raises(Canceled) as caught:
+        os.kill(os.getpid(), number)
+    assert caught.value.number == number
+    assert not watched.is_requested
+
+
+@pytest.mark.parametrize("number", interruption.SIGNALS)
+def test_the_first_deferred_signal_is_noted_and_its_echo_changes_nothing(watched: Interruption, number: int) -> None:
+    with watched.deferred():
+        os.kill(os.getpid(), number)
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert watched.received == number
+
+
+def test_a_second_signal_later_ends_at_once(watched: Interruption, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interruption, "REPEAT_SECONDS", -1.0)
+    with watched.deferred(), pytest.raises(Canceled):  # noqa: PT012 - the first one must pass
+        os.kill(os.getpid(), signal.SIGUSR1)
+        assert watched.is_requested
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_a_process_that_ends_anyway_is_not_disturbed(watched: Interruption) -> None:
+    watched.ignore()
+    for number in interruption.SIGNALS:
+        os.kill(os.getpid(), number)

@@ -1,0 +1,55 @@
+"""Real ranks under the launcher: signals reach them, and the job ends with their exit code."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from runs import eventually
+
+pytest.importorskip("torch")
+
+RANK = """
+import os, signal, sys, time
+def end(number, frame):
+    sys.exit(75)
+for number in (signal.SIGTERM, signal.SIGUSR1):
+    signal.signal(number, end)
+open(os.path.join(sys.argv[1], "rank_" + os.environ["RANK"]), "w").close()
+if sys.argv[2] == "fail" and os.environ["RANK"] == "1":
+    sys.exit(3)
+while sys.argv[2] != "succeed":
+    time.sleep(0.02)
+"""
+
+
+def start(folder: Path, act: str) -> "subprocess.Popen[str]":
+    script = folder / "rank.py"
+    script.write_text(RANK)
+    arguments = ["--standalone", "--nproc_per_node", "2", str(script), str(folder), act]
+    command = [sys.executable, "-m", "tao_skill_bank.training.launcher", *arguments]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_reaches_every_rank_and_their_exit_code_is_the_jobs(tmp_path: Path, number: signal.Signals) -> None:
+    process = start(tmp_path, "wait")
+    eventually(lambda: (tmp_path / "rank_0").exists() and (tmp_path / "rank_1").exists())
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 75
+    assert "Traceback" not in errors
+
+
+def test_the_code_of_the_rank_that_failed_first_is_the_jobs(tmp_path: Path) -> None:
+    process = start(tmp_path, "fail")
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 3
+    assert "exitcode" in errors  # torchrun's summary, which `diagnose` reads
+
+
+def test_success_is_success(tmp_path: Path) -> None:
+    process = start(tmp_path, "succeed")
+    process.communicate(timeout=60)
+    assert process.returncode == 0
