@@ -9,7 +9,7 @@ import pydantic
 
 from tao_skill_bank.models.cosmos_predict import train
 from tao_skill_bank.models.cosmos_predict.config import TrainConfig
-from tao_skill_bank.training import distributed, entrypoint
+from tao_skill_bank.training import distributed, entrypoint, interruption
 from tao_skill_bank.training.entrypoint import Run
 from tao_skill_bank.training.status import StatusWriter
 
@@ -51,7 +51,8 @@ def run(spec, folder):
         return entrypoint.run(spec, train.train, folder)
     finally:
         distributed.stop()
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in interruption.SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
 
 
 @contextmanager

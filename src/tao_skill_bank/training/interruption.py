@@ -26,6 +26,15 @@ class Canceled(BaseException):
         self.number = number
 
 
+def outlive_one_signal(worker: int) -> None:  # noqa: ARG001 - the signature of a loader's worker_init_fn
+    """Let a loader process go on after the signal that its trainer defers; both get it when a whole group is signaled.
+
+    The second SIGTERM ends it: its trainer sends more than one to a worker that does not end by itself.
+    """
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, _: signal.signal(number, signal.SIG_DFL))
+
+
 class Interruption:
     """The signals of this process, and what to do about them."""
 

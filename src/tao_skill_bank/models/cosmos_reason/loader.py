@@ -13,7 +13,7 @@ from tao_skill_bank.errors import BlockedError, Problem, TaoSkillsError
 from tao_skill_bank.models.cosmos_reason.positions import Grid
 from tao_skill_bank.models.cosmos_reason.processor import IGNORED, PADS, Processor, Sample
 from tao_skill_bank.models.cosmos_reason.vision import normalize
-from tao_skill_bank.training import distributed
+from tao_skill_bank.training import distributed, interruption
 
 TIMEOUT_SECONDS = 600  # a loader process that gives nothing for so long has hung on a broken file
 MODEL_KEYS = {"video": ("pixel_values_videos", "video_grid_thw"), "image": ("pixel_values", "image_grid_thw")}
@@ -191,6 +191,7 @@ class Batches(Generic[T]):
             multiprocessing_context="spawn" if many else None,
             timeout=TIMEOUT_SECONDS if many else 0,
             pin_memory=distributed.uses_gpu(),
+            worker_init_fn=interruption.outlive_one_signal if many else None,
             generator=torch.Generator(),  # else every pass draws from the one that dropout uses
         )
 

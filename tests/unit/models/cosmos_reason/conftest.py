@@ -24,7 +24,7 @@ from tao_skill_bank.models.cosmos_reason.config import (
 )
 from tao_skill_bank.models.cosmos_reason.processor import Processor
 from tao_skill_bank.samples import vlm
-from tao_skill_bank.training import distributed, entrypoint
+from tao_skill_bank.training import distributed, entrypoint, interruption
 from tao_skill_bank.training.config import load_spec
 
 Document = dict[str, Any]
@@ -159,7 +159,8 @@ def run_program(write_config: Callable[[Document, str], Path]) -> Iterator[Calla
             distributed.stop()
 
     yield run
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for number in interruption.SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
 
 
 def read_lines(path: Path) -> list[Document]:

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from tao_skill_bank.models.cosmos_reason import data, loader
+from tao_skill_bank.models.cosmos_reason import data, loader, train
 from tao_skill_bank.models.cosmos_reason.config.shared import VideoSampling
 from tao_skill_bank.models.cosmos_reason.processor import Processor
 
@@ -124,6 +125,93 @@ def test_a_resumed_training_continues_the_same_curve(train_spec: Document, run_p
 
 
 @pytest.mark.slow
+def test_a_training_interrupted_inside_an_epoch_continues_the_same_curve(
+    train_spec: Document, run_program: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_spec["policy"]["lora"] = {**LORA, "lora_dropout": 0.1}
+    train_spec["train"] |= {"epoch": 3, "ckpt": {"save_mode": "async"}}
+    train_spec["train"]["train_policy"]["dataloader_num_workers"] = 1
+    assert run_program("train", train_spec) == 0
+    whole = losses(tmp_path / "run")
+    spec = copy.deepcopy(train_spec)
+    spec["results_dir"] = str(tmp_path / "parts")
+    with monkeypatch.context() as patch:
+        _signal_before(5, signal.SIGUSR1, patch)
+        assert run_program("train", spec) == 75
+    assert diagnosis(tmp_path / "parts")["code"] == "interrupted"
+    assert {path.name for path in (tmp_path / "parts" / "checkpoints").iterdir()} == {"epoch_1", "step_5"}
+    spec["train"]["resume"] = True
+    assert run_program("train", spec) == 0
+    assert losses(tmp_path / "parts") == whole
+    assert {path.name for path in (tmp_path / "parts" / "checkpoints").iterdir()} == {"epoch_1", "epoch_2", "epoch_3"}
+    best = Path(json.loads((tmp_path / "parts" / "best" / "best_score.json").read_text())["best_ckpt_abs_dir"])
+    assert (best / "adapter_config.json").is_file()
+
+
+@pytest.mark.slow
+def test_a_signal_to_trainer_and_loader_processes_alike_saves_the_training(
+    train_spec: Document, write_config: Callable[..., Path], tmp_path: Path
+) -> None:
+    train_spec["policy"]["lora"] = LORA
+    train_spec["train"]["epoch"] = 1000
+    train_spec["train"]["train_policy"] |= {"dataloader_num_workers": 2, "dataloader_prefetch_factor": 2}
+    program = [sys.executable, "-m", "tao_skill_bank.models.cosmos_reason.train", "--config"]
+    command = [*program, str(write_config(train_spec))]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True)
+    _wait_until((tmp_path / "run" / "metrics.jsonl").exists, process)
+    os.killpg(process.pid, signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 75, errors[-2000:]
+    assert diagnosis(tmp_path / "run")["code"] == "interrupted"
+    (saved,) = (tmp_path / "run" / "checkpoints").glob("*_*")
+    assert json.loads((saved / "progress.json").read_text())["step"] == len(losses(tmp_path / "run"))
+    assert b"Traceback" not in errors
+
+
+@pytest.mark.slow
+def test_a_kill_while_a_checkpoint_is_written_leaves_the_one_before(
+    train_spec: Document, run_program: Run, write_config: Callable[..., Path], tmp_path: Path
+) -> None:
+    train_spec["policy"]["lora"] = {**LORA, "lora_dropout": 0.1}
+    train_spec["train"] |= {"epoch": 3, "ckpt": {"save_mode": "async", "max_keep": 1}}
+    assert run_program("train", train_spec) == 0
+    whole = losses(tmp_path / "run")
+    spec = copy.deepcopy(train_spec)
+    spec["results_dir"] = str(tmp_path / "parts")
+    process = subprocess.Popen([sys.executable, "-c", STUCK_WRITE, "--config", str(write_config(spec))])
+    _wait_until((tmp_path / "parts" / "checkpoints" / ".epoch_2" / "stuck").exists, process)
+    _wait_until(lambda: len(losses(tmp_path / "parts")) > 6, process)  # training went on meanwhile
+    process.kill()
+    process.wait()
+    assert {path.name for path in (tmp_path / "parts" / "checkpoints").iterdir()} == {"epoch_1", ".epoch_2"}
+    assert (tmp_path / "parts" / "best" / "adapter_config.json").is_file()
+    (tmp_path / "parts" / "metrics.jsonl").rename(tmp_path / "killed.jsonl")
+    spec["train"]["resume"] = True
+    assert run_program("train", spec) == 0
+    assert losses(tmp_path / "parts") == whole[3:]
+
+
+@pytest.mark.slow
+def test_changed_records_are_refused_with_what_changed(
+    train_spec: Document, run_program: Run, tmp_path: Path
+) -> None:
+    train_spec["policy"]["lora"] = LORA
+    train_spec["train"]["epoch"] = 1
+    assert run_program("train", train_spec) == 0
+    records = json.loads(Path(train_spec["custom"]["train_dataset"]["annotation_path"]).read_text())
+    (tmp_path / "annotations.json").write_text(json.dumps(records[:-1]))
+    train_spec["custom"]["train_dataset"]["annotation_path"] = str(tmp_path / "annotations.json")
+    train_spec["custom"]["vision"] = {"nframes": 6}
+    train_spec["train"] |= {"epoch": 2, "resume": True}
+    assert run_program("train", train_spec) == 3
+    cause = diagnosis(tmp_path / "run")["cause"]
+    assert "the number of training records was 24" in cause
+    assert "and is 23 now" in cause
+    assert "custom.vision.nframes was 4" in cause
+    assert "train.seed" not in cause
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("start", [True, "pissa"])
 def test_plain_peft_loads_the_adapter_and_gives_the_trainers_loss(
     start: bool | str, train_spec: Document, run_program: Run, tiny_model: Path, clips: Path, processor: Processor
@@ -185,7 +273,6 @@ def test_a_loss_that_is_no_number_stops_with_a_diagnosis(
         (("train", "train_batch_per_replica"), 6, "batch_not_a_multiple"),
         (("train", "resume"), True, "no_checkpoint"),
         (("train", "resume"), "/nowhere/epoch_3", "no_checkpoint"),
-        (("train", "ckpt"), {"save_mode": "async"}, "async_checkpoint"),
         (("policy", "model_max_length"), 40, "sequence_too_long"),
         (("policy", "model_name_or_path"), "/nowhere", "unknown_model"),
         (("policy", "parallelism"), {"dp_shard_size": 2}, "world_size"),
@@ -272,6 +359,40 @@ def test_learning_rates_go_to_the_parts_of_the_model(tiny_model: Path) -> None:
     assert peaks["model.visual.merger.linear_fc1.weight"] == 3.0
     assert peaks["model.visual.blocks.0.attn.qkv.weight"] == 2.0
     assert peaks["model.language_model.layers.0.self_attn.q_proj.weight"] == 1.0
+
+
+STUCK_WRITE = """
+import os, runpy, time
+from torch.distributed.checkpoint.filesystem import FileSystemWriter
+write = FileSystemWriter.write_data
+def stuck(self, *arguments):
+    if str(self.path).endswith(".epoch_2"):
+        open(os.path.join(self.path, "stuck"), "w").close()
+        time.sleep(600)
+    return write(self, *arguments)
+FileSystemWriter.write_data = stuck
+runpy.run_module("tao_skill_bank.models.cosmos_reason.train", run_name="__main__")
+"""
+
+
+def _signal_before(step: int, number: int, patch: pytest.MonkeyPatch) -> None:
+    """Have this process get a signal when it begins a step, counted from 1."""
+    take = train._step
+
+    def interrupted(trainer: train.Trainer, taken: Any) -> train.Pending:
+        if trainer.step == step - 1:
+            os.kill(os.getpid(), number)
+        return take(trainer, taken)
+
+    patch.setattr(train, "_step", interrupted)
+
+
+def _wait_until(question: Callable[[], bool], process: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + 120
+    while not question():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        select_nothing(0.02)
 
 
 def select_nothing(seconds: float) -> None:
