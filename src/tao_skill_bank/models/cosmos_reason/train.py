@@ -127,20 +127,29 @@ def train(config: TrainConfig, run: Run) -> str:
                     report.flush()
                     saver.interrupt(Progress(epoch - 1, trainer.step))
             report.flush()  # nothing is saved before the loss is known to be a number
-            loss = None
-            if val_batches is not None and _is_due(config.validation.freq_in_epoch, epoch, settings.epoch):
-                loss = validate(trainer, val_batches)
-            if run.interruption.agreed(ranks):  # during the validation, which then had no end
-                saver.interrupt(Progress(epoch - 1, trainer.step))
-            if loss is not None:
-                report.reporter.validation(trainer.step, loss)
-            if settings.ckpt.enable_checkpoint and _is_due(settings.ckpt.save_freq_in_epoch, epoch, settings.epoch):
-                if settings.ckpt.export_safetensors:  # first: an epoch that can be resumed from is exported too
-                    _export(trainer, base, epoch)
-                saver.end_epoch(Progress(epoch, trainer.step), loss)
+            _end_epoch(trainer, report, saver, val_batches, base, epoch)
             report.restart_clock()
         saver.wait()
     return f"Trained {settings.epoch} epochs, {trainer.step} steps."
+
+
+def _end_epoch(
+    trainer: Trainer, report: "Report", saver: Saver, val_batches: loader.Batches[Packed] | None, base: Path, epoch: int
+) -> None:
+    """Validate, export and checkpoint where the spec says so."""
+    config, run = trainer.config, trainer.run
+    keeps, last = config.train.ckpt, config.train.epoch
+    loss = None
+    if val_batches is not None and _is_due(config.validation.freq_in_epoch, epoch, last):
+        loss = validate(trainer, val_batches)
+    if keeps.enable_checkpoint and run.interruption.agreed(run.ranks):  # the validation has stopped, too
+        saver.interrupt(Progress(epoch - 1, trainer.step))
+    if loss is not None:
+        report.reporter.validation(trainer.step, loss)
+    if keeps.enable_checkpoint and _is_due(keeps.save_freq_in_epoch, epoch, last):
+        if keeps.export_safetensors:  # first: an epoch that can be resumed from is exported too
+            _export(trainer, base, epoch)
+        saver.end_epoch(Progress(epoch, trainer.step), loss)
 
 
 def _saver(run: Run, settings: Checkpointing, subject: Subject) -> Saver:

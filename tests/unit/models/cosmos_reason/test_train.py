@@ -192,9 +192,7 @@ def test_a_kill_while_a_checkpoint_is_written_leaves_the_one_before(
 
 
 @pytest.mark.slow
-def test_changed_records_are_refused_with_what_changed(
-    train_spec: Document, run_program: Run, tmp_path: Path
-) -> None:
+def test_changed_records_are_refused_with_what_changed(train_spec: Document, run_program: Run, tmp_path: Path) -> None:
     train_spec["policy"]["lora"] = LORA
     train_spec["train"]["epoch"] = 1
     assert run_program("train", train_spec) == 0
