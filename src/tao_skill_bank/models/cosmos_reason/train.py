@@ -21,6 +21,7 @@ from tao_skill_bank.models.cosmos_reason import (
     model,
     optimizer,
     prepare,
+    sharded_weights,
 )
 from tao_skill_bank.models.cosmos_reason.config import TrainConfig
 from tao_skill_bank.models.cosmos_reason.config.train import Checkpointing
@@ -165,17 +166,36 @@ def _trainer(config: TrainConfig, run: Run, base: Path, sets: Sequence[data.Reco
     settings, ranks, pixel_format = config.train, run.ranks, sets[0].processor.pixel_format
     mesh = _mesh(config, ranks)
     dtype = getattr(torch, settings.param_dtype if config.policy.lora else settings.master_dtype)
-    loaded = model.load(base, dtype, torch.device("cpu") if settings.fsdp_offload else ranks.device)
-    trainable, initial_adapters = prepare.make_trainable(config, loaded, base)
+    home = torch.device("cpu") if settings.fsdp_offload else ranks.device
+    in_shards = config.policy.parallelism.dp_shard_size > 1 and sharded_weights.suits(base, config.policy.lora)
+    if in_shards:
+        trainable, initial_adapters = _skeleton(config, dtype, base, ranks.device)
+    else:
+        trainable, initial_adapters = prepare.make_trainable(config, model.load(base, dtype, home), base)
     is_cached = feature_cache.fill(config, trainable, sets, run, base)
     load = batches.load_of(config, sets[0])
     execution, micro_batch = prepare.choose(config, trainable, load, ranks, features_cached=is_cached)
     network, is_sharded = prepare.prepare(config, trainable, mesh, ranks, (pixel_format, execution))
+    if in_shards:
+        sharded_weights.fill(trainable, base, home)
     weights = [parameter for parameter in network.parameters() if parameter.requires_grad]
     steps = optimizer.build(settings, trainable)
     return Trainer(
         config, run, trainable, initial_adapters, network, is_sharded, weights, steps, micro_batch=micro_batch
     )
+
+
+def _skeleton(
+    config: TrainConfig, dtype: torch.dtype, base: Path, device: torch.device
+) -> tuple[nn.Module, dict[str, torch.Tensor]]:
+    """Return the trainable model without its weights but for a frozen vision tower, which is not sharded."""
+    trainable, initial = prepare.make_trainable(config, sharded_weights.skeleton(base, dtype), base)
+    sharded_weights.forget(trainable, base)
+    tower = prepare.frozen_tower(trainable)
+    if tower is not None:
+        sharded_weights.fill(trainable, base, device, only=tower)
+        tower.to(device)
+    return trainable, initial
 
 
 class Report:
