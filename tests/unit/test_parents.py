@@ -112,6 +112,14 @@ def test_training_resumes_from_the_parents_sharded_state(parent: Any) -> None:
     }
 
 
+def test_training_resumes_from_where_the_parent_was_interrupted(parent: Any) -> None:
+    for name, step in (("epoch_2", 20), ("step_25", 25), ("step_7", 7)):
+        folder = checkpoint(parent, name, kind="checkpoints")
+        (folder / "progress.json").write_text(json.dumps({"epoch": 0, "step": step}))
+    assert inherit(parent, "train").values["train.resume"].endswith("checkpoints/step_25")
+    assert inherit(parent, "train", checkpoint="step_7").values["train.resume"].endswith("checkpoints/step_7")
+
+
 def test_a_parent_without_checkpoints_and_an_unknown_parent_are_named(parent: Any) -> None:
     with pytest.raises(UnknownNameError, match="has no complete checkpoint"):
         inherit(parent)

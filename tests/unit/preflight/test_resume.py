@@ -7,10 +7,10 @@ from preflight_worlds import codes, make_job
 from tao_skill_bank.preflight import resume
 
 
-def write_state(folder, epoch):
+def write_state(folder, epoch, step=7):
     folder.mkdir(parents=True)
     (folder / ".metadata").write_bytes(b"")
-    (folder / "progress.json").write_text(json.dumps({"epoch": epoch, "step": 7}))
+    (folder / "progress.json").write_text(json.dumps({"epoch": epoch, "step": step}))
     return folder
 
 
@@ -70,6 +70,19 @@ def test_without_a_name_the_newest_epoch_of_the_run_directory_counts(tmp_path):
     (tmp_path / "results" / "checkpoints" / ".epoch_11").mkdir()
     assert codes(findings_of(tmp_path, epochs=10)) == ["nothing_to_train"]
     assert findings_of(tmp_path, epochs=11)[0].evidence == {"done": 10}
+
+
+def test_the_checkpoint_of_an_interruption_counts_by_its_step(tmp_path):
+    folder = tmp_path / "results" / "checkpoints"
+    write_state(folder / "epoch_9", 9, step=90)
+    write_state(folder / "step_83", 8, step=83)
+    write_state(folder / "step_95", 9, step=95)
+    found = findings_of(tmp_path, epochs=10)
+    assert codes(found, "info") == ["resume"]
+    assert str(folder / "step_95") in found[0].message
+    assert "after 9 epochs and 95 steps" in found[0].message
+    write_state(folder / "epoch_10", 10, step=100)
+    assert codes(findings_of(tmp_path, epochs=10)) == ["nothing_to_train"]
 
 
 def test_a_checkpoint_behind_a_uri_is_not_checked(tmp_path):

@@ -1,7 +1,9 @@
 """Training from spec to adapters, with the tiny pipeline and real clips."""
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -24,7 +26,7 @@ from tao_skill_bank.models.cosmos_predict.batches import Windows
 from tao_skill_bank.models.cosmos_predict.config import TrainConfig
 from tao_skill_bank.models.cosmos_predict.config.train import Dataset
 from tao_skill_bank.models.cosmos_predict.transformer import Denoiser, Execution
-from tao_skill_bank.training import gradients
+from tao_skill_bank.training import entrypoint, gradients
 
 WEIGHTS = "pytorch_lora_weights.safetensors"
 CPU = torch.device("cpu")
@@ -162,6 +164,39 @@ def test_a_killed_run_resumes_to_the_same_curve_and_the_same_adapters(groups, tr
     assert expected.keys() == got.keys()
     for name, tensor in expected.items():
         torch.testing.assert_close(got[name], tensor, rtol=1e-5, atol=1e-7)
+
+
+def test_an_interrupted_run_goes_on_inside_the_epoch(train_to, monkeypatch):
+    groups = {"lora": {"lora_dropout": 0.2}, "train": {"epoch": 2, "ema_decay": 0.7}}
+    whole, code = train_to("whole", **groups)
+    assert code == 0
+    take = train._step
+
+    def interrupted(trainer, taken, step):
+        if step == 4:
+            os.kill(os.getpid(), signal.SIGUSR1)
+        return take(trainer, taken, step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "_step", interrupted)
+        parts, code = train_to("parts", **groups)
+    assert code == entrypoint.EXIT_INTERRUPTED
+    assert diagnosis(parts)["code"] == "interrupted"
+    assert {path.name for path in (parts / "checkpoints").iterdir()} == {"epoch_1", "step_5"}
+    _, code = train_to("parts", **groups | {"train": groups["train"] | {"resume": True}})
+    assert code == 0
+    assert {path.name for path in (parts / "checkpoints").iterdir()} == {"epoch_1", "epoch_2"}
+    for name in ("train/loss_avg", "val/avg_loss", "optimizer/lr"):
+        assert curve(parts, name) == pytest.approx(curve(whole, name), rel=1e-5), name
+
+
+def test_other_clips_or_windows_are_refused_with_what_changed(train_to):
+    train_to("run", train={"epoch": 1})
+    folder, code = train_to("run", train={"epoch": 2, "resume": True, "seed": 5}, dataset={"num_frames": 5})
+    assert code == 3
+    assert diagnosis(folder)["code"] == "resume_changed"
+    assert "dataset.num_frames was 9" in diagnosis(folder)["cause"]
+    assert "train.seed was 0" in diagnosis(folder)["cause"]
 
 
 def test_a_finished_run_has_nothing_to_train(train_to):

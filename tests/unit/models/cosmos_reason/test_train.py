@@ -149,6 +149,31 @@ def test_a_training_interrupted_inside_an_epoch_continues_the_same_curve(
 
 
 @pytest.mark.slow
+def test_a_signal_during_a_validation_ends_it_and_the_resumed_run_repeats_it(
+    train_spec: Document, run_program: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_spec["policy"]["lora"] = LORA
+    train_spec["train"]["epoch"] = 1
+    with monkeypatch.context() as patch:
+        validate = train.validate
+
+        def interrupted(trainer: train.Trainer, stream: Any) -> float:
+            os.kill(os.getpid(), signal.SIGTERM)
+            return validate(trainer, stream)
+
+        patch.setattr(train, "validate", interrupted)
+        assert run_program("train", train_spec) == 75
+    run = tmp_path / "run"
+    assert {path.name for path in (run / "checkpoints").iterdir()} == {"step_3"}
+    assert not any("val/avg_loss" in line for line in read_lines(run / "metrics.jsonl"))
+    train_spec["train"]["resume"] = True
+    assert run_program("train", train_spec) == 0
+    assert {path.name for path in (run / "checkpoints").iterdir()} == {"epoch_1"}
+    assert len([line for line in read_lines(run / "metrics.jsonl") if "val/avg_loss" in line]) == 1
+    assert len(losses(run)) == 3
+
+
+@pytest.mark.slow
 def test_a_signal_to_trainer_and_loader_processes_alike_saves_the_training(
     train_spec: Document, write_config: Callable[..., Path], tmp_path: Path
 ) -> None:
