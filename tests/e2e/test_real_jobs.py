@@ -22,7 +22,7 @@ def launch(sample_data: Path, tmp_path: Path) -> Iterator[Launch]:
     """Start a long two-process training of the tiny model; it is cancelled when the test ends."""
     handles: list[JobHandle] = []
 
-    def start(**overrides: Any) -> JobHandle:
+    def start(*, options: dict[str, Any] | None = None, **overrides: Any) -> JobHandle:
         values = {
             "policy.model_name_or_path": "builtin://tiny-cosmos-reason",
             "policy.lora": None,
@@ -42,7 +42,7 @@ def launch(sample_data: Path, tmp_path: Path) -> Iterator[Launch]:
             automl_policy="off",
             datasets={"train": str(sample_data / "train")},
             overrides=values,
-            platform=PlatformRequest(gpus=2, options={"grace_seconds": 5}),
+            platform=PlatformRequest(gpus=2, options=options or {"grace_seconds": 5}),
             results_dir=str(tmp_path / "run"),
         )
         handles.append(dispatch.run(dispatch.plan(request)))
@@ -86,10 +86,15 @@ def test_a_killed_rank_ends_the_whole_job_as_an_error(launch: Launch) -> None:
 
 
 @pytest.mark.slow
-def test_a_cancelled_training_leaves_no_process_and_stays_cancelled(launch: Launch) -> None:
-    handle = launch()
+def test_a_cancelled_training_saves_itself_and_leaves_no_process(launch: Launch) -> None:
+    handle = launch(options={"grace_seconds": 60})
     eventually(lambda: is_stepping(handle), seconds=120)
-    assert handle.cancel().state is State.CANCELED
+    now = handle.cancel()
+    assert now.state is State.CANCELED
+    (saved,) = (handle.run_directory.path / "checkpoints").iterdir()
+    assert saved.name.startswith("step_")
+    assert str(saved) in now.message
+    assert now.exit_code == 75
     assert ranks(handle) == []
     assert handle.cancel().state is State.CANCELED
     assert [str(change.state) for change in handle.record.transitions].count("CANCELED") == 1
