@@ -19,19 +19,18 @@ from tao_skill_bank.models.cosmos_reason.vision import PixelFormat
 from tao_skill_bank.training import distributed
 from tao_skill_bank.training.config import load_spec
 
-CPU = torch.device("cpu")
+
+def whole(config, base, dtype, device):
+    return prepare.make_trainable(config, models.load(base, dtype, device), base)[0]
 
 
-def whole(config, base, dtype):
-    return prepare.make_trainable(config, models.load(base, dtype, CPU), base)[0]
-
-
-def empty(config, base, dtype):
+def empty(config, base, dtype, device):
     trainable = prepare.make_trainable(config, sharded_weights.skeleton(base, dtype), base)[0]
     sharded_weights.forget(trainable, base)
     tower = prepare.frozen_tower(trainable)
     if tower is not None:
-        sharded_weights.fill(trainable, base, CPU, only=tower)
+        sharded_weights.fill(trainable, base, device, only=tower)
+        tower.to(device)
     return trainable
 
 
@@ -63,9 +62,9 @@ def main():
     found = []
     for load in (whole, empty):
         torch.manual_seed(7)
-        trainable = load(config, base, dtype)
+        trainable = load(config, base, dtype, ranks.device)
         network, _ = prepare.prepare(config, trainable, mesh, ranks, (PixelFormat(), Execution(0.0, False)))
-        read = sharded_weights.fill(trainable, base, CPU) if load is empty else None
+        read = sharded_weights.fill(trainable, base, ranks.device) if load is empty else None
         found.append((trainable, network, read))
     base_of = parts(found[1][0])
     result = {

@@ -102,6 +102,25 @@ def test_the_loss_is_the_same_on_one_and_two_processes(
 
 
 @pytest.mark.slow
+def test_adapters_on_a_base_that_is_read_in_shards_train_as_on_a_whole_one(
+    train_spec: Document, run_program: Run, write_config: Callable[..., Path], tmp_path: Path
+) -> None:
+    train_spec["policy"]["lora"] = LORA
+    train_spec["train"]["epoch"] = 1
+    assert run_program("train", train_spec) == 0
+    spec = copy.deepcopy(train_spec)
+    spec["results_dir"] = str(tmp_path / "sharded")
+    spec["train"]["train_batch_per_replica"] = 4
+    spec["policy"]["parallelism"] = {"dp_shard_size": 2}
+    finished = _torchrun(write_config(spec, "sharded"), 2)
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    assert losses(tmp_path / "sharded") == pytest.approx(losses(tmp_path / "run"), rel=2e-4)
+    spec["train"] |= {"epoch": 2, "resume": True, "train_batch_per_replica": 8}
+    spec["policy"]["parallelism"] = {}
+    assert run_program("train", spec) == 0  # on one process, with the same samples a step
+
+
+@pytest.mark.slow
 def test_a_resumed_training_continues_the_same_curve(train_spec: Document, run_program: Run, tmp_path: Path) -> None:
     train_spec["policy"]["lora"] = {**LORA, "lora_dropout": 0.1}
     train_spec["train"]["optm_decay_type"] = "none"
