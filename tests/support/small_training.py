@@ -97,6 +97,18 @@ def losses(folder: Path):
     return [found[step] for step in sorted(found)]
 
 
+def names(folder):
+    """Return the names of a run's checkpoints."""
+    return {path.name for path in (folder / "checkpoints").iterdir()}
+
+
+def diagnosis(folder):
+    """Return why the last program in a run directory failed; one rank tells it, once."""
+    lines = [json.loads(line) for line in (folder / "status.jsonl").read_text().splitlines()]
+    assert [line["state"] for line in lines[-2:]] == ["STARTED", "FAILURE"]
+    return lines[-1]["diagnosis"]
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     entrypoint.main(Spec, train, lambda spec: spec.run_dir)

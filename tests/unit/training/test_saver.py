@@ -4,11 +4,9 @@ import dataclasses
 import errno
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,38 +16,14 @@ pytest.importorskip("torch")
 
 import small_training
 import tomli_w
-import torch
-from small_training import Spec, losses
+from small_training import Spec, diagnosis, losses, names
 from torch.distributed.checkpoint import filesystem
 
-from tao_skill_bank.training import checkpoint, distributed, entrypoint, interruption
+from tao_skill_bank.training import entrypoint
+
+from .conftest import Train
 
 SUPPORT = str(Path(small_training.__file__).parent)
-Train = Callable[..., int]
-
-
-@pytest.fixture
-def train(tmp_path: Path) -> Iterator[Train]:
-    """Run the small training into a folder of this name, in this process; returns the exit code."""
-    before = {number: signal.getsignal(number) for number in interruption.SIGNALS}
-
-    def run(name: str, **changes: Any) -> int:
-        spec = Spec(str(tmp_path / name), **changes)
-        try:
-            return entrypoint.run(spec, small_training.train, tmp_path / name)
-        finally:
-            distributed.stop()
-
-    yield run
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
-@pytest.fixture
-def whole(train: Train, tmp_path: Path) -> Path:
-    """Four epochs without any interruption."""
-    assert train("whole", epochs=4) == 0
-    return tmp_path / "whole"
 
 
 def several(folder: Path, spec: Spec) -> int:
@@ -63,17 +37,6 @@ def several(folder: Path, spec: Spec) -> int:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert "Traceback" not in done.stderr.replace("traceback :", ""), done.stderr[-3000:]
     return done.returncode
-
-
-def names(folder: Path) -> set[str]:
-    return {path.name for path in (folder / "checkpoints").iterdir()}
-
-
-def diagnosis(folder: Path) -> dict[str, Any]:
-    lines = [json.loads(line) for line in (folder / "status.jsonl").read_text().splitlines()]
-    assert [line["state"] for line in lines[-2:]] == ["STARTED", "FAILURE"]
-    found: dict[str, Any] = lines[-1]["diagnosis"]
-    return found
 
 
 # --- interruption -------------------------------------------------------------------------------------------------
@@ -189,79 +152,3 @@ def test_a_failed_write_is_one_clear_error_and_leaves_the_previous_checkpoint(
 def test_old_epochs_go_only_when_a_newer_one_is_whole(train: Train, tmp_path: Path) -> None:
     assert train("run", epochs=4, in_background=True, max_keep=2) == 0
     assert names(tmp_path / "run") == {"epoch_3", "epoch_4"}
-
-
-# --- what is loaded -----------------------------------------------------------------------------------------------
-
-
-def test_changed_data_is_named_with_its_old_and_new_value(train: Train, whole: Path) -> None:
-    assert train("whole", epochs=5, resume=True, data="letters") == 3
-    told = diagnosis(whole)
-    assert told["code"] == "resume_changed"
-    assert 'the data was "numbers"' in told["cause"]
-    assert 'is "letters" now' in told["cause"]
-    assert "train.resume=false" in told["cure"]
-
-
-def test_weights_of_another_shape_are_named(train: Train, whole: Path) -> None:
-    assert train("whole", epochs=5, resume=True, hidden=16) == 3
-    told = diagnosis(whole)
-    assert told["code"] == "checkpoint_of_another_model"
-    assert "0.weight is 12x5 there and 16x5 here" in told["cause"]
-
-
-@pytest.mark.parametrize("damage", ["cut", "absent", "metadata", "progress", "identity"])
-def test_a_damaged_checkpoint_is_one_clear_error(
-    damage: str, train: Train, whole: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = whole / "checkpoints" / "epoch_4"
-    data = next(iter(folder.glob("*.distcp")))
-    if damage == "cut":
-        data.write_bytes(data.read_bytes()[: data.stat().st_size // 2])
-    elif damage == "absent":
-        data.unlink()
-    elif damage == "metadata":
-        (folder / ".metadata").write_bytes((folder / ".metadata").read_bytes()[:50])
-    elif damage == "progress":
-        (folder / "progress.json").write_text("{")
-    else:
-        (folder / "identity.json").unlink()
-    capsys.readouterr()
-    assert train("whole", epochs=5, resume=str(folder)) == 3
-    told = diagnosis(whole)
-    assert told["code"] == "checkpoint_broken"
-    assert str(folder) in told["cause"]
-    assert "Traceback" not in capsys.readouterr().err
-
-
-def test_a_fresh_start_moves_an_earlier_trainings_checkpoints_and_best_away(
-    train: Train, whole: Path, tmp_path: Path
-) -> None:
-    exported = whole / "safetensors" / "epoch_4"
-    exported.mkdir(parents=True)
-    (exported / "model.safetensors").write_text("weights")
-    checkpoint.keep_best(whole, exported, 0.001)
-    (whole / "losses.jsonl").unlink()
-    assert train("whole", epochs=1) == 0
-    assert names(whole) == {"epoch_1"}
-    assert checkpoint.best_score(whole) is None
-    earlier = whole / "earlier_1"
-    assert (earlier / "best" / "model.safetensors").read_text() == "weights"
-    assert names(earlier) == {"epoch_1", "epoch_2", "epoch_3", "epoch_4"}
-
-
-def test_going_on_from_an_older_checkpoint_moves_the_later_ones_away(train: Train, whole: Path) -> None:
-    before = losses(whole)
-    shutil.copytree(whole / "checkpoints" / "epoch_4", whole / "checkpoints" / ".epoch_9")  # half-written by a kill
-    assert train("whole", epochs=3, resume=str(whole / "checkpoints" / "epoch_2")) == 0
-    assert names(whole) == {"epoch_1", "epoch_2", "epoch_3"}
-    assert names(whole / "earlier_1") == {"epoch_3", "epoch_4"}
-    assert losses(whole) == before
-
-
-def test_random_numbers_go_on_where_they_were(train: Train, tmp_path: Path) -> None:
-    assert train("run", epochs=1) == 0
-    state = torch.load(tmp_path / "run" / "checkpoints" / "epoch_1" / "random_0.pt", weights_only=True)
-    torch.manual_seed(99)
-    assert train("run", epochs=2, resume=True) == 0
-    assert torch.equal(torch.get_rng_state(), state["cpu"])
