@@ -1,6 +1,6 @@
 """Cosmos-Reason training from mp4 files to optimizer steps: how long the GPU waits for data, and what the run needs.
 
-    python benchmarks/cosmos_reason_end_to_end.py [--folder FOLDER] [--gpus N] [--out FOLDER] [--runs PATTERN] [--tiny]
+    python benchmarks/cosmos_reason_end_to_end.py [--folder FOLDER] [--mesh REPLICAS SHARDS] [--out FOLDER] [--runs PATTERN] [--tiny]
 
 Writes clips of 512x512 and a Qwen3-VL-8B of random weights, then runs the trainer under torchrun, once per row. The
 GPU's idle share is the part of some steps in which no kernel ran, as torch's profiler saw them. `--tiny` takes the
@@ -12,6 +12,7 @@ import fnmatch
 import json
 import logging
 import os
+import re
 import shutil
 import statistics
 import subprocess
@@ -25,12 +26,11 @@ import torch
 
 from tao_skill_bank.models.cosmos_reason import builtin
 from tao_skill_bank.models.cosmos_reason.config import TrainConfig
-from tao_skill_bank.models.cosmos_reason.inspect import PACKAGED, inspect
+from tao_skill_bank.models.cosmos_reason.inspect import PACKAGED
 from tao_skill_bank.samples.vlm import write_video
 from tao_skill_bank.training.config import load_spec
 
 NAME = "nvidia/Cosmos-Reason2-8B"
-GIB = 2**30
 ALLOCATOR = {"PYTORCH_ALLOC_CONF": "expandable_segments:True"}  # as our launcher sets it
 ANSWER = "The cart turns left at the second mark, waits there and leaves to the right. "
 LORA = {"r": 16, "lora_alpha": 32, "target_modules": ["q_proj", "v_proj"]}
@@ -65,11 +65,11 @@ class Sizes:
     """Everything that `--tiny` makes small."""
 
     side: int = 512
-    clips: int = 64
+    clips: int = 48
     frames: int = 32
     batch: int = 8
     answer: str = ANSWER * 4
-    profiled: tuple[int, int] = (9, 14)
+    profiled: tuple[int, int] = (6, 9)
     model: dict[str, Any] = field(default_factory=lambda: json.loads(PACKAGED[NAME].read_text(encoding="utf-8")))
 
 
@@ -109,8 +109,8 @@ def make_model(folder: Path, sizes: Sizes) -> None:
     model.save_pretrained(str(folder), max_shard_size="5GB")
 
 
-def spec_of(row: Row, sizes: Sizes, folder: Path, gpus: int) -> dict[str, Any]:
-    """Return the train spec of a row."""
+def spec_of(row: Row, sizes: Sizes, folder: Path, mesh: tuple[int, int]) -> dict[str, Any]:
+    """Return the train spec of a row on (replicas, shards); every GPU takes as many samples and steps."""
     spec: dict[str, Any] = {
         "results_dir": str(folder / "runs" / row.name.replace(" ", "_").replace(",", "")),
         "custom": {
@@ -122,13 +122,13 @@ def spec_of(row: Row, sizes: Sizes, folder: Path, gpus: int) -> dict[str, Any]:
         },
         "policy": {
             "model_name_or_path": str(folder / "model"),
-            "parallelism": {"dp_shard_size": gpus},
+            "parallelism": {"dp_replicate_size": mesh[0], "dp_shard_size": mesh[1]},
             **({"lora": LORA} if row.lora else {}),
         },
         "train": {
-            "epoch": 3,
+            "epoch": 2 * mesh[0] * mesh[1],
             "optm_lr": 1e-5,
-            "train_batch_per_replica": sizes.batch // gpus,
+            "train_batch_per_replica": sizes.batch,
             "ckpt": {"enable_checkpoint": False},
             "train_policy": {"mini_batch": 1, "enable_dataset_cache": False},
         },
@@ -144,9 +144,10 @@ def spec_of(row: Row, sizes: Sizes, folder: Path, gpus: int) -> dict[str, Any]:
     return spec
 
 
-def train(row: Row, sizes: Sizes, folder: Path, gpus: int) -> dict[str, Any]:
+def train(row: Row, sizes: Sizes, folder: Path, mesh: tuple[int, int]) -> dict[str, Any]:
     """Run the trainer on a row and return what its metrics and the profiler say."""
-    spec = spec_of(row, sizes, folder, gpus)
+    gpus = mesh[0] * mesh[1]
+    spec = spec_of(row, sizes, folder, mesh)
     run_dir = Path(spec["results_dir"])
     shutil.rmtree(run_dir, ignore_errors=True)
     run_dir.mkdir(parents=True)
@@ -157,23 +158,23 @@ def train(row: Row, sizes: Sizes, folder: Path, gpus: int) -> dict[str, Any]:
     finished = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | ALLOCATOR)
     if finished.returncode:
         print(finished.stderr[-3000:], flush=True)
-        return {"row": row.name, "gpus": gpus, "failed": finished.returncode}
+        return {"row": row.name, "mesh": mesh, "failed": finished.returncode}
     lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     steps = [line for line in lines if "train/iteration_time" in line]
     seconds = statistics.median(line["train/iteration_time"] for line in steps[len(steps) // 3 :])
     profile = run_dir / "idle.json"
-    told = inspect(load_spec(TrainConfig, config))
+    chosen = re.search(r"prepare:(.*needs about ([\d.]+) GiB.*)", finished.stderr)
     return {
         "row": row.name,
-        "gpus": gpus,
+        "mesh": mesh,
         "seconds": seconds,
         "samples_per_second": spec["train"]["train_batch_per_replica"] * gpus / seconds,
-        "tokens_per_second": steps[-1]["train/tokens_per_second"],
+        "tokens_per_second": statistics.median(line["train/tokens_per_second"] for line in steps[len(steps) // 3 :]),
         "peak_gib": max(line["train/peak_memory_gib"] or 0 for line in steps),
-        "predicted_gib": told["memory_bytes_per_gpu"]["total"] / GIB,
-        "mfu": steps[-1]["train/mfu"],
+        "predicted_gib": float(chosen[2]) if chosen else None,
+        "mfu": steps[-2]["train/mfu"],
         "steps": len(steps),
-        "chosen": [line for line in finished.stderr.splitlines() if "micro-batches of" in line][:1],
+        "chosen": chosen[1] if chosen else None,
         **(json.loads(profile.read_text(encoding="utf-8")) if profile.is_file() else {}),
     }
 
@@ -221,7 +222,7 @@ def idle_share(profiler: Any) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=Path("bench-data"), help="where clips, model and runs go")
-    parser.add_argument("--gpus", type=int, default=1)
+    parser.add_argument("--mesh", type=int, nargs=2, default=(1, 1), metavar=("REPLICAS", "SHARDS"))
     parser.add_argument("--out", type=Path, help="folder for the numbers")
     parser.add_argument("--runs", default="*", help="run the rows whose name matches")
     parser.add_argument("--tiny", action="store_true", help="small sizes, for a check without a GPU")
@@ -241,11 +242,11 @@ def main() -> None:
     found = []
     for row in ROWS:
         if fnmatch.fnmatch(row.name, arguments.runs):
-            found.append(train(row, sizes, folder, arguments.gpus))
+            found.append(train(row, sizes, folder, tuple(arguments.mesh)))
             print(json.dumps(found[-1]), flush=True)
             if arguments.out:
                 arguments.out.mkdir(parents=True, exist_ok=True)
-                file = arguments.out / f"cosmos_reason_end_to_end_{arguments.gpus}.json"
+                file = arguments.out / f"cosmos_reason_end_to_end_{arguments.mesh[0]}x{arguments.mesh[1]}.json"
                 file.write_text(json.dumps(found, indent=2), encoding="utf-8")
 
 

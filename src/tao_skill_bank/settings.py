@@ -43,6 +43,11 @@ def planned_device() -> str | None:
     return os.environ.get("TAO_DEVICE", "").strip().lower() or None
 
 
+def processes_on_this_machine() -> int:
+    """Return how many ranks of the job torchrun started here ($LOCAL_WORLD_SIZE); 1 without torchrun."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
 def child_environment(**extra: str) -> dict[str, str]:
     """Return this process's environment with `extra` on top, for a child process."""
     return {**os.environ, **extra}

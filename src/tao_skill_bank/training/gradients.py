@@ -1,7 +1,7 @@
 """Looks at gradients before an optimizer step: their norm, and whether they are numbers at all."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -59,22 +59,20 @@ def multiply(weights: Iterable[nn.Parameter], factor: torch.Tensor) -> None:
     torch._foreach_mul_([grad.to_local() if isinstance(grad, DTensor) else grad for grad in grads], factor)
 
 
-def step_scaled(
-    optimizer: torch.optim.Optimizer, weights: Sequence[nn.Parameter], norm: torch.Tensor, factor: torch.Tensor
-) -> None:
-    """Take an optimizer step on gradients times `factor`; none where their norm is no number and the kernel can tell.
+def step_unless_not_finite(optimizer: torch.optim.Optimizer, norm: torch.Tensor) -> None:
+    """Take an optimizer step, but none where the gradients' norm is no number and the optimizer can skip it.
 
-    Fused kernels multiply while they read: all gradients of an 8B are 17 GB that need not be read and written once
-    more. They take the factor as torch's GradScaler gives it, inverted.
+    The host learns of such a norm only a step later. Fused kernels look at a flag, as torch's GradScaler sets it.
     """
-    if optimizer.defaults.get("fused") and not isinstance(weights[0], DTensor):
-        scaled: Any = optimizer
-        scaled.grad_scale, scaled.found_inf = 1 / factor.float(), (~torch.isfinite(norm)).float()
-        optimizer.step()
-        scaled.grad_scale = scaled.found_inf = None
-    else:
-        multiply(weights, factor)
-        optimizer.step()
+    guarded: Any = optimizer
+    if optimizer.defaults.get("fused") and not _is_sharded(optimizer):
+        guarded.found_inf = (~torch.isfinite(norm)).float()
+    optimizer.step()
+    guarded.found_inf = None
+
+
+def _is_sharded(optimizer: torch.optim.Optimizer) -> bool:
+    return any(isinstance(weight, DTensor) for group in optimizer.param_groups for weight in group["params"])
 
 
 def require_every_part_learns(model: nn.Module, part_of: Callable[[str], str], fix: str) -> None:

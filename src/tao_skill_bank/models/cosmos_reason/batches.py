@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Iterable
 
 from tao_skill_bank.models.cosmos_reason import data, loader
 from tao_skill_bank.models.cosmos_reason.config import TrainConfig
@@ -10,6 +11,7 @@ from tao_skill_bank.models.cosmos_reason.conversation import record_name
 from tao_skill_bank.models.cosmos_reason.memory import Load
 from tao_skill_bank.models.cosmos_reason.packing import Packed, Packer
 from tao_skill_bank.models.cosmos_reason.processor import IGNORED, Processor
+from tao_skill_bank.models.cosmos_reason.vision import CHANNELS
 from tao_skill_bank.training.entrypoint import Run
 
 SAMPLED_RECORDS = 8  # whose lengths stand for all
@@ -49,33 +51,51 @@ def _presentation(config: TrainConfig, *, cache: bool) -> data.Presentation:
 
 
 def training_batches(
-    config: TrainConfig, records: data.Records, run: Run, micro_batch: int, packer: Packer
-) -> tuple[loader.TrainingOrder, loader.Batches[Packed]]:
-    """Return the order of micro-batches and the loader that packs them."""
+    config: TrainConfig, records: data.Records, run: Run, load: Load, packer: Packer
+) -> tuple[loader.TrainingOrder, Iterable[Packed]]:
+    """Return the order of micro-batches and the loader that packs them; `load` bounds how many it keeps ready."""
     settings, options = config.train, config.train.train_policy
     order = loader.TrainingOrder(
         len(records),
         ranks=(run.ranks.rank, run.ranks.world),
         batch=settings.train_batch_per_replica,
-        micro_batch=micro_batch,
+        micro_batch=load.samples,
         seed=settings.seed,
     )
     workers = loader.Workers(options.dataloader_num_workers, options.dataloader_prefetch_factor)
-    return order, loader.Batches(records, order, workers, packer)
+    workers = workers.bounded(load.patches * load.samples * _patch_bytes(records))
+    return order, _loader(records, order, workers, packer)
 
 
-def validation_batches(config: TrainConfig, records: data.Records, run: Run, packer: Packer) -> loader.Batches[Packed]:
+def validation_batches(
+    config: TrainConfig, records: data.Records, run: Run, load: Load, packer: Packer
+) -> Iterable[Packed]:
     """Return the loader of packed validation batches."""
     settings = config.validation
     order = loader.ValidationOrder(len(records), ranks=(run.ranks.rank, run.ranks.world), batch=settings.batch_size)
     workers = loader.Workers(settings.dataloader_num_workers, settings.dataloader_prefetch_factor)
+    workers = workers.bounded(load.patches * settings.batch_size * _patch_bytes(records))
+    return _loader(records, order, workers, packer)
+
+
+def _loader(
+    records: data.Records, order: Iterable[list[loader.Slot]], workers: loader.Workers, packer: Packer
+) -> Iterable[Packed]:
+    """Read features in threads; decode clips in processes."""
+    if records.features:
+        return loader.ReadAhead(records, order, workers, packer)
     return loader.Batches(records, order, workers, packer)
+
+
+def _patch_bytes(records: data.Records) -> int:
+    geometry = records.processor.pixel_format.geometry
+    return int(CHANNELS * geometry.temporal_patch_size * geometry.patch_size**2)
 
 
 def load_of(config: TrainConfig, records: data.Records) -> Load:
     """Return what a micro-batch of the longest of some records holds; they are decoded for it."""
-    step = max(1, len(records) // SAMPLED_RECORDS)
-    samples = [records[index] for index in range(0, len(records), step)[:SAMPLED_RECORDS]]
+    spread = range(0, len(records), max(1, len(records) // SAMPLED_RECORDS))[:SAMPLED_RECORDS]
+    samples = [records[index] for index in spread]
     return Load(
         tokens=max(len(sample.input_ids) for sample in samples),
         patches=max(sum(math.prod(grid) for grid in sample.grids) for sample in samples),

@@ -2,19 +2,24 @@
 
 import math
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from tao_skill_bank import settings
 from tao_skill_bank.errors import BlockedError, Problem, TaoSkillsError
 from tao_skill_bank.models.cosmos_reason.positions import Grid
 from tao_skill_bank.models.cosmos_reason.processor import IGNORED, PADS, Processor, Sample
 from tao_skill_bank.models.cosmos_reason.vision import normalize
 from tao_skill_bank.training import distributed, interruption
 
+MAX_THREADS, BATCHES_PER_THREAD = 4, 2  # features of a clip are 130 MB for an 8B
 TIMEOUT_SECONDS = 600  # a loader process that gives nothing for so long has hung on a broken file
 MODEL_KEYS = {"video": ("pixel_values_videos", "video_grid_thw"), "image": ("pixel_values", "image_grid_thw")}
 
@@ -172,6 +177,16 @@ class Workers:
     count: int
     prefetch: int
 
+    def bounded(self, batch_bytes: int) -> "Workers":
+        """Return as many of these as may hold batches of this size in a quarter of the free memory of the machine.
+
+        Every process keeps `prefetch` batches ready; ranks on one machine share the quarter.
+        """
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // (4 * settings.processes_on_this_machine())
+        batches = max(1, free // max(1, batch_bytes))  # of text alone there are no bytes to count
+        count = min(self.count, batches)
+        return Workers(count, min(self.prefetch, max(1, batches // max(1, count))))
+
 
 class Batches(Generic[T]):
     """A data loader whose processes are spawned (a forked video decoder may hang) and whose errors keep their type."""
@@ -200,6 +215,37 @@ class Batches(Generic[T]):
             if isinstance(batch, _Failure):
                 raise BlockedError(batch.problems)
             yield batch
+
+
+class ReadAhead(Generic[T]):
+    """A loader for samples that are only read, not decoded: threads keep some batches ready, in page-locked memory.
+
+    Reading leaves Python's lock, and nothing is copied from one process to another.
+    """
+
+    def __init__(
+        self, source: Source, order: Iterable[list[Slot]], workers: Workers, collate: Callable[..., Any]
+    ) -> None:
+        self.source, self.order, self.collate = source, order, collate
+        self.num_threads = max(1, min(workers.count, MAX_THREADS))
+
+    def __iter__(self) -> Iterator[T]:
+        rest = iter(self.order)
+        with ThreadPoolExecutor(self.num_threads) as pool:
+            waiting = deque(
+                pool.submit(self._load, slots) for slots in islice(rest, BATCHES_PER_THREAD * self.num_threads)
+            )
+            try:
+                while waiting:
+                    batch = waiting.popleft().result()
+                    waiting.extend(pool.submit(self._load, slots) for slots in islice(rest, 1))
+                    yield batch
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+
+    def _load(self, slots: list[Slot]) -> T:
+        batch = self.collate([self.source[index] for index, _ in slots], [counts for _, counts in slots])
+        return batch.pin_memory() if distributed.uses_gpu() else batch  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)

@@ -121,7 +121,8 @@ def parts(shape: Shape, setup: Setup, load: Load, recompute: float) -> dict[str,
         "activations": activations,
         "reserve": RESERVE,
     }
-    loading = on_gpu * (frozen * setup.param_bytes or trained_bytes)  # adapters are added to what was loaded
+    whole = frozen * setup.param_bytes or trained_bytes  # adapters are added to what was loaded
+    loading = on_gpu * (0 if setup.shards > 1 else whole)  # ranks read their shards only
     return step | {"loading": loading, "total": max(sum(step.values()), loading)}
 
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -138,8 +139,8 @@ def allowed_shares(config: TrainConfig) -> tuple[float, ...]:
 
 def choose(
     config: TrainConfig, trainable: nn.Module, load: Load, ranks: Ranks, *, features_cached: bool
-) -> tuple[Execution, int]:
-    """Choose how blocks run and the micro-batch: the fastest way that fits the smallest GPU of all ranks."""
+) -> tuple[Execution, Load]:
+    """Choose how blocks run and what a micro-batch holds: the fastest way that fits the smallest GPU of all ranks."""
     capacity = None
     if ranks.device.type == "cuda":
         here = torch.cuda.get_device_properties(ranks.device).total_memory
@@ -152,4 +153,4 @@ def choose(
     micro_batch = int(choice.way.settings["train.train_policy.mini_batch"])
     logger.info("%s; compile %s; micro-batches of %d", choice.reason, compiles, micro_batch)
     has_dropout = bool(config.policy.lora and config.policy.lora.lora_dropout)
-    return Execution(recompute, compiles, has_dropout), micro_batch
+    return Execution(recompute, compiles, has_dropout), replace(load, samples=micro_batch)

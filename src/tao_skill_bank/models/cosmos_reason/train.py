@@ -1,7 +1,6 @@
 """Supervised fine-tuning: `torchrun ... -m tao_skill_bank.models.cosmos_reason.train --config train.toml`."""
 
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice
@@ -25,6 +24,7 @@ from tao_skill_bank.models.cosmos_reason import (
 )
 from tao_skill_bank.models.cosmos_reason.config import TrainConfig
 from tao_skill_bank.models.cosmos_reason.config.train import Checkpointing
+from tao_skill_bank.models.cosmos_reason.memory import Load
 from tao_skill_bank.models.cosmos_reason.network import Network, parts
 from tao_skill_bank.models.cosmos_reason.optimizer import part_of
 from tao_skill_bank.models.cosmos_reason.packing import Packed, Packer
@@ -34,7 +34,7 @@ from tao_skill_bank.training import adapters, checkpoint, distributed, entrypoin
 from tao_skill_bank.training.checkpoint import Progress
 from tao_skill_bank.training.divergence import Divergence
 from tao_skill_bank.training.entrypoint import Run
-from tao_skill_bank.training.readback import Readback
+from tao_skill_bank.training.readback import Mark, Readback
 from tao_skill_bank.training.saver import Saver, Subject
 
 NOT_FINITE_FIX = "Lower train.optm_lr, lengthen train.optm_warmup_epochs, or set train.param_dtype to float32."
@@ -73,7 +73,7 @@ class Trainer:
         initial_adapters: see prepare.make_trainable.
         is_sharded: whether FSDP holds the weights and averages gradients; else every rank has all of them.
         weights: what is trained.
-        micro_batch: samples per forward pass.
+        load: what a micro-batch holds.
         step: optimizer steps taken.
 
     """
@@ -86,7 +86,7 @@ class Trainer:
     is_sharded: bool
     weights: list[nn.Parameter]
     optimizer: torch.optim.Optimizer
-    micro_batch: int
+    load: Load
     step: int = 0
 
 
@@ -107,8 +107,8 @@ def train(config: TrainConfig, run: Run) -> str:
 
     tower_is_shared_out = trainer.is_sharded and prepare.frozen_tower(trainer.trainable) is None
     packer = Packer(train_set.processor, needs_media=tower_is_shared_out and bool(train_set.kinds))
-    order, train_batches = batches.training_batches(config, train_set, run, trainer.micro_batch, packer)
-    val_batches = batches.validation_batches(config, val_set, run, packer) if val_set else None
+    order, train_batches = batches.training_batches(config, train_set, run, trainer.load, packer)
+    val_batches = batches.validation_batches(config, val_set, run, trainer.load, packer) if val_set else None
     schedule = optimizer.schedule(settings, order.num_steps)
     report = Report(trainer, order.num_steps)
     saver = _saver(run, settings.ckpt, Subject(trained, fed))
@@ -121,7 +121,7 @@ def train(config: TrainConfig, run: Run) -> str:
             for _ in range(order.first_step, order.num_steps):
                 factor = schedule.factor(trainer.step)
                 optimizer.set_learning_rates(trainer.optimizer, factor)
-                taken = islice(stream, settings.train_batch_per_replica // trainer.micro_batch)
+                taken = islice(stream, settings.train_batch_per_replica // trainer.load.samples)
                 pending = _step(trainer, taken)
                 report.next(pending, factor)
                 if pending.is_interrupted:
@@ -135,7 +135,7 @@ def train(config: TrainConfig, run: Run) -> str:
 
 
 def _end_epoch(
-    trainer: Trainer, report: "Report", saver: Saver, val_batches: loader.Batches[Packed] | None, base: Path, epoch: int
+    trainer: Trainer, report: "Report", saver: Saver, val_batches: Iterable[Packed] | None, base: Path, epoch: int
 ) -> None:
     """Validate, export and checkpoint where the spec says so."""
     config, run = trainer.config, trainer.run
@@ -174,15 +174,13 @@ def _trainer(config: TrainConfig, run: Run, base: Path, sets: Sequence[data.Reco
         trainable, initial_adapters = prepare.make_trainable(config, model.load(base, dtype, home), base)
     is_cached = feature_cache.fill(config, trainable, sets, run, base)
     load = batches.load_of(config, sets[0])
-    execution, micro_batch = prepare.choose(config, trainable, load, ranks, features_cached=is_cached)
+    execution, load = prepare.choose(config, trainable, load, ranks, features_cached=is_cached)
     network, is_sharded = prepare.prepare(config, trainable, mesh, ranks, (pixel_format, execution))
     if in_shards:
         sharded_weights.fill(trainable, base, home)
     weights = [parameter for parameter in network.parameters() if parameter.requires_grad]
     steps = optimizer.build(settings, trainable)
-    return Trainer(
-        config, run, trainable, initial_adapters, network, is_sharded, weights, steps, micro_batch=micro_batch
-    )
+    return Trainer(config, run, trainable, initial_adapters, network, is_sharded, weights, steps, load)
 
 
 def _skeleton(
@@ -204,11 +202,13 @@ class Report:
     def __init__(self, trainer: Trainer, steps_per_epoch: int) -> None:
         self.reporter = Reporter(trainer.config, trainer.run, trainer.network, steps_per_epoch)
         self._divergence = Divergence(parts(trainer.network.model).config.text_config.vocab_size)
+        self._device = trainer.run.ranks.device
         self._pending: tuple[Pending, float] | None = None
         self.restart_clock()
 
     def restart_clock(self) -> None:
-        self._seen_at = time.perf_counter()
+        """Begin a step's time now."""
+        self._began = Mark(self._device)
 
     def next(self, pending: Pending, lr_factor: float) -> None:
         """Take a step that was just queued, and report the one before it."""
@@ -224,8 +224,8 @@ class Report:
 
     def _report(self, pending: Pending, lr_factor: float) -> None:
         loss, largest, grad_norm = pending.readback.values()
-        now = time.perf_counter()
-        seconds, self._seen_at = now - self._seen_at, now
+        seconds = pending.readback.mark.seconds_since(self._began)
+        self._began = pending.readback.mark
         gradients.require_finite(loss, grad_norm, NOT_FINITE_FIX)
         counts = pending.counts
         done = Step(loss, largest, grad_norm, counts.tokens, counts.samples)
@@ -263,7 +263,8 @@ def _step(trainer: Trainer, taken: Iterator[Packed]) -> Pending:
     grad_norm, factor = gradients.clipping(trainer.weights, scale, trainer.config.train.optm_grad_norm_clip)
     if trainer.step == 0:
         gradients.require_every_part_learns(trainer.network.model, part_of, NOT_FINITE_FIX)
-    gradients.step_scaled(trainer.optimizer, trainer.weights, grad_norm, factor)
+    gradients.multiply(trainer.weights, factor)
+    gradients.step_unless_not_finite(trainer.optimizer, grad_norm)
     trainer.optimizer.zero_grad(set_to_none=True)
     trainer.step += 1
     run.ranks.sum_on_device(loss_sum)
@@ -273,7 +274,7 @@ def _step(trainer: Trainer, taken: Iterator[Packed]) -> Pending:
 
 
 @torch.no_grad()
-def validate(trainer: Trainer, stream: loader.Batches[Packed]) -> float:
+def validate(trainer: Trainer, stream: Iterable[Packed]) -> float:
     """Return the token mean of the loss over the whole validation set, or up to a signal. Every rank calls this."""
     ranks = trainer.run.ranks
     trainer.network.eval()
