@@ -1,6 +1,6 @@
 """Cosmos-Reason training from mp4 files to optimizer steps: how long the GPU waits for data, and what the run needs.
 
-    python benchmarks/cosmos_reason_end_to_end.py [--folder FOLDER] [--mesh REPLICAS SHARDS] [--out FOLDER] [--runs PATTERN] [--tiny]
+    python benchmarks/cosmos_reason_end_to_end.py [--folder FOLDER] [--mesh REPLICAS SHARDS] [--runs PATTERN] [--tiny]
 
 Writes clips of 512x512 and a Qwen3-VL-8B of random weights, then runs the trainer under torchrun, once per row. The
 GPU's idle share is the part of some steps in which no kernel ran, as torch's profiler saw them. `--tiny` takes the
@@ -17,7 +17,7 @@ import shutil
 import statistics
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,7 @@ ROWS = (
     ),
     Row(
         "full, bfloat16 states",
-        {"train.master_dtype": "bfloat16", "train.epoch": 1, "train.train_batch_per_replica": 2},
+        {"train.master_dtype": "bfloat16", "train.train_batch_per_replica": 2},
         lora=False,
     ),
 )
@@ -68,12 +68,13 @@ class Sizes:
     clips: int = 48
     frames: int = 32
     batch: int = 8
+    epochs: int = 2
     answer: str = ANSWER * 4
     profiled: tuple[int, int] = (6, 9)
     model: dict[str, Any] = field(default_factory=lambda: json.loads(PACKAGED[NAME].read_text(encoding="utf-8")))
 
 
-TINY = Sizes(64, 8, 8, 2, "left", (2, 4), {})
+TINY = Sizes(64, 8, 8, 2, 2, "left", (2, 4), {})
 
 
 def make_data(folder: Path, sizes: Sizes) -> None:
@@ -126,7 +127,7 @@ def spec_of(row: Row, sizes: Sizes, folder: Path, mesh: tuple[int, int]) -> dict
             **({"lora": LORA} if row.lora else {}),
         },
         "train": {
-            "epoch": 2 * mesh[0] * mesh[1],
+            "epoch": sizes.epochs * mesh[0] * mesh[1],
             "optm_lr": 1e-5,
             "train_batch_per_replica": sizes.batch,
             "ckpt": {"enable_checkpoint": False},
@@ -223,6 +224,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=Path("bench-data"), help="where clips, model and runs go")
     parser.add_argument("--mesh", type=int, nargs=2, default=(1, 1), metavar=("REPLICAS", "SHARDS"))
+    parser.add_argument("--epochs", type=int, default=2, help="of every GPU's share of the clips")
     parser.add_argument("--out", type=Path, help="folder for the numbers")
     parser.add_argument("--runs", default="*", help="run the rows whose name matches")
     parser.add_argument("--tiny", action="store_true", help="small sizes, for a check without a GPU")
@@ -234,7 +236,8 @@ def main() -> None:
     if not (arguments.tiny or torch.cuda.is_available()):
         print("The full size needs a GPU; nothing was measured. --tiny runs every row on a CPU.")
         return
-    sizes, folder = TINY if arguments.tiny else Sizes(), arguments.folder.resolve()
+    sizes = replace(TINY if arguments.tiny else Sizes(), epochs=arguments.epochs)
+    folder = arguments.folder.resolve()
     if not (folder / "model" / "config.json").is_file():
         make_data(folder / "data", sizes)
         make_model(folder / "model", sizes)
