@@ -166,6 +166,7 @@ class Workload:
         max_checkpoints, num_saves: newest checkpoints kept (-1 for all, 0 when none is written), and how often one is
             written; the best one is kept besides.
         media: single media files that the spec names itself (inference).
+        sized: the model's inspect module tells the memory of this action; that of training it always does.
         clips: folders of captioned clips.
         prompts: a folder of prompts with a picture or clip beside each, or a .jsonl file of them.
         adapters: adapter folders that are put on `model`, beside an adapter that `base_model` implies.
@@ -178,6 +179,7 @@ class Workload:
     resume_from: str | None = None
     resume: bool = False
     trains: bool = False
+    sized: bool = False
     uses_adapter: bool = False
     datasets: tuple[DatasetUse, ...] = ()
     media: tuple[str, ...] = ()
@@ -225,10 +227,16 @@ class Resources:
 
 @contract
 class Credential:
-    """An environment variable that a skill needs. Only its name is ever handled."""
+    """An environment variable that a skill needs. Only its name is ever handled.
+
+    Attributes:
+        models: shell patterns of the hub's repositories that need it (gated ones); without any, all of them do.
+
+    """
 
     name: str
     required: bool = True
+    models: tuple[str, ...] = ()
     passed_as: Literal["docker_env_var"] = "docker_env_var"
 
 

@@ -3,10 +3,11 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
 
 from tao_skill_bank import model_uri, settings
-from tao_skill_bank.contracts import Finding, Job
+from tao_skill_bank.contracts import Credential, Finding, Job
 from tao_skill_bank.model_folders import is_model_folder
 from tao_skill_bank.preflight.findings import blocking, info, not_checked
 
@@ -18,14 +19,22 @@ def check(job: Job) -> list[Finding]:
     repositories = list(dict.fromkeys(_repositories(job)))
     if not repositories or settings.hub_is_offline():
         return []
-    found = [
-        _missing(credential.name, repositories[0][0])
+    missing = [
+        _missing(credential.name, repository)
         for credential in job.credentials
         if credential.required and not settings.has_variable(credential.name)
+        for repository in [name for name, _ in repositories if _needs(credential, name)][:1]
     ]
-    if found:
-        return found
-    return [_access(repository, revision) for repository, revision in repositories]
+    if missing:
+        return missing
+    return [
+        _access(repository, revision, [known.name for known in job.credentials])
+        for repository, revision in repositories
+    ]
+
+
+def _needs(credential: Credential, repository: str) -> bool:
+    return not credential.models or any(fnmatchcase(repository, pattern) for pattern in credential.models)
 
 
 def _repositories(job: Job) -> Iterator[tuple[str, str]]:
@@ -42,19 +51,21 @@ def _missing(name: str, repository: str) -> Finding:
     return blocking("credential_missing", message, fix, name, repository=repository)
 
 
-def _access(repository: str, revision: str) -> Finding:
+def _access(repository: str, revision: str, variables: Sequence[str]) -> Finding:
     page = f"https://huggingface.co/{repository}"
     where = f"{model_uri.HUB}{repository}" + (f"@{revision}" if revision else "")
+    unset = [name for name in variables if not settings.has_variable(name)]
+    export = f", then export {unset[0]}=... with a token that may read it" if unset else ""
     answer = _ask_hub(repository, revision)
     match answer.get("access"):
         case "ok":
             return info("hub_access", f"The hub grants access to {repository}.", where)
         case "gated":
             message = f"{repository} is gated and its agreement was not accepted with this account."
-            return blocking("credential_gated", message, f"Accept the agreement at {page}", where, page=page)
+            return blocking("credential_gated", message, f"Accept the agreement at {page}{export}", where, page=page)
         case "rejected":
             message = f"The hub rejected the token, or this account may not see {repository}."
-            fix = f"Set a valid token with read access, and check that {page} exists."
+            fix = f"Set a valid token with read access, and check that {page} exists{export}."
             return blocking("credential_rejected", message, fix, where, page=page)
         case "missing":
             message = f"The hub has no model {repository} that this account can see."

@@ -37,7 +37,7 @@ def check(job: Job, inspection: Inspection) -> list[Finding]:
     """Return the findings of the device that the job runs on."""
     needed = inspection.answer.get("memory_bytes_per_gpu", {})
     if job.resources.device == "cpu":
-        return [*_served_by_gpu(job.workload.hardware), *_host_memory(job, needed.get("total"))]
+        return [*_served_by_gpu(job.workload.hardware), *_host_memory(job, needed.get("total"), inspection.answer.get("cure"))]
     if find_spec("pynvml") is None:
         message = "GPUs were not looked at: the Python module 'pynvml' is not installed."
         return [not_checked("gpu_not_checked", message, "pip install 'tao-skill-bank[train]'")]
@@ -49,7 +49,7 @@ def check(job: Job, inspection: Inspection) -> list[Finding]:
         return [_missing(job, f"{len(gpus)} are visible")]
     used = gpus[: job.resources.processes_per_node]
     findings = [*_architecture(used), *_needed_architecture(used, job.workload.hardware)]
-    return [*findings, *_memory(used, needed), *_way(used, inspection)]
+    return [*findings, *_memory(used, needed, inspection.answer.get("cure")), *_way(used, inspection)]
 
 
 def elsewhere(platform: str) -> list[Finding]:
@@ -137,7 +137,7 @@ def _served_by_gpu(need: HardwareNeed | None) -> list[Finding]:
     return [info("gpu_needed_later", message, needed=f"sm_{need.architecture}")]
 
 
-def _memory(gpus: Sequence[Gpu], needed: dict[str, int]) -> list[Finding]:
+def _memory(gpus: Sequence[Gpu], needed: dict[str, int], cure: str | None) -> list[Finding]:
     total = needed.get("total")
     if not total:
         return []
@@ -148,10 +148,9 @@ def _memory(gpus: Sequence[Gpu], needed: dict[str, int]) -> list[Finding]:
         "memory_bytes": smallest.memory_bytes,
         "free_bytes": smallest.free_bytes,
     }
-    told = (
-        f"The run needs about {size(total)} per GPU ({size(fixed)} of it for weights, gradients, optimizer and loading)"
-    )
-    fix = "Lower the micro-batch or the inputs' size, shard over more GPUs, use LoRA, or offload to the host."
+    what = "weights, gradients, optimizer and loading" if "optimizer" in needed else "weights"
+    told = f"The run needs about {size(total)} per GPU ({size(fixed)} of it for {what})"
+    fix = cure or "Lower the micro-batch or the inputs' size, shard over more GPUs, use LoRA, or offload to the host."
     if fixed > smallest.memory_bytes or total > ESTIMATE_TOLERANCE * smallest.memory_bytes:
         message = f"{told}, and GPU {smallest.index} has {size(smallest.memory_bytes)}."
         return [blocking("gpu_memory_short", message, fix, **evidence)]
@@ -175,14 +174,14 @@ def _way(gpus: Sequence[Gpu], inspection: Inspection) -> list[Finding]:
     return [info("execution", message, settings=dict(choice.way.settings), ways=told)]
 
 
-def _host_memory(job: Job, per_process: int | None) -> list[Finding]:
+def _host_memory(job: Job, per_process: int | None, cure: str | None) -> list[Finding]:
     if not per_process:
         return []
     memory = psutil.virtual_memory()
     needed = per_process * job.resources.processes_per_node
     evidence: dict[str, Any] = {"needed_bytes": needed, "memory_bytes": memory.total, "free_bytes": memory.available}
     told = f"The run needs about {size(needed)} of memory"
-    fix = "Lower the micro-batch or the number of processes."
+    fix = cure or "Lower the micro-batch or the number of processes."
     if needed > memory.total:
         message = f"{told}, and this machine has {size(memory.total)}."
         return [blocking("memory_short", message, fix, **evidence)]

@@ -15,7 +15,7 @@ import tomli_w
 
 from tao_skill_bank import __version__, nested, settings, yaml12
 from tao_skill_bank.contracts import Finding, Job
-from tao_skill_bank.preflight.findings import not_checked
+from tao_skill_bank.preflight.findings import blocking, not_checked
 
 TIMEOUT_SECONDS = 120
 MODEL_PATH_FILES = ("config.json", "adapter_config.json", "*/config.json")  # of a model, or of a pipeline's parts
@@ -23,7 +23,7 @@ MODEL_PATH_FILES = ("config.json", "adapter_config.json", "*/config.json")  # of
 
 @dataclass(frozen=True)
 class Inspection:
-    """The training plane's answer, or the finding that says why there is none."""
+    """The training plane's answer, or the finding that says why there is none; a model that cannot run blocks."""
 
     answer: Mapping[str, Any] = field(default_factory=dict)
     failure: Finding | None = None
@@ -39,10 +39,10 @@ def sibling_module(job: Job, name: str) -> str | None:
 
 
 def inspect(job: Job) -> Inspection:
-    """Return what the config of `job` builds. Only training is; the rest is not estimated."""
+    """Return what the config of `job` builds, or why that is not told."""
     if not job.workload.model:
         return Inspection()  # nothing is loaded
-    if not job.workload.trains:
+    if not (job.workload.trains or job.workload.sized):
         message = f"The peak memory of {job.action} is not estimated: whether it fits was not checked."
         fix = "Try it on a few records first; lower the batch size or the inputs' size when it runs out of memory."
         return Inspection(failure=not_checked("memory_not_estimated", message, fix))
@@ -66,7 +66,7 @@ def _ask(job: Job, module: str) -> Inspection:
         config = Path(folder) / Path(job.config_file).name
         text = tomli_w.dumps(spec) if config.suffix == ".toml" else yaml12.render(spec)
         config.write_text(text, encoding="utf-8")
-        command = [sys.executable, "-m", module, "--config", str(config)]
+        command = [sys.executable, "-m", module, "--config", str(config), "--action", job.action]
         try:
             child = subprocess.run(
                 command,
@@ -85,6 +85,8 @@ def _ask(job: Job, module: str) -> Inspection:
         answer = {}
     if child.returncode == 0 and answer:
         return Inspection(answer)
+    if problem := answer.get("problem"):
+        return Inspection(failure=blocking(problem["code"], problem["message"], problem["fix"], problem["path"]))
     reason = answer.get("error") or (child.stderr.strip().splitlines() or [f"exit code {child.returncode}"])[-1]
     return _failed(f"{module} could not tell what the config builds: {reason}", "Correct the cause that it names.")
 
@@ -99,7 +101,7 @@ def _identity(job: Job) -> str:
     uses = job.workload.datasets
     for place in (job.results_dir, *(path for use in uses for path in (use.annotation_path, use.media_path))):
         spec = spec.replace(json.dumps(place), '""')  # where things lie changes nothing of what is built
-    parts = [__version__, job.module, spec]
+    parts = [__version__, job.module, job.action, spec]
     folder = Path(job.workload.model)
     for pattern in MODEL_PATH_FILES:
         files = sorted(folder.glob(pattern)) if folder.is_dir() else []

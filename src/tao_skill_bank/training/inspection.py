@@ -3,26 +3,43 @@
 import argparse
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
-from tao_skill_bank.errors import TaoSkillsError, UnknownNameError
+from tao_skill_bank.errors import BlockedError, MissingExtraError, TaoSkillsError, UnknownNameError
 from tao_skill_bank.training.config import load_spec
 
 T = TypeVar("T")
 EXIT_NOT_AT_HAND = 3
 
 
-def main(kind: type[T], inspect: Callable[[T], dict[str, Any]]) -> None:
-    """Print what `inspect` tells of the spec that `--config` holds, and exit."""
+def main(
+    kind: type[T],
+    inspect: Callable[[T], dict[str, Any]],
+    others: Mapping[str, tuple[type[Any], Callable[[Any], dict[str, Any]]]] = MappingProxyType({}),
+) -> None:
+    """Print what `inspect` tells of the spec that `--config` holds, and exit.
+
+    Args:
+        kind: spec of the action train.
+        inspect: tells what a training builds.
+        others: the same two for every other `--action` that is inspected.
+
+    """
     parser = argparse.ArgumentParser()
     parser.add_argument("--config", type=Path, required=True, help="TOML file with the spec")
-    path = parser.parse_args().config
+    parser.add_argument("--action", choices=["train", *others], default="train", help="action that the spec is of")
+    flags = parser.parse_args()
+    spec_kind, tell = others.get(flags.action, (kind, inspect))
     try:
-        document = inspect(load_spec(kind, path))
+        document = tell(load_spec(spec_kind, flags.config))
     except TaoSkillsError as error:
-        sys.stdout.write(json.dumps({"error": str(error)}) + "\n")
+        told: dict[str, Any] = {"error": str(error)}
+        if isinstance(error, BlockedError) and not isinstance(error, MissingExtraError):
+            told["problem"] = error.problems[0].to_json()
+        sys.stdout.write(json.dumps(told) + "\n")
         sys.exit(EXIT_NOT_AT_HAND if isinstance(error, UnknownNameError) else error.exit_code)
     sys.stdout.write(json.dumps(document) + "\n")
 

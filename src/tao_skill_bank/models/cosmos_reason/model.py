@@ -12,12 +12,12 @@ from torch import nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
 from tao_skill_bank.errors import BlockedError, UnknownNameError
+from tao_skill_bank.models.cosmos_reason import architectures
 from tao_skill_bank.models.cosmos_reason.config.train import Lora
 from tao_skill_bank.models.cosmos_reason.quantization import scheme
 from tao_skill_bank.training import adapters, fetch
 from tao_skill_bank.training.distributed import Ranks
 
-MODEL_TYPE = "qwen3_vl"
 BLOCK_CLASSES = ("Qwen3VLTextDecoderLayer", "Qwen3VLVisionBlock")
 WEIGHT_ENDINGS = (".safetensors", ".bin", ".index.json", ".gguf", ".pt", ".pth", ".msgpack", ".h5")
 
@@ -27,7 +27,7 @@ def find_checkpoint(uri: str, ranks: Ranks) -> Path:
 
     Raises:
         UnknownNameError: the folder has no config.json.
-        BlockedError: it holds no Qwen3-VL, or it cannot be downloaded.
+        BlockedError: it holds no dense Qwen3-VL, or it cannot be downloaded.
 
     """
     folder = fetch.for_all_ranks(uri, ranks)
@@ -35,10 +35,7 @@ def find_checkpoint(uri: str, ranks: Ranks) -> Path:
     if not config.is_file():
         fix = "Give a checkpoint folder; an adapter folder needs enable_lora and base_model_path."
         raise UnknownNameError.of("no_checkpoint", f"{folder} holds no config.json.", fix)
-    found = json.loads(config.read_text(encoding="utf-8")).get("model_type")
-    if found != MODEL_TYPE:
-        message = f"{folder} holds a {found} model; this skill trains {MODEL_TYPE}."
-        raise BlockedError.of("model_type", message, "Give a Qwen3-VL checkpoint such as nvidia/Cosmos-Reason2-8B.")
+    architectures.require_dense(json.loads(config.read_text(encoding="utf-8")).get("model_type"), str(config))
     return folder
 
 

@@ -52,6 +52,7 @@ def _evaluate(spec: Spec) -> Workload:
     model, vision = spec["model"], spec["vision"]
     return Workload(
         model=model["model_name"],
+        sized=True,
         base_model=_base(model),
         uses_adapter=model["enable_lora"],
         datasets=(_use("eval", spec["dataset"], "media_dir"),),
@@ -98,6 +99,7 @@ def _serving(options: Spec) -> HardwareNeed:
 def _inference(spec: Spec) -> Workload:
     return Workload(
         model=spec["model_path"],
+        sized=True,
         base_model=_base(spec),
         uses_adapter=spec["enable_lora"],
         media=(spec["media"],),

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from tao_skill_bank.models.cosmos_reason import memory
+from tao_skill_bank.models.cosmos_reason import architectures, memory
 from tao_skill_bank.models.cosmos_reason.config import TrainConfig
-from tao_skill_bank.models.cosmos_reason.inspect import find_architecture, inspect
+from tao_skill_bank.models.cosmos_reason.inspect import inspect
 from tao_skill_bank.training.config import load_spec
 
 from .conftest import Document
@@ -70,7 +70,7 @@ def test_the_architecture_of_a_fetched_model_is_found_where_it_was_put(tiny_mode
     folder.mkdir(parents=True)
     shutil.copy(tiny_model / "config.json", folder)
     expected = json.loads((tiny_model / "config.json").read_text())
-    assert find_architecture("hf_model://acme/tiny@main") == expected
+    assert architectures.find("hf_model://acme/tiny@main") == expected
 
 
 def test_the_memory_estimate_is_near_what_an_h200_measured() -> None:

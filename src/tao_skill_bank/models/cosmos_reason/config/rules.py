@@ -1,5 +1,6 @@
 """Cross-field rules of this skill's specs. Each says what to change, with the nearest valid values."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,6 +9,7 @@ from tao_skill_bank.rules import Rule
 
 VIDEO_MIN_LENGTH = 40960
 BUILTIN = "builtin://"
+MIXTURE = re.compile(r"\bQwen3-VL-\d+B-A\d+B\b", re.IGNORECASE)  # total and active parameters
 
 
 def _batch_is_a_multiple(batch: int, mini_batch: int) -> Problem | None:
@@ -132,6 +134,32 @@ def _adapter_has_a_base(path: str) -> Rule:
     return Rule((f"{prefix}enable_lora", f"{prefix}base_model_path"), check)
 
 
+def _is_dense(path: str) -> Rule:
+    """Refuse by its name a mixture of experts, whose config may not be at hand before it is downloaded."""
+
+    def check(name: str | None) -> Problem | None:
+        if not MIXTURE.search(name or ""):
+            return None
+        message = f"{path} {name} is a mixture of experts; this skill runs dense Qwen3-VL models only."
+        fix = "Use nvidia/Cosmos-Reason2-2B or -8B, or Qwen/Qwen3-VL-2B, -4B, -8B or -32B (-Instruct or -Thinking)."
+        return Problem("model_type", message, fix, path, got=name)
+
+    return Rule((path,), check)
+
+
+def _room_for_the_question(max_length: int, max_tokens: int) -> Problem | None:
+    if max_tokens < max_length:
+        return None
+    return Problem(
+        code="max_length",
+        message=f"generation.max_tokens {max_tokens} leaves no room for a question in model.max_length {max_length}.",
+        fix=f"Raise model.max_length above {max_tokens}, or lower generation.max_tokens.",
+        path="model.max_length",
+        got=max_length,
+        expected=f"> {max_tokens}",
+    )
+
+
 def _shard_exists(shard: int, total: int) -> Problem | None:
     if shard < total:
         return None
@@ -161,14 +189,23 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
             "EVA initialisation",
             "Set policy.lora.init_lora_weights to true, gaussian, olora or pissa.",
         ),
+        _is_dense("policy.model_name_or_path"),
         *_vision_rules("custom.vision"),
     ),
     "evaluate": (
         _adapter_has_a_base("model"),
+        _is_dense("model.model_name"),
+        _is_dense("model.base_model_path"),
+        Rule(("model.max_length", "generation.max_tokens"), _room_for_the_question),
         Rule(("evaluation.shard_id", "evaluation.total_shard"), _shard_exists),
         *_vision_rules("vision"),
     ),
-    "quantize": (_adapter_has_a_base("model"), *_vision_rules("vision")),
-    "inference": (_adapter_has_a_base(""),),
-    "export": (_adapter_has_a_base(""),),
+    "quantize": (
+        _adapter_has_a_base("model"),
+        _is_dense("model.model_path"),
+        _is_dense("model.base_model_path"),
+        *_vision_rules("vision"),
+    ),
+    "inference": (_adapter_has_a_base(""), _is_dense("model_path"), _is_dense("base_model_path")),
+    "export": (_adapter_has_a_base(""), _is_dense("model_path"), _is_dense("base_model_path")),
 }

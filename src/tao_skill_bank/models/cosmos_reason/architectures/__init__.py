@@ -1,0 +1,54 @@
+"""The config.json of a model that is at hand: the tables of the packaged ones are beside this file. No torch here."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tao_skill_bank import model_uri, yaml12
+from tao_skill_bank.errors import BlockedError, UnknownNameError
+from tao_skill_bank.model_uri import BUILTIN, HUB
+from tao_skill_bank.training import inspection
+
+FOLDER = Path(__file__).parent
+MODEL_TYPE = "qwen3_vl"
+MIXTURE_TYPE = "qwen3_vl_moe"
+DENSE_FIX = "Use a dense Qwen3-VL checkpoint, such as nvidia/Cosmos-Reason2-8B or Qwen/Qwen3-VL-32B-Instruct."
+
+
+def find(uri: str) -> dict[str, Any]:
+    """Return the config.json of a model that is at hand: a folder, made or fetched, builtin, cached, or packaged.
+
+    Raises:
+        UnknownNameError: it is none of these.
+        BlockedError: it is of another model family, or a mixture of experts.
+
+    """
+    name = uri.removeprefix(HUB).partition("@")[0]
+    candidates = [Path(uri) / "config.json", packaged().get(name)]
+    if uri.startswith(BUILTIN):
+        candidates = [FOLDER.parent / "builtin" / uri.removeprefix(BUILTIN) / "config.json"]
+    elif "/" in name and not Path(uri).is_absolute():
+        materialised = model_uri.local_folder(model_uri.normalise(uri)) / "config.json"
+        candidates[:0] = [materialised, inspection.cached_file(name, "config.json")]
+    for path in candidates:
+        if path is not None and path.is_file():
+            document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            require_dense(document.get("model_type"), str(path))
+            return document
+    message = f"The architecture of {uri} is not on this machine."
+    raise UnknownNameError.of("unknown_architecture", message, "Give a local folder, or download the model first.")
+
+
+def packaged() -> dict[str, Path]:
+    """Return the packaged config of every hub checkpoint that `index.yaml` names."""
+    index: dict[str, list[str]] = yaml12.read(FOLDER / "index.yaml")
+    return {name: FOLDER / file for file, names in index.items() for name in names}
+
+
+def require_dense(model_type: Any, place: str) -> None:
+    """Raise BlockedError when a model of this type is none that this skill runs; `place` says where it was read."""
+    if model_type == MODEL_TYPE:
+        return
+    what = "a mixture of experts" if model_type == MIXTURE_TYPE else f"a {model_type} model"
+    message = f"{place} describes {what}; this skill runs dense Qwen3-VL models ({MODEL_TYPE}) only."
+    raise BlockedError.of("model_type", message, DENSE_FIX, path=place, got=model_type, expected=MODEL_TYPE)

@@ -1,0 +1,120 @@
+"""Bytes that answering needs per GPU: weights, key-value cache, and what the prompt's one forward pass holds.
+
+Counted from the architecture, for the longest sequence that the pixel budget allows: a key and a value per layer, KV
+head and token, and the tensors that live at the widest point of the language model or the vision tower. Not calibrated
+on a GPU; the cache is exact (a test compares it with transformers').
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tao_skill_bank.models.cosmos_reason import architectures
+from tao_skill_bank.models.cosmos_reason.config import EvaluateConfig, InferenceConfig
+
+BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
+FLOAT32 = 4
+TEXT_TOKENS = 512  # of a prompt, beside the vision tokens
+PIXELS_PER_TOKEN = 32 * 32 * 2  # a merged patch over two frames
+PATCHES_PER_TOKEN = 4  # 2 x 2 patches are merged into one token
+PATCH_VALUES = 3 * 16 * 16 * 2
+LIVE_HIDDEN, LIVE_INTERMEDIATE = 6, 3  # tensors of these widths that one layer holds at a time without gradients
+IMAGE_PIXELS_PER_TOKEN = 32 * 32
+INFERENCE_CONTEXT = 128_000
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """A batch of the longest prompts and how long their answers may get, in tokens."""
+
+    batch: int
+    vision_tokens: int
+    max_length: int
+    new_tokens: int
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Tokens of one prompt: what the pixel budget allows, and some text."""
+        return min(self.vision_tokens + TEXT_TOKENS, max(1, self.max_length - self.new_tokens))
+
+    @property
+    def cached_tokens(self) -> int:
+        """Tokens of a whole batch when its answers are as long as they may get."""
+        return self.batch * (self.prompt_tokens + self.new_tokens)
+
+
+def inspect_evaluate(config: EvaluateConfig) -> dict[str, Any]:
+    """Return what an evaluation holds on each GPU. Raises UnknownNameError and BlockedError as `architectures.find`."""
+    model = config.model
+    vision_tokens = config.vision.total_pixels // PIXELS_PER_TOKEN
+    prompts = Prompts(config.evaluation.batch_size, vision_tokens, model.max_length, config.generation.max_tokens)
+    adapter = model.model_name if model.enable_lora else None
+    cure = "Lower evaluation.batch_size (10, then 1), then vision.total_pixels, then generation.max_tokens."
+    return _document(model.base_model_path if adapter else model.model_name, adapter, prompts, (model.dtype, cure))
+
+
+def inspect_inference(config: InferenceConfig) -> dict[str, Any]:
+    """Return what one answer holds on its GPU. Raises UnknownNameError and BlockedError as `architectures.find`."""
+    per_token = PIXELS_PER_TOKEN if config.type == "video" else IMAGE_PIXELS_PER_TOKEN
+    prompts = Prompts(1, config.total_pixels // per_token, INFERENCE_CONTEXT, config.max_new_tokens)
+    adapter = config.model_path if config.enable_lora else None
+    cure = "Lower total_pixels or max_new_tokens, or set torch_dtype=bfloat16."
+    return _document(
+        config.base_model_path if adapter else config.model_path, adapter, prompts, (config.torch_dtype, cure)
+    )
+
+
+def cache_bytes(text: Any, tokens: int, dtype_bytes: int) -> int:
+    """Return the size of the key-value cache: text is the text_config of an architecture."""
+    return int(2 * text.num_hidden_layers * text.num_key_value_heads * text.head_dim * tokens * dtype_bytes)
+
+
+def prefill_bytes(architecture: Any, prompts: Prompts, dtype_bytes: int) -> int:
+    """Return what the forward pass over a batch of prompts holds beside weights and cache, at its widest point."""
+    text, vision = architecture.text_config, architecture.vision_config
+    tokens = prompts.batch * prompts.prompt_tokens
+    mask = prompts.batch * prompts.prompt_tokens**2
+    layer = LIVE_HIDDEN * text.hidden_size + LIVE_INTERMEDIATE * text.intermediate_size
+    language = tokens * layer * dtype_bytes + mask + prompts.batch * text.vocab_size * (dtype_bytes + FLOAT32)
+    patches = prompts.batch * prompts.vision_tokens * PATCHES_PER_TOKEN
+    tower = LIVE_HIDDEN * vision.hidden_size + LIVE_INTERMEDIATE * vision.intermediate_size
+    features = prompts.batch * prompts.vision_tokens * vision.out_hidden_size * dtype_bytes
+    features *= 1 + len(vision.deepstack_visual_indexes)
+    pixels = patches * PATCH_VALUES * (FLOAT32 + dtype_bytes)
+    return int(pixels + features + max(language, patches * tower * dtype_bytes))
+
+
+def _document(uri: str, adapter: str | None, prompts: Prompts, how: tuple[str, str]) -> dict[str, Any]:
+    import torch
+    from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
+
+    dtype, cure = how
+    found = architectures.find(uri)
+    architecture = Qwen3VLConfig(**found)
+    with torch.device("meta"):
+        build: Any = Qwen3VLForConditionalGeneration
+        parameters = sum(parameter.numel() for parameter in build(architecture).parameters())
+    width = BYTES[dtype if dtype in BYTES else str(found.get("dtype") or found.get("torch_dtype") or "bfloat16")]
+    parts = {
+        "weights": parameters * width,
+        "adapter": _size_of(adapter),
+        "cache": cache_bytes(architecture.text_config, prompts.cached_tokens, width),
+        "activations": prefill_bytes(architecture, prompts, width),
+    }
+    return {
+        "model_type": architecture.model_type,
+        "parameters": parameters,
+        "memory_bytes_per_gpu": {**parts, "total": sum(parts.values())},
+        "cure": cure,
+    }
+
+
+def _size_of(adapter: str | None) -> int:
+    """Return the bytes of an adapter that lies here; it is held beside the base until it is merged."""
+    return sum(path.stat().st_size for path in Path(adapter).glob("adapter_model.*")) if adapter else 0
+
+
+ACTIONS: dict[str, tuple[type[Any], Any]] = {
+    "evaluate": (EvaluateConfig, inspect_evaluate),
+    "inference": (InferenceConfig, inspect_inference),
+}
