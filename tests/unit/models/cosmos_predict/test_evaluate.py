@@ -21,7 +21,7 @@ pytest.importorskip("matplotlib")
 import cv2
 import scenes
 import torch
-from judge_server import question_of, serving
+from chat_server import question_of, serving
 
 from tao_skill_bank import results
 from tao_skill_bank.errors import BlockedError

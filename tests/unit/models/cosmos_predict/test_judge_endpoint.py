@@ -13,7 +13,7 @@ pytest.importorskip("av")
 pytest.importorskip("PIL")
 
 import scenes
-from judge_server import JudgeServer, completion, question_of, serving
+from chat_server import ChatServer, completion, question_of, serving
 
 from tao_skill_bank.errors import BackendError, BlockedError, RequestError, TaoSkillsError, UnknownNameError
 from tao_skill_bank.models.cosmos_predict.config.evaluate import Judge
@@ -28,10 +28,10 @@ def _direct(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
 
 
-def _connect(server: JudgeServer | str, **changes: object) -> EndpointJudge:
+def _connect(server: ChatServer | str, *, retries: int = 0, **changes: object) -> EndpointJudge:
     url = server if isinstance(server, str) else server.url
     options = Judge(endpoint=url, endpoint_model="judge-1", api_key_variable=VARIABLE, num_frames=4, **changes)  # type: ignore[arg-type]
-    return EndpointJudge.connect(options, first_wait_seconds=0)
+    return EndpointJudge.connect(options, retries=retries)
 
 
 def test_frames_and_question_reach_the_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -60,10 +60,13 @@ def test_frames_and_question_reach_the_server(monkeypatch: pytest.MonkeyPatch, t
 
 def test_without_a_key_none_is_sent_not_even_that_of_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_notforthisserver00")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-notforthisserver00")
+    monkeypatch.setenv("OPENAI_ORG_ID", "org-notforthisserver")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with serving(lambda _: "ready") as server:
         _connect(server)
     assert "Authorization" not in server.requests[0]["headers"]
+    assert "notforthisserver" not in str(server.requests[0]["headers"])
 
 
 def test_a_list_of_text_parts_and_an_empty_reply_are_replies() -> None:
@@ -114,9 +117,15 @@ def test_each_refusal_is_one_clear_error(reply: object, kind: type[TaoSkillsErro
 
 
 def test_a_busy_server_is_asked_again() -> None:
-    replies = iter([(429, b"slow down", {"Retry-After": "0"}), (503, b"", {}), (200, completion("ready"), {})])
+    replies = iter(
+        [
+            (429, b"slow down", {"Retry-After": "0.01"}),
+            (503, b"", {"Retry-After": "0.01"}),
+            (200, completion("ready"), {}),
+        ]
+    )
     with serving(lambda _: next(replies)) as server:
-        _connect(server)
+        _connect(server, retries=2)
     assert len(server.requests) == 3
 
 

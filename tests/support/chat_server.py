@@ -6,12 +6,17 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
-class JudgeServer(ThreadingHTTPServer):
-    """`reply` maps a request's body to a text, or to (status, raw bytes, headers). Requests are kept."""
+class ChatServer(ThreadingHTTPServer):
+    """`reply` maps a request's body to a text, or to (status, raw bytes, headers). Requests are kept.
 
-    def __init__(self, reply):
+    `models` are the names that it lists.
+    """
+
+    request_queue_size = 64
+
+    def __init__(self, reply, models=("judge-1",)):
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.reply, self.requests = reply, []
+        self.reply, self.models, self.requests = reply, models, []
 
     @property
     def url(self):
@@ -19,9 +24,19 @@ class JudgeServer(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        known = self.path == "/v1/models"
+        content = json.dumps({"object": "list", "data": [{"id": name} for name in self.server.models]}).encode()
+        self.send_response(200 if known else 404)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.requests.append({"path": self.path, "headers": dict(self.headers), "body": body})
+        self.server.requests.append(
+            {"path": self.path, "headers": {name.title(): value for name, value in self.headers.items()}, "body": body}
+        )
         reply = self.server.reply(body)
         status, content, headers = reply if isinstance(reply, tuple) else (200, completion(reply), {})
         self.send_response(status)
@@ -44,8 +59,8 @@ def question_of(body):
 
 
 @contextmanager
-def serving(reply):
-    server = JudgeServer(reply)
+def serving(reply, models=("judge-1",)):
+    server = ChatServer(reply, models)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     try:
