@@ -37,7 +37,10 @@ def check(job: Job, inspection: Inspection) -> list[Finding]:
     """Return the findings of the device that the job runs on."""
     needed = inspection.answer.get("memory_bytes_per_gpu", {})
     if job.resources.device == "cpu":
-        return [*_served_by_gpu(job.workload.hardware), *_host_memory(job, needed.get("total"), inspection.answer.get("cure"))]
+        return [
+            *_served_by_gpu(job.workload.hardware),
+            *_host_memory(job, needed.get("total"), inspection.answer.get("cure")),
+        ]
     if find_spec("pynvml") is None:
         message = "GPUs were not looked at: the Python module 'pynvml' is not installed."
         return [not_checked("gpu_not_checked", message, "pip install 'tao-skill-bank[train]'")]

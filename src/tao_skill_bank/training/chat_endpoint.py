@@ -1,7 +1,8 @@
 """An OpenAI-compatible chat server, asked through the `openai` library. What is wrong with it becomes one clear error.
 
 The library retries what is worth it: lost connections, timeouts, 408, 409, 429 and 5xx, with growing waits and as
-Retry-After says. No key but the named one is sent, and redirects are not followed, because they would carry it elsewhere.
+Retry-After says. No key but the named one is sent, and redirects are not followed, because they would carry it
+elsewhere.
 """
 
 import json
@@ -126,6 +127,10 @@ class ChatEndpoint:
             return _text(json.loads(reply)["choices"][0]["message"])
         except (ValueError, LookupError, TypeError, AttributeError):
             raise self._no_protocol("no chat completion", reply) from None
+
+    def close(self) -> None:
+        """End what other threads are waiting for; nothing can be asked any more."""
+        self.client.close()
 
     def served_models(self) -> list[str]:
         """Return the names of the models that the server has. Raises as `ask` does."""

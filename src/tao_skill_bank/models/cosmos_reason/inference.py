@@ -1,14 +1,15 @@
 """One answer about one video or image: `python -m tao_skill_bank.models.cosmos_reason.inference --config F`."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from tao_skill_bank.annotations import Media
-from tao_skill_bank.errors import RequestError
-from tao_skill_bank.models.cosmos_reason import media, model
-from tao_skill_bank.models.cosmos_reason.config import InferenceConfig
+from tao_skill_bank.errors import BlockedError
+from tao_skill_bank.models.cosmos_reason import media, model, out_of_memory
+from tao_skill_bank.models.cosmos_reason.config import InferenceConfig, rules
 from tao_skill_bank.models.cosmos_reason.config.shared import VideoSampling
 from tao_skill_bank.models.cosmos_reason.conversation import Conversation, Message
 from tao_skill_bank.models.cosmos_reason.generate import Decoding, answer
@@ -17,28 +18,41 @@ from tao_skill_bank.models.cosmos_reason.processor import Processor
 from tao_skill_bank.training import entrypoint
 from tao_skill_bank.training.entrypoint import Run
 
-MAX_TOKENS = 128_000  # the context of Qwen3-VL-8B on one GPU
-
 
 def infer(config: InferenceConfig, run: Run) -> str:
     """Answer the prompt and write results.json. Returns the closing message."""
-    if config.enable_lora and not config.base_model_path:
-        raise RequestError.of("base_model_path", "enable_lora needs base_model_path.", "Name the base model.")
+    rules.require("inference", config)
     ranks = run.ranks
     dtype = "auto" if config.torch_dtype == "auto" else getattr(torch, config.torch_dtype)
     base = config.base_model_path if config.enable_lora else None
-    network, folder = model.load_merged(config.model_path, base=base, dtype=dtype, ranks=ranks)
+    cured = out_of_memory.of_inference(config)
+    with out_of_memory.cured_by(*cured):
+        network, folder = model.load_merged(config.model_path, base=base, dtype=dtype, ranks=ranks)
     device = torch.device("cpu") if config.device_map == "cpu" else ranks.device
     processor = Processor.load(folder)
     vision = VideoSampling(fps=config.fps, nframes=config.num_frames, total_pixels=config.total_pixels)
     read = media.read_image if config.type == "image" else media.read_video
     frames = read(Path(config.media), vision, geometry=processor.pixel_format.geometry)
-    sample = processor.encode(_conversation(config), [frames], max_length=MAX_TOKENS, answer=True)
+    room = int(network.config.text_config.max_position_embeddings) - config.max_new_tokens
+    try:
+        sample = processor.encode(_conversation(config), [frames], max_length=room, answer=True)
+    except BlockedError as error:
+        raise _with_own_keys(error) from None
     batch = collate([sample], Padding(processor, side="left"))
-    response = answer(network.to(device), batch, processor, Decoding(config.max_new_tokens), device)[0]
+    with out_of_memory.cured_by(*cured):
+        response = answer(network.to(device), batch, processor, Decoding(config.max_new_tokens), device)[0]
     result = {"video_id": config.media, "question": config.prompt, "response": response, "gt": None}
     (run.results_dir / "results.json").write_text(json.dumps([result], indent=1, ensure_ascii=False), encoding="utf-8")
     return f"Answered: {response}"
+
+
+def _with_own_keys(error: BlockedError) -> BlockedError:
+    """Return the error of a prompt that is too long with the keys of this spec in its fix."""
+    problem = error.problems[0]
+    if problem.code != "sequence_too_long":
+        return error
+    fix = "Lower fps or num_frames, total_pixels or max_new_tokens."
+    return BlockedError([replace(problem, code="question_too_long", fix=fix)])
 
 
 def _conversation(config: InferenceConfig) -> Conversation:

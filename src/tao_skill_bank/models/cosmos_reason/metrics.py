@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from tao_skill_bank.errors import BlockedError, MissingExtraError
-from tao_skill_bank.models.cosmos_reason import answers
+from tao_skill_bank.models.cosmos_reason import answers, bertscore
 from tao_skill_bank.models.cosmos_reason.answers import DIRECTIONS, YES_NO
 
 UNPARSEABLE = "unparseable"
@@ -50,6 +50,7 @@ class TextMetrics:
 
     names: tuple[str, ...] = ("bleu", "rouge")
     bertscore_model: str = "microsoft/deberta-xlarge-mnli"
+    bertscore_num_layers: int | None = None
     soft_threshold: float | None = None
 
 
@@ -222,15 +223,8 @@ def _rouge(samples: Sequence[Scored]) -> dict[str, float]:
 def _bertscore(samples: Sequence[Scored], wanted: TextMetrics) -> tuple[float | None, str]:
     if "bertscore" not in wanted.names:
         return None, "not asked for in metrics.names"
-    try:
-        library: Any = importlib.import_module("bert_score")
-    except ImportError:
-        return None, "the Python package bert-score is not installed"
-    try:
-        responses, truths = [s.response for s in samples], [s.truth for s in samples]
-        return float(library.score(responses, truths, model_type=wanted.bertscore_model)[2].mean()), ""
-    except OSError as error:
-        return None, f"{wanted.bertscore_model} is not at hand: {str(error).splitlines()[0]}"
+    responses, truths = [s.response for s in samples], [s.truth for s in samples]
+    return bertscore.mean_f1(responses, truths, wanted.bertscore_model, wanted.bertscore_num_layers)
 
 
 def _soft_accuracy(samples: Sequence[Scored], threshold: float) -> float:

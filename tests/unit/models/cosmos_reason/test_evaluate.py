@@ -170,7 +170,7 @@ def test_mistakes_of_an_evaluation_are_named(evaluate_spec: Document, run_progra
     spec = copy.deepcopy(evaluate_spec)
     spec["model"]["enable_lora"] = True
     assert run_program("evaluate", spec) == 2
-    assert diagnosis(tmp_path / "evaluation")["code"] == "base_model_path"
+    assert diagnosis(tmp_path / "evaluation")["code"] == "adapter_without_base"
     spec = copy.deepcopy(evaluate_spec)
     spec["generation"]["max_tokens"] = 4096
     assert run_program("evaluate", spec) == 2

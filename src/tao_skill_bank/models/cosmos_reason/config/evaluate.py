@@ -59,6 +59,31 @@ class SoftAccuracy:
 
 
 @spec_dataclass
+class Vllm:
+    """The server that answers when the engine is vllm."""
+
+    base_url: str | None = parameter(
+        None,
+        doc="OpenAI-compatible vLLM server, such as http://localhost:8000/v1; absent: each process starts its own "
+        "`vllm serve` on its GPU and ends it with the run.",
+        pattern=r"^https?://",
+    )
+    model: str = parameter("", doc="Name that the server has for the model; empty takes the only one it has.")
+    api_key_variable: str = parameter(
+        "OPENAI_API_KEY", doc="Environment variable that holds the server's key, where it wants one."
+    )
+    timeout_seconds: float = parameter(600.0, doc="Longest wait for one answer.", above=0)
+    max_retries: int = parameter(
+        5, doc="Further tries after a lost connection, a timeout or a busy server, with growing waits.", minimum=0
+    )
+    concurrency: int = parameter(16, doc="Questions of one process that are under way at a time.", minimum=1)
+    start_seconds: float = parameter(1200.0, doc="Longest wait for the own server to load the model.", above=0)
+    gpu_memory_utilization: float = parameter(
+        0.85, doc="Share of the GPU's memory that the own server takes.", above=0, maximum=1
+    )
+
+
+@spec_dataclass
 class Evaluation:
     """How the evaluation runs."""
 
@@ -72,7 +97,13 @@ class Evaluation:
     limit: int = parameter(-1, doc="Evaluate only the first N records; -1 evaluates all.", minimum=-1)
     total_shard: int = parameter(1, doc="Shards the records are dealt into.", minimum=1)
     shard_id: int = parameter(0, doc="Shard this run evaluates, from 0.", minimum=0)
-    batch_size: int = parameter(10, doc="Questions answered in one generation call.", minimum=1, popular=True)
+    engine: Literal["transformers", "vllm"] = parameter(
+        "transformers", doc="What generates: transformers in this process, or a vLLM server.", popular=True
+    )
+    vllm: Vllm = group(Vllm, doc="The server of the engine vllm.")
+    batch_size: int = parameter(
+        10, doc="Questions that transformers answers in one generation call.", minimum=1, popular=True
+    )
     soft_accuracy: SoftAccuracy = group(SoftAccuracy, doc="Soft accuracy.")
 
 
@@ -80,7 +111,7 @@ class Evaluation:
 class Generation:
     """How answers are generated."""
 
-    max_retries: int = parameter(10, doc="Times a failed media read is retried.", minimum=0)
+    max_retries: int = parameter(10, doc="Times a media file that cannot be read is read again.", minimum=0)
     max_tokens: int = parameter(1024, doc="Longest answer in tokens.", minimum=1, popular=True)
     temperature: float = parameter(0.0, doc="0 is greedy decoding.", minimum=0)
     repetition_penalty: float = parameter(1.0, doc="Above 1 discourages repetition.", above=0)
@@ -95,7 +126,10 @@ class Metrics:
     names: list[Literal["bleu", "rouge", "bertscore"]] = parameter(
         ["bleu", "rouge"], doc="Text metrics to compute; bertscore loads a 3 GB model."
     )
-    bertscore_model: str = parameter("microsoft/deberta-xlarge-mnli", doc="Model of BERTScore.")
+    bertscore_model: str = parameter("microsoft/deberta-xlarge-mnli", doc="Model of BERTScore: hub id or folder.")
+    bertscore_num_layers: int | None = parameter(
+        None, doc="Layer whose output BERTScore compares; absent for the library's choice.", minimum=1
+    )
 
 
 @spec_dataclass

@@ -26,7 +26,7 @@ class InferenceConfig:
         "auto", doc="Type of weights; auto takes the checkpoint's."
     )
     device_map: Literal["auto", "cpu", "cuda"] = parameter("auto", doc="Device; auto takes the GPU when there is one.")
-    num_gpus: int = parameter(1, doc="GPUs; one answer needs one.", minimum=1, maximum=1)
+    num_gpus: int = parameter(1, doc="GPUs; one answer is generated on one, more are refused.", minimum=1)
     fps: float | None = parameter(
         None, template=1.0, doc="Frames sampled per second of video. Excludes num_frames.", above=0
     )

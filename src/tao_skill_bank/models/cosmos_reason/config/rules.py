@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
-from tao_skill_bank.errors import Problem
-from tao_skill_bank.rules import Rule
+from tao_skill_bank.errors import Problem, RequestError
+from tao_skill_bank.rules import Rule, broken
 
 VIDEO_MIN_LENGTH = 40960
 BUILTIN = "builtin://"
@@ -147,6 +148,43 @@ def _is_dense(path: str) -> Rule:
     return Rule((path,), check)
 
 
+def _server_has_a_checkpoint(engine: str, adapter: bool) -> Problem | None:
+    if engine != "vllm" or not adapter:
+        return None
+    return Problem(
+        code="adapter_on_server",
+        message="The engine vllm answers with whole checkpoints, and model.enable_lora names an adapter.",
+        fix="Merge it (action export) and evaluate what it writes, or set evaluation.engine=transformers.",
+        path="model.enable_lora",
+        got=adapter,
+    )
+
+
+def _server_counts_from_the_start(engine: str, start: float | None) -> Problem | None:
+    if engine != "vllm" or not start:
+        return None
+    return Problem(
+        code="start_on_server",
+        message="vision.video_start cannot be used with the engine vllm: its timestamps count from the first frame.",
+        fix="Remove vision.video_start, or set evaluation.engine=transformers.",
+        path="vision.video_start",
+        got=start,
+    )
+
+
+def _one_gpu(num_gpus: int) -> Problem | None:
+    if num_gpus <= 1:
+        return None
+    return Problem(
+        code="one_gpu",
+        message=f"num_gpus {num_gpus}: one answer is generated on one GPU; a model is not spread over several.",
+        fix="Set num_gpus=1. To answer many questions on several GPUs use the action evaluate.",
+        path="num_gpus",
+        got=num_gpus,
+        expected=1,
+    )
+
+
 def _room_for_the_question(max_length: int, max_tokens: int) -> Problem | None:
     if max_tokens < max_length:
         return None
@@ -197,6 +235,8 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
         _is_dense("model.model_name"),
         _is_dense("model.base_model_path"),
         Rule(("model.max_length", "generation.max_tokens"), _room_for_the_question),
+        Rule(("evaluation.engine", "model.enable_lora"), _server_has_a_checkpoint),
+        Rule(("evaluation.engine", "vision.video_start"), _server_counts_from_the_start),
         Rule(("evaluation.shard_id", "evaluation.total_shard"), _shard_exists),
         *_vision_rules("vision"),
     ),
@@ -206,6 +246,18 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
         _is_dense("model.base_model_path"),
         *_vision_rules("vision"),
     ),
-    "inference": (_adapter_has_a_base(""), _is_dense("model_path"), _is_dense("base_model_path")),
+    "inference": (
+        Rule(("num_gpus",), _one_gpu),
+        _adapter_has_a_base(""),
+        _is_dense("model_path"),
+        _is_dense("base_model_path"),
+    ),
     "export": (_adapter_has_a_base(""), _is_dense("model_path"), _is_dense("base_model_path")),
 }
+
+
+def require(action: str, config: Any) -> None:
+    """Raise RequestError with every rule that a spec dataclass breaks: a config may reach the trainer unplanned."""
+    problems = list(broken(RULES[action], asdict(config), set()))
+    if problems:
+        raise RequestError(problems)

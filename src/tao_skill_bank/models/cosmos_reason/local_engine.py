@@ -1,0 +1,82 @@
+"""Answers by transformers' generate, in this process, batch after batch while workers decode the next ones."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tao_skill_bank.models.cosmos_reason import loader, model, out_of_memory
+from tao_skill_bank.models.cosmos_reason.config import EvaluateConfig
+from tao_skill_bank.models.cosmos_reason.dealing import Batch
+from tao_skill_bank.models.cosmos_reason.generate import Decoding, answer
+from tao_skill_bank.models.cosmos_reason.processor import Processor
+from tao_skill_bank.models.cosmos_reason.questions import Prompts
+from tao_skill_bank.safetensors_files import fingerprint
+from tao_skill_bank.training.distributed import Ranks
+
+PREFETCHED_BATCHES = 2  # per worker: enough to hide a slow clip, and it bounds the memory that decoded clips take
+
+
+@dataclass(frozen=True)
+class LocalEngine:
+    """A loaded model; an adapter is merged into it."""
+
+    config: EvaluateConfig
+    network: Any
+    processor: Processor
+    weights: Mapping[str, str | None]
+    device: torch.device
+
+    @classmethod
+    def load(cls, config: EvaluateConfig, ranks: Ranks) -> "LocalEngine":
+        """Load the model on this rank's device.
+
+        Raises:
+            BlockedError: the checkpoint is unusable, or the adapter belongs to another base model.
+            JobFailedError: the GPU's memory is too small for it.
+
+        """
+        chosen = config.model
+        base = chosen.base_model_path if chosen.enable_lora else None
+        with out_of_memory.cured_by(*out_of_memory.of_evaluation(config)):
+            dtype = getattr(torch, chosen.dtype)
+            network, folder = model.load_merged(chosen.model_name, base=base, dtype=dtype, ranks=ranks)
+        tokenizer = chosen.tokenizer_model_name
+        processor = Processor.load(folder, model.find_checkpoint(tokenizer, ranks) if tokenizer else None)
+        weights = {"model": fingerprint(folder), "adapter": fingerprint(Path(chosen.model_name)) if base else None}
+        return cls(config, network, processor, weights, ranks.device)
+
+    @property
+    def context(self) -> int:
+        return int(self.network.config.text_config.max_position_embeddings)
+
+    def answers(self, batches: Sequence[Batch], prompts: Prompts) -> Iterator[tuple[Batch, list[str]]]:
+        source = loader.Batches(
+            prompts,
+            [[(position, True) for position in batch] for batch in batches],
+            loader.Workers(_workers(self.config, self.device), PREFETCHED_BATCHES),
+            loader.Padding(self.processor, side="left"),
+        )
+        for inputs, batch in zip(source, batches, strict=True):
+            with out_of_memory.cured_by(*out_of_memory.of_evaluation(self.config)):
+                texts = answer(self.network, inputs, self.processor, self._decoding(batch), self.device)
+            yield batch, texts
+
+    def _decoding(self, batch: Batch) -> Decoding:
+        how = self.config.generation
+        return Decoding(
+            how.max_tokens,
+            how.temperature,
+            how.repetition_penalty,
+            how.presence_penalty,
+            how.frequency_penalty,
+            seed=self.config.evaluation.seed + batch[0],
+        )
+
+
+def _workers(config: EvaluateConfig, device: torch.device) -> int:
+    """Return how many processes decode; a GPU never waits for its own process to decode."""
+    wanted = config.evaluation.num_processes
+    return wanted if wanted > 1 or device.type == "cuda" else 0

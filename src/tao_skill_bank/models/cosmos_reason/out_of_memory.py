@@ -1,0 +1,44 @@
+"""A GPU that is out of memory while answering, told with the spec keys of the action instead of those of training."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from tao_skill_bank.errors import JobFailedError
+from tao_skill_bank.models.cosmos_reason.config import EvaluateConfig, InferenceConfig
+
+
+@contextmanager
+def cured_by(what: str, fix: str) -> Iterator[None]:
+    """Raise JobFailedError, with this fix, for a GPU that had no room for `what`."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        reason = str(error).splitlines()[0] if str(error) else "no further word"
+        message = f"The GPU is out of memory for {what}: {reason}"
+        raise JobFailedError.of("cuda_out_of_memory", message, fix) from None
+
+
+def of_evaluation(config: EvaluateConfig) -> tuple[str, str]:
+    """Return what an evaluation holds, and the keys that lower it, those that cost least first."""
+    size, pixels, adapted = config.evaluation.batch_size, config.vision.total_pixels, config.model.enable_lora
+    cures = [f"lower evaluation.batch_size from {size} to {max(1, size // 4)}"] if size > 1 else []
+    cures.append(f"lower vision.total_pixels from {pixels} to {pixels // 2}")
+    if adapted:
+        cures.append("merge the adapter first (action export) and evaluate what it writes")
+    what = "the base model, its adapter" if adapted else "the model"
+    return f"{what} and {size} question(s) at a time", _sentence(cures)
+
+
+def of_inference(config: InferenceConfig) -> tuple[str, str]:
+    """Return what an answer holds, and the keys that lower it."""
+    cures = [f"lower total_pixels from {config.total_pixels} to {config.total_pixels // 2}"]
+    if config.torch_dtype != "bfloat16":
+        cures.append("set torch_dtype=bfloat16")
+    return "the model and one prompt", _sentence(cures)
+
+
+def _sentence(cures: list[str]) -> str:
+    joined = "; then ".join(cures)
+    return f"{joined[0].upper()}{joined[1:]}."
