@@ -108,7 +108,7 @@ def lengths(config: EvaluateConfig, records: data.Records, ranks: Ranks) -> list
 def _length(spec: dict[str, Any], record: data.Record, folder: Path) -> int:
     try:
         return record_tokens(spec, record, [_header(folder / item.name, item.kind) for item in media_of(record)])
-    except (TaoSkillsError, OSError, ValueError, ArithmeticError):
+    except (TaoSkillsError, OSError, ValueError, ArithmeticError, LookupError):
         return 0
 
 

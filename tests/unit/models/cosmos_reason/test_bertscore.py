@@ -20,7 +20,7 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from transformers import BertConfig, BertModel, BertTokenizer
 
     folder = tmp_path_factory.mktemp("encoder")
-    words = "[PAD] [UNK] [CLS] [SEP] [MASK] a the car truck turns left right".split()
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "the", "car", "truck", "turns", "left", "right"]
     (folder / "vocab.txt").write_text("\n".join(words))
     BertTokenizer(vocab=str(folder / "vocab.txt")).save_pretrained(folder)
     torch.manual_seed(0)

@@ -16,7 +16,6 @@ import torch
 from tao_skill_bank.models.cosmos_reason import builtin, data
 from tao_skill_bank.models.cosmos_reason.config.shared import VideoSampling
 from tao_skill_bank.models.cosmos_reason.conversation import question_and_answer
-from tao_skill_bank.models.cosmos_reason.generate import CountPenalty
 from tao_skill_bank.models.cosmos_reason.loader import Padding, collate, to_device
 from tao_skill_bank.models.cosmos_reason.processor import Processor
 
@@ -86,6 +85,50 @@ def test_limit_shards_and_saved_answers_choose_what_is_asked(
     assert _read(tmp_path / "evaluation" / "results.json")[0]["response"] != "saved before"
 
 
+def test_a_run_that_was_ended_gives_what_it_would_have_given_at_once(
+    evaluate_spec: Document, run_program: Run, tmp_path: Path
+) -> None:
+    evaluate_spec["generation"] |= {"temperature": 1.5}  # sampled: an answer depends on its batch
+    assert run_program("evaluate", evaluate_spec) == 0
+    out = tmp_path / "evaluation"
+    whole = _read(out / "results.json")
+    for index in (0, 1, 2, 7):
+        (out / "samples" / f"{index}.json").unlink()
+    half = (out / "samples" / "5.json").read_text()
+    (out / "samples" / "5.json").write_text(half[: len(half) // 2])
+    (out / "results.json").unlink()
+    evaluate_spec["evaluation"]["skip_saved"] = True
+    assert run_program("evaluate", evaluate_spec) == 0
+    assert _read(out / "results.json") == whole
+    assert len(list((out / "samples").glob("*.json"))) == 9
+
+
+def test_a_gpu_without_room_names_the_keys_of_an_evaluation(
+    evaluate_spec: Document, adapter: Path, tiny_model: Path, run_program: Run, tmp_path: Path
+) -> None:
+    from transformers import Qwen3VLForConditionalGeneration
+
+    def no_room(*_: Any, **__: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has ...")
+
+    evaluate_spec["model"] |= {
+        "model_name": str(adapter),
+        "enable_lora": True,
+        "base_model_path": str(tiny_model),
+    }
+    for method in ("generate", "from_pretrained"):  # while it answers, and while it is loaded
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Qwen3VLForConditionalGeneration, method, no_room)
+            assert run_program("evaluate", evaluate_spec) == 8
+        told = diagnosis(tmp_path / "evaluation")
+        assert told["code"] == "cuda_out_of_memory"
+        assert "its adapter and 4 question(s)" in told["cause"]
+        assert "Tried to allocate 2.00 GiB." in told["cause"]
+        assert "evaluation.batch_size from 4 to 1" in told["cure"]
+        assert "vision.total_pixels" in told["cure"]
+        assert "mini_batch" not in told["cure"]
+
+
 def test_only_the_clips_that_are_asked_about_are_extracted(
     evaluate_spec: Document, run_program: Run, clips: Path, tmp_path: Path, state_dir: Path
 ) -> None:
@@ -100,8 +143,17 @@ def test_only_the_clips_that_are_asked_about_are_extracted(
 
 @pytest.mark.slow
 def test_answers_and_metrics_do_not_depend_on_the_number_of_processes(
-    evaluate_spec: Document, run_program: Run, write_config: Callable[..., Path], tmp_path: Path
+    evaluate_spec: Document, run_program: Run, write_config: Callable[..., Path], clips: Path, tmp_path: Path
 ) -> None:
+    records = _read(clips / "test" / "annotations.json")
+    for index, record in enumerate(records):  # lengths that differ, and truths that are free text
+        record["conversations"][0]["value"] = "<video>\n" + "Which way does it go? " * (1 + index % 4)
+        record["conversations"][1]["value"] = f"It goes {record['conversations'][1]['value']}, slowly."
+    (tmp_path / "annotations.json").write_text(json.dumps(records))
+    evaluate_spec["dataset"]["annotation_path"] = str(tmp_path / "annotations.json")
+    evaluate_spec["task"]["type"] = ""
+    evaluate_spec["evaluation"] |= {"batch_size": 2, "soft_accuracy": {"enabled": True, "f1_threshold": 0.3}}
+    evaluate_spec["generation"] |= {"temperature": 0.7}
     assert run_program("evaluate", evaluate_spec) == 0
     spec = copy.deepcopy(evaluate_spec) | {"results_dir": str(tmp_path / "two"), "num_gpus": 2}
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m"]
@@ -110,6 +162,10 @@ def test_answers_and_metrics_do_not_depend_on_the_number_of_processes(
     assert finished.returncode == 0, finished.stderr[-3000:]
     for name in ("results.json", "metrics_summary.json"):
         assert _read(tmp_path / "two" / name) == _read(tmp_path / "evaluation" / name)
+    metrics = _read(tmp_path / "two" / "metrics_summary.json")["metrics"]
+    assert metrics["rouge1"] is not None
+    assert metrics["bleu"] is not None
+    assert {record["rank"] for record in map(_read, (tmp_path / "two" / "exit").glob("rank_*.json"))} == {0, 1}
 
 
 @pytest.mark.slow
@@ -211,10 +267,22 @@ def test_inference_answers_one_prompt(tiny_model: Path, clips: Path, run_program
     assert (result["video_id"], result["gt"]) == (str(media), None)
 
 
-def test_penalties_lower_what_was_generated_and_not_the_prompt() -> None:
-    penalty = CountPenalty(prompt_length=2, presence=0.5, frequency=0.25)
-    scores = penalty(torch.tensor([[3, 3, 1, 1, 2]]), torch.zeros(1, 4))
-    assert scores.tolist() == [[0.0, -1.0, -0.75, 0.0]]
+def test_inference_runs_on_one_gpu_and_within_the_context(
+    tiny_model: Path, clips: Path, run_program: Run, tmp_path: Path
+) -> None:
+    spec = {
+        "media": str(clips / "test" / "videos" / "test-00000.mp4"),
+        "prompt": "Which way?",
+        "model_path": str(tiny_model),
+        "num_frames": 4,
+        "results_dir": str(tmp_path / "answer"),
+    }
+    assert run_program("inference", {**spec, "num_gpus": 2}) == 2
+    assert diagnosis(tmp_path / "answer")["code"] == "one_gpu"
+    assert run_program("inference", {**spec, "max_new_tokens": 4090}) == 3
+    told = diagnosis(tmp_path / "answer")
+    assert told["code"] == "question_too_long"
+    assert "max_new_tokens" in told["cure"]
 
 
 def test_the_builtin_model_is_the_same_bytes_every_time(tiny_model: Path, tmp_path: Path) -> None:

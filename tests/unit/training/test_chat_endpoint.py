@@ -1,0 +1,85 @@
+"""What the judge and the evaluation share: their own tests ask their own questions."""
+
+import socket
+import sys
+import threading
+
+import pytest
+from chat_server import serving
+
+from tao_skill_bank.errors import BackendError, MissingExtraError, UnknownNameError
+from tao_skill_bank.training.chat_endpoint import ChatEndpoint, SpecKeys
+
+pytest.importorskip("openai")
+KEYS = SpecKeys("a.url", "a.model", "a.variable", "a.seconds", "a.tokens", "what is there is kept.")
+HELLO = [{"role": "user", "content": "Hello?"}]
+
+
+@pytest.fixture(autouse=True)
+def _direct(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+
+
+def _open(url: str, **options: object) -> ChatEndpoint:
+    settings = {"variable": "TEST_CHAT_KEY", "timeout_seconds": 5.0, "keys": KEYS, "retries": 0, **options}
+    return ChatEndpoint.open(url, "judge-1", **settings)  # type: ignore[arg-type]
+
+
+def test_the_models_of_a_server_are_listed() -> None:
+    with serving(lambda _: "hello", models=("one", "two")) as server:
+        assert _open(server.url).served_models() == ["one", "two"]
+        with pytest.raises(UnknownNameError) as caught:
+            _open(server.url.removesuffix("/v1")).served_models()
+    assert "a.url (most end in /v1)" in caught.value.problems[0].fix
+
+
+def test_a_lost_connection_is_tried_again_and_the_error_says_how_often() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        with pytest.raises(BackendError, match=r"in 2 tries: .*refused") as caught:
+            _open(f"http://127.0.0.1:{taken.getsockname()[1]}/v1", retries=1).ask(HELLO)
+    assert "a.seconds" in caught.value.problems[0].fix
+    assert "what is there is kept." in caught.value.problems[0].fix
+
+
+def test_options_that_only_some_servers_know_reach_the_server() -> None:
+    with serving(lambda _: "hello") as server:
+        assert _open(server.url).ask(HELLO, max_tokens=3, extra_body={"top_k": -1}) == "hello"
+    body = server.requests[0]["body"]
+    assert body == {"model": "judge-1", "messages": HELLO, "max_tokens": 3, "top_k": -1}
+
+
+def test_closing_ends_what_another_thread_waits_for() -> None:
+    arrived, release = threading.Event(), threading.Event()
+
+    def reply(_: object) -> str:
+        arrived.set()
+        release.wait(30)
+        return "late"
+
+    failed: list[Exception] = []
+
+    def ask() -> None:
+        try:
+            endpoint.ask(HELLO)
+        except (BackendError, RuntimeError) as error:
+            failed.append(error)
+
+    with serving(reply) as server:
+        endpoint = _open(server.url, timeout_seconds=30.0)
+        thread = threading.Thread(target=ask)
+        thread.start()
+        assert arrived.wait(10)
+        endpoint.close()
+        thread.join(10)
+        was_ended = not thread.is_alive()
+        release.set()
+    assert was_ended
+    assert failed
+
+
+def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openai", None)
+    with pytest.raises(MissingExtraError) as caught:
+        _open("http://127.0.0.1:1/v1")
+    assert "tao-skill-bank[endpoint]" in caught.value.problems[0].fix
