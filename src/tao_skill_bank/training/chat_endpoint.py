@@ -128,10 +128,6 @@ class ChatEndpoint:
         except (ValueError, LookupError, TypeError, AttributeError):
             raise self._no_protocol("no chat completion", reply) from None
 
-    def close(self) -> None:
-        """End what other threads are waiting for; nothing can be asked any more."""
-        self.client.close()
-
     def served_models(self) -> list[str]:
         """Return the names of the models that the server has. Raises as `ask` does."""
         reply = self._content(self.client.models.with_raw_response.list)

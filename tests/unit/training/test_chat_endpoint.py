@@ -2,7 +2,6 @@
 
 import socket
 import sys
-import threading
 
 import pytest
 from chat_server import serving
@@ -47,35 +46,6 @@ def test_options_that_only_some_servers_know_reach_the_server() -> None:
         assert _open(server.url).ask(HELLO, max_tokens=3, extra_body={"top_k": -1}) == "hello"
     body = server.requests[0]["body"]
     assert body == {"model": "judge-1", "messages": HELLO, "max_tokens": 3, "top_k": -1}
-
-
-def test_closing_ends_what_another_thread_waits_for() -> None:
-    arrived, release = threading.Event(), threading.Event()
-
-    def reply(_: object) -> str:
-        arrived.set()
-        release.wait(30)
-        return "late"
-
-    failed: list[Exception] = []
-
-    def ask() -> None:
-        try:
-            endpoint.ask(HELLO)
-        except (BackendError, RuntimeError) as error:
-            failed.append(error)
-
-    with serving(reply) as server:
-        endpoint = _open(server.url, timeout_seconds=30.0)
-        thread = threading.Thread(target=ask)
-        thread.start()
-        assert arrived.wait(10)
-        endpoint.close()
-        thread.join(10)
-        was_ended = not thread.is_alive()
-        release.set()
-    assert was_ended
-    assert failed
 
 
 def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

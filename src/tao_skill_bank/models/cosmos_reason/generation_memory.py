@@ -44,13 +44,22 @@ class Prompts:
 
 
 def inspect_evaluate(config: EvaluateConfig) -> dict[str, Any]:
-    """Return what an evaluation holds on each GPU. Raises UnknownNameError and BlockedError as `architectures.find`."""
-    model = config.model
+    """Return what an evaluation holds on each GPU: of a server that it starts, what it cannot do without.
+
+    Raises:
+        UnknownNameError, BlockedError: see `architectures.find`.
+
+    """
+    model, engine = config.model, config.evaluation.engine
     vision_tokens = config.vision.total_pixels // PIXELS_PER_TOKEN
-    prompts = Prompts(config.evaluation.batch_size, vision_tokens, model.max_length, config.generation.max_tokens)
+    batch = config.evaluation.batch_size if engine == "transformers" else 1
+    prompts = Prompts(batch, vision_tokens, model.max_length, config.generation.max_tokens)
     adapter = model.model_name if model.enable_lora else None
     cure = "Lower evaluation.batch_size (10, then 1), then vision.total_pixels, then generation.max_tokens."
-    return _document(model.base_model_path if adapter else model.model_name, adapter, prompts, (model.dtype, cure))
+    found = _document(model.base_model_path if adapter else model.model_name, adapter, prompts, (model.dtype, cure))
+    if engine == "vllm" and config.evaluation.vllm.base_url:
+        found["memory_bytes_per_gpu"] = {}  # the model is on the server
+    return found
 
 
 def inspect_inference(config: InferenceConfig) -> dict[str, Any]:

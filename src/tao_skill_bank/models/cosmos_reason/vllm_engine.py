@@ -5,10 +5,11 @@ Tested against a server of that protocol, not against vLLM itself.
 
 import contextlib
 import itertools
+import threading
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from queue import SimpleQueue
 
 import torch
 
@@ -33,6 +34,15 @@ KEYS = SpecKeys(
 
 
 @dataclass(frozen=True)
+class Outcome:
+    """What became of a batch: its answers, or why there are none."""
+
+    batch: Batch
+    texts: list[str] = field(default_factory=list)
+    failure: BaseException | None = None
+
+
+@dataclass(frozen=True)
 class VllmEngine:
     """A server that has the model, and the checkpoint's own processor, which tells how frames are cut."""
 
@@ -46,33 +56,36 @@ class VllmEngine:
         return self.config.model.max_length
 
     def answers(self, batches: Sequence[Batch], prompts: Prompts) -> Iterator[tuple[Batch, list[str]]]:
-        with ThreadPoolExecutor(self.config.evaluation.vllm.concurrency) as pool:
-            try:
-                yield from self._collected(iter(batches), prompts, pool)
-            except BaseException:
-                self.endpoint.close()  # ends what is under way: a canceled job does not wait for its server
-                raise
-
-    def _collected(
-        self, left: Iterator[Batch], prompts: Prompts, pool: ThreadPoolExecutor
-    ) -> Iterator[tuple[Batch, list[str]]]:
-        """Keep the pool busy; after a failure nothing more is asked, and what is under way is waited for."""
-        failure: BaseException | None = None
-        under_way: dict[Future[list[str]], Batch] = {}
-        while True:
-            room = 0 if failure else self.config.evaluation.vllm.concurrency - len(under_way)
-            for batch in itertools.islice(left, room):
-                under_way[pool.submit(self._answer, batch, prompts)] = batch
-            if not under_way:
-                break
-            for done in wait(under_way, return_when=FIRST_COMPLETED).done:
-                batch = under_way.pop(done)
-                if error := done.exception():
-                    failure = failure or error
-                else:
-                    yield batch, done.result()
+        todo: SimpleQueue[Batch | None] = SimpleQueue()
+        outcomes: SimpleQueue[Outcome] = SimpleQueue()
+        left, under_way, failure = iter(batches), 0, None
+        concurrency = self.config.evaluation.vllm.concurrency
+        for _ in range(concurrency):  # daemons: a canceled job does not wait for what its server still owes it
+            threading.Thread(target=self._work, args=(todo, outcomes, prompts), daemon=True).start()
+        try:
+            while True:
+                for batch in itertools.islice(left, 0 if failure else concurrency - under_way):
+                    todo.put(batch)
+                    under_way += 1
+                if not under_way:
+                    break
+                outcome = outcomes.get()
+                under_way -= 1
+                if outcome.failure is None:
+                    yield outcome.batch, outcome.texts
+                failure = failure or outcome.failure  # nothing more is asked, what is under way is waited for
+        finally:
+            for _ in range(concurrency):
+                todo.put(None)
         if failure is not None:
             raise failure
+
+    def _work(self, todo: "SimpleQueue[Batch | None]", outcomes: "SimpleQueue[Outcome]", prompts: Prompts) -> None:
+        while (batch := todo.get()) is not None:
+            try:
+                outcomes.put(Outcome(batch, self._answer(batch, prompts)))
+            except BaseException as error:  # noqa: BLE001 - raised again by the thread that takes it
+                outcomes.put(Outcome(batch, failure=error))
 
     def _answer(self, batch: Batch, prompts: Prompts) -> list[str]:
         return [self._ask(position, prompts) for position in batch]

@@ -62,6 +62,15 @@ def test_an_8b_evaluation_of_ten_clips_fits_a_gpu_of_24_gib_and_one_of_32b_does_
     assert evaluated("hf_model://Qwen/Qwen3-VL-32B-Instruct")["memory_bytes_per_gpu"]["total"] > 62 * GIB
 
 
+def test_a_server_holds_the_model_itself_and_one_started_here_needs_one_prompt(
+    evaluated: Callable[..., Document],
+) -> None:
+    one = evaluated(batch_size=1)["memory_bytes_per_gpu"]
+    assert evaluated(batch_size=8, engine="vllm")["memory_bytes_per_gpu"] == one
+    away = evaluated(engine="vllm", vllm={"base_url": "http://localhost:8000/v1"})
+    assert away["memory_bytes_per_gpu"] == {}
+
+
 def test_an_adapter_is_counted_beside_its_base(
     evaluate_spec: Document, write_config: Callable[..., Path], tiny_model: Path, tmp_path: Path
 ) -> None:
