@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from tao_skill_bank.annotations import media_of
 from tao_skill_bank.errors import BlockedError, TaoSkillsError
@@ -63,11 +63,14 @@ class Prompts:
         """Return the sampled and resized frames of a prompt's media, reading again what could not be read."""
         for _ in range(self.max_retries):
             try:
-                return self.records.frames(prompt)
+                return self._frames(prompt)
             except TaoSkillsError as error:
                 if error.problems[0].code != TRANSIENT:
                     raise
-        return self.records.frames(prompt)
+        return self._frames(prompt)
+
+    def _frames(self, prompt: conversation.Conversation) -> list[Frames]:
+        return cast(list[Frames], self.records.frames(prompt))  # features are kept for training alone
 
     def encode(self, prompt: conversation.Conversation, frames: list[Frames]) -> Sample:
         """Return the prompt as model inputs. Raises BlockedError when it leaves no room for the answer."""

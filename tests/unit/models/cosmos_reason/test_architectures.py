@@ -5,13 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from tao_skill_bank import catalog
-from tao_skill_bank.contracts import PlatformRequest, Request
+from tao_skill_bank import catalog, planner, spec
+from tao_skill_bank.contracts import Finding, Request
 from tao_skill_bank.dispatch import plan
 from tao_skill_bank.errors import BlockedError, RequestError, UnknownNameError
 from tao_skill_bank.models.cosmos_reason import architectures
 from tao_skill_bank.models.cosmos_reason.config import TrainConfig
 from tao_skill_bank.models.cosmos_reason.inspect import inspect
+from tao_skill_bank.parents import Inheritance
+from tao_skill_bank.preflight import credentials
 from tao_skill_bank.training.config import load_spec
 
 from .conftest import Document
@@ -54,17 +56,14 @@ def test_a_folder_of_another_family_or_of_experts_is_refused(mixture: Path, tmp_
         architectures.find("hf_model://acme/unknown")
 
 
-def _plan(clips: Path, model: str, action: str = "train") -> list[object]:
-    key = {"train": "policy.model_name_or_path", "evaluate": "model.model_name"}[action]
-    data = {"train": str(clips / "train"), "eval": str(clips / "val")}
-    datasets = data if action == "train" else {"eval": data["eval"]}
-    overrides = {key: model}
-    request = Request(SKILL.name, action, datasets=datasets, overrides=overrides, platform=PlatformRequest())
+def _plan(clips: Path, model: str) -> list[Finding]:
+    datasets = {"train": str(clips / "train"), "eval": str(clips / "val")}
+    request = Request(SKILL.name, "train", datasets=datasets, overrides={"policy.model_name_or_path": model})
     return list(plan(request).findings)
 
 
 def test_preflight_blocks_a_mixture_whose_config_is_at_hand_and_a_name_that_says_so(clips: Path, mixture: Path) -> None:
-    found = {finding.code: finding for finding in _plan(clips, str(mixture))}  # type: ignore[attr-defined]
+    found = {finding.code: finding for finding in _plan(clips, str(mixture))}
     assert found["model_type"].severity == "blocking"
     assert "mixture of experts" in found["model_type"].message
     for name in ("Qwen/Qwen3-VL-30B-A3B-Instruct", "hf_model://Qwen/Qwen3-VL-235B-A22B-Thinking-FP8"):
@@ -73,19 +72,20 @@ def test_preflight_blocks_a_mixture_whose_config_is_at_hand_and_a_name_that_says
 
 
 def test_only_gated_checkpoints_need_a_token(clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tao_skill_bank.preflight import credentials
-
     monkeypatch.delenv("HF_TOKEN", raising=False)
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     asked: list[str] = []
 
-    def answer(repository: str, _: str) -> dict[str, str]:
+    def reply(repository: str, _: str) -> dict[str, str]:
         asked.append(repository)
         return {"access": "ok"}
 
-    monkeypatch.setattr(credentials, "_ask_hub", answer)
+    monkeypatch.setattr(credentials, "_ask_hub", reply)
     for name in SKILL.info.huggingface_model_ids:
-        found = {finding.code for finding in _plan(clips, name, "evaluate")}  # type: ignore[attr-defined]
-        gated = name.startswith("nvidia/")
-        assert ("credential_missing" in found, "hub_access" in found) == (gated, not gated), name
+        request = Request(
+            SKILL.name, "evaluate", datasets={"eval": str(clips / "val")}, overrides={"model.model_name": name}
+        )
+        job = planner.assemble(SKILL, request, spec.build(SKILL, request), Inheritance(), "job-1", one_machine=True)
+        found = [finding.code for finding in credentials.check(job)]
+        assert found == ["credential_missing" if name.startswith("nvidia/") else "hub_access"], name
     assert asked == [name for name in SKILL.info.huggingface_model_ids if name.startswith("Qwen/")]

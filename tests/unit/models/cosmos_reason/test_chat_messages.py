@@ -75,7 +75,7 @@ def test_the_server_sees_our_frames_and_times_to_the_last_bit(
         text=[text], videos=[pixels], video_metadata=[metadata], return_tensors="pt", **options
     )
     assert reference["input_ids"][0].tolist() == sample.input_ids.tolist()
-    assert torch.equal(reference["pixel_values_videos"], normalize(sample.patches["video"], processor.pixel_format))
+    assert torch.equal(reference["pixel_values_videos"], normalize(sample.patches, processor.pixel_format))
 
 
 @pytest.mark.parametrize(("count", "nframes"), [(150, 20), (150, 7), (40, 39), (31, 30)])
