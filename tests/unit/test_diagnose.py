@@ -48,6 +48,7 @@ SYMPTOMS = [
         "error: A signal interrupted the training after step 12; all of it is in /run/checkpoints/step_12.",
     ),
     ("loss_not_finite", "error: The training loss became nan at step 12."),
+    ("loss_not_finite", "error: The gradient norm is not a finite number. Fix: Lower train.optm_lr."),
     ("loss_not_finite", '{"step": 3, "train/loss_avg": NaN}'),
     (
         "stale_dataset_cache",
@@ -105,6 +106,22 @@ SYMPTOMS = [
         "error: The safety checker needs the Python module 'cosmos_guardrail', which is not installed.",
     ),
     ("torchvision_does_not_load", "RuntimeError: operator torchvision::nms does not exist"),
+    (
+        "gpu_lacks_narrow_floats",
+        "error: NVIDIA A100-SXM4-80GB (sm_80) has no float8 arithmetic; train.fp8 needs a GPU of sm_89 or newer. "
+        "Fix: Set train.fp8.enable_fp8=false, or train on an Ada, Hopper or newer GPU.",
+    ),
+    (
+        "part_gets_no_gradient",
+        "error: The first step gives projector, vision no gradient, so it would never learn. Norms: llm 2.51, lm_head "
+        "0.417, projector 0, vision 0. Fix: Leave projector, vision out of what is trained, or give data that reaches "
+        "it (media for vision).",
+    ),
+    (
+        "loss_diverged",
+        "error: The mean loss of the last 20 steps is 12.84 at step 57, worse than guessing. Fix: Lower train.optm_lr, "
+        "lengthen train.optm_warmup_epochs, or set train.optm_grad_norm_clip to 1.0.",
+    ),
     ("port_in_use", "torch.distributed.DistNetworkError: The server socket has failed to listen. EADDRINUSE"),
 ]
 HEALTHY = """\

@@ -49,3 +49,41 @@ def test_a_training_that_diverged_is_stopped_with_the_cure(loss, norm, what):
 
 def test_finite_numbers_pass():
     gradients.require_finite(0.0, 1e30, "unused")
+
+
+@pytest.fixture
+def model():
+    """Two parts, each of one weight."""
+    made = torch.nn.ModuleDict({"head": torch.nn.Linear(2, 2, bias=False), "body": torch.nn.Linear(2, 2, bias=False)})
+    for part in made.values():
+        part.weight.grad = torch.ones(2, 2)
+    return made
+
+
+def part_of(name):
+    return name.partition(".")[0]
+
+
+def test_a_model_whose_parts_all_get_gradients_passes(model):
+    gradients.require_every_part_learns(model, part_of, "unused")
+
+
+@pytest.mark.parametrize("grad", [None, torch.zeros(2, 2)])
+def test_a_part_without_a_gradient_is_named_with_the_norms_of_all(grad, model):
+    model["head"].weight.grad = grad
+    with pytest.raises(JobFailedError, match=r"gives head no gradient.*body 2, head 0") as caught:
+        gradients.require_every_part_learns(model, part_of, "unused")
+    assert caught.value.problems[0].code == "part_gets_no_gradient"
+    assert "Leave head out" in caught.value.problems[0].fix
+
+
+def test_a_frozen_part_needs_no_gradient(model):
+    model["head"].weight.grad, model["head"].weight.requires_grad = None, False
+    gradients.require_every_part_learns(model, part_of, "unused")
+
+
+def test_a_first_gradient_that_is_no_number_stops_before_the_first_step(model):
+    model["head"].weight.grad[0, 0] = math.nan
+    with pytest.raises(JobFailedError, match="Nothing was updated") as caught:
+        gradients.require_every_part_learns(model, part_of, "Lower the rate.")
+    assert (caught.value.problems[0].code, caught.value.problems[0].fix) == ("nan_loss", "Lower the rate.")

@@ -380,7 +380,10 @@ def test_a_mistake_that_only_one_rank_meets_is_the_recorded_cause(
     assert 3 in codes
 
 
-def test_wandb_without_the_library_names_the_extra(train_spec: Document, run_program: Run, tmp_path: Path) -> None:
+def test_wandb_without_the_library_names_the_extra(
+    train_spec: Document, run_program: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "wandb", None)
     train_spec["logging"]["logger"] = ["wandb"]
     assert run_program("train", train_spec) == 3
     assert "tao-skill-bank[wandb]" in diagnosis(tmp_path / "run")["cure"]
@@ -450,3 +453,25 @@ def _torchrun(config: Path, processes: int) -> "subprocess.CompletedProcess[str]
     return subprocess.run(
         [sys.executable, *command, "--config", str(config)], capture_output=True, text=True, timeout=200, check=False
     )
+
+
+def test_two_deterministic_trainings_are_equal_to_the_last_bit(
+    train_spec: Document, run_program: Run, tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file
+
+    train_spec["policy"]["lora"] = {**LORA, "lora_dropout": 0.1}
+    train_spec["train"] |= {"epoch": 1, "deterministic": True}
+    found = []
+    try:
+        for name in ("first", "second"):
+            train_spec["results_dir"] = str(tmp_path / name)
+            assert run_program("train", train_spec) == 0
+            weights = load_file(str(tmp_path / name / "best" / "adapter_model.safetensors"))
+            found.append((losses(tmp_path / name), weights))
+        assert torch.are_deterministic_algorithms_enabled()
+    finally:
+        torch.use_deterministic_algorithms(mode=False)
+    assert found[0][0] == found[1][0]
+    assert found[0][1].keys() == found[1][1].keys()
+    assert all(torch.equal(found[0][1][name], found[1][1][name]) for name in found[0][1])
