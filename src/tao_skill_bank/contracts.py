@@ -135,13 +135,14 @@ class ClipDataset:
 
 @contract
 class HardwareNeed:
-    """The GPU that a run's product is made for.
+    """The GPU that a run, or what it makes, is meant for.
 
     Attributes:
         architecture: the oldest that has it, 89 for sm_89.
         what: what needs it, as the subject of a sentence.
         fix: the other settings to choose from.
         required: this machine is meant to have it, so that a run is refused where it does not.
+        computes: the run itself computes with it, so that the CPU will not do.
 
     """
 
@@ -149,6 +150,7 @@ class HardwareNeed:
     what: str
     fix: str
     required: bool = True
+    computes: bool = False
 
 
 @contract

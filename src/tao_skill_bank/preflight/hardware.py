@@ -134,8 +134,13 @@ def _needed_architecture(gpus: Sequence[Gpu], need: HardwareNeed | None) -> list
 
 
 def _served_by_gpu(need: HardwareNeed | None) -> list[Finding]:
+    """Tell which GPU a run on the CPU makes something for, and warn of one that needs the GPU itself."""
     if need is None:
         return []
+    if need.computes:
+        message = f"{need.what} needs a GPU of sm_{need.architecture} or newer, and the run is planned on the CPU."
+        evidence = {"needed": f"sm_{need.architecture}", "architecture": "cpu"}
+        return [warning("gpu_lacks_format", message, need.fix, blocks_run=need.required, **evidence)]
     message = f"{need.what} needs GPUs of sm_{need.architecture} or newer; the run itself computes on the CPU."
     return [info("gpu_needed_later", message, needed=f"sm_{need.architecture}")]
 

@@ -60,6 +60,9 @@ class Trained:
 
     def state(self) -> dict[str, Any]:
         weights, moments = get_state_dict(self.model, self.optimizer, options=TRAINED_ONLY)
+        packed = tuple(f"{name}." for name, weight in self.model.named_parameters() if not weight.is_floating_point())
+        if packed:  # their scales are no parameters, so they are not left out with them
+            weights = {name: tensor for name, tensor in weights.items() if not name.startswith(packed)}
         return {"model": weights, "optimizer": moments, **({"extra": dict(self.extra)} if self.extra else {})}
 
 

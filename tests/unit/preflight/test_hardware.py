@@ -138,3 +138,11 @@ def test_the_cpu_computes_every_format_and_is_told_which_gpu_serves_it(tmp_path)
     found = only(hardware.check(job, Inspection()), "gpu_needed_later")
     assert (found.severity, found.blocks_run) == ("info", False)
     assert "sm_89" in found.message
+
+
+def test_a_run_that_computes_with_it_is_refused_on_the_cpu(tmp_path):
+    need = HardwareNeed(89, "FP8 training", "Turn it off.", computes=True)
+    job = make_job(tmp_path, resources=Resources(device="cpu"), hardware=need)
+    found = only(hardware.check(job, Inspection()), "gpu_lacks_format")
+    assert (found.severity, found.blocks_run, found.fix) == ("warning", True, "Turn it off.")
+    assert "planned on the CPU" in found.message

@@ -11,6 +11,7 @@ SPEC = {
         "train_batch_per_replica": 2,
         "train_policy": {"conversation_column_name": "c", "mini_batch": 1, "dataset": {"test_size": 0.1}},
         "ckpt": {"max_keep": 8, "enable_checkpoint": True, "save_freq_in_epoch": 3},
+        "fp8": {"enable_fp8": False},
     },
     "policy": {
         "model_name_or_path": "m",
@@ -44,6 +45,14 @@ def test_resuming_is_told_with_the_folder_where_it_is_named(spec, asked, resume,
     spec["train"]["resume"] = asked
     workload = describe("train", spec)
     assert (workload.resume, workload.resume_from) == (resume, folder)
+
+
+def test_training_in_fp8_needs_a_gpu_that_computes_in_it(spec):
+    assert describe("train", spec).hardware is None
+    spec["train"]["fp8"]["enable_fp8"] = True
+    need = describe("train", spec).hardware
+    assert (need.architecture, need.required, need.computes) == (89, True, True)
+    assert "train.fp8.enable_fp8=false" in need.fix
 
 
 QUANTIZE = {

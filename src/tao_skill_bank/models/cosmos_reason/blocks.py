@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from tao_skill_bank.training.float8 import Float8
+
 RECOMPILE_LIMIT = 64  # kinds of blocks, training and not, lengths until they are dynamic; the default of 8 goes eager
 
 Run = Callable[..., Tensor]
@@ -23,12 +25,14 @@ class Execution:
             0 takes most memory, 1 the least and a third more time.
         compile: whether torch.compile fuses the blocks; the first steps take about a minute more.
         has_dropout: whether blocks draw random numbers, which a second computation must repeat.
+        float8: how the decoder's linear layers multiply in float8, None where they do not.
 
     """
 
     recompute: float = 0.0
     compile: bool = False
     has_dropout: bool = False
+    float8: Float8 | None = None
 
 
 class Runners:

@@ -52,7 +52,7 @@ class Decoder:
 
     def __init__(self, language_model: Any, execution: Execution) -> None:
         self.language_model = language_model
-        self._reader = LinearReader()
+        self._reader = LinearReader(execution.float8)
         self._runners = Runners(_run_layer, execution, len(language_model.layers))
         for index, layer in enumerate(language_model.layers):
             bind(layer, functools.partial(self._run_layer, index))

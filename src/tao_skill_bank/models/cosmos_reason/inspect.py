@@ -37,10 +37,11 @@ def inspect(config: TrainConfig) -> dict[str, Any]:
         if config.policy.lora:
             lora = _matches(config.policy.lora.target_modules, linear)
             if lora["vision_modules"] + lora["language_modules"]:
-                options = model.lora_options(config.policy.lora, on_meta=True)
+                options = model.lora_options(config.policy, on_meta=True)
                 network = adapters.add(network, options, config.policy.model_name_or_path)
         freeze(network, config.policy.frozen_parts)
-    shape, setup, load = shape_of(network), setup_of(config, features_cached=False), _load(config)
+    packs = bool(config.policy.lora and config.policy.lora.load_in_4bit)
+    shape, setup, load = shape_of(network, packs=packs), setup_of(config, features_cached=False), _load(config)
     ways = memory.ways(shape, setup, load, allowed_shares(config))
     smallest = min(ways, key=lambda way: way.memory_bytes)
     recompute = float(smallest.settings["policy.model_gradient_checkpointing"])

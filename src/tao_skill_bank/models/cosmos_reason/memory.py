@@ -13,6 +13,8 @@ from tao_skill_bank.execution import Way
 BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 MOMENTS = 2  # Adam keeps two per trained weight
 RESERVE = int(1.1 * 2**30)  # CUDA's context, workspaces of libraries, what the allocator keeps beside what is used
+PACKED_BITS = 4.127  # of a weight in NF4 with quantized scales (four_bit.BITS)
+LARGEST_SHARE = 3  # of a layer's weights that is in its largest: one of three of the feed-forward part, at most
 PIECE = 1024  # labelled tokens whose logits exist at a time (loss.py)
 LOGIT_BYTES = 10  # of one logit: in the model's type twice, in float32, and a sum over it
 RECOMPUTATION_TIME = 0.33  # one more forward pass beside one forward and two backward
@@ -49,7 +51,13 @@ class Stack:
 
 @dataclass(frozen=True)
 class Shape:
-    """The sizes of a model that its memory depends on; `levels` is the number of features per vision token."""
+    """The sizes of a model that its memory depends on.
+
+    Attributes:
+        levels: features per vision token.
+        packed: how many of the parameters are kept in 4 bits.
+
+    """
 
     parameters: int
     trained: int
@@ -58,6 +66,7 @@ class Shape:
     levels: int
     text: Stack
     vision: Stack
+    packed: int = 0
 
 
 @dataclass(frozen=True)
@@ -107,7 +116,7 @@ def parts(shape: Shape, setup: Setup, load: Load, recompute: float) -> dict[str,
         does not happen at the same time; total: the larger of the two.
 
     """
-    frozen = shape.parameters - shape.trained
+    frozen_bytes = _frozen_bytes(shape, setup)
     trained_bytes = shape.trained * setup.master_bytes
     on_gpu = 0 if setup.offload else 1
     gradients = on_gpu * trained_bytes // setup.shards
@@ -115,13 +124,13 @@ def parts(shape: Shape, setup: Setup, load: Load, recompute: float) -> dict[str,
     if load.samples == load.per_step:
         activations = max(0, activations - gradients)
     step = {
-        "weights": on_gpu * (frozen * setup.param_bytes + trained_bytes) // setup.shards,
+        "weights": on_gpu * (frozen_bytes + trained_bytes) // setup.shards,
         "gradients": gradients,
         "optimizer": on_gpu * MOMENTS * trained_bytes // setup.shards,
         "activations": activations,
         "reserve": RESERVE,
     }
-    whole = frozen * setup.param_bytes or trained_bytes  # adapters are added to what was loaded
+    whole = frozen_bytes or trained_bytes  # adapters are added to what was loaded
     loading = on_gpu * (0 if setup.shards > 1 else whole)  # ranks read their shards only
     return step | {"loading": loading, "total": max(sum(step.values()), loading)}
 
@@ -151,6 +160,11 @@ def checkpoint_bytes(shape: Shape, setup: Setup) -> int:
     return resumable + shape.trained * setup.param_bytes
 
 
+def _frozen_bytes(shape: Shape, setup: Setup) -> int:
+    whole = shape.parameters - shape.trained - shape.packed
+    return whole * setup.param_bytes + round(shape.packed * PACKED_BITS / 8)
+
+
 def _activations(shape: Shape, setup: Setup, load: Load, recompute: float) -> int:
     tokens, patches = load.samples * load.tokens, load.samples * load.patches
     kept = shape.text.activation_bytes(tokens, recompute, setup.param_bytes)
@@ -166,6 +180,8 @@ def _activations(shape: Shape, setup: Setup, load: Load, recompute: float) -> in
     gathered = 0
     if setup.uses_fsdp:  # embeddings and head for the whole step, two blocks at a time
         gathered = 2 * head + 2 * (shape.parameters // (shape.text.blocks + 2)) * setup.param_bytes
+    if shape.packed:  # one weight is made whole at a time
+        gathered += shape.packed // shape.text.blocks // LARGEST_SHARE * setup.param_bytes
     return max(kept + logits, vision) + gathered
 
 

@@ -13,12 +13,17 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_
 
 from tao_skill_bank.errors import BlockedError, UnknownNameError
 from tao_skill_bank.models.cosmos_reason import architectures
-from tao_skill_bank.models.cosmos_reason.config.train import Lora
+from tao_skill_bank.models.cosmos_reason.config.train import Policy
 from tao_skill_bank.models.cosmos_reason.quantization import scheme
 from tao_skill_bank.training import adapters, fetch
 from tao_skill_bank.training.distributed import Ranks
 
 BLOCK_CLASSES = ("Qwen3VLTextDecoderLayer", "Qwen3VLVisionBlock")
+PART_MODULES = {  # which linear layers optimizer.part_of counts as a part, as peft matches names
+    "llm": r"(?!.*visual\.).*",
+    "vision": r".*visual\.(?!.*merger).*",
+    "projector": r".*visual\..*merger.*",
+}
 WEIGHT_ENDINGS = (".safetensors", ".bin", ".index.json", ".gguf", ".pt", ".pth", ".msgpack", ".h5")
 
 
@@ -39,8 +44,10 @@ def find_checkpoint(uri: str, ranks: Ranks) -> Path:
     return folder
 
 
-def load(folder: Path, dtype: torch.dtype | str, device: torch.device) -> Any:
+def load(folder: Path, dtype: torch.dtype | str, device: torch.device, quantization: Any = None) -> Any:
     """Return the transformers model with its weights as `dtype` ("auto" keeps the checkpoint's) on `device`.
+
+    `quantization` is transformers' settings of how weights are packed as they are read.
 
     Every rank reads the whole checkpoint straight to its own device, which holds it only until it is sharded.
 
@@ -52,9 +59,11 @@ def load(folder: Path, dtype: torch.dtype | str, device: torch.device) -> Any:
 
     if scheme.is_quantized(folder):
         scheme.require_library()
-    placement = {"device_map": {"": device}} if device.type == "cuda" else {}
+    options: dict[str, Any] = {"device_map": {"": device}} if device.type == "cuda" else {}
+    if quantization is not None:
+        options["quantization_config"] = quantization
     try:
-        return Qwen3VLForConditionalGeneration.from_pretrained(str(folder), dtype=dtype, **placement)
+        return Qwen3VLForConditionalGeneration.from_pretrained(str(folder), dtype=dtype, **options)
     except (OSError, RuntimeError, ValueError) as error:
         if isinstance(error, torch.OutOfMemoryError):
             raise
@@ -76,9 +85,13 @@ def load_merged(model: str, *, base: str | None, dtype: torch.dtype | str, ranks
     return loaded.eval(), folder
 
 
-def lora_options(lora: Lora, *, on_meta: bool = False) -> dict[str, Any]:
-    """Return the spec's LoRA block as keyword arguments of peft.LoraConfig."""
-    options = asdict(lora)
+def lora_options(policy: Policy, *, on_meta: bool = False) -> dict[str, Any]:
+    """Return the spec's LoRA block as keyword arguments of peft.LoraConfig; frozen parts get no adapters."""
+    assert policy.lora is not None
+    options = asdict(policy.lora)
+    options.pop("load_in_4bit")
+    if frozen := [PART_MODULES[part] for part in policy.frozen_parts if part in PART_MODULES]:
+        options["exclude_modules"] = "|".join(frozen)
     options["rank_pattern"] = options.pop("r_pattern")
     options["modules_to_save"] = options["modules_to_save"] or None
     if on_meta:
@@ -120,5 +133,5 @@ def copy_processor(base: Path, folder: Path) -> None:
 
 
 def count(parameters: Iterable[nn.Parameter]) -> int:
-    """Return the number of weights."""
-    return sum(parameter.numel() for parameter in parameters)
+    """Return the number of weights; packed ones are two in a byte."""
+    return sum(parameter.numel() * (1 if parameter.is_floating_point() else 2) for parameter in parameters)

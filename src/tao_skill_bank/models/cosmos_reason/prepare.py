@@ -1,7 +1,7 @@
 """Makes a loaded checkpoint a network that trains: adapters, what is frozen, number formats, sharding, execution."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,11 @@ from tao_skill_bank.models.cosmos_reason.memory import BYTES, Load, Setup
 from tao_skill_bank.models.cosmos_reason.network import Network, parts, trained_copy
 from tao_skill_bank.models.cosmos_reason.optimizer import part_of
 from tao_skill_bank.models.cosmos_reason.vision import PixelFormat
-from tao_skill_bank.training import adapters
+from tao_skill_bank.training import adapters, float8, four_bit
 from tao_skill_bank.training.distributed import Ranks
 
 logger = logging.getLogger(__name__)
+UNPACKED = ("model.visual", "lm_head")  # small, and the head is read by the loss; embeddings are no linear layer
 RESHARD = {"default": None, "true": True, "false": False}
 
 
@@ -59,8 +60,16 @@ def prepare(
     return network, True
 
 
-def make_trainable(config: TrainConfig, loaded: nn.Module, base: Path) -> tuple[nn.Module, dict[str, torch.Tensor]]:
+def make_trainable(
+    config: TrainConfig, loaded: nn.Module, base: Path, start: Callable[[nn.Module], None] | None = None
+) -> tuple[nn.Module, dict[str, torch.Tensor]]:
     """Put adapters in or freeze the spec's parts, and set number formats.
+
+    Args:
+        config: of the training.
+        loaded: transformers' model.
+        base: its folder, which adapters record.
+        start: gives new adapters other weights than peft did.
 
     Returns:
         The model, and the adapters' initial weights where their initialisation changed the base.
@@ -72,7 +81,9 @@ def make_trainable(config: TrainConfig, loaded: nn.Module, base: Path) -> tuple[
     lora, initial = config.policy.lora, {}
     trainable: nn.Module = loaded
     if lora:
-        trainable = adapters.add(loaded, model.lora_options(lora), str(base))
+        trainable = adapters.add(loaded, model.lora_options(config.policy), str(base))
+        if start is not None:
+            start(trainable)
         initial = adapters.initial_state(trainable)
     freeze(trainable, config.policy.frozen_parts)
     parameter_dtype, master_dtype = (
@@ -137,6 +148,30 @@ def allowed_shares(config: TrainConfig) -> tuple[float, ...]:
     return memory.SHARES if wanted == "auto" else (float(wanted),)
 
 
+def require_hardware(config: TrainConfig, ranks: Ranks) -> None:
+    """Refuse what this machine cannot compute before anything is loaded.
+
+    Raises:
+        BlockedError: it has no float8 arithmetic, or a library is missing.
+
+    """
+    if _float8(config) is not None:
+        float8.require_gpu(ranks.device)
+    packing(config)
+
+
+def packing(config: TrainConfig) -> Any:
+    """Return transformers' settings for a base in 4 bits; None when the spec wants none. Raises MissingExtraError."""
+    if not (config.policy.lora and config.policy.lora.load_in_4bit):
+        return None
+    return four_bit.settings(getattr(torch, config.train.param_dtype), UNPACKED)
+
+
+def _float8(config: TrainConfig) -> float8.Float8 | None:
+    settings = config.train.fp8
+    return float8.Float8.of(settings.quant_recipe) if settings.enable_fp8 else None
+
+
 def choose(
     config: TrainConfig, trainable: nn.Module, load: Load, ranks: Ranks, *, features_cached: bool
 ) -> tuple[Execution, Load]:
@@ -153,4 +188,4 @@ def choose(
     micro_batch = int(choice.way.settings["train.train_policy.mini_batch"])
     logger.info("%s; compile %s; micro-batches of %d", choice.reason, compiles, micro_batch)
     has_dropout = bool(config.policy.lora and config.policy.lora.lora_dropout)
-    return Execution(recompute, compiles, has_dropout), replace(load, samples=micro_batch)
+    return Execution(recompute, compiles, has_dropout, _float8(config)), replace(load, samples=micro_batch)

@@ -6,23 +6,39 @@ from typing import Any
 from torch import nn
 
 from tao_skill_bank.models.cosmos_reason.memory import Shape, Stack
+from tao_skill_bank.models.cosmos_reason.model import count
 from tao_skill_bank.models.cosmos_reason.network import parts, trained_copy
+from tao_skill_bank.training import four_bit
 
 
-def shape_of(model: nn.Module) -> Shape:
-    """Return the sizes of transformers' or peft's model; what is trained is what requires gradients."""
+def shape_of(model: nn.Module, *, packs: bool = False) -> Shape:
+    """Return the sizes of transformers' or peft's model; what is trained is what requires gradients.
+
+    Args:
+        model: may be on the meta device.
+        packs: the decoder's linear layers will be kept in 4 bits.
+
+    """
     base = parts(model)
     visual = trained_copy(base.model.visual)
     every = list(model.parameters())
+    packs_here = any(four_bit.is_packed(layer) for layer in model.modules())
     return Shape(
-        parameters=sum(parameter.numel() for parameter in every),
+        parameters=count(every),
         trained=sum(parameter.numel() for parameter in every if parameter.requires_grad),
         vocabulary=base.config.text_config.vocab_size,
         head_trains=base.lm_head.weight.requires_grad,
         levels=1 + len(base.config.vision_config.deepstack_visual_indexes),
         text=_text(base.config.text_config, base.model.language_model.layers[0]),
         vision=_vision(base.config.vision_config, visual),
+        packed=_linear_weights(base.model.language_model) if packs or packs_here else 0,
     )
+
+
+def _linear_weights(text: nn.Module) -> int:
+    """Count the weights of the decoder's own linear layers, which have two sides whether they are packed or not."""
+    layers: list[Any] = [module for name, module in text.named_modules() if ".lora_" not in name]
+    return sum(layer.in_features * layer.out_features for layer in layers if isinstance(layer, nn.Linear))
 
 
 def _text(config: Any, layer: Any) -> Stack:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,10 +10,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from tao_skill_bank import rules
 from tao_skill_bank.errors import RequestError
 from tao_skill_bank.models.cosmos_reason import (
     batches,
     data,
+    eva,
     feature_cache,
     identity,
     loader,
@@ -23,6 +25,7 @@ from tao_skill_bank.models.cosmos_reason import (
     sharded_weights,
 )
 from tao_skill_bank.models.cosmos_reason.config import TrainConfig
+from tao_skill_bank.models.cosmos_reason.config.feature_rules import TRAINING_FEATURES
 from tao_skill_bank.models.cosmos_reason.config.train import Checkpointing
 from tao_skill_bank.models.cosmos_reason.memory import Load
 from tao_skill_bank.models.cosmos_reason.network import Network, parts
@@ -94,6 +97,7 @@ def train(config: TrainConfig, run: Run) -> str:
     """Train as the spec says; everything is written into the run directory. Returns the closing message."""
     _check(config)
     ranks, settings = run.ranks, config.train
+    prepare.require_hardware(config, ranks)
     distributed.seed_everything(settings.seed, deterministic=settings.deterministic)
     resumed = resume.resume_from(run.results_dir, settings.resume, settings.epoch, ranks)
     base = model.find_checkpoint(config.policy.model_name_or_path, ranks)
@@ -171,7 +175,9 @@ def _trainer(config: TrainConfig, run: Run, base: Path, sets: Sequence[data.Reco
     if in_shards:
         trainable, initial_adapters = _skeleton(config, dtype, base, ranks.device)
     else:
-        trainable, initial_adapters = prepare.make_trainable(config, model.load(base, dtype, home), base)
+        loaded = model.load(base, dtype, home, prepare.packing(config))
+        start = eva.starting(config, sets[0], ranks)
+        trainable, initial_adapters = prepare.make_trainable(config, loaded, base, start)
     is_cached = feature_cache.fill(config, trainable, sets, run, base)
     load = batches.load_of(config, sets[0])
     execution, load = prepare.choose(config, trainable, load, ranks, features_cached=is_cached)
@@ -314,6 +320,8 @@ def _check(config: TrainConfig) -> None:
         message = f"train_batch_per_replica {batch} is no multiple of mini_batch {micro}."
         fix = f"Use {max(1, batch // micro) * micro} or {(batch // micro + 1) * micro}."
         raise RequestError.of("batch_not_a_multiple", message, fix, path="train.train_batch_per_replica")
+    if problems := list(rules.broken(TRAINING_FEATURES, asdict(config), set())):
+        raise RequestError(problems)
 
 
 if __name__ == "__main__":

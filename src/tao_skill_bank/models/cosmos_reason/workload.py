@@ -45,7 +45,13 @@ def _train(spec: Spec) -> Workload:
         validation_split=policy_block["dataset"]["test_size"] if validates and len(datasets) == 1 else 0,
         max_checkpoints=(checkpoints["max_keep"] or 1) if checkpoints["enable_checkpoint"] else 0,
         num_saves=math.ceil(train["epoch"] / checkpoints["save_freq_in_epoch"]),
+        hardware=_float8_training() if train["fp8"]["enable_fp8"] else None,
     )
+
+
+def _float8_training() -> HardwareNeed:
+    what, fix = "FP8 training (train.fp8.enable_fp8)", "Set train.fp8.enable_fp8=false."
+    return HardwareNeed(FLOAT8_ARCHITECTURE, what, fix, computes=True)
 
 
 def _evaluate(spec: Spec) -> Workload:

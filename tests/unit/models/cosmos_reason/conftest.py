@@ -182,11 +182,15 @@ def _dataset(folder: Path, media_key: str) -> dict[str, str]:
     return {"annotation_path": str(folder / "annotations.json"), media_key: str(folder)}
 
 
+def _key(name: str) -> str:
+    return name if name.replace("_", "").isalnum() else json.dumps(name)
+
+
 def _toml(document: Document, prefix: str = "") -> Iterator[str]:
     """Yield TOML lines: values first, then tables. JSON's scalars and lists are TOML's."""
     for key, value in document.items():
         if not isinstance(value, dict):
-            yield f"{key} = {json.dumps(value)}"
+            yield f"{_key(key)} = {json.dumps(value)}"
     for key, value in document.items():
         if isinstance(value, dict):
             yield f"[{prefix}{key}]"

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from tao_skill_bank.errors import Problem, RequestError
+from tao_skill_bank.models.cosmos_reason.config.feature_rules import TRAINING_FEATURES
 from tao_skill_bank.rules import Rule, broken
 
 VIDEO_MIN_LENGTH = 40960
@@ -64,17 +65,6 @@ def _warm_up_ends_before_training(warm_up: float, epochs: int) -> Problem | None
         got=warm_up,
         expected=f"<= {epochs}",
     )
-
-
-def _not_yet(path: str, unavailable: Any, what: str, fix: str) -> Rule:
-    """Refuse a value that the schema knows and this release does not run."""
-
-    def check(value: Any) -> Problem | None:
-        if value != unavailable:
-            return None
-        return Problem("not_available", f"{what} is not available in this release.", fix, path, value)
-
-    return Rule((path,), check)
 
 
 def _window_is_ordered(path: str) -> Rule:
@@ -220,13 +210,7 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
             _training_has_validation,
         ),
         Rule(("train.optm_warmup_epochs", "train.epoch"), _warm_up_ends_before_training),
-        _not_yet("train.fp8.enable_fp8", True, "FP8 training", "Set train.fp8.enable_fp8=false."),
-        _not_yet(
-            "policy.lora.init_lora_weights",
-            "eva",
-            "EVA initialisation",
-            "Set policy.lora.init_lora_weights to true, gaussian, olora or pissa.",
-        ),
+        *TRAINING_FEATURES,
         _is_dense("policy.model_name_or_path"),
         *_vision_rules("custom.vision"),
     ),

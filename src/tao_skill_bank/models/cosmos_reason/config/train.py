@@ -84,12 +84,18 @@ class TrainPolicy:
 class Fp8:
     """FP8 matrix multiplication."""
 
-    enable_fp8: bool = parameter(False, doc="Run linear layers in FP8 (Hopper or newer).", automl=False)
+    enable_fp8: bool = parameter(
+        False,
+        doc="Compute the matrix products of the decoder's linear layers in FP8; needs sm_89 or newer.",
+        automl=False,
+    )
     fp8_recipe: Literal["dynamic_scaling", "delayed_scaling"] = parameter(
-        "dynamic_scaling", doc="How FP8 scales are found.", automl=False
+        "dynamic_scaling",
+        doc="How FP8 scales are found: from the values of the moment. Delayed scaling is refused: torchao has none.",
+        automl=False,
     )
     quant_recipe: Literal["rowwise", "tensorwise"] = parameter(
-        "rowwise", doc="Granularity of FP8 scales.", automl=False
+        "rowwise", doc="Values that share a scale: a row (more exact) or a tensor (faster).", automl=False
     )
 
 
@@ -227,7 +233,11 @@ class Lora:
     use_dora: bool = parameter(False, doc="Train the magnitude of each output apart from its direction (DoRA).")
     use_rslora: bool = parameter(False, doc="Scale by lora_alpha / sqrt(r) instead.")
     init_lora_weights: bool | Literal["gaussian", "eva", "olora", "pissa"] = parameter(
-        True, doc="Initialisation of the adapters."
+        True,
+        doc="Initialisation of the adapters; eva looks at the training data first and shares the ranks out by it.",
+    )
+    load_in_4bit: bool = parameter(
+        False, doc="Keep the decoder's frozen weights in 4 bits (QLoRA, NF4): a quarter of the memory.", automl=False
     )
     r_pattern: dict[str, Annotated[int, Field(ge=1)]] = parameter({}, doc="Rank per module name pattern.", automl=False)
     alpha_pattern: dict[str, Annotated[int, Field(ge=1)]] = parameter(

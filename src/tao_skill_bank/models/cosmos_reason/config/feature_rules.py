@@ -1,0 +1,84 @@
+"""Rules of FP8, 4-bit weights and frozen parts: what goes together."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from tao_skill_bank.errors import Problem
+from tao_skill_bank.rules import Rule
+
+FP8 = "train.fp8.enable_fp8"
+FOUR_BIT = "policy.lora.load_in_4bit"
+VISION_TARGETS = ("attn.qkv", "attn.proj")
+
+
+def _scaling_is_dynamic(enabled: bool, recipe: str) -> Problem | None:
+    if not enabled or recipe != "delayed_scaling":
+        return None
+    message = "Delayed scaling is gone from torchao, which computes FP8: scales come from the values of the moment."
+    fix = "Set train.fp8.fp8_recipe=dynamic_scaling."
+    return Problem("fp8_recipe", message, fix, "train.fp8.fp8_recipe", recipe, "dynamic_scaling")
+
+
+def _fp8_has_bfloat16(enabled: bool, dtype: str) -> Problem | None:
+    if not enabled or dtype == "bfloat16":
+        return None
+    message = f"FP8 products give bfloat16, and train.param_dtype is {dtype}."
+    fix = f"Set train.param_dtype=bfloat16, or {FP8}=false."
+    return Problem("fp8_dtype", message, fix, "train.param_dtype", dtype, "bfloat16")
+
+
+def _four_bit_excludes(path: str, wanted: Sequence[Any], why: str, fix: str) -> Rule:
+    """Refuse 4-bit weights together with any other value of `path` than those wanted."""
+
+    def check(enabled: bool | None, value: Any) -> Problem | None:
+        if not enabled or value in wanted:
+            return None
+        message = f"{FOUR_BIT} and {path} {value} exclude each other: {why}."
+        return Problem("four_bit_excludes", message, f"{fix}, or set {FOUR_BIT}=false.", path, value)
+
+    return Rule((FOUR_BIT, path), check)
+
+
+def _adapters_are_trained(
+    targets: list[str] | None, saved: list[str] | None, frozen: list[str] | None
+) -> Problem | None:
+    """Refuse adapters that all lie in frozen parts; the trainer leaves them out, and nothing would be left."""
+    if not targets or not frozen or "all-linear" in targets:
+        return None
+    parts = {"vision" if target in VISION_TARGETS else "llm" for target in targets}
+    if saved:
+        parts |= {"vision", "projector"}
+    if not parts <= set(frozen):
+        return None
+    message = f"policy.frozen_parts {frozen} freezes every part that policy.lora trains ({', '.join(sorted(parts))})."
+    fix = "Remove policy.frozen_parts (with adapters the model itself is frozen anyway), or give other target_modules."
+    return Problem("nothing_to_train", message, fix, "policy.frozen_parts", frozen)
+
+
+TRAINING_FEATURES: tuple[Rule, ...] = (
+    Rule((FP8, "train.fp8.fp8_recipe"), _scaling_is_dynamic),
+    Rule((FP8, "train.param_dtype"), _fp8_has_bfloat16),
+    _four_bit_excludes(
+        "policy.parallelism.dp_shard_size",
+        (1, None),
+        "packed weights cannot be sharded",
+        "Set policy.parallelism.dp_shard_size=1 and use dp_replicate_size for more GPUs",
+    ),
+    _four_bit_excludes(
+        "train.fsdp_offload", (False, None), "packed weights stay on the GPU", "Set train.fsdp_offload=false"
+    ),
+    _four_bit_excludes(FP8, (False, None), "the frozen weights are already in 4 bits", f"Set {FP8}=false"),
+    _four_bit_excludes(
+        "policy.lora.modules_to_save",
+        ([], None),
+        "modules that are trained in full are sharded",
+        "Set policy.lora.modules_to_save=[] (attn.qkv and attn.proj in target_modules train the vision tower)",
+    ),
+    _four_bit_excludes(
+        "policy.lora.init_lora_weights",
+        (True, False, "gaussian", "eva", None),
+        "it would change weights that are packed",
+        "Set policy.lora.init_lora_weights=true",
+    ),
+    Rule(("policy.lora.target_modules", "policy.lora.modules_to_save", "policy.frozen_parts"), _adapters_are_trained),
+)
