@@ -15,7 +15,7 @@ from tao_skill_bank.preflight.inspection import Inspection
 
 OLDEST_ARCHITECTURE = 75  # Turing; the CUDA 13 builds of PyTorch dropped what is older
 BFLOAT16_ARCHITECTURE = 80
-ESTIMATE_TOLERANCE = 1.25  # activations are estimated: block only when the estimate is this far over
+ESTIMATE_TOLERANCE = 1.25  # where no ways are told the estimate is rough: block only when it is this far over
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,8 @@ def check(job: Job, inspection: Inspection) -> list[Finding]:
         return [_missing(job, f"{len(gpus)} are visible")]
     used = gpus[: job.resources.processes_per_node]
     findings = [*_architecture(used), *_needed_architecture(used, job.workload.hardware)]
-    return [*findings, *_memory(used, needed, inspection.answer.get("cure")), *_way(used, inspection)]
+    choice = _choice(used, inspection)
+    return [*findings, *_memory(used, needed, inspection.answer.get("cure"), choice), *_way(choice, inspection)]
 
 
 def elsewhere(platform: str) -> list[Finding]:
@@ -145,7 +146,9 @@ def _served_by_gpu(need: HardwareNeed | None) -> list[Finding]:
     return [info("gpu_needed_later", message, needed=f"sm_{need.architecture}")]
 
 
-def _memory(gpus: Sequence[Gpu], needed: dict[str, int], cure: str | None) -> list[Finding]:
+def _memory(
+    gpus: Sequence[Gpu], needed: dict[str, int], cure: str | None, choice: execution.Choice | None
+) -> list[Finding]:
     total = needed.get("total")
     if not total:
         return []
@@ -159,7 +162,8 @@ def _memory(gpus: Sequence[Gpu], needed: dict[str, int], cure: str | None) -> li
     what = "weights, gradients, optimizer and loading" if "optimizer" in needed else "weights"
     told = f"The run needs about {size(total)} per GPU ({size(fixed)} of it for {what})"
     fix = cure or "Lower the micro-batch or the inputs' size, shard over more GPUs, use LoRA, or offload to the host."
-    if fixed > smallest.memory_bytes or total > ESTIMATE_TOLERANCE * smallest.memory_bytes:
+    lacks = not choice.fits if choice else total > ESTIMATE_TOLERANCE * smallest.memory_bytes
+    if fixed > smallest.memory_bytes or lacks:
         message = f"{told}, and GPU {smallest.index} has {size(smallest.memory_bytes)}."
         return [blocking("gpu_memory_short", message, fix, **evidence)]
     least_free = min(gpus, key=lambda gpu: gpu.free_bytes)
@@ -169,17 +173,18 @@ def _memory(gpus: Sequence[Gpu], needed: dict[str, int], cure: str | None) -> li
     return [info("gpu_memory", f"{told}, of {size(smallest.memory_bytes)}.", **evidence)]
 
 
-def _way(gpus: Sequence[Gpu], inspection: Inspection) -> list[Finding]:
-    """Tell the fastest way to run that fits, and what a faster one would need."""
+def _choice(gpus: Sequence[Gpu], inspection: Inspection) -> execution.Choice | None:
+    """Return the way that a training will take on the smallest GPU; None where the model tells no ways."""
     ways = execution.from_json(inspection.answer.get("ways", []))
-    if not ways:
-        return []
-    choice = execution.choose(ways, min(gpu.memory_bytes for gpu in gpus))
-    if not choice.fits:
+    return execution.choose(ways, min(gpu.memory_bytes for gpu in gpus)) if ways else None
+
+
+def _way(choice: execution.Choice | None, inspection: Inspection) -> list[Finding]:
+    """Tell the fastest way to run that fits, and what a faster one would need."""
+    if choice is None or not choice.fits:
         return []  # the memory's own finding blocks
-    told = [way.to_json() for way in ways]
     message = f"The fastest way that fits: {choice.reason}"
-    return [info("execution", message, settings=dict(choice.way.settings), ways=told)]
+    return [info("execution", message, settings=dict(choice.way.settings), ways=inspection.answer["ways"])]
 
 
 def _host_memory(job: Job, per_process: int | None, cure: str | None) -> list[Finding]:

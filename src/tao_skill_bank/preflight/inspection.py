@@ -38,8 +38,14 @@ def sibling_module(job: Job, name: str) -> str | None:
         return None
 
 
-def inspect(job: Job) -> Inspection:
-    """Return what the config of `job` builds, or why that is not told."""
+def inspect(job: Job, tokens: int | None = None) -> Inspection:
+    """Return what the config of `job` builds, or why that is not told.
+
+    Args:
+        job: what is to run.
+        tokens: predicted tokens of its longest sampled record, from which a training's memory follows.
+
+    """
     if not job.workload.model:
         return Inspection()  # nothing is loaded
     if not (job.workload.trains or job.workload.sized):
@@ -51,22 +57,23 @@ def inspect(job: Job) -> Inspection:
         return _failed(f"{job.module} has no inspect module beside it.", "Add one to have sizes predicted.")
     if find_spec("torch") is None:
         return _failed("Memory, disk and adapters need torch to be predicted.", "pip install 'tao-skill-bank[train]'")
-    cached = settings.state_dir() / "cache" / "inspect" / f"{_identity(job)}.json"
+    cached = settings.state_dir() / "cache" / "inspect" / f"{_identity(job, tokens)}.json"
     if cached.is_file():
         return Inspection(json.loads(cached.read_text(encoding="utf-8")))
-    found = _ask(job, module)
+    found = _ask(job, module, tokens)
     if not found.failure:
         _store(cached, found.answer)
     return found
 
 
-def _ask(job: Job, module: str) -> Inspection:
+def _ask(job: Job, module: str, tokens: int | None) -> Inspection:
     with tempfile.TemporaryDirectory() as folder:
         spec = nested.without_nulls(job.spec)
         config = Path(folder) / Path(job.config_file).name
         text = tomli_w.dumps(spec) if config.suffix == ".toml" else yaml12.render(spec)
         config.write_text(text, encoding="utf-8")
         command = [sys.executable, "-m", module, "--config", str(config), "--action", job.action]
+        command += [] if tokens is None else ["--tokens", str(tokens)]
         try:
             child = subprocess.run(
                 command,
@@ -95,13 +102,13 @@ def _failed(message: str, fix: str) -> Inspection:
     return Inspection(failure=not_checked("model_not_inspected", message, fix))
 
 
-def _identity(job: Job) -> str:
+def _identity(job: Job, tokens: int | None) -> str:
     """Hash what the answer depends on: the spec but for its paths, our version, the checkpoint's own config files."""
     spec = json.dumps(job.spec, sort_keys=True)
     uses = job.workload.datasets
     for place in (job.results_dir, *(path for use in uses for path in (use.annotation_path, use.media_path))):
         spec = spec.replace(json.dumps(place), '""')  # where things lie changes nothing of what is built
-    parts = [__version__, job.module, job.action, spec]
+    parts = [__version__, job.module, job.action, str(tokens), spec]
     folder = Path(job.workload.model)
     for pattern in MODEL_PATH_FILES:
         files = sorted(folder.glob(pattern)) if folder.is_dir() else []

@@ -50,12 +50,13 @@ def run(job: Job, platform: Platform) -> list[Finding]:
     with ThreadPoolExecutor(NUM_WORKERS) as pool, tempfile.TemporaryDirectory(prefix="tao-preflight-") as folder:
         engine = pool.submit(_probe, platform, job)
         hub = pool.submit(credentials.check, job)
-        model = pool.submit(inspection.inspect, job)
         scans = [scan(use, job.dataset_required_fields, int(num_samples)) for use in job.workload.datasets]
         listings = [_list_archive(found, Path(folder), position) for position, found in enumerate(scans)]
         pairs = list(zip(scans, listings, strict=True))
         decoded = [sampled_media.decode(found, listing, pool, decode_seconds) for found, listing in pairs]
         files = sampled_media.decode_files(job.workload, pool, decode_seconds)
+        records = [record for media in [*decoded, files] for record in media.records]
+        model = pool.submit(inspection.inspect, job, token_budget.longest(job, records))
         clips = [clip_folders.scan(use, pool, decode_seconds) for use in job.workload.clips]
         prompts = prompt_pairs.check(job.workload, pool, decode_seconds)
         inspected = model.result()
@@ -75,7 +76,7 @@ def run(job: Job, platform: Platform) -> list[Finding]:
             *prompts,
             *arithmetic.check(job, scans),
             *arithmetic.check(job, clips, "clips"),
-            *token_budget.check(job, [record for media in [*decoded, files] for record in media.records]),
+            *token_budget.check(job, records),
             *([inspected.failure] if inspected.failure else []),
             *adapters.check(job, inspected),
             *(hardware.check(job, inspected) if runs_here else hardware.elsewhere(platform.name)),

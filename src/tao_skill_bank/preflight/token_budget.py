@@ -13,15 +13,29 @@ from tao_skill_bank.preflight.sampled_media import Probed
 ROUND_UP_TO = 1024
 
 
+def longest(job: Job, records: Sequence[Probed]) -> int | None:
+    """Return the predicted tokens of the longest sampled record of a training; None where none can be predicted."""
+    if not job.workload.trains or sibling_module(job, "record_tokens") is None:
+        return None
+    return max((length for length, _ in _lengths(job, records)[0]), default=None)
+
+
 def check(job: Job, records: Sequence[Probed]) -> list[Finding]:
     """Return the predicted length of the longest sampled record, blocking when it is above `max_tokens`."""
     if not records:
         return []
-    module = sibling_module(job, "record_tokens")
-    if module is None:
+    if sibling_module(job, "record_tokens") is None:
         message = f"{job.module} has no record_tokens module beside it: sequence lengths were not predicted."
         return [not_checked("tokens_not_predicted", message, "Add one to the model.")]
-    model: Any = import_module(module)
+    lengths, problems = _lengths(job, records)
+    if not lengths:
+        return problems
+    return [*problems, _longest(job, lengths)]
+
+
+def _lengths(job: Job, records: Sequence[Probed]) -> tuple[list[tuple[int, Probed]], list[Finding]]:
+    """Return the predicted tokens of every record, and what is wrong with those that have none."""
+    model: Any = import_module(str(sibling_module(job, "record_tokens")))
     lengths: list[tuple[int, Probed]] = []
     problems: list[Finding] = []
     for record in records:
@@ -29,15 +43,15 @@ def check(job: Job, records: Sequence[Probed]) -> list[Finding]:
             lengths.append((model.record_tokens(job.spec, record.record, record.probes), record))
         except BlockedError as error:
             problems += [found for found in from_error(error) if found.code != "clip_too_short"]
-    if not lengths:
-        return problems
-    return [*problems, _longest(job, *max(lengths, key=lambda entry: entry[0]))]
+    return lengths, problems
 
 
-def _longest(job: Job, num_tokens: int, record: Probed) -> Finding:
+def _longest(job: Job, lengths: Sequence[tuple[int, Probed]]) -> Finding:
+    num_tokens, record = max(lengths, key=lambda entry: entry[0])
     limit = job.workload.max_tokens
     name = record.record.get("id", record.media[0].name)
     evidence: dict[str, Any] = {"tokens": num_tokens, "limit": limit, "record": record.index}
+    evidence["sampled"] = sorted(length for length, _ in lengths)
     if limit is None or num_tokens <= limit:
         bound = f", of {limit} accepted" if limit else ""
         return info(

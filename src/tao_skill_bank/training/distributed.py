@@ -80,8 +80,7 @@ def start(timeout: timedelta = TIMEOUT) -> Ranks:
 
     """
     on_gpu = uses_gpu()
-    local_rank = dist.get_node_local_rank(fallback_rank=0)
-    device = torch.device("cuda", local_rank) if on_gpu else torch.device("cpu")
+    device = torch.device("cuda", local_rank()) if on_gpu else torch.device("cpu")
     if on_gpu:
         torch.cuda.set_device(device)
     backend = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
@@ -90,6 +89,11 @@ def start(timeout: timedelta = TIMEOUT) -> Ranks:
     else:
         dist.init_process_group(backend, store=HashStore(), rank=0, world_size=1, timeout=timeout)
     return Ranks(dist.get_rank(), dist.get_world_size(), device)
+
+
+def local_rank() -> int:
+    """Return the number of this process among those on its machine."""
+    return dist.get_node_local_rank(fallback_rank=0)
 
 
 def uses_gpu() -> bool:

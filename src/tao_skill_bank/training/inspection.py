@@ -17,24 +17,26 @@ EXIT_NOT_AT_HAND = 3
 
 def main(
     kind: type[T],
-    inspect: Callable[[T], dict[str, Any]],
+    inspect: Callable[..., dict[str, Any]],
     others: Mapping[str, tuple[type[Any], Callable[[Any], dict[str, Any]]]] = MappingProxyType({}),
 ) -> None:
     """Print what `inspect` tells of the spec that `--config` holds, and exit.
 
     Args:
         kind: spec of the action train.
-        inspect: tells what a training builds.
+        inspect: tells what a training builds; takes the tokens of the longest record too, where they are known.
         others: the same two for every other `--action` that is inspected.
 
     """
     parser = argparse.ArgumentParser()
     parser.add_argument("--config", type=Path, required=True, help="TOML file with the spec")
     parser.add_argument("--action", choices=["train", *others], default="train", help="action that the spec is of")
+    parser.add_argument("--tokens", type=int, help="predicted tokens of the longest record that was sampled")
     flags = parser.parse_args()
+    known = () if flags.tokens is None else (flags.tokens,)
     spec_kind, tell = others.get(flags.action, (kind, inspect))
     try:
-        document = tell(load_spec(spec_kind, flags.config))
+        document = tell(load_spec(spec_kind, flags.config), *known)
     except TaoSkillsError as error:
         told: dict[str, Any] = {"error": str(error)}
         if isinstance(error, BlockedError) and not isinstance(error, MissingExtraError):

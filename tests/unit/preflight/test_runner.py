@@ -18,7 +18,7 @@ def run(job, *findings):
 
 
 def without_inspection(monkeypatch):
-    monkeypatch.setattr(inspection, "inspect", lambda _: inspection.Inspection())
+    monkeypatch.setattr(inspection, "inspect", lambda *_: inspection.Inspection())
 
 
 def test_a_sound_job_has_nothing_blocking(dataset, tmp_path, monkeypatch):

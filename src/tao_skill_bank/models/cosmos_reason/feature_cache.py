@@ -29,6 +29,7 @@ from tao_skill_bank.models.cosmos_reason.network import Network, parts
 from tao_skill_bank.models.cosmos_reason.positions import Grid
 from tao_skill_bank.models.cosmos_reason.vision import patchify
 from tao_skill_bank.safetensors_files import fingerprint
+from tao_skill_bank.training import distributed
 from tao_skill_bank.training.entrypoint import Run
 
 logger = logging.getLogger(__name__)
@@ -85,15 +86,17 @@ def fill(config: TrainConfig, trainable: Any, sets: Sequence[Records], run: Run,
             raise RequestError.of("trained_tower", message, fix, path="train.train_policy.vision_feature_cache")
         return False
     shared = {"model": identity, "dtype": config.train.param_dtype, "vision": asdict(config.custom.vision)}
-    own = range(run.ranks.rank, len(media), run.ranks.world)
+    hashed = range(run.ranks.rank, len(media), run.ranks.world)
     files: dict[int, Path] = {}
-    for found in run.ranks.gather({index: _file(media[index], shared) for index in own}):
+    for found in run.ranks.gather({index: _file(media[index], shared) for index in hashed}):
         files |= found
     missing = [index for index in range(len(media)) if not files[index].is_file()]
     network = Network(trainable, sets[0].processor.pixel_format, Execution(compile=run.ranks.device.type == "cuda"))
-    if missing and not _has_room(network, [media[index] for index in missing], run, must=wanted == "on"):
+    if not _has_room(network, [media[index] for index in missing], run, must=wanted == "on"):
         return False
-    _encode(config, network, media, {index: files[index] for index in missing[run.ranks.rank :: run.ranks.world]}, run)
+    run.ranks.barrier()  # nobody writes before everybody has looked
+    own = missing[distributed.local_rank() :: settings.processes_on_this_machine()]  # machines may share no disk
+    _encode(config, network, media, {index: files[index] for index in own}, run)
     run.ranks.barrier()
     logger.info("vision features of %d media on disk, %d of them encoded now", len(media), len(missing))
     for records in sets:
@@ -146,10 +149,7 @@ def _content_hash(path: Path) -> str | None:
 
 def _has_room(network: Network, media: Sequence[Any], run: Run, *, must: bool) -> bool:
     """Tell, for all ranks alike, whether the disk holds the features of these media, by the size of the first one."""
-    clip = Clips(media)[0]
-    merged = clip.patches.shape[0] // network.tower.visual.config.spatial_merge_size**2
-    width = network.tower.visual.config.out_hidden_size
-    needed = len(media) * merged * network.tower.levels * width * parts(network.model).dtype.itemsize
+    needed = _feature_bytes(network, Clips(media)[0]) * len(media) if media else 0
     folder = settings.state_dir() / "cache"
     folder.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(folder).free
@@ -162,6 +162,12 @@ def _has_room(network: Network, media: Sequence[Any], run: Run, *, must: bool) -
             raise BlockedError.of("no_room_for_features", f"The {told}.", fix)
         logger.info("no feature cache: %s", told)
     return not lacks
+
+
+def _feature_bytes(network: Network, clip: Clip) -> int:
+    vision = network.tower.visual.config
+    tokens = clip.patches.shape[0] // vision.spatial_merge_size**2
+    return int(tokens * network.tower.levels * vision.out_hidden_size * parts(network.model).dtype.itemsize)
 
 
 @torch.no_grad()

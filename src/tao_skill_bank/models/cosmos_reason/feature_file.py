@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,6 @@ def read(path: Path) -> Features:
 def write_whole(path: Path, write_to: Callable[[Path], Any]) -> None:
     """Write a file under a temporary name and rename it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    work = path.with_suffix(f".{os.getpid()}.tmp")
+    work = path.with_suffix(f".{socket.gethostname()}.{os.getpid()}.tmp")  # machines may share the disk
     write_to(work)
     work.replace(path)

@@ -19,8 +19,12 @@ from tao_skill_bank.training import adapters, inspection
 TEXT_TOKENS, LABELS = 512, 512  # of a prompt and its answer, and of the answer alone
 
 
-def inspect(config: TrainConfig) -> dict[str, Any]:
+def inspect(config: TrainConfig, tokens: int | None = None) -> dict[str, Any]:
     """Return the document that is printed.
+
+    Args:
+        config: of the training.
+        tokens: of the longest record that is known; without it the pixel budget tells the largest that may come.
 
     Raises:
         UnknownNameError: the architecture of the model is not at hand.
@@ -41,7 +45,7 @@ def inspect(config: TrainConfig) -> dict[str, Any]:
                 network = adapters.add(network, options, config.policy.model_name_or_path)
         freeze(network, config.policy.frozen_parts)
     packs = bool(config.policy.lora and config.policy.lora.load_in_4bit)
-    shape, setup, load = shape_of(network, packs=packs), setup_of(config, features_cached=False), _load(config)
+    shape, setup, load = shape_of(network, packs=packs), setup_of(config, features_cached=False), _load(config, tokens)
     ways = memory.ways(shape, setup, load, allowed_shares(config))
     smallest = min(ways, key=lambda way: way.memory_bytes)
     recompute = float(smallest.settings["policy.model_gradient_checkpointing"])
@@ -53,18 +57,30 @@ def inspect(config: TrainConfig) -> dict[str, Any]:
         "lora": lora,
         "memory_bytes_per_gpu": memory.parts(shape, setup, replace(load, samples=samples), recompute),
         "ways": [way.to_json() for way in ways],
+        "cure": _cure(config),
         "checkpoint_bytes": memory.checkpoint_bytes(shape, setup),
     }
 
 
-def _load(config: TrainConfig) -> Load:
-    """Return the largest micro-batch that the spec allows, as long as nothing is known of its data."""
-    sizes = QWEN3_VL
+def _load(config: TrainConfig, known_tokens: int | None) -> Load:
+    """Return the largest micro-batch of the spec: of the longest known record, else of what the pixel budget allows."""
+    train, sizes = config.train, QWEN3_VL
     vision = config.custom.vision.total_pixels // (sizes.factor**2 * sizes.temporal_patch_size)
-    tokens = min(config.policy.model_max_length, vision + TEXT_TOKENS)
-    train = config.train
-    patches = vision * sizes.merge_size**2
+    tokens = min(config.policy.model_max_length, known_tokens or vision + TEXT_TOKENS)
+    patches = min(vision, tokens) * sizes.merge_size**2
     return Load(tokens, patches, LABELS, train.train_policy.mini_batch, train.train_batch_per_replica)
+
+
+def _cure(config: TrainConfig) -> str:
+    """Return what helps when a training does not fit, cheapest first."""
+    train, policy = config.train, config.policy
+    shards = policy.parallelism.dp_shard_size
+    full = [] if policy.lora else ["train.master_dtype=bfloat16"] * (train.master_dtype == "float32")
+    full += [] if policy.lora else ["LoRA (policy.lora.r=16)"]
+    packed = ["policy.lora.load_in_4bit=true"] if policy.lora and shards == 1 else []
+    offload = [] if train.fsdp_offload else ["train.fsdp_offload=true"]
+    cures = [*full, f"policy.parallelism.dp_shard_size={2 * shards}", *packed, *offload]
+    return f"Set one of: {', '.join(cures)}; or lower custom.vision.total_pixels."
 
 
 def _matches(targets: list[Any], linear: list[str]) -> dict[str, Any]:

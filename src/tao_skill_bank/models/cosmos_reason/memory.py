@@ -123,6 +123,7 @@ def parts(shape: Shape, setup: Setup, load: Load, recompute: float) -> dict[str,
     activations = _activations(shape, setup, load, recompute)
     if load.samples == load.per_step:
         activations = max(0, activations - gradients)
+    activations += _gathered(shape, setup)
     step = {
         "weights": on_gpu * (frozen_bytes + trained_bytes) // setup.shards,
         "gradients": gradients,
@@ -177,12 +178,15 @@ def _activations(shape: Shape, setup: Setup, load: Load, recompute: float) -> in
     logits = min(PIECE, load.samples * load.labels) * shape.vocabulary * LOGIT_BYTES
     if shape.head_trains:
         logits += head  # its gradient comes first and stays
-    gathered = 0
-    if setup.uses_fsdp:  # embeddings and head for the whole step, two blocks at a time
-        gathered = 2 * head + 2 * (shape.parameters // (shape.text.blocks + 2)) * setup.param_bytes
-    if shape.packed:  # one weight is made whole at a time
-        gathered += shape.packed // shape.text.blocks // LARGEST_SHARE * setup.param_bytes
-    return max(kept + logits, vision) + gathered
+    return max(kept + logits, vision)
+
+
+def _gathered(shape: Shape, setup: Setup) -> int:
+    """Return what FSDP gathers: embeddings and head for the whole step, two blocks at a time."""
+    if not setup.uses_fsdp:
+        return 0
+    embeddings = shape.vocabulary * shape.text.hidden
+    return 2 * setup.param_bytes * (embeddings + shape.parameters // (shape.text.blocks + 2))
 
 
 def _name(share: float, samples: int, most: int) -> str:

@@ -20,7 +20,7 @@ class Network(nn.Module):
     def __init__(self, model: nn.Module, pixel_format: PixelFormat, execution: Execution) -> None:
         super().__init__()
         self.model: Any = model
-        self.pixel_format = pixel_format
+        self.pixel_format, self.execution = pixel_format, execution
         base = parts(model)
         self.tower = VisionTower(trained_copy(base.model.visual), execution)
         self.decoder = Decoder(base.model.language_model, execution)

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 
 from tao_skill_bank.errors import JobFailedError
-from tao_skill_bank.models.cosmos_reason.config import EvaluateConfig, InferenceConfig
+from tao_skill_bank.models.cosmos_reason.config import EvaluateConfig, InferenceConfig, TrainConfig
 
 
 @contextmanager
@@ -37,6 +37,20 @@ def of_inference(config: InferenceConfig) -> tuple[str, str]:
     if config.torch_dtype != "bfloat16":
         cures.append("set torch_dtype=bfloat16")
     return "the model and one prompt", _sentence(cures)
+
+
+def of_training(config: TrainConfig, samples: int, recompute: float) -> tuple[str, str]:
+    """Return what a training step holds, and the next settings to take, those that cost least speed first."""
+    shards = config.policy.parallelism.dp_shard_size
+    cures = []
+    if samples > 1:
+        cures.append(f"set train.train_policy.mini_batch={samples // 2}")
+    if recompute < 1:
+        share = min(1.0, recompute + 0.25)
+        cures.append(f"set policy.model_gradient_checkpointing={'true' if share == 1 else share}")
+    cures.append(f"set policy.parallelism.dp_shard_size={2 * shards} on twice as many GPUs")
+    cures.append(f"lower custom.vision.total_pixels from {config.custom.vision.total_pixels}")
+    return f"a micro-batch of {samples} with {recompute:.0%} of the blocks checkpointed", _sentence(cures)
 
 
 def _sentence(cures: list[str]) -> str:

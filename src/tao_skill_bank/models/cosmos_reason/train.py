@@ -21,6 +21,7 @@ from tao_skill_bank.models.cosmos_reason import (
     loader,
     model,
     optimizer,
+    out_of_memory,
     prepare,
     sharded_weights,
 )
@@ -118,7 +119,9 @@ def train(config: TrainConfig, run: Run) -> str:
     saver = _saver(run, settings.ckpt, Subject(trained, fed))
     trainer.step = progress.step
 
-    with run.interruption.deferred() if settings.ckpt.enable_checkpoint else nullcontext():
+    held = out_of_memory.of_training(config, trainer.load.samples, trainer.network.execution.recompute)
+    deferred = run.interruption.deferred() if settings.ckpt.enable_checkpoint else nullcontext()
+    with deferred, out_of_memory.cured_by(*held):
         for epoch in range(progress.epoch + 1, settings.epoch + 1):
             order.epoch, order.first_step = epoch, trainer.step - (epoch - 1) * order.num_steps
             stream = iter(train_batches)

@@ -270,7 +270,7 @@ def test_a_killed_run_goes_on_where_it_was(run, spec, inputs, tmp_path, monkeypa
         calls.append(path)
         if len(calls) == 2:
             path.with_name(".clip.partial.mp4").write_bytes(b"half a video")
-            raise entrypoint.Canceled
+            raise entrypoint.Canceled(signal.SIGTERM)
         plain(path, *arguments)
 
     monkeypatch.setattr(video_file, "write", dying)

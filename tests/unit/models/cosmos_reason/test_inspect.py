@@ -5,13 +5,13 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tao_skill_bank.models.cosmos_reason import architectures, memory
+from tao_skill_bank import execution
+from tao_skill_bank.models.cosmos_reason import architectures
 from tao_skill_bank.models.cosmos_reason.config import TrainConfig
 from tao_skill_bank.models.cosmos_reason.inspect import inspect
 from tao_skill_bank.training.config import load_spec
@@ -19,6 +19,9 @@ from tao_skill_bank.training.config import load_spec
 from .conftest import Document
 
 GIB = 2**30
+NAME = "hf_model://nvidia/Cosmos-Reason2-8B"
+PARAMETERS = 8_767_123_696
+H200_BYTES = 143_771 * 2**20
 
 
 @pytest.fixture
@@ -50,19 +53,18 @@ def test_targets_of_an_8b_lora_are_matched_without_its_weights(inspected: Callab
     text = 36 * 16 * ((4096 + 4096) + (4096 + 1024))
     vision = 27 * 16 * (1152 + 3 * 1152)
     assert found["trainable_parameters"] == text + vision
-    assert found["memory_bytes_per_gpu"]["total"] == sum(
-        found["memory_bytes_per_gpu"][part] for part in ("weights", "gradients", "optimizer", "activations")
-    )
+    needed = found["memory_bytes_per_gpu"]
+    assert needed["total"] == sum(needed[part] for part in needed if part not in ("loading", "total"))
 
 
-def test_a_gpu_holds_the_whole_checkpoint_before_it_is_sharded() -> None:
-    shape = memory.Shape(8_767_000_000, 8_767_000_000, 36, 4096, 12288, 151936)
-    adapted = memory.Shape(8_767_000_000, 7_700_000, 36, 4096, 12288, 151936)
-    setup = memory.Setup(2, 4, 64, False, True, 1, 1024 * 2048, 2048)
-    assert memory.bytes_per_gpu(shape, setup)["total"] == 4 * shape.parameters
-    assert memory.bytes_per_gpu(adapted, setup)["total"] == 2 * (adapted.parameters - adapted.trained)
-    offloaded = memory.bytes_per_gpu(shape, replace(setup, offload=True))
-    assert offloaded["total"] == offloaded["activations"]
+def test_one_gpu_holds_the_whole_checkpoint_and_more_of_them_their_shards(
+    inspected: Callable[..., dict[str, Any]],
+) -> None:
+    needed = inspected(NAME)["memory_bytes_per_gpu"]
+    assert needed["loading"] == 4 * PARAMETERS
+    sharded = inspected(NAME, parallelism={"dp_shard_size": 64})["memory_bytes_per_gpu"]
+    assert sharded["loading"] == 0
+    assert sharded["weights"] == 4 * PARAMETERS // 64
 
 
 def test_the_architecture_of_a_fetched_model_is_found_where_it_was_put(tiny_model: Path, state_dir: Path) -> None:
@@ -73,18 +75,49 @@ def test_the_architecture_of_a_fetched_model_is_found_where_it_was_put(tiny_mode
     assert architectures.find("hf_model://acme/tiny@main") == expected
 
 
-def test_the_memory_estimate_is_near_what_an_h200_measured() -> None:
-    lora = memory.Shape(8_767_000_000, 7_700_000, 36, 4096, 12288, 151936)
-    full = memory.Shape(8_767_000_000, 8_767_000_000, 36, 4096, 12288, 151936)
+@pytest.mark.parametrize(
+    ("lora", "checkpointing", "measured_gib"),
+    [(True, False, 32.6), (True, True, 18.5), (False, False, 88.6), (False, 0.5, 74.0), (False, True, 66.9)],
+)
+def test_the_memory_estimate_is_within_a_tenth_of_what_an_h200_measured(
+    lora: bool,
+    checkpointing: bool | float,
+    measured_gib: float,
+    train_spec: Document,
+    write_config: Callable[..., Path],
+) -> None:
+    """Measured by benchmarks/cosmos_reason_train.py: 4,384 tokens, 4,096 of them of vision, bfloat16 states."""
+    train_spec["policy"] |= {"model_name_or_path": NAME, "model_max_length": 40960}
+    train_spec["policy"]["model_gradient_checkpointing"] = checkpointing
+    train_spec["policy"] |= {"lora": {"r": 16, "lora_alpha": 32}} if lora else {}
+    train_spec["custom"]["vision"] = {"nframes": 32, "total_pixels": 32 * 512 * 512}
+    train_spec["train"] |= {"param_dtype": "bfloat16", "master_dtype": "bfloat16", "train_batch_per_replica": 1}
+    train_spec["train"]["train_policy"]["mini_batch"] = 1
+    found = inspect(load_spec(TrainConfig, write_config(train_spec)), 4384)
+    assert found["memory_bytes_per_gpu"]["total"] / GIB == pytest.approx(measured_gib, rel=0.1)
 
-    def total(shape: memory.Shape, master_bytes: int, checkpointing: bool) -> float:
-        setup = memory.Setup(2, master_bytes, 1, False, checkpointing, 1, 3872 * 2048, 81920)
-        assert setup.tokens == 4384
-        return memory.bytes_per_gpu(shape, setup)["total"] / GIB
 
-    assert total(lora, 4, True) == pytest.approx(19.6, rel=0.15)
-    assert total(lora, 4, False) == pytest.approx(33.7, rel=0.15)
-    assert total(full, 2, True) == pytest.approx(69.5, rel=0.15)
+def test_full_training_with_float32_masters_fits_no_h200_and_the_cures_are_named(
+    train_spec: Document, write_config: Callable[..., Path]
+) -> None:
+    train_spec["policy"] |= {"model_name_or_path": NAME, "model_max_length": 40960}
+    train_spec["policy"]["model_gradient_checkpointing"] = "auto"
+    train_spec["train"] |= {"param_dtype": "bfloat16", "train_batch_per_replica": 1}
+    train_spec["train"]["train_policy"]["mini_batch"] = 1
+    found = inspect(load_spec(TrainConfig, write_config(train_spec)), 4384)
+    choice = execution.choose(execution.from_json(found["ways"]), H200_BYTES)
+    assert not choice.fits
+    for cure in ("master_dtype=bfloat16", "LoRA", "dp_shard_size=2", "fsdp_offload=true"):
+        assert cure in found["cure"]
+
+
+def test_longer_records_need_more_and_their_length_is_what_counts(
+    train_spec: Document, write_config: Callable[..., Path]
+) -> None:
+    train_spec["policy"] |= {"model_name_or_path": NAME, "model_max_length": 81920}
+    config = load_spec(TrainConfig, write_config(train_spec))
+    known, unknown = (inspect(config, tokens)["memory_bytes_per_gpu"]["activations"] for tokens in (300, None))
+    assert known < unknown
 
 
 def test_an_unknown_architecture_exits_with_3_and_says_so(
