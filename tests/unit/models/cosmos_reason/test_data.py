@@ -12,8 +12,8 @@ import torch
 from tao_skill_bank.errors import BlockedError
 from tao_skill_bank.models.cosmos_reason import data, loader
 from tao_skill_bank.models.cosmos_reason.config.shared import VideoSampling
-from tao_skill_bank.models.cosmos_reason.loader import Batches, TrainingOrder, ValidationOrder, Workers
-from tao_skill_bank.models.cosmos_reason.packing import Packer
+from tao_skill_bank.models.cosmos_reason.loader import Batches, ReadAhead, TrainingOrder, ValidationOrder, Workers
+from tao_skill_bank.models.cosmos_reason.packing import Packed, Packer
 from tao_skill_bank.models.cosmos_reason.processor import Processor
 from tao_skill_bank.samples.vlm import write_video
 
@@ -123,3 +123,32 @@ def test_loader_processes_give_the_same_batches_and_keep_our_errors(processor: P
     missing = data.Records([{**_records(1)[0], "video": "none.mp4"}], str(tmp_path), processor, shown)
     with pytest.raises(BlockedError, match=r"Record r0.*none\.mp4"):
         list(Batches(missing, [[(0, True)]], Workers(1, 2), Packer(processor)))
+
+
+def test_threads_that_read_ahead_give_the_batches_in_order_and_raise_where_one_is_due(
+    processor: Processor, tmp_path: Path
+) -> None:
+    shown = data.Presentation(VideoSampling(), 500)
+    records = data.Records(_records(9), str(tmp_path), processor, shown)
+    order = [[(index, index != 4)] for index in range(9)]
+    expected = list(Batches(records, order, Workers(0, 2), Packer(processor)))
+    for threads in (0, 3):
+        got: list[Packed] = list(ReadAhead(records, order, Workers(threads, 2), Packer(processor)))
+        assert [batch.input_ids.tolist() for batch in got] == [batch.input_ids.tolist() for batch in expected]
+        assert [batch.num_samples for batch in got] == [1, 1, 1, 1, 0, 1, 1, 1, 1]
+    missing = data.Records([*_records(2), {**_records(1)[0], "video": "none.mp4"}], str(tmp_path), processor, shown)
+    stream = iter(ReadAhead(missing, [[(0, True)], [(1, True)], [(2, True)]], Workers(2, 2), Packer(processor)))
+    next(stream)
+    next(stream)
+    with pytest.raises(BlockedError, match=r"none\.mp4"):
+        next(stream)
+
+
+def test_workers_keep_no_more_ready_than_memory_has_room_for() -> None:
+    assert Workers(8, 8).bounded(1) == Workers(8, 8)
+    assert Workers(8, 8).bounded(2**50) == Workers(1, 1)
+    assert Workers(0, 8).bounded(2**50).count == 0
+    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4
+    some = Workers(4, 100).bounded(free // 40)
+    assert some.count == 4
+    assert 4 * some.prefetch * (free // 40) < 2 * free
