@@ -147,6 +147,8 @@ def expectation(leaf: Mapping[str, Any]) -> str:
 
 def bounds(leaf: Mapping[str, Any]) -> str:
     """Return the limits of a leaf: ">= 1, < 2", "2 to 4 items", or an empty string."""
+    if "minimum" in leaf and leaf["minimum"] == leaf.get("maximum"):
+        return f"{leaf['minimum']:g}"
     signs = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
     words = [f"{sign} {leaf[key]:g}" for key, sign in signs.items() if key in leaf]
     words += [

@@ -33,15 +33,22 @@ def _problems(schema: Mapping[str, Any], error: jsonschema.ValidationError) -> I
     if error.validator in special:
         yield from special[str(error.validator)](schema, error, path)
         return
-    expected = schemas.expectation(cast(Mapping[str, Any], error.schema))
+    leaf = cast(Mapping[str, Any], error.schema)
+    expected = schemas.expectation(leaf)
+    why = f" {leaf['description']}" if _has_one_value(leaf) and "description" in leaf else ""
     yield Problem(
         code=f"invalid_{_snake(str(error.validator))}",
-        message=f"{path} is {_short(error.instance)}; expected {expected}.",
+        message=f"{path} is {_short(error.instance)}; expected {expected}.{why}",
         fix=f"Set {path} to {expected}.",
         path=path,
         got=without_secret(error.instance),
         expected=expected,
     )
+
+
+def _has_one_value(leaf: Mapping[str, Any]) -> bool:
+    """Tell a number that may be set to one value only: its description says why."""
+    return "minimum" in leaf and leaf["minimum"] == leaf.get("maximum")
 
 
 def _unknown_keys(schema: Mapping[str, Any], error: Any, path: str) -> Iterator[Problem]:

@@ -278,3 +278,11 @@ def test_an_unknown_dataset_role_and_a_file_as_root_are_named() -> None:
     found = problems(datasets={"train": "/data/a.json", "evall": "/data/val"}, overrides={"validation.enable": False})
     assert {problem.code for problem in found} == {"dataset_is_a_file", "unknown_dataset"}
     assert "Did you mean 'eval'?" in next(problem.message for problem in found if problem.code == "unknown_dataset")
+
+
+@pytest.mark.parametrize("size", ["tp_size", "cp_size", "pp_size"])
+def test_a_parallelism_that_is_not_there_is_refused_with_its_reason(size: str) -> None:
+    (problem,) = problems(overrides={f"policy.parallelism.{size}": 2})
+    assert problem.expected == "integer 1"
+    assert "only 1:" in problem.message
+    assert problem.fix == f"Set policy.parallelism.{size} to integer 1."

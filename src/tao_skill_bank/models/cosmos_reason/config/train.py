@@ -190,10 +190,26 @@ class Parallelism:
         1, doc="GPUs per node, over which weights are sharded.", minimum=1, automl=False, popular=True
     )
     dp_replicate_size: int = parameter(1, doc="Nodes, each holding a full replica.", minimum=1, automl=False)
-    tp_size: int = parameter(1, doc="Tensor parallel size; only 1 is implemented.", minimum=1, maximum=1, automl=False)
-    cp_size: int = parameter(1, doc="Context parallel size; only 1 is implemented.", minimum=1, maximum=1, automl=False)
+    tp_size: int = parameter(
+        1,
+        doc="Tensor parallel size; only 1: sharding over dp_shard_size holds the dense models up to 32B.",
+        minimum=1,
+        maximum=1,
+        automl=False,
+    )
+    cp_size: int = parameter(
+        1,
+        doc="Context parallel size; only 1: gradient checkpointing fits the longest clip of the pixel budget on a GPU.",
+        minimum=1,
+        maximum=1,
+        automl=False,
+    )
     pp_size: int = parameter(
-        1, doc="Pipeline parallel size; only 1 is implemented.", minimum=1, maximum=1, automl=False
+        1,
+        doc="Pipeline parallel size; only 1: sharding over dp_shard_size holds the dense models up to 32B.",
+        minimum=1,
+        maximum=1,
+        automl=False,
     )
     n_init_replicas: int = parameter(
         1,
