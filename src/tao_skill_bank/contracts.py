@@ -164,6 +164,7 @@ class Workload:
         max_tokens: longest sequence the run accepts.
         fps, num_frames: how videos are sampled; exactly one is set when videos are read.
         resume_from, resume: the checkpoint folder that is continued; without a name, the newest of the run directory.
+        adds: an earlier run of the same action in the run directory is gone on with: what it saved is not made again.
         validation_split: ratio below 1 or record count that is split off the training set; 0 for none.
         max_checkpoints, num_saves: newest checkpoints kept (-1 for all, 0 when none is written), and how often one is
             written; the best one is kept besides.
@@ -180,6 +181,7 @@ class Workload:
     base_model: str | None = None
     resume_from: str | None = None
     resume: bool = False
+    adds: bool = False
     trains: bool = False
     sized: bool = False
     uses_adapter: bool = False

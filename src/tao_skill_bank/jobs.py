@@ -179,7 +179,8 @@ def _continued_job(plan: Plan) -> str | None:
     before = read_json_file(Path(plan.job.results_dir) / "plan.json")
     job = before.get("job", {}) if isinstance(before, dict) else {}
     is_same = (job.get("skill"), job.get("action")) == (plan.job.skill, plan.job.action)
-    return str(job["id"]) if plan.job.workload.resume and is_same else None
+    workload = plan.job.workload
+    return str(job["id"]) if (workload.resume or workload.adds) and is_same else None
 
 
 def _require_free(plan: Plan, store: JobStore, *, is_continued: bool) -> None:
@@ -198,6 +199,8 @@ def _require_free(plan: Plan, store: JobStore, *, is_continued: bool) -> None:
         message = f"results_dir {folder} is not empty: it holds {', '.join(foreign[:3])}"
         message += f" and {len(foreign) - 3} more." if len(foreign) > 3 else "."
         fix = "Choose another results_dir, or move its files away."
+        if plan.job.workload.trains and (folder / "checkpoints").is_dir():
+            fix = "Choose another results_dir, or go on in this one with train.resume=true."
         raise ConflictError.of("results_dir_not_empty", message, fix, path="results_dir", got=str(folder))
 
 

@@ -363,6 +363,23 @@ def test_a_resumed_job_runs_in_the_directory_of_an_ended_one_and_keeps_its_logs(
     assert JobStore().read(first.id).terminal_state is State.COMPLETE
 
 
+def test_a_job_that_keeps_what_is_saved_runs_in_the_directory_of_an_ended_one(tmp_path):
+    first = jobs.launch(make_plan(make_job(tmp_path / "run")))
+    assert first.wait(timeout_seconds=30).state is State.COMPLETE
+    again = make_job(tmp_path / "run")
+    added = jobs.launch(make_plan(replace(again, workload=replace(again.workload, adds=True))))
+    assert added.wait(timeout_seconds=30).state is State.COMPLETE
+
+
+def test_a_training_in_a_directory_with_checkpoints_is_told_how_to_go_on(tmp_path):
+    (tmp_path / "run" / "checkpoints" / "epoch_1").mkdir(parents=True)
+    (tmp_path / "run" / "checkpoints" / "epoch_1" / "progress.json").write_text("{}")
+    job = make_job(tmp_path / "run")
+    with pytest.raises(ConflictError) as caught:
+        jobs.launch(make_plan(replace(job, workload=replace(job.workload, trains=True))))
+    assert "train.resume=true" in caught.value.problems[0].fix
+
+
 def test_a_resume_in_a_directory_of_something_else_is_refused(tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "thesis.txt").write_text("years of work")

@@ -43,7 +43,9 @@ def test_rendered_yaml_reads_back_the_same_under_1_1_and_1_2(value: object) -> N
     assert yaml.safe_load(text) == value
 
 
-@pytest.mark.parametrize("word", ["off", "yes", "1e-5", "0o17", "012", "null", "true", "1:30", "~", ""])
+@pytest.mark.parametrize(
+    "word", ["off", "yes", "1e-5", "0o17", "012", "null", "true", "1:30", "~", "", "\x85", "a\u2028b"]
+)
 def test_a_string_that_looks_like_something_else_stays_a_string(word: str) -> None:
     text = yaml12.render({"key": word})
     assert yaml12.parse(text, "document") == {"key": word} == yaml.safe_load(text)

@@ -125,8 +125,8 @@ def _shape(shape: tuple[int, ...] | None) -> str:
 
 def _broken(folder: Path, error: BaseException) -> BlockedError:
     reason = str(error).strip().splitlines()
-    told = f"{type(error).__name__}: {reason[0]}" if reason else type(error).__name__
-    message = f"The checkpoint {folder} cannot be read: {told}"
+    told = f"{type(error).__name__}: {reason[0]}" if reason else "one of its files is cut short"
+    message = f"The checkpoint {folder} cannot be read: {told.rstrip('.')}."
     fix = "Resume from an older one: train.resume=PATH of another folder in checkpoints/, or copy this one again."
     return BlockedError.of("checkpoint_broken", message, fix, path="train.resume")
 

@@ -59,6 +59,7 @@ def _evaluate(spec: Spec) -> Workload:
     return Workload(
         model=model["model_name"],
         sized=True,
+        adds=spec["evaluation"]["skip_saved"],
         base_model=_base(model),
         uses_adapter=model["enable_lora"],
         datasets=(_use("eval", spec["dataset"], "media_dir"),),

@@ -8,7 +8,10 @@ from tao_skill_bank.rules import Rule
 
 FP8 = "train.fp8.enable_fp8"
 FOUR_BIT = "policy.lora.load_in_4bit"
+FEATURES = "train.train_policy.vision_feature_cache"
 VISION_TARGETS = ("attn.qkv", "attn.proj")
+VISION_PARTS = {"vision", "projector"}
+PARTS = {"llm", "lm_head", *VISION_PARTS}
 
 
 def _scaling_is_dynamic(enabled: bool, recipe: str) -> Problem | None:
@@ -55,6 +58,24 @@ def _adapters_are_trained(
     return Problem("nothing_to_train", message, fix, "policy.frozen_parts", frozen)
 
 
+def _something_is_trained(lora: Any, frozen: list[str] | None) -> Problem | None:
+    if lora or not frozen or set(frozen) < PARTS:
+        return None
+    message = f"policy.frozen_parts {frozen} leaves nothing to train."
+    return Problem("nothing_to_train", message, "Remove a part from it.", "policy.frozen_parts", frozen)
+
+
+def _features_are_of_a_frozen_tower(wanted: str, lora: Any, frozen: list[str] | None) -> Problem | None:
+    """Refuse to keep features of a vision tower whose weights, or adapters on them, are trained."""
+    targets = set(lora.get("target_modules", ())) if lora else set()
+    trains = not lora or bool(lora.get("modules_to_save") or targets & {*VISION_TARGETS, "all-linear"})
+    if wanted != "on" or not trains or set(frozen or []) >= VISION_PARTS:
+        return None
+    message = "Features of the vision tower cannot be kept: it is trained, so they change with every step."
+    fix = f"Set {FEATURES}=off, or policy.frozen_parts=[vision,projector]."
+    return Problem("trained_tower", message, fix, FEATURES, wanted, "off or auto")
+
+
 TRAINING_FEATURES: tuple[Rule, ...] = (
     Rule((FP8, "train.fp8.fp8_recipe"), _scaling_is_dynamic),
     Rule((FP8, "train.param_dtype"), _fp8_has_bfloat16),
@@ -80,5 +101,7 @@ TRAINING_FEATURES: tuple[Rule, ...] = (
         "it would change weights that are packed",
         "Set policy.lora.init_lora_weights=true",
     ),
+    Rule(("policy.lora", "policy.frozen_parts"), _something_is_trained),
+    Rule((FEATURES, "policy.lora", "policy.frozen_parts"), _features_are_of_a_frozen_tower),
     Rule(("policy.lora.target_modules", "policy.lora.modules_to_save", "policy.frozen_parts"), _adapters_are_trained),
 )

@@ -89,3 +89,34 @@ def test_adapters_in_frozen_parts_alone_are_refused(
         policy__lora__target_modules=targets, policy__lora__modules_to_save=saved, policy__frozen_parts=frozen
     )
     assert [problem.code for problem in found] == (["nothing_to_train"] if refused else [])
+
+
+def test_full_fine_tuning_with_every_part_frozen_is_refused() -> None:
+    every = ["llm", "vision", "projector", "lm_head"]
+    (found,) = problems(policy__lora=None, policy__frozen_parts=every)
+    assert (found.code, found.path) == ("nothing_to_train", "policy.frozen_parts")
+    assert problems(policy__lora=None, policy__frozen_parts=every[:3]) == []
+
+
+NOT_FROZEN: dict[str, Any] = {"policy__frozen_parts": []}
+CACHE = {"train__train_policy__vision_feature_cache": "on"}
+ADAPTERS = {"policy__lora__target_modules": ["q_proj"], "policy__lora__modules_to_save": []}
+
+
+@pytest.mark.parametrize(
+    "trained",
+    [
+        {"policy__lora": None, "policy__frozen_parts": ["vision"]},
+        ADAPTERS | {"policy__lora__target_modules": ["q_proj", "attn.qkv"]},
+        ADAPTERS | {"policy__lora__modules_to_save": ["visual"]},
+    ],
+)
+def test_features_of_a_trained_tower_are_not_kept(trained: dict[str, Any]) -> None:
+    (found,) = problems(**CACHE, **trained, **({} if "policy__frozen_parts" in trained else NOT_FROZEN))
+    assert found.code == "trained_tower"
+    assert "vision_feature_cache=off" in found.fix
+
+
+@pytest.mark.parametrize("frozen", [ADAPTERS, {"policy__lora": None, "policy__frozen_parts": ["vision", "projector"]}])
+def test_features_of_a_frozen_tower_are(frozen: dict[str, Any]) -> None:
+    assert problems(**CACHE, **frozen, **({} if "policy__frozen_parts" in frozen else NOT_FROZEN)) == []
