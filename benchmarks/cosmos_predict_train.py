@@ -25,6 +25,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor, nn
 
+from support.ceiling import matmul_rate
 from tao_skill_bank.models.cosmos_predict import transformer
 from tao_skill_bank.models.cosmos_predict.geometry import ClipShape
 from tao_skill_bank.models.cosmos_predict.transformer import Denoiser, Execution, project_context
@@ -374,20 +375,6 @@ def step_flop(sizes: Sizes) -> float:
     frozen = 2 * tokens * (6 * width**2 + 2 * 4 * width**2)
     adapters = 2 * tokens * sizes.rank * (6 * 2 * width + 2 * 5 * width)
     return float(layers * (3 * attention + 2 * frozen + 3 * adapters))
-
-
-def matmul_rate(device: torch.device) -> float:
-    """Return the operations per second of a large bfloat16 matrix product on random data."""
-    size = 8192 if device.type == "cuda" else 256
-    left, right = (torch.randn(size, size, device=device, dtype=torch.bfloat16) for _ in range(2))
-    count, began = 10, 0.0
-    for round_number in range(count + 3):
-        if round_number == 3:
-            (left[:1] @ right).sum().item()
-            began = time.perf_counter()
-        left @ right
-    (left[:1] @ right).sum().item()
-    return count * 2 * size**3 / (time.perf_counter() - began)
 
 
 @dataclass

@@ -26,6 +26,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor, nn
 
+from support.ceiling import matmul_rate
 from tao_skill_bank.models.cosmos_reason.blocks import Execution
 from tao_skill_bank.models.cosmos_reason.network import Network, parts
 from tao_skill_bank.models.cosmos_reason.packing import LENGTH_MULTIPLE, Packed
@@ -379,20 +380,6 @@ def agreement(sizes: Sizes, device: torch.device, *, lora: bool) -> Iterator[dic
             "relative_difference": (torch.linalg.norm(got - reference) / torch.linalg.norm(reference)).item(),
             "cosine": F.cosine_similarity(got.double(), reference.double(), dim=0).item(),
         }
-
-
-def matmul_rate(device: torch.device) -> float:
-    """Return the operations per second of a large bfloat16 matrix product on random data."""
-    size = 8192 if device.type == "cuda" else 256
-    left, right = (torch.randn(size, size, device=device, dtype=torch.bfloat16) for _ in range(2))
-    count, began = 10, 0.0
-    for round_number in range(count + 3):
-        if round_number == 3:
-            (left[:1] @ right).sum().item()
-            began = time.perf_counter()
-        left @ right
-    (left[:1] @ right).sum().item()
-    return count * 2 * size**3 / (time.perf_counter() - began)
 
 
 @dataclass

@@ -64,8 +64,9 @@ def part_of(name):
     return name.partition(".")[0]
 
 
-def test_a_model_whose_parts_all_get_gradients_passes(model):
+def test_a_model_whose_parts_all_get_gradients_passes_and_keeps_them(model):
     gradients.require_every_part_learns(model, part_of, "unused")
+    assert all(torch.equal(part.weight.grad, torch.ones(2, 2)) for part in model.values())
 
 
 @pytest.mark.parametrize("grad", [None, torch.zeros(2, 2)])
@@ -80,6 +81,7 @@ def test_a_part_without_a_gradient_is_named_with_the_norms_of_all(grad, model):
 def test_a_frozen_part_needs_no_gradient(model):
     model["head"].weight.grad, model["head"].weight.requires_grad = None, False
     gradients.require_every_part_learns(model, part_of, "unused")
+    assert model["head"].weight.grad is None
 
 
 def test_a_first_gradient_that_is_no_number_stops_before_the_first_step(model):

@@ -50,3 +50,4 @@ def test_a_process_that_ends_anyway_is_not_disturbed(watched: Interruption) -> N
     watched.ignore()
     for number in interruption.SIGNALS:
         os.kill(os.getpid(), number)
+    assert not watched.is_requested
