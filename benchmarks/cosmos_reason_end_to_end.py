@@ -24,9 +24,8 @@ from typing import Any
 import tomli_w
 import torch
 
-from tao_skill_bank.models.cosmos_reason import builtin
+from tao_skill_bank.models.cosmos_reason import architectures, builtin
 from tao_skill_bank.models.cosmos_reason.config import TrainConfig
-from tao_skill_bank.models.cosmos_reason.inspect import PACKAGED
 from tao_skill_bank.samples.vlm import write_video
 from tao_skill_bank.training.config import load_spec
 
@@ -71,7 +70,7 @@ class Sizes:
     epochs: int = 2
     answer: str = ANSWER * 4
     profiled: tuple[int, int] = (6, 9)
-    model: dict[str, Any] = field(default_factory=lambda: json.loads(PACKAGED[NAME].read_text(encoding="utf-8")))
+    model: dict[str, Any] = field(default_factory=lambda: architectures.find(NAME))
 
 
 TINY = Sizes(64, 8, 8, 2, 2, "left", (2, 4), {})

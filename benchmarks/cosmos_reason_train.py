@@ -27,6 +27,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor, nn
 
 from support.ceiling import matmul_rate
+from tao_skill_bank.models.cosmos_reason import architectures
 from tao_skill_bank.models.cosmos_reason.blocks import Execution
 from tao_skill_bank.models.cosmos_reason.network import Network, parts
 from tao_skill_bank.models.cosmos_reason.packing import LENGTH_MULTIPLE, Packed
@@ -35,9 +36,7 @@ from tao_skill_bank.models.cosmos_reason.tokens import QWEN3_VL
 from tao_skill_bank.models.cosmos_reason.vision import PixelFormat, normalize
 from tao_skill_bank.training import gradients
 
-ARCHITECTURE = (
-    Path(__file__).parents[1] / "src/tao_skill_bank/models/cosmos_reason/architectures/cosmos-reason2-8b.json"
-)
+NAME = "nvidia/Cosmos-Reason2-8B"
 TARGETS = ["q_proj", "v_proj"]
 LEARNING_RATE, WEIGHT_DECAY, CLIP = 1e-5, 0.01, 1.0
 VIDEO_TYPE = 2
@@ -60,7 +59,7 @@ class Sizes:
     labels: int = 288
     rank: int = 16
     steps: int = 5
-    architecture: dict[str, Any] = field(default_factory=lambda: json.loads(ARCHITECTURE.read_text(encoding="utf-8")))
+    architecture: dict[str, Any] = field(default_factory=lambda: architectures.find(NAME))
 
     @property
     def vision_tokens(self) -> int:
@@ -69,8 +68,7 @@ class Sizes:
 
 
 def tiny() -> Sizes:
-    folder = ARCHITECTURE.parents[1] / "builtin" / "tiny-cosmos-reason" / "config.json"
-    return Sizes((16, 4, 4), 64, 32, 4, 2, json.loads(folder.read_text(encoding="utf-8")))
+    return Sizes((16, 4, 4), 64, 32, 4, 2, architectures.find("builtin://tiny-cosmos-reason"))
 
 
 @dataclass(frozen=True)
@@ -242,6 +240,7 @@ class Row:
     samples: int = 1
 
 
+PACKED = (2, 4, 8, 16, 32)
 PEERS = {True: "LoRA, plain transformers + TRL", False: "full, plain transformers + TRL"}
 ROWS = (
     Row(PEERS[True]),
@@ -249,7 +248,7 @@ ROWS = (
     Row("LoRA, ours, features cached", recompute=0.0, cached=True),
     Row("LoRA, ours, checkpointing", recompute=1.0),
     Row("LoRA, ours, eager", recompute=0.0, compile=False),
-    *(Row(f"LoRA, ours, features cached, packed {n}", recompute=0.0, cached=True, samples=n) for n in (2, 4, 8, 16)),
+    *(Row(f"LoRA, ours, features cached, packed {n}", recompute=0.0, cached=True, samples=n) for n in PACKED),
     Row(PEERS[False], lora=False),
     Row("full, ours", lora=False, recompute=0.0),
     Row("full, ours, half of the blocks checkpointed", lora=False, recompute=0.5),
@@ -267,7 +266,9 @@ def prepare(sizes: Sizes, row: Row, device: torch.device) -> tuple[Step, int]:
         return plain_step(model, sample, fused=fused), len(sample.input_ids)
     network = Network(model, PixelFormat(), Execution(row.recompute, row.compile))
     time_patches, rows, columns = sizes.grid
-    part = Sizes((time_patches // row.samples, rows, columns), sizes.text // row.samples, sizes.labels // row.samples)
+    shorter = min(row.samples, time_patches)
+    grid = (time_patches // shorter, rows * shorter // row.samples, columns)
+    part = Sizes(grid, sizes.text // row.samples, sizes.labels // row.samples)
     samples = [Sample.draw(part, config, device, seed=seed) for seed in range(row.samples)]
     features = None
     if row.cached:
