@@ -69,11 +69,10 @@ class Sizes:
     batch: int = 8
     epochs: int = 2
     answer: str = ANSWER * 4
-    profiled: tuple[int, int] = (6, 9)
     model: dict[str, Any] = field(default_factory=lambda: architectures.find(NAME))
 
 
-TINY = Sizes(64, 8, 8, 2, 2, "left", (2, 4), {})
+TINY = Sizes(64, 8, 8, 2, 2, "left", {})
 
 
 def make_data(folder: Path, sizes: Sizes) -> None:
@@ -153,7 +152,9 @@ def train(row: Row, sizes: Sizes, folder: Path, mesh: tuple[int, int]) -> dict[s
     run_dir.mkdir(parents=True)
     config = run_dir / "train.toml"
     config.write_text(tomli_w.dumps(spec), encoding="utf-8")
-    script = [str(Path(__file__).resolve()), "--train", str(config), "--profile", *map(str, sizes.profiled)]
+    steps_planned = sizes.epochs * sizes.clips // sizes.batch
+    profiled = map(str, (steps_planned // 2, steps_planned * 3 // 4))
+    script = [str(Path(__file__).resolve()), "--train", str(config), "--profile", *profiled]
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(gpus), *script]
     finished = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | ALLOCATOR)
     if finished.returncode:

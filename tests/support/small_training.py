@@ -77,7 +77,7 @@ def step_loss(model, optimizer, ranks, step):
     inputs, targets = torch.randn(BATCH, 5, generator=generator), torch.randn(BATCH, 3, generator=generator)
     share = BATCH // ranks.world
     mine = slice(ranks.rank * share, (ranks.rank + 1) * share)
-    loss = nn.functional.mse_loss(model(inputs[mine]), targets[mine])
+    loss = nn.functional.mse_loss(model(inputs[mine].to(ranks.device)), targets[mine].to(ranks.device))
     loss.backward()
     optimizer.step()
     optimizer.zero_grad()
