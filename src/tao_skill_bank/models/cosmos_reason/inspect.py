@@ -12,6 +12,7 @@ from tao_skill_bank.models.cosmos_reason import architectures, feature_cache, ge
 from tao_skill_bank.models.cosmos_reason.config import TrainConfig
 from tao_skill_bank.models.cosmos_reason.memory import Load
 from tao_skill_bank.models.cosmos_reason.prepare import allowed_shares, freeze, frozen_tower, setup_of
+from tao_skill_bank.models.cosmos_reason.quantization import memory as quantization_memory
 from tao_skill_bank.models.cosmos_reason.sizes import shape_of
 from tao_skill_bank.models.cosmos_reason.tokens import QWEN3_VL
 from tao_skill_bank.training import adapters, inspection
@@ -114,4 +115,4 @@ def _matches(targets: list[Any], linear: list[str]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    inspection.main(TrainConfig, inspect, generation_memory.ACTIONS)
+    inspection.main(TrainConfig, inspect, generation_memory.ACTIONS | quantization_memory.ACTIONS)

@@ -81,6 +81,7 @@ def _quantize(spec: Spec) -> Workload:
     return Workload(
         model=model["model_path"],
         needs_whole_weights=True,
+        sized=True,
         base_model=_base(model),
         uses_adapter=model["enable_lora"],
         datasets=tuple(datasets),
