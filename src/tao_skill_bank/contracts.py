@@ -169,6 +169,8 @@ class Workload:
         max_checkpoints, num_saves: newest checkpoints kept (-1 for all, 0 when none is written), and how often one is
             written; the best one is kept besides.
         media: single media files that the spec names itself (inference).
+        needs_whole_weights: weights are changed, or adapters trained on them or merged into them, so that a checkpoint
+            that was quantized will not do.
         sized: the model's inspect module tells the memory of this action; that of training it always does.
         clips: folders of captioned clips.
         prompts: a folder of prompts with a picture or clip beside each, or a .jsonl file of them.
@@ -183,6 +185,7 @@ class Workload:
     resume: bool = False
     adds: bool = False
     trains: bool = False
+    needs_whole_weights: bool = False
     sized: bool = False
     uses_adapter: bool = False
     datasets: tuple[DatasetUse, ...] = ()

@@ -11,6 +11,8 @@ from tao_skill_bank.contracts import Plan, Request, read_json
 from tao_skill_bank.errors import RequestError, UnknownNameError
 from tao_skill_bank.jobs import JobStore
 
+WITHOUT_EPOCH = ("merged", "quantized")  # checkpoints of export and quantize
+
 
 @dataclass(frozen=True)
 class Inheritance:
@@ -41,9 +43,9 @@ def inherit(skill: Skill, request: Request) -> Inheritance:
         raise RequestError.of("parent_of_another_skill", message, fix, path="parent_job_id", got=parent.job.id)
     keys = skill.action(request.action).parent
     values: dict[str, Any] = {}
-    if keys.resume:
+    if keys.resume and (parent.job.workload.trains or not keys.checkpoint):
         values[keys.resume] = str(_select(run, "checkpoints", request))
-    if keys.checkpoint:
+    elif keys.checkpoint:
         folder = _select(run, "safetensors", request)
         values[keys.checkpoint] = str(folder)
         if (folder / "adapter_config.json").is_file() and keys.adapter and keys.base:
@@ -53,17 +55,29 @@ def inherit(skill: Skill, request: Request) -> Inheritance:
         values[keys.run] = str(run)
     if keys.adapters and parent.job.workload.trains:
         values[keys.adapters] = [{"path": str(_select(run, "safetensors", request)), "name": "tuned"}]
-    if parent.job.workload.trains:
-        values |= {here: nested.get(parent.job.spec, there) for here, there in keys.copies.items()}
+    values |= _copies(skill, request.action, parent)
     return Inheritance(values, parent.job.resources.device)
+
+
+def _copies(skill: Skill, action: str, parent: Plan) -> dict[str, Any]:
+    """Return what is taken over of a training's spec; a job that took it over itself hands its own on."""
+    wanted = skill.action(action).parent.copies
+    if parent.job.workload.trains:
+        return {here: nested.get(parent.job.spec, there) for here, there in wanted.items()}
+    held = skill.action(parent.job.action).parent.copies
+    return {
+        here: nested.get(parent.job.spec, own + there.removeprefix(source))
+        for here, there in wanted.items()
+        for own, source in held.items()
+        if f"{there}.".startswith(f"{source}.")
+    }
 
 
 def _select(run: Path, kind: str, request: Request) -> Path:
     """Return the named checkpoint, else `best/`, else the newest complete epoch."""
     complete = {folder.name: folder for folder in checkpoint_folders.all_in(run / kind) if _is_complete(folder)}
-    merged = run / kind / "merged"
-    if kind == "safetensors" and _is_complete(merged):
-        complete["merged"] = merged
+    if kind == "safetensors":
+        complete |= {name: run / kind / name for name in WITHOUT_EPOCH if _is_complete(run / kind / name)}
     if request.checkpoint:
         if request.checkpoint in complete:
             return complete[request.checkpoint]

@@ -11,6 +11,11 @@ def state_dir() -> Path:
     return Path(os.environ.get("TAO_STATE_DIR") or Path.home() / ".tao").expanduser().absolute()
 
 
+def features_dir() -> Path:
+    """Return where features of frozen vision towers are kept."""
+    return state_dir() / "cache" / "features"
+
+
 def bank_path() -> Path | None:
     """Return the bank root that the user named with $TAO_SKILL_BANK_PATH, if any."""
     value = os.environ.get("TAO_SKILL_BANK_PATH")

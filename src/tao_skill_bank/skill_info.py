@@ -47,13 +47,14 @@ class ParentKeys:
     """Spec keys that a parent job fills.
 
     Attributes:
-        checkpoint: gets the parent's selected checkpoint folder.
+        checkpoint: gets the parent's selected checkpoint folder; beside `resume`, of a parent that did not train.
         adapter: set true when that folder is an adapter.
         base: gets the parent's model when that folder is an adapter.
         resume: gets the parent's newest resume checkpoint.
         adapters: gets a list with the parent's selected adapter folder, as {path, name}.
         run: gets the parent's run directory.
-        copies: keys and groups that are taken over from a training parent's spec, {key here: key there}.
+        copies: keys and groups that are taken over from a training parent's spec, {key here: key there}; from another
+            parent, those of them that it took over itself.
     """
 
     checkpoint: str | None = None

@@ -6,7 +6,7 @@ import pytest
 from runs import make_job, make_plan, make_record
 
 from tao_skill_bank import catalog, parents
-from tao_skill_bank.contracts import Request, to_json
+from tao_skill_bank.contracts import Request, Workload, to_json
 from tao_skill_bank.errors import UnknownNameError
 from tao_skill_bank.job_store import JobStore
 
@@ -125,3 +125,41 @@ def test_a_parent_without_checkpoints_and_an_unknown_parent_are_named(parent: An
         inherit(parent)
     with pytest.raises(UnknownNameError):
         parents.inherit(SKILL, Request(SKILL.name, "evaluate", parent_job_id="cosmos-rl-train-ffffffffffff"))
+
+
+@pytest.fixture
+def quantization(parent: Any, tmp_path: Path) -> Any:
+    """A recorded quantization with its checkpoint."""
+    spec = {"vision": {"fps": 2.0, "total_pixels": 99_999}, "system_prompt": "Look."}
+    changes = {"action": "quantize", "id": "cosmos-rl-quantize-0123456789ab", "spec": spec}
+    job = make_job(tmp_path / "quantized", **changes, workload=Workload(model="builtin://tiny-cosmos-reason"))
+    run = Path(job.results_dir)
+    run.mkdir()
+    (run / "plan.json").write_text(json.dumps(to_json(make_plan(job))))
+    JobStore().create(make_record(job))
+    return job
+
+
+def test_a_quantization_hands_on_its_checkpoint_and_what_it_looked_at_clips_with(quantization: Any) -> None:
+    folder = checkpoint(quantization, "quantized")
+    assert inherit(quantization).values == {
+        "model.model_name": str(folder),
+        "vision": {"fps": 2.0, "total_pixels": 99_999},
+        "dataset.system_prompt": "Look.",
+    }
+    assert inherit(quantization, "inference").values == {
+        "model_path": str(folder),
+        **{"fps": 2.0, "num_frames": None, "total_pixels": 99_999, "system_prompt": "Look."},
+    }
+    assert inherit(quantization, "inference", checkpoint="quantized").values["model_path"] == str(folder)
+
+
+def test_a_training_starts_from_the_checkpoint_of_a_parent_that_did_not_train(quantization: Any) -> None:
+    folder = checkpoint(quantization, "merged")
+    assert inherit(quantization, "train").values == {"policy.model_name_or_path": str(folder)}
+
+
+def test_an_unfinished_quantization_is_not_taken(quantization: Any) -> None:
+    (checkpoint(quantization, "quantized") / "model.safetensors").unlink()
+    with pytest.raises(UnknownNameError, match="has no complete checkpoint"):
+        inherit(quantization)

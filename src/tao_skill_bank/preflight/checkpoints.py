@@ -9,6 +9,7 @@ from tao_skill_bank.adapter_files import CONFIG_FILE
 from tao_skill_bank.contracts import Finding, Job, Workload
 from tao_skill_bank.preflight import adapter_folders, resume
 from tao_skill_bank.preflight.findings import blocking, listed, not_checked
+from tao_skill_bank.run_directory import read_json_file
 
 INDEX = "model.safetensors.index.json"
 
@@ -20,6 +21,7 @@ def check(job: Job) -> list[Finding]:
     found = _adapter(workload) if is_adapter else _model(workload.model)
     if workload.base_model:
         found += _model(workload.base_model)
+    found += _whole(workload)
     for adapter in workload.adapters:
         found += adapter_folders.check(adapter, workload.model)
     return [*found, *resume.check(job)]
@@ -43,6 +45,21 @@ def _model(uri: str) -> list[Finding]:
         fix = "Set enable_lora and base_model_path." if is_adapter else "Give a complete checkpoint folder."
         return [blocking("checkpoint_incomplete", f"Checkpoint {uri} {what}.", fix, uri)]
     return _weights(folder)
+
+
+def _whole(workload: Workload) -> list[Finding]:
+    """Block a quantized checkpoint where its weights are needed as numbers; peft works on bitsandbytes' packed ones."""
+    uri = workload.base_model or workload.model
+    if not workload.needs_whole_weights or "://" in uri:
+        return []
+    config = read_json_file(Path(uri) / model_folders.CONFIG)
+    stored = config.get("quantization_config") if isinstance(config, dict) else None
+    if not isinstance(stored, dict) or stored.get("quant_method") == "bitsandbytes":
+        return []
+    message = (
+        f"Checkpoint {uri} is quantized: its weights can be computed with, not trained, merged or quantized again."
+    )
+    return [blocking("checkpoint_quantized", message, "Give the checkpoint that it was made of.", uri)]
 
 
 def _weights(folder: Path) -> list[Finding]:

@@ -21,6 +21,7 @@ from tao_skill_bank.preflight import (
     disk,
     hardware,
     inspection,
+    kept_features,
     locations,
     media_files,
     overlap,
@@ -60,6 +61,7 @@ def run(job: Job, platform: Platform) -> list[Finding]:
         clips = [clip_folders.scan(use, pool, decode_seconds) for use in job.workload.clips]
         prompts = prompt_pairs.check(job.workload, pool, decode_seconds)
         inspected = model.result()
+        kept = kept_features.estimate(job, inspected, scans, records, runs_here=runs_here)
         return [
             *hub.result(),
             *checkpoints.check(job),
@@ -80,7 +82,7 @@ def run(job: Job, platform: Platform) -> list[Finding]:
             *([inspected.failure] if inspected.failure else []),
             *adapters.check(job, inspected),
             *(hardware.check(job, inspected) if runs_here else hardware.elsewhere(platform.name)),
-            *disk.check(job, inspected),
+            *disk.check(job, inspected, kept),
             *engine.result(),
         ]
 

@@ -50,20 +50,31 @@ def _longest(job: Job, lengths: Sequence[tuple[int, Probed]]) -> Finding:
     num_tokens, record = max(lengths, key=lambda entry: entry[0])
     limit = job.workload.max_tokens
     name = record.record.get("id", record.media[0].name)
-    evidence: dict[str, Any] = {"tokens": num_tokens, "limit": limit, "record": record.index}
+    room = _answer_tokens(job)
+    takes = f"takes about {num_tokens} tokens"
+    takes += f" ({num_tokens - room} of its own and room for an answer of {room})" if room else ""
+    evidence: dict[str, Any] = {"tokens": num_tokens, "limit": limit, "record": record.index, "answer": room}
     evidence["sampled"] = sorted(length for length, _ in lengths)
     if limit is None or num_tokens <= limit:
         bound = f", of {limit} accepted" if limit else ""
         return info(
             "tokens_predicted",
-            f"The longest sampled record, {name}, takes about {num_tokens} tokens{bound}.",
+            f"The longest sampled record, {name}, {takes}{bound}.",
             **evidence,
         )
     raised = -(-num_tokens // ROUND_UP_TO) * ROUND_UP_TO
-    message = f"Record {name} takes about {num_tokens} tokens, and the run accepts {limit}."
-    share = limit / num_tokens
+    message = f"Record {name} {takes}, and the run accepts {limit}."
+    share = (limit - room) / (num_tokens - room)
     cures = [f"raise the longest sequence to {raised}"]
-    if job.workload.fps is not None:
+    if 0 < limit - (num_tokens - room) < room:
+        cures.append(f"lower the longest answer to {limit - (num_tokens - room)} tokens")
+    if share > 0 and job.workload.fps is not None:
         cures.append(f"lower fps to {job.workload.fps * share * 0.95:.2g}")
-    cures.append(f"multiply total_pixels by {share * 0.95:.2f}")
+    if share > 0:
+        cures.append(f"multiply total_pixels by {share * 0.95:.2f}")
     return blocking("tokens_over_limit", message, f"Do one of: {'; '.join(cures)}.", **evidence)
+
+
+def _answer_tokens(job: Job) -> int:
+    model: Any = import_module(str(sibling_module(job, "record_tokens")))
+    return int(model.answer_tokens(job.spec))

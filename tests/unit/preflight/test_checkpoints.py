@@ -232,3 +232,14 @@ def test_every_adapter_is_looked_for(tmp_path):
     base = write_pipeline(tmp_path / "base")
     found = findings_of(tmp_path, base, adapters=(str(tmp_path / "one"), str(tmp_path / "two")))
     assert codes(found, "blocking") == ["adapter_missing", "adapter_missing"]
+
+
+@pytest.mark.parametrize("base", [False, True])
+def test_a_quantized_checkpoint_blocks_where_its_weights_are_needed_whole(tmp_path, base):
+    folder = write_checkpoint(tmp_path / "model")
+    (folder / "config.json").write_text(json.dumps({"quantization_config": {"quant_method": "compressed-tensors"}}))
+    adapter = write_adapter(tmp_path / "adapter", folder)
+    named = {"model": adapter, "base_model": str(folder)} if base else {"model": folder}
+    (found,) = findings_of(tmp_path, needs_whole_weights=True, **named)[-1:]
+    assert (found.code, found.severity, found.path) == ("checkpoint_quantized", "blocking", str(folder))
+    assert "checkpoint_quantized" not in codes(findings_of(tmp_path, **named))

@@ -97,3 +97,27 @@ def test_the_system_prompt_of_a_quantize_spec_counts(tmp_path):
         return only(found, "tokens_predicted").evidence["tokens"]
 
     assert tokens(system_prompt="word " * 700) - tokens(system_prompt="") == pytest.approx(1000, rel=0.01)
+
+
+def findings_of_evaluation(tmp_path, **workload):
+    spec = {"vision": {"fps": 2.0}, "generation": {"max_tokens": 1024}}
+    job = make_job(tmp_path, spec=spec, trains=False, **workload)
+    return token_budget.check(job, [probed()])
+
+
+def test_the_room_for_an_answer_is_told_apart_from_the_records_own_tokens(tmp_path):
+    found = only(findings_of_evaluation(tmp_path), "tokens_predicted")
+    own = only(findings_of(tmp_path, probed()), "tokens_predicted").evidence["tokens"]
+    turn_of_the_answer = 10
+    assert found.evidence["answer"] == 1024
+    assert 0 <= own - (found.evidence["tokens"] - 1024) <= turn_of_the_answer
+    assert f"({found.evidence['tokens'] - 1024} of its own and room for an answer of 1024)" in found.message
+    assert "answer" not in only(findings_of(tmp_path, probed()), "tokens_predicted").message
+
+
+def test_a_shorter_answer_is_a_cure_where_it_is_the_room_for_it_that_is_too_much(tmp_path):
+    tokens = only(findings_of_evaluation(tmp_path), "tokens_predicted").evidence["tokens"]
+    found = only(findings_of_evaluation(tmp_path, max_tokens=tokens - 24), "tokens_over_limit")
+    assert "lower the longest answer to 1000 tokens" in found.fix
+    without_room = only(findings_of_evaluation(tmp_path, max_tokens=1000), "tokens_over_limit")
+    assert "fps" not in without_room.fix

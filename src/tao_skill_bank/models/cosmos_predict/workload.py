@@ -66,6 +66,7 @@ def _generate(spec: Spec) -> Workload:
     media = [spec[name] for name in ("image", "video") if spec.get(name)]
     return Workload(
         model=spec["model"]["pretrained_model_name_or_path"],
+        adds=spec["skip_saved"],
         uses_adapter=bool(spec["adapters"]),
         adapters=tuple(adapter["path"] for adapter in spec["adapters"]),
         prompts=spec.get("inputs"),

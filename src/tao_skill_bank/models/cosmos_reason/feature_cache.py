@@ -76,7 +76,7 @@ def fill(config: TrainConfig, trainable: Any, sets: Sequence[Records], run: Run,
     """
     wanted = config.train.train_policy.vision_feature_cache
     media = _media(sets)
-    if wanted == "off" or not media or (wanted == "auto" and config.train.epoch == 1):
+    if not media or not is_wanted(config):
         return False
     identity = fingerprint(base)
     if prepare.frozen_tower(trainable) is None or identity is None:
@@ -108,6 +108,12 @@ def fill(config: TrainConfig, trainable: Any, sets: Sequence[Records], run: Run,
     return True
 
 
+def is_wanted(config: TrainConfig) -> bool:
+    """Tell whether the spec asks for features: one epoch runs the tower once anyway."""
+    wanted = config.train.train_policy.vision_feature_cache
+    return wanted == "on" or (wanted == "auto" and config.train.epoch > 1)
+
+
 def _media(sets: Sequence[Records]) -> list[tuple[Records, Media, float | None]]:
     """Return every medium once per set and frame rate, in the order of the records."""
     found: dict[tuple[int, str, float | None], tuple[Records, Media, float | None]] = {}
@@ -129,7 +135,7 @@ def _file(medium: tuple[Records, Media, float | None], shared: dict[str, Any]) -
         "geometry": asdict(records.processor.pixel_format.geometry),
     }
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-    return settings.state_dir() / "cache" / "features" / key[:2] / f"{key}.safetensors"
+    return settings.features_dir() / key[:2] / f"{key}.safetensors"
 
 
 def _content_hash(path: Path) -> str | None:

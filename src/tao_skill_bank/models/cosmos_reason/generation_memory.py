@@ -24,6 +24,21 @@ INFERENCE_CONTEXT = 128_000
 
 
 @dataclass(frozen=True)
+class Found:
+    """A checkpoint by its config alone.
+
+    Attributes:
+        architecture: transformers' Qwen3VLConfig.
+        dtype: of the weights, as the config names it.
+
+    """
+
+    architecture: Any
+    parameters: int
+    dtype: str
+
+
+@dataclass(frozen=True)
 class Prompts:
     """A batch of the longest prompts and how long their answers may get, in tokens."""
 
@@ -93,34 +108,40 @@ def prefill_bytes(architecture: Any, prompts: Prompts, dtype_bytes: int) -> int:
     return int(pixels + features + max(language, patches * tower * dtype_bytes))
 
 
-def _document(uri: str, adapter: str | None, prompts: Prompts, how: tuple[str, str]) -> dict[str, Any]:
+def read(uri: str) -> Found:
+    """Return what the config of a checkpoint builds. Raises as `architectures.find` does."""
     import torch
     from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
-    dtype, cure = how
     found = architectures.find(uri)
     architecture = Qwen3VLConfig(**found)
     with torch.device("meta"):
         build: Any = Qwen3VLForConditionalGeneration
         parameters = sum(parameter.numel() for parameter in build(architecture).parameters())
-    width = BYTES[dtype if dtype in BYTES else str(found.get("dtype") or found.get("torch_dtype") or "bfloat16")]
+    return Found(architecture, parameters, str(found.get("dtype") or found.get("torch_dtype") or "bfloat16"))
+
+
+def size_of(adapter: str | None) -> int:
+    """Return the bytes of an adapter that lies here; it is held beside the base until it is merged."""
+    return sum(path.stat().st_size for path in Path(adapter).glob("adapter_model.*")) if adapter else 0
+
+
+def _document(uri: str, adapter: str | None, prompts: Prompts, how: tuple[str, str]) -> dict[str, Any]:
+    dtype, cure = how
+    found = read(uri)
+    width = BYTES[dtype if dtype in BYTES else found.dtype]
     parts = {
-        "weights": parameters * width,
-        "adapter": _size_of(adapter),
-        "cache": cache_bytes(architecture.text_config, prompts.cached_tokens, width),
-        "activations": prefill_bytes(architecture, prompts, width),
+        "weights": found.parameters * width,
+        "adapter": size_of(adapter),
+        "cache": cache_bytes(found.architecture.text_config, prompts.cached_tokens, width),
+        "activations": prefill_bytes(found.architecture, prompts, width),
     }
     return {
-        "model_type": architecture.model_type,
-        "parameters": parameters,
+        "model_type": found.architecture.model_type,
+        "parameters": found.parameters,
         "memory_bytes_per_gpu": {**parts, "total": sum(parts.values())},
         "cure": cure,
     }
-
-
-def _size_of(adapter: str | None) -> int:
-    """Return the bytes of an adapter that lies here; it is held beside the base until it is merged."""
-    return sum(path.stat().st_size for path in Path(adapter).glob("adapter_model.*")) if adapter else 0
 
 
 ACTIONS: dict[str, tuple[type[Any], Any]] = {

@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 
-from tao_skill_bank.models.cosmos_reason import architectures, generation_memory, memory, model
+from tao_skill_bank.models.cosmos_reason import architectures, feature_cache, generation_memory, memory, model
 from tao_skill_bank.models.cosmos_reason.config import TrainConfig
 from tao_skill_bank.models.cosmos_reason.memory import Load
-from tao_skill_bank.models.cosmos_reason.prepare import allowed_shares, freeze, setup_of
+from tao_skill_bank.models.cosmos_reason.prepare import allowed_shares, freeze, frozen_tower, setup_of
+from tao_skill_bank.models.cosmos_reason.quantization import memory as quantization_memory
 from tao_skill_bank.models.cosmos_reason.sizes import shape_of
 from tao_skill_bank.models.cosmos_reason.tokens import QWEN3_VL
 from tao_skill_bank.training import adapters, inspection
@@ -59,6 +60,19 @@ def inspect(config: TrainConfig, tokens: int | None = None) -> dict[str, Any]:
         "ways": [way.to_json() for way in ways],
         "cure": _cure(config),
         "checkpoint_bytes": memory.checkpoint_bytes(shape, setup),
+        "kept_features": _kept_features(config, network, shape),
+    }
+
+
+def _kept_features(config: TrainConfig, network: Any, shape: memory.Shape) -> dict[str, Any] | None:
+    """Return what a vision token's features take on disk; None when none are kept."""
+    if not feature_cache.is_wanted(config) or frozen_tower(network) is None:
+        return None
+    return {
+        "bytes_per_token": shape.levels * shape.text.hidden * memory.BYTES[config.train.param_dtype],
+        "required": config.train.train_policy.vision_feature_cache == "on",
+        "spare_bytes": feature_cache.FREE_BYTES,
+        "cure": "Set train.train_policy.vision_feature_cache=off, or $TAO_STATE_DIR to a folder of a larger disk.",
     }
 
 
@@ -101,4 +115,4 @@ def _matches(targets: list[Any], linear: list[str]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    inspection.main(TrainConfig, inspect, generation_memory.ACTIONS)
+    inspection.main(TrainConfig, inspect, generation_memory.ACTIONS | quantization_memory.ACTIONS)

@@ -7,7 +7,7 @@ from typing import Any
 from tao_skill_bank.annotations import media_of, turns_of
 from tao_skill_bank.media_probe import MediaProbe
 from tao_skill_bank.models.cosmos_reason.config.shared import VideoSampling
-from tao_skill_bank.models.cosmos_reason.tokens import image_tokens, video_tokens
+from tao_skill_bank.models.cosmos_reason.tokens import START_AND_END, image_tokens, video_layout, video_tokens
 
 BYTES_PER_TOKEN = 3.5  # English gives Qwen's tokenizer 4 to 4.5, so this errs on the safe side
 TOKENS_PER_TURN = 6  # <|im_start|>, role, line breaks, <|im_end|>
@@ -28,21 +28,36 @@ def record_tokens(spec: Mapping[str, Any], record: Mapping[str, Any], probes: Se
 
     """
     vision = vision_of(spec)
-    total = _text_tokens(_system_prompt(spec)) + TOKENS_PER_TURN + _room_for_answer(spec)
+    total = _text_tokens(_system_prompt(spec)) + TOKENS_PER_TURN + answer_tokens(spec)
     for media, probe in zip(media_of(record), probes, strict=True):
         if media.kind == "image":
             total += image_tokens(vision, width=probe.width, height=probe.height)
         else:
-            total += video_tokens(
-                vision,
-                width=probe.width,
-                height=probe.height,
-                duration_seconds=probe.duration_seconds,
-                container_fps=record.get("video_fps") or probe.container_fps,
-                num_container_frames=probe.num_frames,
-            )
+            total += video_tokens(vision, **_clip(record, probe))
     turns = turns_of(record, _conversations_key(spec))
     return total + sum(TOKENS_PER_TURN + _text_tokens(MARKER.sub("", turn.text)) for turn in turns)
+
+
+def feature_tokens(spec: Mapping[str, Any], record: Mapping[str, Any], probes: Sequence[MediaProbe]) -> int:
+    """Return the vision tokens of a record's media alone. Args and errors are those of `record_tokens`."""
+    vision, total = vision_of(spec), 0
+    for media, probe in zip(media_of(record), probes, strict=True):
+        if media.kind == "image":
+            total += image_tokens(vision, width=probe.width, height=probe.height) - START_AND_END
+        else:
+            groups, per_group = video_layout(vision, **_clip(record, probe))
+            total += len(groups) * per_group
+    return total
+
+
+def _clip(record: Mapping[str, Any], probe: MediaProbe) -> dict[str, Any]:
+    return {
+        "width": probe.width,
+        "height": probe.height,
+        "duration_seconds": probe.duration_seconds,
+        "container_fps": record.get("video_fps") or probe.container_fps,
+        "num_container_frames": probe.num_frames,
+    }
 
 
 def vision_of(spec: Mapping[str, Any]) -> VideoSampling:
@@ -67,7 +82,8 @@ def _system_prompt(spec: Mapping[str, Any]) -> str:
     return f"{system_prompt}{spec.get('prompt') or ''}"
 
 
-def _room_for_answer(spec: Mapping[str, Any]) -> int:
+def answer_tokens(spec: Mapping[str, Any]) -> int:
+    """Return the room of `record_tokens` that is left for an answer to be generated."""
     generation = spec.get("generation")
     return int(generation["max_tokens"]) if generation else int(spec.get("max_new_tokens") or 0)
 

@@ -113,6 +113,31 @@ def video_tokens(
 ) -> int:
     """Return every token that a video adds to a sequence: patches, timestamps, start and end marks.
 
+    Args and errors are those of `video_layout`.
+
+    """
+    groups, per_group = video_layout(
+        vision,
+        width=width,
+        height=height,
+        duration_seconds=duration_seconds,
+        container_fps=container_fps,
+        num_container_frames=num_container_frames,
+    )
+    return START_AND_END + sum(timestamp_tokens(seconds) + START_AND_END + per_group for seconds in groups)
+
+
+def video_layout(
+    vision: VideoSampling,
+    *,
+    width: int,
+    height: int,
+    duration_seconds: float,
+    container_fps: float,
+    num_container_frames: int,
+) -> tuple[tuple[float, ...], int]:
+    """Return the time of every temporal patch of a video, and the vision tokens of each of them.
+
     Args:
         vision: frame sampling and pixel budgets.
         width: pixels per row of the source.
@@ -126,8 +151,7 @@ def video_tokens(
     indices = frame_indices(vision, container_fps=container_fps, num_container_frames=frames)
     rows, columns = frame_size(vision, width=width, height=height, num_frames=len(indices))
     per_group = (rows // QWEN3_VL.factor) * (columns // QWEN3_VL.factor)
-    groups = timestamps(indices, container_fps)
-    return START_AND_END + sum(timestamp_tokens(seconds) + START_AND_END + per_group for seconds in groups)
+    return timestamps(indices, container_fps), per_group
 
 
 def image_tokens(vision: VideoSampling, *, width: int, height: int) -> int:

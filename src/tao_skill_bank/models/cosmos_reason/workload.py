@@ -33,6 +33,7 @@ def _train(spec: Spec) -> Workload:
         resume_from=train["resume"] if isinstance(train["resume"], str) else None,
         resume=bool(train["resume"]),
         trains=True,
+        needs_whole_weights=True,
         uses_adapter=bool(policy.get("lora")),
         datasets=tuple(datasets),
         data_parallel_ranks=parallelism["dp_shard_size"] * parallelism["dp_replicate_size"],
@@ -62,6 +63,7 @@ def _evaluate(spec: Spec) -> Workload:
         adds=spec["evaluation"]["skip_saved"],
         base_model=_base(model),
         uses_adapter=model["enable_lora"],
+        needs_whole_weights=model["enable_lora"],
         datasets=(_use("eval", spec["dataset"], "media_dir"),),
         data_parallel_ranks=spec["num_gpus"],
         micro_batch=spec["evaluation"]["batch_size"],
@@ -78,6 +80,8 @@ def _quantize(spec: Spec) -> Workload:
         datasets.append(_use("eval", spec["dataset"], "media_dir"))
     return Workload(
         model=model["model_path"],
+        needs_whole_weights=True,
+        sized=True,
         base_model=_base(model),
         uses_adapter=model["enable_lora"],
         datasets=tuple(datasets),
@@ -109,6 +113,7 @@ def _inference(spec: Spec) -> Workload:
         sized=True,
         base_model=_base(spec),
         uses_adapter=spec["enable_lora"],
+        needs_whole_weights=spec["enable_lora"],
         media=(spec["media"],),
         fps=spec.get("fps") if spec["type"] == "video" else None,
         num_frames=spec.get("num_frames") if spec["type"] == "video" else None,
@@ -116,7 +121,12 @@ def _inference(spec: Spec) -> Workload:
 
 
 def _export(spec: Spec) -> Workload:
-    return Workload(model=spec["model_path"], base_model=_base(spec), uses_adapter=spec["enable_lora"])
+    return Workload(
+        model=spec["model_path"],
+        needs_whole_weights=True,
+        base_model=_base(spec),
+        uses_adapter=spec["enable_lora"],
+    )
 
 
 def _base(model: Spec) -> str | None:

@@ -84,6 +84,11 @@ def test_generate_names_its_adapters_prompts_and_media():
     assert (single.media, single.prompts, single.uses_adapter) == (("/first.png",), None, False)
 
 
+@pytest.mark.parametrize("keeps", [True, False])
+def test_a_generation_that_keeps_its_videos_goes_on_in_its_own_folder(keeps):
+    assert describe("generate", spec(config.GenerateConfig, inputs="/pairs", skip_saved=keeps)).adds is keeps
+
+
 def test_evaluate_loads_a_judge_where_it_is_a_checkpoint():
     values = {"generated_dir": "/g", "judge": {"model": "builtin://tiny-cosmos-reason"}}
     assert describe("evaluate", spec(config.EvaluateConfig, **values)).model == "builtin://tiny-cosmos-reason"

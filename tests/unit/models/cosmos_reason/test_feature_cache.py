@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from tao_skill_bank.models.cosmos_reason import feature_file
+from tao_skill_bank.models.cosmos_reason import feature_file, inspect
+from tao_skill_bank.models.cosmos_reason.config import TrainConfig
 from tao_skill_bank.models.cosmos_reason.media import Features
 from tao_skill_bank.samples.vlm import write_video
+from tao_skill_bank.training.config import load_spec
 
 from .conftest import Document, diagnosis, losses
 
@@ -32,7 +34,7 @@ def files(state_dir: Path) -> list[Path]:
 
 
 def test_training_on_features_repeats_the_losses_of_training_on_clips(
-    lora_spec: Document, run_program: Run, state_dir: Path, tmp_path: Path
+    lora_spec: Document, run_program: Run, state_dir: Path, tmp_path: Path, write_config: Callable[..., Path]
 ) -> None:
     found = {}
     for mode in ("off", "on"):
@@ -42,6 +44,11 @@ def test_training_on_features_repeats_the_losses_of_training_on_clips(
         found[mode] = losses(tmp_path / mode)
     assert found["on"] == pytest.approx(found["off"], rel=1e-5)
     assert len(files(state_dir)) == 24 + 9  # training and validation clips
+    config = load_spec(TrainConfig, write_config(lora_spec))
+    per_token = inspect.inspect(config)["kept_features"]["bytes_per_token"]
+    tokens = 2 * 2 * 2  # two pairs of frames of 64x64 pixels
+    values = [feature_file.read(file).values for file in files(state_dir)]
+    assert [value.nbytes for value in values] == [tokens * per_token] * 33
 
 
 def test_a_second_training_encodes_nothing(

@@ -111,9 +111,9 @@ def make_evaluation_job(evaluate_spec: Document, tmp_path: Path) -> Callable[[],
 
 
 def test_an_action_that_nobody_sizes_is_refused_by_the_program(write_config: Callable[..., Path]) -> None:
-    command = [sys.executable, "-m", "tao_skill_bank.models.cosmos_reason.inspect", "--action", "quantize"]
+    command = [sys.executable, "-m", "tao_skill_bank.models.cosmos_reason.inspect", "--action", "export"]
     finished = subprocess.run(
         [*command, "--config", str(write_config({}))], capture_output=True, text=True, check=False
     )
     assert finished.returncode == 2
-    assert "quantize" in finished.stderr
+    assert "'export'" in finished.stderr

@@ -130,3 +130,27 @@ def test_an_unknown_architecture_exits_with_3_and_says_so(
     )
     assert finished.returncode == 3
     assert "acme/unknown" in json.loads(finished.stdout)["error"]
+
+
+def test_an_8b_keeps_134_mb_of_features_for_a_clip_of_4096_tokens(
+    inspected: Callable[..., dict[str, Any]], train_spec: Document
+) -> None:
+    train_spec["train"]["param_dtype"] = "bfloat16"
+    kept = inspected(NAME, lora={"target_modules": ["q_proj"]})["kept_features"]
+    assert 4096 * kept["bytes_per_token"] == 134_217_728
+    assert kept["required"] is False
+    assert "train.train_policy.vision_feature_cache=off" in kept["cure"]
+    train_spec["train"]["train_policy"]["vision_feature_cache"] = "on"
+    assert inspected(NAME)["kept_features"]["required"] is True
+
+
+def test_no_features_are_kept_of_a_trained_tower_for_one_epoch_or_when_switched_off(
+    inspected: Callable[..., dict[str, Any]], train_spec: Document
+) -> None:
+    lora = {"target_modules": ["q_proj"]}
+    assert inspected(NAME)["kept_features"] is None
+    train_spec["train"]["epoch"] = 1
+    assert inspected(NAME, lora=lora)["kept_features"] is None
+    train_spec["train"]["epoch"] = 2
+    train_spec["train"]["train_policy"]["vision_feature_cache"] = "off"
+    assert inspected(NAME, lora=lora)["kept_features"] is None

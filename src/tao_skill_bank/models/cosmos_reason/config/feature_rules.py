@@ -7,6 +7,7 @@ from tao_skill_bank.errors import Problem
 from tao_skill_bank.rules import Rule
 
 FP8 = "train.fp8.enable_fp8"
+RECIPE, DEFAULT_RECIPE = "train.fp8.quant_recipe", "rowwise"
 FOUR_BIT = "policy.lora.load_in_4bit"
 FEATURES = "train.train_policy.vision_feature_cache"
 VISION_TARGETS = ("attn.qkv", "attn.proj")
@@ -14,12 +15,21 @@ VISION_PARTS = {"vision", "projector"}
 PARTS = {"llm", "lm_head", *VISION_PARTS}
 
 
-def _scaling_is_dynamic(enabled: bool, recipe: str) -> Problem | None:
-    if not enabled or recipe != "delayed_scaling":
+def _scaling_is_dynamic(recipe: str | None) -> Problem | None:
+    if recipe != "delayed_scaling":
         return None
     message = "Delayed scaling is gone from torchao, which computes FP8: scales come from the values of the moment."
     fix = "Set train.fp8.fp8_recipe=dynamic_scaling."
     return Problem("fp8_recipe", message, fix, "train.fp8.fp8_recipe", recipe, "dynamic_scaling")
+
+
+def _recipe_is_used(enabled: bool | None, recipe: str | None) -> Problem | None:
+    """Refuse a recipe that somebody chose while nothing is computed in FP8: one of the two is a mistake."""
+    if enabled or recipe in (DEFAULT_RECIPE, None):
+        return None
+    message = f"{RECIPE} {recipe} has no effect: {FP8} is false."
+    fix = f"Set {FP8}=true, or {RECIPE}={DEFAULT_RECIPE}."
+    return Problem("fp8_recipe_unused", message, fix, RECIPE, recipe, DEFAULT_RECIPE)
 
 
 def _fp8_has_bfloat16(enabled: bool, dtype: str) -> Problem | None:
@@ -77,7 +87,8 @@ def _features_are_of_a_frozen_tower(wanted: str, lora: Any, frozen: list[str] | 
 
 
 TRAINING_FEATURES: tuple[Rule, ...] = (
-    Rule((FP8, "train.fp8.fp8_recipe"), _scaling_is_dynamic),
+    Rule(("train.fp8.fp8_recipe",), _scaling_is_dynamic),
+    Rule((FP8, RECIPE), _recipe_is_used),
     Rule((FP8, "train.param_dtype"), _fp8_has_bfloat16),
     _four_bit_excludes(
         "policy.parallelism.dp_shard_size",

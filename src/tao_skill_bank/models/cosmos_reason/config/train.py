@@ -95,7 +95,9 @@ class Fp8:
         automl=False,
     )
     quant_recipe: Literal["rowwise", "tensorwise"] = parameter(
-        "rowwise", doc="Values that share a scale: a row (more exact) or a tensor (faster).", automl=False
+        "rowwise",
+        doc="Values that share a scale: a row (more exact) or a tensor (faster). tensorwise needs enable_fp8.",
+        automl=False,
     )
 
 

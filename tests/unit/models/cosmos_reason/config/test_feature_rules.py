@@ -39,7 +39,20 @@ def test_delayed_scaling_is_refused_with_the_recipe_that_exists() -> None:
     (found,) = problems(**FP8 | {"train__fp8__fp8_recipe": "delayed_scaling"})
     assert (found.code, found.path) == ("fp8_recipe", "train.fp8.fp8_recipe")
     assert "train.fp8.fp8_recipe=dynamic_scaling" in found.fix
-    assert problems(train__fp8__enable_fp8=False, train__fp8__fp8_recipe="delayed_scaling") == []
+
+
+@pytest.mark.parametrize("switch", [{}, {"train__fp8__enable_fp8": False}])
+def test_delayed_scaling_is_refused_whether_fp8_is_on_or_not(switch: dict[str, Any]) -> None:
+    (found,) = problems(train__fp8__fp8_recipe="delayed_scaling", **switch)
+    assert (found.code, found.expected) == ("fp8_recipe", "dynamic_scaling")
+
+
+def test_an_fp8_recipe_without_fp8_is_refused_with_the_switch_that_is_missing() -> None:
+    (found,) = problems(train__fp8__enable_fp8=False, train__fp8__quant_recipe="tensorwise")
+    assert (found.code, found.path) == ("fp8_recipe_unused", "train.fp8.quant_recipe")
+    assert found.fix == "Set train.fp8.enable_fp8=true, or train.fp8.quant_recipe=rowwise."
+    assert problems(**FP8, train__fp8__quant_recipe="tensorwise") == []
+    assert problems(train__fp8__enable_fp8=False, train__fp8__quant_recipe="rowwise") == []
 
 
 def test_fp8_needs_bfloat16() -> None:
