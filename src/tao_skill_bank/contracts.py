@@ -351,6 +351,9 @@ class JobRecord:
         return self.transitions[-1].state if self.transitions else State.PENDING
 
 
+EXIT_INTERRUPTED = 75  # EX_TEMPFAIL: a signal ended a training, which lost nothing; run again, it goes on
+
+
 @contract
 class JobStatus:
     """What the backend says of a job now. `progress` is the newest line of status.jsonl."""
@@ -361,6 +364,11 @@ class JobStatus:
     err_class: Literal["ERR_INFRA", "ERR_PROGRAM"] | None = None
     exit_code: int | None = None
     progress: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether it ended by a signal that lost nothing: resumed, it goes on."""
+        return self.state is State.ERROR and self.exit_code == EXIT_INTERRUPTED
 
 
 # --- JSON ---------------------------------------------------------------------------------------------------------

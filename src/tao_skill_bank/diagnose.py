@@ -76,7 +76,7 @@ def diagnose(target: str | Path) -> list[Diagnosis]:
 
 def diagnose_job(record: JobRecord) -> list[Diagnosis]:
     """Return the failures of a job from its status lines and its log; one entry says so when there is none."""
-    run = RunDirectory(Path(record.results_dir))
+    run = RunDirectory.of(record.results_dir, record.id)
     reported = list(_reported(run))
     found = []
     if run.log_file.is_file():

@@ -44,7 +44,10 @@ class _Moment:
 
 
 def follow(handle: JobHandle, console: Console) -> JobStatus:
-    """Show a job until it ends and return its status; Ctrl-C stops the watching, not the job."""
+    """Show a job until it ends and return its status; Ctrl-C stops the watching, not the job.
+
+    Why it failed is for the caller to tell, who knows what to do about it.
+    """
     record = handle.record
     try:
         moments = _moments(handle, handle.run_directory)
@@ -109,7 +112,8 @@ def _show_end(moment: _Moment, console: Console) -> None:
     status = moment.status
     steps = f" after {moment.step} steps" if moment.step else ""
     style = STYLES.get(status.state, "") if console.is_terminal else ""
-    _say(console, f"{status.id}  {status.state}{steps}: {status.message or 'no message'}", style)
+    told = f": {status.message}" if status.state is State.COMPLETE and status.message else ""
+    _say(console, f"{status.id}  {status.state}{steps}{told}", style)
 
 
 def _say(console: Console, text: str, style: str = "") -> None:

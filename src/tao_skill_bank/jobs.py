@@ -20,8 +20,8 @@ from tao_skill_bank.platforms import _processes
 from tao_skill_bank.results import Result
 from tao_skill_bank.run_directory import (
     RunDirectory,
+    earlier_job,
     json_text,
-    read_json_file,
     set_aside,
     timestamp,
     write_synced,
@@ -44,7 +44,8 @@ class JobHandle:
 
     @property
     def run_directory(self) -> RunDirectory:
-        return RunDirectory(Path(self.record.results_dir))
+        record = self.record
+        return RunDirectory.of(record.results_dir, record.id)
 
     def status(self) -> JobStatus:
         """Ask the backend and record what changed."""
@@ -176,11 +177,8 @@ def list_jobs() -> list[JobRecord]:
 
 def _continued_job(plan: Plan) -> str | None:
     """Return the id of the job whose run directory this plan resumes in: one of the same skill and action."""
-    before = read_json_file(Path(plan.job.results_dir) / "plan.json")
-    job = before.get("job", {}) if isinstance(before, dict) else {}
-    is_same = (job.get("skill"), job.get("action")) == (plan.job.skill, plan.job.action)
     workload = plan.job.workload
-    return str(job["id"]) if (workload.resume or workload.adds) and is_same else None
+    return earlier_job(plan.job) if workload.resume or workload.adds else None
 
 
 def _require_free(plan: Plan, store: JobStore, *, is_continued: bool) -> None:
@@ -199,7 +197,7 @@ def _require_free(plan: Plan, store: JobStore, *, is_continued: bool) -> None:
         message = f"results_dir {folder} is not empty: it holds {', '.join(foreign[:3])}"
         message += f" and {len(foreign) - 3} more." if len(foreign) > 3 else "."
         fix = "Choose another results_dir, or move its files away."
-        if plan.job.workload.trains and (folder / "checkpoints").is_dir():
+        if plan.job.workload.trains and ((folder / "checkpoints").is_dir() or earlier_job(plan.job) is not None):
             fix = "Choose another results_dir, or go on in this one with train.resume=true."
         raise ConflictError.of("results_dir_not_empty", message, fix, path="results_dir", got=str(folder))
 
@@ -260,13 +258,13 @@ def _moved(state: State, message: str, source: str) -> Transition:
 
 def _recorded(record: JobRecord) -> JobStatus:
     """Return the status of an ended job from its record."""
-    run = RunDirectory(Path(record.results_dir))
+    run = RunDirectory.of(record.results_dir, record.id)
     message = record.transitions[-1].message if record.transitions else ""
     return JobStatus(record.id, record.state, message, record.err_class, run.exit_code(), run.last_status())
 
 
 def _write_result(record: JobRecord, now: JobStatus) -> None:
-    run = RunDirectory(Path(record.results_dir))
+    run = RunDirectory.of(record.results_dir, record.id)
     result = results.read(run, now.state)
     if now.state is State.ERROR and not result.failure:
         result = replace(result, failure=now.message)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tao_skill_bank import checkpoint_folders
-from tao_skill_bank.contracts import State, contract, to_json
+from tao_skill_bank.contracts import State, contract, read_json, to_json
 from tao_skill_bank.run_directory import (
     RunDirectory,
     epoch_seconds,
@@ -76,7 +76,12 @@ class Result:
 
 
 def read(run: RunDirectory, state: State | None = None) -> Result:
-    """Return the result of a run directory; without `state`, as its own files tell it."""
+    """Return the result of a run directory; without `state`, as its own files tell it.
+
+    That of a job which a later one went on from is what it was when it ended: metrics and artifacts are shared.
+    """
+    if run.set_aside_id and run.result_file.is_file():
+        return read_json(Result, run.result_file)
     lines = list(json_lines(run.status_file))
     job = _object(_object(read_json_file(run.plan_file)).get("job"))
     summary = _object(read_json_file(run.path / "metrics_summary.json"))

@@ -10,26 +10,44 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from tao_skill_bank.contracts import Job
+
 TAIL_BYTES = 64 * 1024
+# What belongs to one job alone, where several run in one folder: what the next one writes anew, and what it begins.
+REWRITTEN = ("plan.json", "request.json", "launch.sh")
+BEGUN_ANEW = ("status.jsonl", "result.json", "report.html", "logs/job.log", "logs/exit_code", "logs/cancel_requested")
 
 
 @dataclass(frozen=True)
 class RunDirectory:
-    """Names of a run's files, and what they hold now. Every reader accepts a run that is still being written."""
+    """Names of a run's files, and what they hold now. Every reader accepts a run that is still being written.
+
+    `set_aside_id` is the id of a job that a later one went on from: its own files lie in logs/, named after it.
+    """
 
     path: Path
+    set_aside_id: str = ""
+
+    @classmethod
+    def of(cls, results_dir: str, job_id: str) -> "RunDirectory":
+        """Return the run directory of a job, whether or not another one went on in it."""
+        later = cls(Path(results_dir), job_id)
+        return later if later.plan_file.is_file() else cls(Path(results_dir))
+
+    def _own(self, name: str) -> Path:
+        return self.path / "logs" / f"{self.set_aside_id}.{Path(name).name}" if self.set_aside_id else self.path / name
 
     @property
     def plan_file(self) -> Path:
-        return self.path / "plan.json"
+        return self._own("plan.json")
 
     @property
     def request_file(self) -> Path:
-        return self.path / "request.json"
+        return self._own("request.json")
 
     @property
     def status_file(self) -> Path:
-        return self.path / "status.jsonl"
+        return self._own("status.jsonl")
 
     @property
     def metrics_file(self) -> Path:
@@ -37,20 +55,24 @@ class RunDirectory:
 
     @property
     def log_file(self) -> Path:
-        return self.path / "logs" / "job.log"
+        return self._own("logs/job.log")
 
     @property
     def exit_code_file(self) -> Path:
-        return self.path / "logs" / "exit_code"
+        return self._own("logs/exit_code")
 
     @property
     def cancel_file(self) -> Path:
         """Exists once somebody asked for the job to be cancelled."""
-        return self.path / "logs" / "cancel_requested"
+        return self._own("logs/cancel_requested")
 
     @property
     def result_file(self) -> Path:
-        return self.path / "result.json"
+        return self._own("result.json")
+
+    @property
+    def report_file(self) -> Path:
+        return self._own("report.html")
 
     def last_status(self) -> dict[str, Any]:
         """Return the newest line of status.jsonl, or an empty dict before the first."""
@@ -64,14 +86,26 @@ class RunDirectory:
             return None
 
 
+def earlier_job(job: Job) -> str | None:
+    """Return the id of the job of the same skill and action that ran in a job's run directory; None for no such job."""
+    before = read_json_file(Path(job.results_dir) / "plan.json")
+    earlier = before.get("job") if isinstance(before, dict) else None
+    if not isinstance(earlier, dict) or (earlier.get("skill"), earlier.get("action")) != (job.skill, job.action):
+        return None
+    return str(earlier["id"])
+
+
 def set_aside(run: RunDirectory, job_id: str) -> None:
-    """Keep status and logs of the job that ran here before under its id, so that the next job's start empty."""
-    run.log_file.parent.mkdir(exist_ok=True)
-    for path in (run.status_file, run.log_file):
-        if path.exists():
-            path.replace(run.log_file.parent / f"{job_id}.{path.name}")
-    for path in (run.exit_code_file, run.cancel_file, run.result_file):
-        path.unlink(missing_ok=True)
+    """Keep what the job that ran here before wrote of itself under its id, so that the next job's files start empty."""
+    logs = run.path / "logs"
+    logs.mkdir(exist_ok=True)
+    configs = [path.relative_to(run.path).as_posix() for path in (run.path / "config").glob("*")]
+    for name in (*REWRITTEN, *configs):
+        if (run.path / name).is_file():
+            shutil.copy2(run.path / name, logs / f"{job_id}.{Path(name).name}")
+    for name in BEGUN_ANEW:
+        if (run.path / name).exists():
+            (run.path / name).replace(logs / f"{job_id}.{Path(name).name}")
     shutil.rmtree(run.path / "exit", ignore_errors=True)
 
 

@@ -129,6 +129,19 @@ def test_a_finished_training_goes_on_in_its_own_folder_and_from_a_parent(
     code, document = command_line(*request, "--set", "train.resume=true")
     assert (code, document["errors"][0]["code"]) == (3, "nothing_to_train")
 
+    def files() -> dict[Path, bytes]:
+        return {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+
+    before = files()
+    more = ("--set", "train.resume=true", "--set", "train.epoch=2")
+    code, document = command_line(*request, *more, "--set", "train.seed=7", "--set", "custom.vision.nframes=6")
+    assert code == 3
+    assert {error["path"]: error["code"] for error in document["errors"]} == {
+        "train.seed": "resume_changed",
+        "custom.vision.nframes": "resume_changed",
+    }
+    assert files() == before  # the earlier job's result is as it was
+
     code, document = command_line(*request, "--set", "train.resume=true", "--set", "train.epoch=2")
     assert (code, document["state"]) == (0, "COMPLETE")
     steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]

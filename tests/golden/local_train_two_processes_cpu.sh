@@ -7,6 +7,8 @@ cd '/results/a run'
 record_exit_code() {
   local code=$?
   trap '' TERM INT HUP
+  # A signal that came before the trainer listened: nothing is lost, and run again with train.resume=true it begins.
+  if [[ $code == 138 || $code == 143 ]] && ! grep -qs '"state": "RUNNING"' status.jsonl; then code=75; fi
   printf '%s\n' "$code" > logs/.exit_code.partial
   sync logs/.exit_code.partial
   mv -f logs/.exit_code.partial logs/exit_code

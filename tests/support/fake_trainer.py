@@ -75,6 +75,7 @@ ACTS = {
     "leave_orphan": leave_orphan,
     "ignore_sigterm": lambda _run, _: signal.signal(signal.SIGTERM, signal.SIG_IGN),
     "save_on_signal": save_on_signal,
+    "signal_self": lambda _run, name: os.kill(os.getpid(), signal.Signals[name]),
     "kill_self": lambda _run, _: os.kill(os.getpid(), signal.SIGKILL),
 }
 

@@ -44,7 +44,7 @@ class Spec:
 def train(spec, run):
     ranks = run.ranks
     torch.manual_seed(0)
-    folder = resume.resume_from(run.results_dir, spec.resume, spec.epochs, ranks)
+    folder = resume.find(run.results_dir, spec.resume, spec.epochs)
     fed = {"the data": spec.data, "batch": BATCH}
     resume.require_same(folder, fed)
     model = nn.Sequential(nn.Linear(5, spec.hidden), nn.Dropout(0.0), nn.Tanh(), nn.Linear(spec.hidden, 3))
@@ -55,6 +55,7 @@ def train(spec, run):
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.05)
     trained = Trained(model, optimizer)
     progress = checkpoint.load(folder, trained, ranks) if folder else Progress()
+    resume.make_way(run.results_dir, folder, ranks)
     saver = Saver(run, Subject(trained, fed), max_keep=spec.max_keep, in_background=spec.in_background)
     step = progress.step
     with run.interruption.deferred():

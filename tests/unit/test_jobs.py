@@ -363,6 +363,31 @@ def test_a_resumed_job_runs_in_the_directory_of_an_ended_one_and_keeps_its_logs(
     assert JobStore().read(first.id).terminal_state is State.COMPLETE
 
 
+def test_a_resumed_job_that_fails_leaves_the_earlier_jobs_result_status_and_log_readable(tmp_path):
+    first = jobs.launch(make_plan(make_job(tmp_path / "run", ("start", "say:of the first", "step:3", "succeed"))))
+    assert first.wait(timeout_seconds=30).state is State.COMPLETE
+    before, log = first.result(), list(first.logs())
+    again = make_job(tmp_path / "run", ("start", "fail:The checkpoint is damaged."))
+    resumed = jobs.launch(make_plan(replace(again, workload=replace(again.workload, resume=True))))
+    assert resumed.wait(timeout_seconds=30).state is State.ERROR
+    assert first.result() == before
+    assert list(first.logs()) == log
+    assert "of the first" in log
+    assert (first.status().exit_code, first.status().progress["state"]) == (0, "SUCCESS")
+    assert "The checkpoint is damaged." in resumed.result().failure
+
+
+def test_a_folder_in_which_a_training_was_interrupted_at_its_start_takes_a_resume(tmp_path):
+    job = make_job(tmp_path / "run", ("signal_self:SIGUSR1",))
+    assert jobs.launch(make_plan(job)).wait(timeout_seconds=30).is_interrupted
+    again = make_job(tmp_path / "run")
+    with pytest.raises(ConflictError) as caught:
+        jobs.launch(make_plan(again))
+    assert "train.resume=true" in caught.value.problems[0].fix
+    resumed = jobs.launch(make_plan(replace(again, workload=replace(again.workload, resume=True))))
+    assert resumed.wait(timeout_seconds=30).state is State.COMPLETE
+
+
 def test_a_job_that_keeps_what_is_saved_runs_in_the_directory_of_an_ended_one(tmp_path):
     first = jobs.launch(make_plan(make_job(tmp_path / "run")))
     assert first.wait(timeout_seconds=30).state is State.COMPLETE

@@ -103,7 +103,16 @@ def test_a_run_that_is_set_aside_keeps_its_logs_and_leaves_an_empty_start(tmp_pa
     run.log_file.write_text("boom\n")
     run.exit_code_file.write_text("1")
     run.metrics_file.write_text("{}\n")
+    run.result_file.write_text('{"state": "ERROR"}')
+    run.plan_file.write_text('{"job": {"id": "job-1"}}')
     set_aside(run, "job-1")
+    run.plan_file.write_text('{"job": {"id": "job-2"}}')
+    earlier = RunDirectory.of(str(tmp_path), "job-1")
+    assert (earlier.last_status(), earlier.exit_code()) == ({"state": "FAILURE"}, 1)
+    assert read_json_file(earlier.result_file) == {"state": "ERROR"}
+    assert read_json_file(earlier.plan_file) == {"job": {"id": "job-1"}}
+    assert RunDirectory.of(str(tmp_path), "job-2") == run
+    assert not run.result_file.exists()
     assert (run.last_status(), run.exit_code()) == ({}, None)
     assert (tmp_path / "logs" / "job-1.job.log").read_text() == "boom\n"
     assert (tmp_path / "logs" / "job-1.status.jsonl").is_file()

@@ -1,12 +1,15 @@
 """status, logs, cancel, jobs, report, diagnose."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tao_skill_bank.cli.output import JsonFlag, document, print_json, print_rows
 from tao_skill_bank.errors import UnknownNameError
+
+if TYPE_CHECKING:
+    from tao_skill_bank.contracts import JobRecord
 
 JobId = Annotated[str, typer.Argument(help="Job id.")]
 
@@ -75,8 +78,19 @@ def jobs(
     if as_json:
         print_json(document({"jobs": [to_json(record) for record in shown], "total": len(records)}))
         return
-    rows = [(record.id, record.state, record.platform, record.submitted_at, record.results_dir) for record in shown]
-    print_rows(("job", "state", "platform", "submitted", "results"), rows)
+    rows = [
+        (record.id, record.state, record.platform, record.submitted_at, record.results_dir, _why(record))
+        for record in shown
+    ]
+    print_rows(("job", "state", "platform", "submitted", "results", "why"), rows)
+
+
+def _why(record: "JobRecord") -> str:
+    """Return the first sentence of why a job did not end well; an interrupted training is told from a failed one."""
+    from tao_skill_bank.contracts import State
+
+    is_bad = record.state in (State.ERROR, State.CANCELED)
+    return record.transitions[-1].message.partition(". ")[0] if is_bad and record.transitions else ""
 
 
 def report(
@@ -95,7 +109,7 @@ def report(
     if not handle.run_directory.plan_file.is_file():
         message = f"The run directory of job {job} is gone: {handle.run_directory.path}."
         raise UnknownNameError.of("run_directory_gone", message, "Nothing is left to report.", path=job)
-    target = out or handle.run_directory.path / "report.html"
+    target = out or handle.run_directory.report_file
     path = write_report({"": handle.run_directory}, target)
     if as_json:
         print_json(document({"job_id": job, "report": str(path)}))

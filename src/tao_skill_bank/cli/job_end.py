@@ -17,9 +17,8 @@ def report_end(handle: JobHandle, as_json: bool) -> NoReturn:
     status = follow(handle, Console(stderr=True))
     ended = status.state.is_terminal
     code = 8 if ended and status.state is not State.COMPLETE else 0
-    following = [command("report", handle.id)] if status.state is State.COMPLETE else [command("diagnose", handle.id)]
-    following = following if ended else [command("status", handle.id)]
-    problems = [_failure(handle.id, status)] if code else []
+    following = [_next(handle, status)]
+    problems = [_failure(handle.id, status, following[0])] if code else []
     if as_json:
         payload = {"job_id": handle.id, "state": str(status.state), "result": to_json(handle.result())}
         print_json(document(payload, code=code, problems=problems, following=following))
@@ -30,6 +29,17 @@ def report_end(handle: JobHandle, as_json: bool) -> NoReturn:
     raise typer.Exit(code)
 
 
-def _failure(job_id: str, status: JobStatus) -> Problem:
+def _next(handle: JobHandle, status: JobStatus) -> str:
+    if not status.state.is_terminal:
+        return command("status", handle.id)
+    if status.is_interrupted:
+        run = handle.run_directory
+        return command("run", "--request", run.request_file, "--results-dir", run.path, "--set", "train.resume=true")
+    return command("report" if status.state is State.COMPLETE else "diagnose", handle.id)
+
+
+def _failure(job_id: str, status: JobStatus, following: str) -> Problem:
     message = f"Job {job_id} ended as {status.state}: {status.message}"
-    return Problem("job_failed", message, f"Find the cause with: {command('diagnose', job_id)}", path=job_id)
+    if status.is_interrupted:
+        return Problem("job_interrupted", message, f"Go on with: {following}", path=job_id)
+    return Problem("job_failed", message, f"Find the cause with: {following}", path=job_id)

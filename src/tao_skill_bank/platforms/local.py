@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 
 from tao_skill_bank import settings, torchrun
-from tao_skill_bank.contracts import Finding, Job, JobRecord, JobStatus, Launch, Plan, State
+from tao_skill_bank.contracts import EXIT_INTERRUPTED, Finding, Job, JobRecord, JobStatus, Launch, Plan, State
 from tao_skill_bank.errors import BackendError
 from tao_skill_bank.platforms import _processes
 from tao_skill_bank.run_directory import RunDirectory, write_whole
@@ -22,6 +22,7 @@ from tao_skill_bank.run_directory import RunDirectory, write_whole
 LOG_POLL_SECONDS = 0.2
 DEFAULT_GRACE_SECONDS = 120.0  # a training finishes its step and saves itself
 INTERRUPTED = "interrupted"  # the trainer's word for it
+NOTHING_LOST = "Nothing was trained yet. Run the same again with train.resume=true."
 
 SCRIPT = """\
 #!/usr/bin/env bash
@@ -33,7 +34,7 @@ cd {results_dir}
 record_exit_code() {{
   local code=$?
   trap '' TERM INT HUP
-  printf '%s\\n' "$code" > logs/.exit_code.partial
+{on_signal}  printf '%s\\n' "$code" > logs/.exit_code.partial
   sync logs/.exit_code.partial
   mv -f logs/.exit_code.partial logs/exit_code
 }}
@@ -44,6 +45,10 @@ trap : USR1  # it is for the trainer, which saves itself and ends
 {environment}
 {commands}"""
 
+INTERRUPTED_AT_START = """\
+  # A signal that came before the trainer listened: nothing is lost, and run again with train.resume=true it begins.
+  if [[ $code == 138 || $code == 143 ]] && ! grep -qs '"state": "RUNNING"' status.jsonl; then code=75; fi
+"""
 GPU_ENVIRONMENT = """\
 export PYTORCH_ALLOC_CONF="${PYTORCH_ALLOC_CONF:-expandable_segments:True}"  # fewer fragments between gradients
 """
@@ -84,6 +89,7 @@ class Local:
             job_id=job.id,
             results_dir=shlex.quote(job.results_dir),
             environment=_environment(job),
+            on_signal=INTERRUPTED_AT_START if job.workload.trains else "",
             commands="".join(f"{shlex.join(command)}\n" for command in commands),
         )
         return Launch({"launch.sh": script}, ("bash", str(Path(job.results_dir) / "launch.sh")))
@@ -115,7 +121,7 @@ class Local:
 
     def status(self, record: JobRecord) -> JobStatus:
         """Answer from the processes, then from the exit code that they left."""
-        run = RunDirectory(Path(record.results_dir))
+        run = RunDirectory.of(record.results_dir, record.id)
         is_here = record.backend_ref.get("host", socket.gethostname()) == socket.gethostname()
         live = is_here and _leader(record) is not None
         exit_code = run.exit_code()  # read after the look at the process: it is written before the process ends
@@ -132,7 +138,7 @@ class Local:
 
     def logs(self, record: JobRecord, *, follow: bool) -> Iterator[str]:
         """Yield the lines of logs/job.log."""
-        path = RunDirectory(Path(record.results_dir)).log_file
+        path = RunDirectory.of(record.results_dir, record.id).log_file
         while follow and not path.is_file() and not self._is_over(record):
             time.sleep(LOG_POLL_SECONDS)
         if not path.is_file():
@@ -159,7 +165,7 @@ class Local:
             BackendError: the job runs on another machine, or its processes could not be stopped.
 
         """
-        run = RunDirectory(Path(record.results_dir))
+        run = RunDirectory.of(record.results_dir, record.id)
         host = record.backend_ref.get("host", socket.gethostname())
         if host != socket.gethostname():
             message = f"Job {record.id} runs on host {host}."
@@ -211,8 +217,12 @@ def _ended(record: JobRecord, exit_code: int | None, progress: dict[str, Any], *
         message = f"Its processes are gone and left no exit code: they were killed, or {record.results_dir} is full"
         message += "; the trainer had reported SUCCESS." if reported == "SUCCESS" else "."
         return JobStatus(record.id, State.ERROR, message, "ERR_INFRA", None, progress)
+    if exit_code == EXIT_INTERRUPTED:
+        reason = _reason(record, progress) if is_saved else NOTHING_LOST
+        message = f"Interrupted by a signal, not failed (exit code {exit_code}). {reason}"
+        return JobStatus(record.id, State.ERROR, message, "ERR_INFRA", exit_code, progress)
     message = f"Exit code {exit_code}. {_reason(record, progress)}"
-    return JobStatus(record.id, State.ERROR, message, "ERR_INFRA" if is_saved else "ERR_PROGRAM", exit_code, progress)
+    return JobStatus(record.id, State.ERROR, message, "ERR_PROGRAM", exit_code, progress)
 
 
 def _reason(record: JobRecord, progress: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -68,13 +68,23 @@ def inspect(job: Job, tokens: int | None = None) -> Inspection:
 
 
 def _ask(job: Job, module: str, tokens: int | None) -> Inspection:
+    arguments = ["--action", job.action, *([] if tokens is None else ["--tokens", str(tokens)])]
+    answer, reason = ask(job, module, arguments)
+    if not reason:
+        return Inspection(answer)
+    if problem := answer.get("problem"):
+        return Inspection(failure=blocking(problem["code"], problem["message"], problem["fix"], problem["path"]))
+    return _failed(f"{module} could not tell what the config builds: {reason}", "Correct the cause that it names.")
+
+
+def ask(job: Job, module: str, arguments: Sequence[str]) -> tuple[dict[str, Any], str]:
+    """Run a module of the training plane on a job's spec; return its answer and, when it failed, the reason."""
     with tempfile.TemporaryDirectory() as folder:
         spec = nested.without_nulls(job.spec)
         config = Path(folder) / Path(job.config_file).name
         text = tomli_w.dumps(spec) if config.suffix == ".toml" else yaml12.render(spec)
         config.write_text(text, encoding="utf-8")
-        command = [sys.executable, "-m", module, "--config", str(config), "--action", job.action]
-        command += [] if tokens is None else ["--tokens", str(tokens)]
+        command = [sys.executable, "-m", module, "--config", str(config), *arguments]
         try:
             child = subprocess.run(
                 command,
@@ -85,18 +95,16 @@ def _ask(job: Job, module: str, tokens: int | None) -> Inspection:
                 env=settings.child_environment(CUDA_VISIBLE_DEVICES=""),
             )
         except subprocess.TimeoutExpired:
-            return _failed(f"{module} did not answer within {TIMEOUT_SECONDS} seconds.", "Run it again when idle.")
+            return {}, f"it did not answer within {TIMEOUT_SECONDS} seconds"
     lines = child.stdout.strip().splitlines()
     try:
         answer = json.loads(lines[-1]) if lines else {}
     except ValueError:
         answer = {}
     if child.returncode == 0 and answer:
-        return Inspection(answer)
-    if problem := answer.get("problem"):
-        return Inspection(failure=blocking(problem["code"], problem["message"], problem["fix"], problem["path"]))
-    reason = answer.get("error") or (child.stderr.strip().splitlines() or [f"exit code {child.returncode}"])[-1]
-    return _failed(f"{module} could not tell what the config builds: {reason}", "Correct the cause that it names.")
+        return answer, ""
+    said = child.stderr.strip().splitlines() or [f"exit code {child.returncode}"]
+    return answer, str(answer.get("error") or said[-1])
 
 
 def _failed(message: str, fix: str) -> Inspection:

@@ -1,13 +1,15 @@
-"""Checks that the checkpoint to continue from is whole and leaves epochs to train."""
+"""Checks that the checkpoint to continue from is whole, leaves epochs to train, and is of this very training."""
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 
 from tao_skill_bank import checkpoint_folders
 from tao_skill_bank.checkpoint_folders import PROGRESS_FILE
 from tao_skill_bank.contracts import Finding, Job
-from tao_skill_bank.preflight import locations
+from tao_skill_bank.preflight import inspection, locations
 from tao_skill_bank.preflight.findings import blocking, info, listed, not_checked
+from tao_skill_bank.run_directory import earlier_job
 
 NEEDED = (PROGRESS_FILE, ".metadata")  # torch.distributed.checkpoint writes .metadata last
 
@@ -25,12 +27,29 @@ def check(job: Job) -> list[Finding]:
         message = f"The checkpoint to resume from, {named}, is no absolute path: the run starts in its own folder."
         return [blocking("resume_relative", message, f"Name it {Path(named).absolute()}.", named)]
     folder = Path(named) if named else checkpoint_folders.newest(Path(job.results_dir) / "checkpoints")
+    if folder is None and (earlier := earlier_job(job)) is not None:
+        message = f"Job {earlier} made no checkpoint in {job.results_dir} yet: the training starts at step 0."
+        return [info("resume_from_start", message, job.results_dir)]
     if folder is None or not folder.exists():
         where = folder or f"the newest of {job.results_dir}/checkpoints"
         message = f"The checkpoint to resume from, {where}, does not exist."
-        fix = "Name an existing checkpoints/epoch_N folder, or switch resume off."
+        fix = "Name an existing checkpoints/epoch_N folder, or start anew: --set train.resume=false"
         return [blocking("checkpoint_missing", message, fix, str(folder or job.results_dir))]
-    return _progress(folder, job.workload.epochs)
+    found = _progress(folder, job.workload.epochs)
+    return found if any(finding.severity == "blocking" for finding in found) else [*found, *_differences(job, folder)]
+
+
+def _differences(job: Job, folder: Path) -> list[Finding]:
+    """Ask the training plane what its trainer would refuse once it runs: other data, other weights, a cut file."""
+    module = inspection.sibling_module(job, "resumable")
+    if module is None or find_spec("torch") is None:
+        return []  # without torch nothing trains here, which the platform tells
+    answer, reason = inspection.ask(job, module, ["--checkpoint", str(folder)])
+    if told := reason or answer.get("not_compared"):
+        message = f"Not everything of this training was compared with {folder}: {told.rstrip('.')}."
+        fix = "Go on: the trainer compares it when it starts, and keeps what the earlier job wrote."
+        return [not_checked("resume_not_compared", message, fix, str(folder))]
+    return [blocking(each["code"], each["message"], each["fix"], each["path"]) for each in answer["problems"]]
 
 
 def _progress(folder: Path, epochs: int | None) -> list[Finding]:

@@ -51,6 +51,7 @@ def run(job: Job, platform: Platform) -> list[Finding]:
     with ThreadPoolExecutor(NUM_WORKERS) as pool, tempfile.TemporaryDirectory(prefix="tao-preflight-") as folder:
         engine = pool.submit(_probe, platform, job)
         hub = pool.submit(credentials.check, job)
+        saved = pool.submit(checkpoints.check, job)
         scans = [scan(use, job.dataset_required_fields, int(num_samples)) for use in job.workload.datasets]
         listings = [_list_archive(found, Path(folder), position) for position, found in enumerate(scans)]
         pairs = list(zip(scans, listings, strict=True))
@@ -64,7 +65,7 @@ def run(job: Job, platform: Platform) -> list[Finding]:
         kept = kept_features.estimate(job, inspected, scans, records, runs_here=runs_here)
         return [
             *hub.result(),
-            *checkpoints.check(job),
+            *saved.result(),
             *(finding for found in scans for finding in datasets.check(found)),
             *(finding for found, listing in pairs for finding in media_files.check(found, listing)),
             *(

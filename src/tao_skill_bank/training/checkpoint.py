@@ -36,6 +36,7 @@ EPOCH_FOLDER = re.compile(r"epoch_(\d+)")
 METRIC = "val/avg_loss"
 # Frozen weights come from the base model; only what is trained is saved.
 TRAINED_ONLY = StateDictOptions(ignore_frozen_params=True, strict=False)
+START_ANEW = "start anew in another folder: --set train.resume=false --results-dir NEW_FOLDER"
 SHOWN = 3  # weights that a message names
 
 
@@ -82,7 +83,7 @@ def load(folder: Path, trained: Trained, ranks: Ranks) -> Progress:
     """
     state = trained.state()
     try:
-        _require_same_weights(folder, state["model"])
+        require_same_weights(folder, state["model"])
         state_dict_loader.load(state, checkpoint_id=str(folder))
         set_state_dict(
             trained.model,
@@ -94,15 +95,16 @@ def load(folder: Path, trained: Trained, ranks: Ranks) -> Progress:
         if len(list(folder.glob("random_*.pt"))) == ranks.world:
             _restore_random_state(torch.load(folder / f"random_{ranks.rank}.pt", weights_only=True), ranks)
     except CheckpointException as error:
-        raise _broken(folder, next(iter(error.failures.values()))[0]) from None
+        raise broken(folder, next(iter(error.failures.values()))[0]) from None
     except (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
         if isinstance(error, torch.OutOfMemoryError):
             raise
-        raise _broken(folder, error) from None
+        raise broken(folder, error) from None
     return progress_of(folder)
 
 
-def _require_same_weights(folder: Path, weights: Mapping[str, torch.Tensor]) -> None:
+def require_same_weights(folder: Path, weights: Mapping[str, torch.Tensor]) -> None:
+    """Raise BlockedError when a checkpoint's weights are not, by name and shape, those that are trained."""
     saved = {
         name.removeprefix("model."): tuple(entry.size)
         for name, entry in FileSystemReader(str(folder)).read_metadata().state_dict_metadata.items()
@@ -115,7 +117,7 @@ def _require_same_weights(folder: Path, weights: Mapping[str, torch.Tensor]) -> 
     told = [f"{name} is {_shape(saved.get(name))} there and {_shape(here.get(name))} here" for name in differing]
     more = f", and {len(told) - SHOWN} more differ" if len(told) > SHOWN else ""
     message = f"{folder} does not hold the weights that this training trains: {'; '.join(told[:SHOWN])}{more}."
-    fix = "Give the model and policy.lora that it was trained with, or start anew with train.resume=false."
+    fix = f"Give the model and adapter settings that it was trained with; or {START_ANEW}"
     raise BlockedError.of("checkpoint_of_another_model", message, fix, path="train.resume")
 
 
@@ -123,11 +125,16 @@ def _shape(shape: tuple[int, ...] | None) -> str:
     return "absent" if shape is None else "x".join(map(str, shape)) or "a number"
 
 
-def _broken(folder: Path, error: BaseException) -> BlockedError:
+def broken(folder: Path, error: BaseException) -> BlockedError:
+    """Return the error of a checkpoint that cannot be read."""
     reason = str(error).strip().splitlines()
     told = f"{type(error).__name__}: {reason[0]}" if reason else "one of its files is cut short"
+    if isinstance(error, pickle.UnpicklingError):  # whose text is about torch.load
+        told = "one of its files is damaged"
     message = f"The checkpoint {folder} cannot be read: {told.rstrip('.')}."
-    fix = "Resume from an older one: train.resume=PATH of another folder in checkpoints/, or copy this one again."
+    others = [path for path in checkpoint_folders.all_in(folder.absolute().parent) if path != folder.absolute()]
+    other = f"Resume from another one: --set train.resume={others[-1]}" if others else "Copy it again"
+    fix = f"{other}; or {START_ANEW}"
     return BlockedError.of("checkpoint_broken", message, fix, path="train.resume")
 
 
@@ -143,7 +150,7 @@ def progress_of(folder: Path) -> Progress:
     try:
         return Progress(**json.loads((folder / PROGRESS_FILE).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
-        raise _broken(folder, error) from None
+        raise broken(folder, error) from None
 
 
 def write_whole(target: Path, write: Callable[[Path], None], ranks: Ranks) -> Path:

@@ -7,7 +7,6 @@ rank leaves `exit/rank_<N>.json`, because torchrun hides its children's exit cod
 import argparse
 import json
 import logging
-import os
 import shutil
 import signal
 import sys
@@ -19,7 +18,9 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
+import torch.distributed as dist
 
+from tao_skill_bank.contracts import EXIT_INTERRUPTED
 from tao_skill_bank.errors import JobFailedError, Problem, TaoSkillsError
 from tao_skill_bank.training import distributed
 from tao_skill_bank.training.config import load_spec
@@ -29,7 +30,6 @@ from tao_skill_bank.training.status import Diagnosis, StatusWriter
 
 T = TypeVar("T")
 EXIT_CANCELED = 128 + signal.SIGTERM
-EXIT_INTERRUPTED = os.EX_TEMPFAIL  # 75: a training saved itself after a signal; run again, it goes on
 EXIT_BUG = 1
 INTERRUPTED = "interrupted"
 
@@ -49,6 +49,8 @@ def main(
     body: Callable[[T, Run], str],
     results_dir: Callable[[T], str | None],
     timeout: timedelta = distributed.TIMEOUT,
+    *,
+    resumes: bool = False,
 ) -> None:
     """Run a program to its end and exit the process.
 
@@ -57,6 +59,7 @@ def main(
         body: the program; returns the message of the SUCCESS line.
         results_dir: tells the run directory from the spec; None means the config's own folder.
         timeout: how long a rank waits for the others.
+        resumes: see `run`.
 
     """
     parser = argparse.ArgumentParser()
@@ -69,12 +72,22 @@ def main(
         _print_problems(error)
         sys.exit(error.exit_code)
     folder = Path(results_dir(spec) or config_file.parent).absolute()
-    sys.exit(run(spec, body, folder, timeout))
+    sys.exit(run(spec, body, folder, timeout, resumes=resumes))
 
 
-def run(spec: T, body: Callable[[T, Run], str], folder: Path, timeout: timedelta = distributed.TIMEOUT) -> int:
-    """Run a program on its spec, record every state in `folder`, and return the exit code."""
-    interruption = Interruption()
+def run(
+    spec: T,
+    body: Callable[[T, Run], str],
+    folder: Path,
+    timeout: timedelta = distributed.TIMEOUT,
+    *,
+    resumes: bool = False,
+) -> int:
+    """Run a program on its spec, record every state in `folder`, and return the exit code.
+
+    `resumes` says that a signal which ends the program before it defers signals interrupts it, and loses nothing.
+    """
+    interruption = Interruption(is_starting=resumes)
     interruption.watch()
     folder.mkdir(parents=True, exist_ok=True)
     ranks: Ranks | None = None
@@ -88,7 +101,7 @@ def run(spec: T, body: Callable[[T, Run], str], folder: Path, timeout: timedelta
         status.write("SUCCESS", message)
         code, diagnosis = 0, None
     except BaseException as error:  # noqa: BLE001 - every end of a program is recorded
-        code, diagnosis = _explain(error)
+        code, diagnosis = _interrupted_at_start(error, interruption) or _explain(error)
     interruption.ignore()  # torchrun ends the other ranks; this record must be whole
     if diagnosis is not None and _tells(diagnosis, folder, ranks):
         status.write("FAILURE", diagnosis.cause, diagnosis=diagnosis)
@@ -100,9 +113,23 @@ def run(spec: T, body: Callable[[T, Run], str], folder: Path, timeout: timedelta
 
 def _start(folder: Path, timeout: timedelta) -> Ranks:
     """Join the other ranks; rank 0 removes the records of an earlier run before it does."""
-    if torch.distributed.get_node_local_rank(fallback_rank=0) == 0:
+    if dist.get_node_local_rank(fallback_rank=0) == 0:
         shutil.rmtree(folder / "exit", ignore_errors=True)
     return distributed.start(timeout)
+
+
+def _interrupted_at_start(error: BaseException, interruption: Interruption) -> tuple[int, Diagnosis] | None:
+    """Return the exit code and diagnosis of a signal that came before there was work to lose; None for other ends.
+
+    Under torchrun SIGTERM is no such signal: it says that another rank has died.
+    """
+    if not (interruption.is_starting and isinstance(error, Canceled)):
+        return None
+    if error.number == signal.SIGTERM and dist.is_torchelastic_launched():
+        return None
+    cause = "A signal interrupted the training before its first step: nothing was trained, and nothing is lost."
+    cure = "Run the same again with train.resume=true: it begins where this one would have begun."
+    return EXIT_INTERRUPTED, Diagnosis(INTERRUPTED, cause, cure)
 
 
 def _explain(error: BaseException) -> tuple[int, Diagnosis]:
@@ -133,7 +160,7 @@ def _explain(error: BaseException) -> tuple[int, Diagnosis]:
 def _is_lost_peer(error: BaseException) -> bool:
     """Tell a broken collective. Gloo raises a plain RuntimeError that names its own source file."""
     is_gloo = isinstance(error, RuntimeError) and "gloo/transport" in str(error)
-    return is_gloo or isinstance(error, torch.distributed.DistError)
+    return is_gloo or isinstance(error, dist.DistError)
 
 
 def _joined(error: TaoSkillsError) -> Problem:
@@ -150,7 +177,7 @@ def _print_problems(error: TaoSkillsError) -> None:
 def _tells(diagnosis: Diagnosis, folder: Path, ranks: Ranks | None) -> bool:
     """Tell whether this rank records why the run failed: the first to know, or rank 0 where all know together."""
     if diagnosis.code == INTERRUPTED:
-        return ranks is None or ranks.is_main
+        return ranks.is_main if ranks else dist.get_node_local_rank(fallback_rank=0) == 0
     return not _peer_failed(folder, ranks)
 
 
@@ -162,7 +189,7 @@ def _peer_failed(folder: Path, ranks: Ranks | None) -> bool:
 
 
 def _write_exit(folder: Path, ranks: Ranks | None, code: int, diagnosis: Diagnosis | None) -> None:
-    rank = ranks.rank if ranks else torch.distributed.get_node_local_rank(fallback_rank=0)
+    rank = ranks.rank if ranks else dist.get_node_local_rank(fallback_rank=0)
     record = {"rank": rank, "exit_code": code, "error": diagnosis.cause if diagnosis else None}
     (folder / "exit").mkdir(exist_ok=True)
     work = folder / "exit" / f".rank_{rank}"

@@ -1,7 +1,8 @@
 """What SIGTERM and SIGUSR1 do: end the process at once, or have a training save itself first.
 
-Schedulers send one of them before a time limit or a preemption. A training defers the first one to the end of its
-optimizer step, where all ranks agree to stop; a second one ends at once.
+Schedulers send one of them before a time limit or a preemption. A training that starts up has nothing to save and ends
+at once. Later it defers the first one to the end of its optimizer step, where all ranks agree to stop; a second one
+ends at once.
 """
 
 import signal
@@ -36,9 +37,13 @@ def outlive_one_signal(worker: int) -> None:  # noqa: ARG001 - the signature of 
 
 
 class Interruption:
-    """The signals of this process, and what to do about them."""
+    """The signals of this process, and what to do about them.
 
-    def __init__(self) -> None:
+    `is_starting` says that a training which ends now has lost nothing: run again, it begins where it would have.
+    """
+
+    def __init__(self, *, is_starting: bool = False) -> None:
+        self.is_starting = is_starting
         self.received: int | None = None
         self._received_at = 0.0
         self._is_deferred = False
@@ -54,9 +59,10 @@ class Interruption:
             signal.signal(number, signal.SIG_IGN)
 
     @contextmanager
-    def deferred(self) -> Iterator[None]:
-        """Inside, the first signal is only noted."""
-        self._is_deferred = True
+    def deferred(self, *, saves: bool = True) -> Iterator[None]:
+        """Inside there is work to lose, and the first signal is only noted; unless nothing `saves` that work."""
+        self.is_starting = False
+        self._is_deferred = saves
         try:
             yield
         finally:

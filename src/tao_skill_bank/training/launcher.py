@@ -2,8 +2,9 @@
 
 It differs from `torch.distributed.run` in two ways. SIGTERM and SIGUSR1 are passed on to the ranks and nothing else
 happens: torchrun alone does not pass SIGUSR1 on, and kills a rank 30 seconds after SIGTERM, which is too short for a
-large checkpoint; how long a job may take to end is for its platform to say. And it ends with the exit code of the rank
-that failed first, where torchrun always ends with 1.
+large checkpoint; how long a job may take to end is for its platform to say. Both reach the ranks as SIGUSR1: SIGTERM is
+what torchrun ends them with when another one has died. And it ends with the exit code of the rank that failed first,
+where torchrun always ends with 1.
 """
 
 import os
@@ -46,7 +47,7 @@ def _pass_on(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - th
         sys.exit(SIGNALED + number)  # torchrun ends what it has started
     for rank in ranks:
         with suppress(ProcessLookupError):
-            os.kill(rank, number)
+            os.kill(rank, signal.SIGUSR1)
 
 
 def _children() -> list[int]:

@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import logging
+import re
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,57 +13,64 @@ from tao_skill_bank import checkpoint_folders
 from tao_skill_bank.checkpoint_folders import PROGRESS_FILE
 from tao_skill_bank.errors import BlockedError, Problem, RequestError, UnknownNameError
 from tao_skill_bank.training import checkpoint
+from tao_skill_bank.training.checkpoint import START_ANEW
 from tao_skill_bank.training.distributed import Ranks
 
 IDENTITY_FILE = "identity.json"
 KINDS = ("checkpoints", "safetensors")
 DIGEST_LENGTH = 16
 
+SPEC_PATH = re.compile(r"[a-z_0-9]+(\.[a-z_0-9]+)+")
+logger = logging.getLogger(__name__)
+
 Identity = Mapping[str, Any]
 """What decides the order and the content of the samples, by a name that a user knows; values are JSON."""
 
 
-def resume_from(run_dir: Path, resume: bool | str, num_epochs: int, ranks: Ranks) -> Path | None:
-    """Return the checkpoint to go on from, with the run directory ready for what comes after it.
+def find(run_dir: Path, resume: bool | str, num_epochs: int) -> Path | None:
+    """Return the checkpoint folder that train.resume names; None for a start at step 0.
 
-    What a killed run left half-written is finished or removed. What the run directory holds beyond that checkpoint, of
-    an earlier training, is moved to earlier_N/: it must not be taken for this training's best or newest.
+    A training that ended before its first checkpoint is gone on with at step 0. Nothing is changed.
 
     Raises:
-        UnknownNameError: there is no complete checkpoint where one was asked for.
+        UnknownNameError: there is no complete checkpoint where one was named.
         RequestError: it has all the epochs that are asked for.
 
     """
-    folder = find_resume(run_dir, resume)
+    folder = _folder(run_dir, resume)
     done = checkpoint.progress_of(folder).epoch if folder else 0
     if folder and done >= num_epochs:
         message = f"There is nothing to train: {folder} is at epoch {done}, and train.epoch is {num_epochs}."
         fix = f"Set train.epoch above {done}, or train.resume to false."
         raise RequestError.of("nothing_to_train", message, fix, path="train.epoch", got=num_epochs)
+    return folder
+
+
+def make_way(run_dir: Path, resumed: Path | None, ranks: Ranks) -> None:
+    """Make the run directory ready for what comes after `resumed`. Every rank calls this, once nothing is refused.
+
+    What a killed run left half-written is finished or removed. What the run directory holds beyond that checkpoint, of
+    an earlier training, is moved to earlier_N/: it must not be taken for this training's best or newest.
+    """
     ranks.barrier()  # every rank has looked: rank 0 may move folders now
     if ranks.is_main:
         checkpoint.recover_best(run_dir)
         _remove_unfinished(run_dir)
-        _set_aside(run_dir, folder)
+        _set_aside(run_dir, resumed)
     ranks.barrier()
-    return folder
 
 
-def find_resume(run_dir: Path, resume: bool | str) -> Path | None:
-    """Return the checkpoint folder that train.resume names; None for a fresh start.
-
-    Raises:
-        UnknownNameError: there is no complete checkpoint where one was asked for.
-
-    """
+def _folder(run_dir: Path, resume: bool | str) -> Path | None:
     if resume is False:
         return None
     found = checkpoint_folders.newest(run_dir / "checkpoints") if resume is True else Path(resume)
-    if found is not None and (found / PROGRESS_FILE).is_file():
+    if found is None:
+        logger.info("No checkpoint was made in %s yet: the training starts at step 0.", run_dir)
+        return None
+    if (found / PROGRESS_FILE).is_file():
         return found
-    where = found or run_dir / "checkpoints"
     fix = "Set train.resume to false, or to an existing checkpoints/epoch_N folder."
-    raise UnknownNameError.of("no_checkpoint", f"No checkpoint to resume in {where}.", fix, path="train.resume")
+    raise UnknownNameError.of("no_checkpoint", f"No checkpoint to resume in {found}.", fix, path="train.resume")
 
 
 def write_identity(folder: Path, identity: Identity) -> None:
@@ -71,19 +80,31 @@ def write_identity(folder: Path, identity: Identity) -> None:
 
 def require_same(folder: Path | None, identity: Identity) -> None:
     """Raise BlockedError, which names every difference, when a checkpoint is of other data or another order."""
-    if folder is None:
-        return
+    if folder is not None and (problems := changes(folder, identity)):
+        raise BlockedError(problems)
+
+
+def changes(folder: Path, identity: Identity, unknown: Collection[str] = ()) -> list[Problem]:
+    """Return every difference between what a checkpoint's training was fed with and `identity`.
+
+    Args:
+        folder: the checkpoint.
+        identity: of the training that is to go on from it.
+        unknown: names that `identity` cannot tell here; they are not compared.
+
+    Raises:
+        BlockedError: the checkpoint does not tell.
+
+    """
     try:
         before = json.loads((folder / IDENTITY_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         message = f"{folder / IDENTITY_FILE} does not tell what the training was fed with: {error}"
-        fix = "Resume from a complete checkpoint, or start anew with train.resume=false."
+        fix = f"Resume from a complete checkpoint, or {START_ANEW}"
         raise BlockedError.of("checkpoint_broken", message, fix, path="train.resume") from None
     now = json.loads(json.dumps(identity))
-    names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
-    problems = [_changed(folder, name, before.get(name), now.get(name)) for name in names]
-    if problems:
-        raise BlockedError(problems)
+    names = [name for name in {**before, **now} if name not in unknown and before.get(name) != now.get(name)]
+    return [_changed(folder, name, before.get(name), now.get(name)) for name in names]
 
 
 def digest(documents: Iterable[Any]) -> str:
@@ -96,10 +117,12 @@ def digest(documents: Iterable[Any]) -> str:
 
 
 def _changed(folder: Path, name: str, before: Any, now: Any) -> Problem:
+    is_path = SPEC_PATH.fullmatch(name) is not None
+    cure = f"Set it back: --set {name}={json.dumps(before)}" if is_path else f"Give {name} back as it was"
     return Problem(
         code="resume_changed",
         message=f"{name} was {json.dumps(before)} when {folder} was written, and is {json.dumps(now)} now.",
-        fix=f"Set {name} back to {json.dumps(before)}, or start anew with train.resume=false.",
+        fix=f"{cure}; or {START_ANEW}",
         path=name,
         got=now,
         expected=before,

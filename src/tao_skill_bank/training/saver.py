@@ -13,10 +13,11 @@ import torch.distributed as dist
 from torch.distributed.checkpoint import state_dict_saver
 from torch.distributed.checkpoint.api import CheckpointException
 
+from tao_skill_bank.contracts import EXIT_INTERRUPTED
 from tao_skill_bank.errors import JobFailedError, Problem
 from tao_skill_bank.training import checkpoint, distributed, resume
 from tao_skill_bank.training.checkpoint import Progress, Trained
-from tao_skill_bank.training.entrypoint import EXIT_INTERRUPTED, INTERRUPTED, Run
+from tao_skill_bank.training.entrypoint import INTERRUPTED, Run
 from tao_skill_bank.training.resume import Identity
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)

@@ -11,7 +11,7 @@ import psutil
 import pytest
 from runs import PYTHON, eventually, is_alive, make_job, make_plan, make_record, pid_in
 
-from tao_skill_bank.contracts import PlatformRequest, Resources, State
+from tao_skill_bank.contracts import PlatformRequest, Resources, State, Workload
 from tao_skill_bank.errors import BackendError
 from tao_skill_bank.platforms.local import PLATFORM
 
@@ -76,7 +76,11 @@ def start(tmp_path):
         ),
         (
             "local_evaluate_gpu.sh",
-            {"resources": Resources(), "fetches": (("hf_model://nvidia/Cosmos-Reason2-8B@main", "/models/it's 8B"),)},
+            {
+                "workload": Workload(),
+                "resources": Resources(),
+                "fetches": (("hf_model://nvidia/Cosmos-Reason2-8B@main", "/models/it's 8B"),),
+            },
         ),
     ],
 )
@@ -261,8 +265,25 @@ def test_a_signal_from_outside_is_an_infrastructure_error_that_says_how_to_go_on
     os.killpg(run.record.backend_ref["pid"], signal.SIGUSR1)
     now = run.ended()
     assert (now.state, now.err_class, now.exit_code) == (State.ERROR, "ERR_INFRA", 75)
+    assert "Interrupted by a signal, not failed" in now.message
     assert "step_7" in now.message
     assert "train.resume=true" in now.message
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
+@pytest.mark.parametrize("acts", [(), ("start",)])
+def test_a_signal_before_a_training_listens_interrupts_it_and_loses_nothing(start, name, acts):
+    now = start(*acts, f"signal_self:{name}").ended()
+    assert (now.state, now.err_class, now.exit_code, now.is_interrupted) == (State.ERROR, "ERR_INFRA", 75, True)
+    assert "Nothing was trained yet. Run the same again with train.resume=true." in now.message
+
+
+@pytest.mark.parametrize(
+    ("acts", "workload"), [(("start", "step:1"), Workload(trains=True)), (("start",), Workload(trains=False))]
+)
+def test_a_signal_that_loses_work_is_no_interruption(start, acts, workload):
+    now = start(*acts, "signal_self:SIGTERM", workload=workload).ended()
+    assert (now.state, now.exit_code, now.is_interrupted) == (State.ERROR, 143, False)
 
 
 def test_a_cancelled_training_says_where_it_saved_itself(start):

@@ -1,4 +1,6 @@
 import json
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -62,6 +64,51 @@ def test_a_relative_path_blocks_with_the_absolute_one(tmp_path, monkeypatch):
 def test_a_checkpoint_that_does_not_exist_is_missing(tmp_path):
     assert codes(findings_of(tmp_path, tmp_path / "epoch_2"), "blocking") == ["checkpoint_missing"]
     assert codes(findings_of(tmp_path), "blocking") == ["checkpoint_missing"]
+
+
+def test_a_folder_whose_training_made_no_checkpoint_yet_starts_at_step_0(tmp_path):
+    job = make_job(tmp_path, resume=True)
+    results = Path(job.results_dir)
+    results.mkdir()
+    plan = {"job": {"id": "job-1", "skill": job.skill, "action": job.action}}
+    (results / "plan.json").write_text(json.dumps(plan))
+    (found,) = resume.check(job)
+    assert (found.code, found.severity) == ("resume_from_start", "info")
+    assert "starts at step 0" in found.message
+    plan["job"]["action"] = "evaluate"
+    (results / "plan.json").write_text(json.dumps(plan))
+    assert codes(resume.check(job), "blocking") == ["checkpoint_missing"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ("{'problems': [], 'not_compared': ''}", [("resume", "info")]),
+        (
+            "{'problems': [{'code': 'resume_changed', 'message': 'm', 'fix': 'f', 'path': 'p'}], 'not_compared': ''}",
+            [("resume", "info"), ("resume_changed", "blocking")],
+        ),
+        (
+            "{'problems': [], 'not_compared': 'the base is not here'}",
+            [("resume", "info"), ("resume_not_compared", "not_checked")],
+        ),
+        ("1 / 0", [("resume", "info"), ("resume_not_compared", "not_checked")]),
+    ],
+)
+def test_what_the_trainer_would_refuse_is_a_finding(tmp_path, monkeypatch, answer, expected):
+    folder = write_state(tmp_path / "epoch_2", 2)
+    package = tmp_path / "code" / "toy_resumable"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "resumable.py").write_text(
+        f"import json, sys\nassert sys.argv[3:] == ['--checkpoint', {str(folder)!r}]\nprint(json.dumps({answer}))"
+    )
+    monkeypatch.syspath_prepend(str(package.parent))
+    monkeypatch.setenv("PYTHONPATH", str(package.parent))
+    job = replace(make_job(tmp_path, resume_from=str(folder), resume=True), module="toy_resumable.train")
+    found = resume.check(job)
+    sys.modules.pop("toy_resumable", None)
+    assert [(each.code, each.severity) for each in found] == expected
 
 
 def test_without_a_name_the_newest_epoch_of_the_run_directory_counts(tmp_path):

@@ -1,14 +1,17 @@
 """The first signal is noted where a training defers it; everything else ends at once."""
 
+import json
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
 
 import pytest
 
 pytest.importorskip("torch")
 
-from tao_skill_bank.training import interruption
+from tao_skill_bank.training import distributed, entrypoint, interruption
 from tao_skill_bank.training.interruption import Canceled, Interruption
 
 
@@ -44,6 +47,29 @@ def test_a_second_signal_later_ends_at_once(watched: Interruption, monkeypatch: 
         os.kill(os.getpid(), signal.SIGUSR1)
         assert watched.is_requested
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.parametrize("number", interruption.SIGNALS)
+@pytest.mark.parametrize(
+    ("resumes", "began", "code"), [(True, False, "interrupted"), (True, True, "canceled"), (False, False, "canceled")]
+)
+@pytest.mark.usefixtures("watched")
+def test_a_signal_interrupts_a_training_that_starts_up_and_cancels_what_loses_work(
+    tmp_path: Path, number: int, resumes: bool, began: bool, code: str
+) -> None:
+    def body(_: None, run: entrypoint.Run) -> str:
+        with run.interruption.deferred(saves=False) if began else nullcontext():
+            os.kill(os.getpid(), number)
+        return "not interrupted"
+
+    try:
+        ended = entrypoint.run(None, body, tmp_path, resumes=resumes)
+    finally:
+        distributed.stop()
+    assert ended == (75 if code == "interrupted" else 128 + number)
+    told = json.loads((tmp_path / "status.jsonl").read_text().splitlines()[-1])["diagnosis"]
+    assert told["code"] == code
+    assert "train.resume" in told["cure"]
 
 
 def test_a_process_that_ends_anyway_is_not_disturbed(watched: Interruption) -> None:

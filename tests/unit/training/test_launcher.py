@@ -13,6 +13,7 @@ pytest.importorskip("torch")
 RANK = """
 import os, signal, sys, time
 def end(number, frame):
+    open(os.path.join(sys.argv[1], "got_" + os.environ["RANK"] + "_" + signal.Signals(number).name), "w").close()
     sys.exit(75)
 for number in (signal.SIGTERM, signal.SIGUSR1):
     signal.signal(number, end)
@@ -39,6 +40,7 @@ def test_a_signal_reaches_every_rank_and_their_exit_code_is_the_jobs(tmp_path: P
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 75
+    assert any(tmp_path.glob("got_*_SIGUSR1"))  # SIGTERM is torchrun's own way to end a rank
     assert "Traceback" not in errors
 
 

@@ -24,6 +24,22 @@ def test_changed_data_is_named_with_its_old_and_new_value(train: Train, whole: P
     assert "train.resume=false" in told["cure"]
 
 
+def test_a_refused_resume_moves_nothing_of_the_earlier_training(train: Train, whole: Path) -> None:
+    older = str(whole / "checkpoints" / "epoch_2")
+    assert train("whole", epochs=5, resume=older, data="letters") == 3
+    assert train("whole", epochs=5, resume=older, hidden=16) == 3
+    assert names(whole) == {"epoch_1", "epoch_2", "epoch_3", "epoch_4"}
+    assert not list(whole.glob("earlier_*"))
+
+
+def test_a_training_that_made_no_checkpoint_yet_is_gone_on_with_at_step_0(
+    train: Train, whole: Path, tmp_path: Path
+) -> None:
+    assert train("new", epochs=4, resume=True) == 0
+    assert losses(tmp_path / "new") == losses(whole)
+    assert train("other", epochs=4, resume=str(tmp_path / "new" / "checkpoints" / "epoch_9")) == 5
+
+
 def test_weights_of_another_shape_are_named(train: Train, whole: Path) -> None:
     assert train("whole", epochs=5, resume=True, hidden=16) == 3
     told = diagnosis(whole)

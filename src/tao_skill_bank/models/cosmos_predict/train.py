@@ -65,7 +65,7 @@ def train(config: TrainConfig, run: Run) -> str:
     """Train as the spec says; everything is written into the run directory. Returns the closing message."""
     settings, ranks = config.train, run.ranks
     distributed.seed_everything(settings.seed, deterministic=False)
-    resumed = resume.resume_from(run.results_dir, settings.resume, settings.epoch, ranks)
+    resumed = resume.find(run.results_dir, settings.resume, settings.epoch)
     items, held_out = dataset.find_items(config)
     order = Order(items, settings.batch_size, settings.gradient_accumulation_steps, ranks.world, settings.seed)
     windows = Windows(
@@ -80,6 +80,7 @@ def train(config: TrainConfig, run: Run) -> str:
     trainer = _trainer(config, run, material)
     trained = checkpoint.Trained(trainer.dit, trainer.optimizer, trainer.ema.averages if trainer.ema else {})
     progress = checkpoint.load(resumed, trained, ranks) if resumed else Progress()
+    resume.make_way(run.results_dir, resumed, ranks)  # nothing can refuse the checkpoint any more
     report = Reporter(config, run, memory.step_flops(memory.shape_of(trainer.dit), inspect.load_of(config)), num_steps)
     judged = HeldOut(config, held_out, material) if held_out else None
     if judged and not resumed:
@@ -265,4 +266,4 @@ def _end_epoch(trainer: Trainer, judged: HeldOut | None, report: Reporter, saver
 
 
 if __name__ == "__main__":
-    entrypoint.main(TrainConfig, train, lambda config: config.results_dir or config.train.output_dir)
+    entrypoint.main(TrainConfig, train, lambda config: config.results_dir or config.train.output_dir, resumes=True)

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from tao_skill_bank.models.cosmos_reason import data, loader
 from tao_skill_bank.models.cosmos_reason.config import TrainConfig
@@ -17,27 +17,37 @@ from tao_skill_bank.training.entrypoint import Run
 SAMPLED_RECORDS = 8  # whose lengths stand for all
 
 
-def datasets(config: TrainConfig, run: Run, processor: Processor) -> tuple[data.Records, data.Records | None]:
+def split(config: TrainConfig) -> tuple[list[data.Record], list[data.Record]]:
+    """Return the training records, and those that are split off them for validation."""
+    options, validation = config.train.train_policy, config.validation
+    records = data.read_annotations(config.custom.train_dataset.annotation_path)
+    if validation.enable and not config.custom.val_dataset and options.dataset.test_size:
+        return data.split_by_id(records, options.dataset.test_size, config.train.seed)
+    return records, []
+
+
+def datasets(config: TrainConfig, processor: Processor) -> tuple[data.Records, data.Records | None]:
     """Return the training set and, when there is validation, the validation set."""
     options, validation = config.train.train_policy, config.validation
     source = config.custom.train_dataset
-    records = data.read_annotations(source.annotation_path)
-    held_out: list[data.Record] = []
+    records, held_out = split(config)
     held_out_source: AnnotatedMedia = source
     if validation.enable and config.custom.val_dataset:
         held_out_source = config.custom.val_dataset
         held_out = data.read_annotations(held_out_source.annotation_path)
-    elif validation.enable and options.dataset.test_size:
-        records, held_out = data.split_by_id(records, options.dataset.test_size, config.train.seed)
-        if run.ranks.is_main:
-            names = {"train": _names(records), "val": _names(held_out)}
-            (run.results_dir / "split.json").write_text(json.dumps(names, indent=1), encoding="utf-8")
     shown = _presentation(config, cache=options.enable_dataset_cache)
     train_set = data.Records(records, source.media_path, processor, shown)
     if not held_out:
         return train_set, None
     shown = _presentation(config, cache=validation.enable_dataset_cache)
     return train_set, data.Records(held_out, held_out_source.media_path, processor, shown)
+
+
+def write_split(config: TrainConfig, run: Run, train_set: data.Records, val_set: data.Records | None) -> None:
+    """Write split.json, the names of both sides, where validation records were split off."""
+    if run.ranks.is_main and val_set and not config.custom.val_dataset:
+        names = {"train": _names(train_set.records), "val": _names(val_set.records)}
+        (run.results_dir / "split.json").write_text(json.dumps(names, indent=1), encoding="utf-8")
 
 
 def _presentation(config: TrainConfig, *, cache: bool) -> data.Presentation:
@@ -105,5 +115,5 @@ def load_of(config: TrainConfig, records: data.Records) -> Load:
     )
 
 
-def _names(records: list[data.Record]) -> list[str]:
+def _names(records: Sequence[data.Record]) -> list[str]:
     return [record_name(record, index) for index, record in enumerate(records)]

@@ -32,6 +32,34 @@ def inspect(config: TrainConfig, tokens: int | None = None) -> dict[str, Any]:
         BlockedError: it is no dense Qwen3-VL.
 
     """
+    network, model_type, lora = skeleton(config)
+    packs = bool(config.policy.lora and config.policy.lora.load_in_4bit)
+    shape, setup, load = shape_of(network, packs=packs), setup_of(config, features_cached=False), _load(config, tokens)
+    ways = memory.ways(shape, setup, load, allowed_shares(config))
+    smallest = min(ways, key=lambda way: way.memory_bytes)
+    recompute = float(smallest.settings["policy.model_gradient_checkpointing"])
+    samples = int(smallest.settings["train.train_policy.mini_batch"])
+    return {
+        "model_type": model_type,
+        "parameters": shape.parameters,
+        "trainable_parameters": shape.trained,
+        "lora": lora,
+        "memory_bytes_per_gpu": memory.parts(shape, setup, replace(load, samples=samples), recompute),
+        "ways": [way.to_json() for way in ways],
+        "cure": _cure(config),
+        "checkpoint_bytes": memory.checkpoint_bytes(shape, setup),
+        "kept_features": _kept_features(config, network, shape),
+    }
+
+
+def skeleton(config: TrainConfig) -> tuple[Any, str, dict[str, Any] | None]:
+    """Return the model to be trained on the meta device, its type, and what its adapters match.
+
+    Raises:
+        UnknownNameError: the architecture of the model is not at hand.
+        BlockedError: it is no dense Qwen3-VL.
+
+    """
     from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
     architecture = Qwen3VLConfig(**architectures.find(config.policy.model_name_or_path))
@@ -45,23 +73,7 @@ def inspect(config: TrainConfig, tokens: int | None = None) -> dict[str, Any]:
                 options = model.lora_options(config.policy, on_meta=True)
                 network = adapters.add(network, options, config.policy.model_name_or_path)
         freeze(network, config.policy.frozen_parts)
-    packs = bool(config.policy.lora and config.policy.lora.load_in_4bit)
-    shape, setup, load = shape_of(network, packs=packs), setup_of(config, features_cached=False), _load(config, tokens)
-    ways = memory.ways(shape, setup, load, allowed_shares(config))
-    smallest = min(ways, key=lambda way: way.memory_bytes)
-    recompute = float(smallest.settings["policy.model_gradient_checkpointing"])
-    samples = int(smallest.settings["train.train_policy.mini_batch"])
-    return {
-        "model_type": architecture.model_type,
-        "parameters": shape.parameters,
-        "trainable_parameters": shape.trained,
-        "lora": lora,
-        "memory_bytes_per_gpu": memory.parts(shape, setup, replace(load, samples=samples), recompute),
-        "ways": [way.to_json() for way in ways],
-        "cure": _cure(config),
-        "checkpoint_bytes": memory.checkpoint_bytes(shape, setup),
-        "kept_features": _kept_features(config, network, shape),
-    }
+    return network, str(architecture.model_type), lora
 
 
 def _kept_features(config: TrainConfig, network: Any, shape: memory.Shape) -> dict[str, Any] | None:

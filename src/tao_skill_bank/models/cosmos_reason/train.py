@@ -1,7 +1,6 @@
 """Supervised fine-tuning: `torchrun ... -m tao_skill_bank.models.cosmos_reason.train --config train.toml`."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -100,15 +99,17 @@ def train(config: TrainConfig, run: Run) -> str:
     ranks, settings = run.ranks, config.train
     prepare.require_hardware(config, ranks)
     distributed.seed_everything(settings.seed, deterministic=settings.deterministic)
-    resumed = resume.resume_from(run.results_dir, settings.resume, settings.epoch, ranks)
+    resumed = resume.find(run.results_dir, settings.resume, settings.epoch)
     base = model.find_checkpoint(config.policy.model_name_or_path, ranks)
-    train_set, val_set = batches.datasets(config, run, Processor.load(base))
+    train_set, val_set = batches.datasets(config, Processor.load(base))
     loader.require_steps(len(train_set), world=ranks.world, batch=settings.train_batch_per_replica)
-    fed = identity.of(config, train_set, base, ranks.world)
+    fed = identity.of(config, train_set.records, base, ranks.world)
     resume.require_same(resumed, fed)
     trainer = _trainer(config, run, base, [train_set, *([val_set] if val_set else [])])
     trained = checkpoint.Trained(trainer.trainable, trainer.optimizer)
     progress = checkpoint.load(resumed, trained, ranks) if resumed else Progress()
+    resume.make_way(run.results_dir, resumed, ranks)  # nothing can refuse the checkpoint any more
+    batches.write_split(config, run, train_set, val_set)
 
     tower_is_shared_out = trainer.is_sharded and prepare.frozen_tower(trainer.trainable) is None
     packer = Packer(train_set.processor, needs_media=tower_is_shared_out and bool(train_set.kinds))
@@ -120,8 +121,7 @@ def train(config: TrainConfig, run: Run) -> str:
     trainer.step = progress.step
 
     held = out_of_memory.of_training(config, trainer.load.samples, trainer.network.execution.recompute)
-    deferred = run.interruption.deferred() if settings.ckpt.enable_checkpoint else nullcontext()
-    with deferred, out_of_memory.cured_by(*held):
+    with run.interruption.deferred(saves=settings.ckpt.enable_checkpoint), out_of_memory.cured_by(*held):
         for epoch in range(progress.epoch + 1, settings.epoch + 1):
             order.epoch, order.first_step = epoch, trainer.step - (epoch - 1) * order.num_steps
             stream = iter(train_batches)
@@ -328,4 +328,4 @@ def _check(config: TrainConfig) -> None:
 
 
 if __name__ == "__main__":
-    entrypoint.main(TrainConfig, train, lambda config: config.results_dir or config.train.output_dir)
+    entrypoint.main(TrainConfig, train, lambda config: config.results_dir or config.train.output_dir, resumes=True)

@@ -1,0 +1,155 @@
+"""What the trainer would refuse to go on from is known before it is launched, with the cure."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tao_skill_bank.errors import BlockedError, Problem
+from tao_skill_bank.models.cosmos_reason import resumable
+from tao_skill_bank.models.cosmos_reason.config import TrainConfig
+from tao_skill_bank.training.config import load_spec
+from tao_skill_bank.training.resumable import require_whole
+
+from .conftest import Document
+
+LORA = {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "v_proj"]}
+Check = Callable[..., tuple[Problem, ...]]
+
+
+@pytest.fixture
+def trained(train_spec: Document, run_program: Any, write_config: Callable[..., Path], tmp_path: Path) -> Callable:
+    """Train an epoch with these settings of the policy, and leave its config as a job does; returns its checkpoint."""
+
+    def train(**policy: Any) -> Path:
+        train_spec["policy"] |= policy
+        train_spec["train"]["epoch"] = 1
+        train_spec["validation"]["enable"] = False
+        assert run_program("train", train_spec) == 0
+        (tmp_path / "run" / "config").mkdir()
+        shutil.copy(write_config(train_spec), tmp_path / "run" / "config" / "train.toml")
+        return tmp_path / "run" / "checkpoints" / "epoch_1"
+
+    return train
+
+
+@pytest.fixture
+def problems(train_spec: Document, write_config: Callable[..., Path]) -> Check:
+    def check(folder: Path) -> tuple[Problem, ...]:
+        answer = resumable.check(load_spec(TrainConfig, write_config(train_spec, "again")), folder)
+        assert answer.not_compared == ""
+        return answer.problems
+
+    return check
+
+
+@pytest.mark.parametrize("policy", [{}, {"lora": LORA}, {"frozen_parts": ["vision"]}])
+def test_the_same_training_may_go_on_whatever_it_trains(policy: Any, trained: Any, problems: Check) -> None:
+    folder = trained(**policy)
+    require_whole(folder)
+    assert problems(folder) == ()
+
+
+def test_other_data_is_named_with_the_option_that_gives_the_old_data(
+    trained: Any, problems: Check, train_spec: Document, clips: Path
+) -> None:
+    folder = trained(lora=LORA)
+    source = train_spec["custom"]["train_dataset"]
+    source |= {"annotation_path": str(clips / "val" / "annotations.json"), "media_path": str(clips / "val")}
+    (found,) = problems(folder)
+    assert found.code == "resume_changed"
+    assert "was 24 when" in found.message
+    assert "is 9 now" in found.message
+    assert f"--train {clips / 'train'};" in found.fix
+    assert "--set train.resume=false --results-dir" in found.fix
+
+
+def test_a_file_that_was_changed_in_place_is_named_with_when(
+    trained: Any, problems: Check, train_spec: Document, clips: Path, tmp_path: Path
+) -> None:
+    annotations = tmp_path / "annotations.json"
+    records = json.loads((clips / "train" / "annotations.json").read_text())
+    annotations.write_text(json.dumps(records))
+    train_spec["custom"]["train_dataset"]["annotation_path"] = str(annotations)
+    folder = trained(lora=LORA)
+    records[3]["conversations"][1]["value"] = "up"
+    annotations.write_text(json.dumps(records))
+    (found,) = problems(folder)
+    assert (found.code, found.path) == ("resume_changed", "custom.train_dataset.annotation_path")
+    assert f"Bring back the records that it was trained with in {annotations}" in found.fix
+
+
+def test_settings_are_named_each_with_the_option_that_sets_it_back(
+    trained: Any, problems: Check, train_spec: Document
+) -> None:
+    folder = trained(lora=LORA)
+    train_spec["train"] |= {"seed": 3, "train_batch_per_replica": 4}
+    train_spec["custom"]["vision"] = {"nframes": 6}
+    fixes = {found.path: found.fix for found in problems(folder)}
+    assert set(fixes) == {"train.seed", "train.train_batch_per_replica", "custom.vision.nframes"}
+    assert "--set train.seed=0;" in fixes["train.seed"]
+    assert "train.train_batch_per_replica=8 for 1 ranks" in fixes["train.train_batch_per_replica"]
+    assert "--set custom.vision.nframes=4;" in fixes["custom.vision.nframes"]
+
+
+def test_another_split_is_one_problem(trained: Any, problems: Check, train_spec: Document) -> None:
+    del train_spec["custom"]["val_dataset"]
+    folder = trained(lora=LORA)
+    train_spec["validation"]["enable"] = True
+    train_spec["train"]["train_policy"]["dataset"] = {"test_size": 4}
+    assert [found.path for found in problems(folder)] == ["train.train_policy.dataset.test_size"]
+
+
+def test_another_model_and_other_adapters_are_named(
+    trained: Any, problems: Check, train_spec: Document, tiny_model: Path, tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = trained(lora=LORA)
+    train_spec["policy"]["lora"] = {**LORA, "r": 2}
+    (found,) = problems(folder)
+    assert found.code == "checkpoint_of_another_model"
+    assert "--set policy.lora.r=4;" in found.fix
+    del train_spec["policy"]["lora"]
+    (found,) = problems(folder)
+    assert "Set it back: --set policy.lora.r=4;" in found.fix  # its other settings are the defaults
+    train_spec["policy"]["lora"] = {**LORA, "target_modules": ["q_proj"]}
+    (found,) = problems(folder)
+    assert """Set it back: --set 'policy.lora.target_modules=["q_proj", "v_proj"]';""" in found.fix
+    other = shutil.copytree(tiny_model, tmp_path / "other")
+    weights = load_file(str(other / "model.safetensors"))
+    save_file({name: w + 1 for name, w in weights.items()}, str(other / "model.safetensors"), {"format": "pt"})
+    train_spec["policy"] |= {"lora": LORA, "model_name_or_path": str(other)}
+    (found,) = problems(folder)
+    assert found.path == "policy.model_name_or_path"
+    assert "the base model (sha256) was" in found.message
+
+
+def test_a_base_that_is_not_here_is_not_compared_and_that_is_said(
+    trained: Any, train_spec: Document, write_config: Callable[..., Path]
+) -> None:
+    folder = trained(lora=LORA)
+    train_spec["policy"]["model_name_or_path"] = "builtin://tiny-cosmos-reason"  # nothing made it here yet
+    answer = resumable.check(load_spec(TrainConfig, write_config(train_spec, "again")), folder)
+    assert answer.problems == ()
+    assert "builtin://tiny-cosmos-reason is not here yet" in answer.not_compared
+
+
+@pytest.mark.parametrize("name", ["*.distcp", "random_0.pt", ".metadata"])
+def test_a_cut_file_is_found_without_reading_the_weights(name: str, trained: Any) -> None:
+    folder = trained(lora=LORA)
+    (file,) = folder.glob(name)
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    with pytest.raises(BlockedError) as caught:
+        require_whole(folder)
+    (found,) = caught.value.problems
+    assert found.code == "checkpoint_broken"
+    assert str(folder) in found.message
+    assert "--results-dir NEW_FOLDER" in found.fix
+    shutil.copytree(folder, folder.with_name("epoch_0"))
+    with pytest.raises(BlockedError, match="cannot be read") as caught:
+        require_whole(folder)
+    assert f"--set train.resume={folder.with_name('epoch_0')}" in caught.value.problems[0].fix
