@@ -47,6 +47,8 @@ SYMPTOMS = [
         "interrupted",
         "error: A signal interrupted the training after step 12; all of it is in /run/checkpoints/step_12.",
     ),
+    ("interrupted", "error: A signal interrupted the training before its first step: nothing was trained."),
+    ("signaled_at_start", "  exitcode  : -10 (pid: 16353)  (SIGUSR1)"),
     ("loss_not_finite", "error: The training loss became nan at step 12."),
     ("loss_not_finite", "error: The gradient norm is not a finite number. Fix: Lower train.optm_lr."),
     ("loss_not_finite", '{"step": 3, "train/loss_avg": NaN}'),

@@ -129,7 +129,9 @@ def _interrupted_at_start(error: BaseException, interruption: Interruption) -> t
         return None
     cause = "A signal interrupted the training before its first step: nothing was trained, and nothing is lost."
     cure = "Run the same again with train.resume=true: it begins where this one would have begun."
-    return EXIT_INTERRUPTED, Diagnosis(INTERRUPTED, cause, cure)
+    problem = Problem(INTERRUPTED, cause, cure)
+    _print_problems(TaoSkillsError([problem]))
+    return EXIT_INTERRUPTED, Diagnosis.of(problem)
 
 
 def _explain(error: BaseException) -> tuple[int, Diagnosis]:

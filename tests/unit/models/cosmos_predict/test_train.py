@@ -332,7 +332,6 @@ def test_a_loss_that_is_no_number_stops_with_a_diagnosis(train_to):
     [
         ({"lora": {"target_modules": ["q_proj"]}}, "lora_targets"),
         ({"train": {"batch_size": 9}}, "batch_exceeds_records"),
-        ({"train": {"resume": True}}, "no_checkpoint"),
         ({"train": {"resume": "/nowhere/epoch_3"}}, "no_checkpoint"),
         ({"model": {"pretrained_model_name_or_path": "/nowhere"}}, "unknown_model"),
         ({"dataset": {"num_frames": 29}}, "clip_too_short"),
