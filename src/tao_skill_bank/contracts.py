@@ -293,7 +293,13 @@ class Launch:
 
 @contract
 class Plan:
-    """A sealed plan. `sha256` covers every other field; a plan edited by hand is refused."""
+    """A sealed plan. `sha256` covers every other field; a plan edited by hand is refused.
+
+    Attributes:
+        study: of the AutoML route, what will be searched and how (`automl.study.Study`); then `job` is the trial that
+            runs the request's own spec, and `argv` starts the controller that runs it and the others.
+
+    """
 
     job: Job
     request: Request
@@ -301,8 +307,14 @@ class Plan:
     findings: tuple[Finding, ...]
     files: dict[str, str]
     argv: tuple[str, ...]
+    study: dict[str, Any] | None = None
     sha256: str = ""
     schema_version: int = 1
+
+    @property
+    def launched_on(self) -> str:
+        """The platform that runs what is launched: a search's controller runs here, wherever its trials do."""
+        return self.job.platform.name if self.study is None else "local"
 
     @property
     def blocking(self) -> tuple[Finding, ...]:

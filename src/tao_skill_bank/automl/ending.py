@@ -1,0 +1,161 @@
+"""Before and after a search: the baseline, the best trial, its evaluation, and what is handed on."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from tao_skill_bank import dispatch, gate, jobs, nested, results, yaml12
+from tao_skill_bank.automl.history import TrialState
+from tao_skill_bank.automl.storage import Entry
+from tao_skill_bank.automl.trials import TRAIN, TrialJobs, evaluation_request, failure
+from tao_skill_bank.contracts import Request, State, to_json
+from tao_skill_bank.errors import JobFailedError, TaoSkillsError
+from tao_skill_bank.run_directory import RunDirectory, json_text, read_json_file, write_whole
+
+BASELINE, FINAL = "baseline", "final_evaluation"
+BEST_TRIAL, BEST_REQUEST = "best_trial", "best_request.yaml"
+SUMMARY = "metrics_summary.json"
+NO_DATA = "the request names no eval dataset"
+Pause = Callable[[], None]
+
+
+def require_baseline(trials: TrialJobs, pause: Pause) -> None:
+    """Evaluate the model that the search starts from, once.
+
+    Raises:
+        JobFailedError: it could not be evaluated: trials would not be either.
+        TaoSkillsError: the evaluation is refused.
+
+    """
+    if _why_not_evaluated(trials) or (trials.run_dir / BASELINE / "metrics_summary.json").is_file():
+        return
+    _evaluate(trials, BASELINE, None, pause)
+
+
+def best_of(entries: Sequence[Entry]) -> Entry | None:
+    """Return the trial with the best score so far, None while there is none; failed ones have none."""
+    scored = [entry for entry in entries if entry.trial.score is not None and entry.state is not TrialState.FAILED]
+    return min(scored, key=lambda entry: (entry.trial.score, entry.number), default=None)
+
+
+def conclude(trials: TrialJobs, reason: str, pause: Pause) -> str:
+    """Hand the best trial on and evaluate it; return the closing message. Raises JobFailedError without one."""
+    entries = trials.storage.entries()
+    best = best_of(entries)
+    if best is None:
+        told = "; ".join(f"trial {entry.number}: {entry.diagnosis}" for entry in entries[:3])
+        message = f"No trial got a score ({reason}). {told}"
+        raise JobFailedError.of("no_score", message, "Cure what the trials died of, and run the request again.")
+    _link(trials.run_dir / BEST_TRIAL, trials.folder(best.number))
+    if (trials.folder(best.number) / "best").exists():
+        _link(trials.run_dir / "best", trials.folder(best.number) / "best")
+    write_whole(trials.run_dir / BEST_REQUEST, yaml12.render(to_json(best_request(trials, best))))
+    metrics, not_computed = _scores(trials, entries, best)
+    if why := _why_not_evaluated(trials):
+        not_computed["evaluation"] = why
+    else:
+        _final_evaluation(trials, best, pause, metrics, not_computed)
+    write_whole(trials.run_dir / SUMMARY, json_text({"metrics": metrics, "not_computed": not_computed}))
+    title, shown = trials.study.metric.title, trials.shown(best.trial.score)
+    recipe = entries[0].trial.score
+    compared = f", the recipe's {trials.shown(recipe)}" if recipe is not None and best.number else ""
+    return f"{len(entries)} trials, {reason}. Best: trial {best.number} with {title} {shown}{compared}."
+
+
+def best_request(trials: TrialJobs, best: Entry) -> Request:
+    """Return the request that trains the best trial's spec once, as `tao-skills run --request` takes it."""
+    request = trials.plan.request
+    overrides = dict(nested.flatten(request.overrides)) | dict(best.values)
+    if trials.study.rungs:
+        overrides[trials.study.keys.epochs] = trials.study.max_epochs
+    return replace(request, overrides=overrides, automl={}, automl_policy="off", prompt="", results_dir=None)
+
+
+def _scores(
+    trials: TrialJobs, entries: Sequence[Entry], best: Entry
+) -> tuple[dict[str, float | None], dict[str, str]]:
+    sign = -1 if trials.study.metric.direction == "maximize" else 1
+    recipe, score = entries[0].trial.score, best.trial.score
+    metrics: dict[str, float | None] = {"best_trial": float(best.number), "best_score": sign * (score or 0.0)}
+    not_computed: dict[str, str] = {}
+    if recipe is None or entries[0].state is TrialState.FAILED:
+        not_computed["recipe_score"] = f"the recipe's trial has none: {entries[0].diagnosis}"
+    else:
+        metrics |= {"recipe_score": sign * recipe, "improvement": recipe - (score or 0.0)}
+    metrics["trials"] = float(len(entries))
+    metrics["failed_trials"] = float(sum(entry.state is TrialState.FAILED for entry in entries))
+    metrics["gpu_hours"] = sum(entry.trial.gpu_hours for entry in entries)
+    return metrics, not_computed
+
+
+def _final_evaluation(
+    trials: TrialJobs, best: Entry, pause: Pause, metrics: dict[str, float | None], not_computed: dict[str, str]
+) -> None:
+    """Evaluate the best checkpoint and add its figure, the baseline's and their difference."""
+    evaluation = trials.study.keys.evaluation
+    assert evaluation is not None
+    parent = next(job.id for job in reversed(best.jobs) if job.kind == TRAIN)
+    try:
+        if not (trials.run_dir / FINAL / "metrics_summary.json").is_file():
+            _evaluate(trials, FINAL, parent, pause)
+    except TaoSkillsError as error:  # the search itself stands
+        not_computed["evaluation"] = str(error)
+        return
+    before = _metric(trials.run_dir / BASELINE, evaluation.metric)
+    after = _metric(trials.run_dir / FINAL, evaluation.metric)
+    metrics |= {f"baseline/{evaluation.metric}": before, f"best/{evaluation.metric}": after}
+    if before is None or after is None:
+        not_computed[f"delta/{evaluation.metric}"] = "one of the two evaluations did not compute it"
+    else:
+        metrics[f"delta/{evaluation.metric}"] = after - before
+
+
+def _why_not_evaluated(trials: TrialJobs) -> str:
+    if trials.study.keys.evaluation is None:
+        return "the skill has no action that scores a checkpoint by itself"
+    return "" if "eval" in trials.plan.request.datasets else NO_DATA
+
+
+def _evaluate(trials: TrialJobs, name: str, parent_job_id: str | None, pause: Pause) -> None:
+    """Run an evaluation to its end, or go on waiting for the one that an earlier controller launched."""
+    evaluation = trials.study.keys.evaluation
+    assert evaluation is not None
+    folder = trials.run_dir / name
+    earlier = read_json_file(folder / "plan.json")
+    job_id = earlier["job"]["id"] if earlier else None
+    status = jobs.status(job_id) if job_id else None
+    if job_id is None or (status is not None and status.state in (State.ERROR, State.CANCELED)):
+        devices = trials.study.devices[0] if trials.study.devices else None
+        sealed = dispatch.plan(
+            evaluation_request(trials.plan, evaluation.action, str(_free(folder)), parent_job_id, devices)
+        )
+        gate.raise_if_blocked([found for found in sealed.findings if found.blocks_run])
+        job_id = dispatch.run(sealed).id
+    while not (status := jobs.status(job_id)).state.is_terminal:
+        pause()
+    if status.state is not State.COMPLETE:
+        message = f"The evaluation of the {name.replace('_', ' ')} failed: {failure(status)}"
+        raise JobFailedError.of("evaluation_failed", message, f"See: tao-skills diagnose {job_id}", path=str(folder))
+
+
+def _free(folder: Path) -> Path:
+    """Move what an earlier attempt left aside, and return the folder."""
+    number = 1
+    while folder.exists() and (aside := folder.with_name(f"{folder.name}_{number}")):
+        if not aside.exists():
+            folder.rename(aside)
+        number += 1
+    return folder
+
+
+def _metric(folder: Path, name: str) -> float | None:
+    return results.read(RunDirectory(folder)).metrics.get(name)
+
+
+def _link(link: Path, target: Path) -> None:
+    """Point a link at a folder below its own; readers see the old one or the new one."""
+    work = link.with_name(f".{link.name}.new")
+    work.unlink(missing_ok=True)
+    work.symlink_to(target.relative_to(link.parent), target_is_directory=True)
+    work.replace(link)
+

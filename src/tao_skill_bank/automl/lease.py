@@ -1,0 +1,60 @@
+"""Lets one controller at a time work on a search."""
+
+import fcntl
+import json
+import os
+import socket
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+
+from tao_skill_bank.errors import ConflictError
+
+FILE = "controller.lock"
+
+
+class Lease:
+    """Holds a search's run directory; the death of the process, however it comes, gives it back.
+
+    The lock is the file system's own: on a shared one (NFS 4, Lustre with flock) it holds between hosts as well.
+    """
+
+    def __init__(self, run_dir: Path) -> None:
+        self.path = run_dir / FILE
+        self._file = -1
+
+    def __enter__(self) -> "Lease":
+        """Take the run directory. Raises ConflictError when another controller has it."""
+        self._file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = self.holder()
+            os.close(self._file)
+            message = f"Another controller works on this search: process {holder['pid']} on {holder['host']}."
+            raise ConflictError.of("search_is_running", message, "Watch it: tao-skills automl status JOB") from None
+        os.ftruncate(self._file, 0)
+        os.pwrite(self._file, json.dumps({"host": socket.gethostname(), "pid": os.getpid()}).encode(), 0)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.close(self._file)
+
+    def holder(self) -> dict[str, object]:
+        """Return host and process number of who took it last."""
+        with suppress(OSError, ValueError):
+            return dict(json.loads(self.path.read_text(encoding="ascii")))
+        return {"host": "an unknown host", "pid": "?"}
+
+    def is_held(self) -> bool:
+        """Tell whether a controller works on the search now."""
+        if not self.path.is_file():
+            return False
+        with self.path.open("r") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+        return False

@@ -1,0 +1,251 @@
+"""What a search will do, decided before anything starts and sealed into the plan: the launch review."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tao_skill_bank import jobs, nested, results, settings
+from tao_skill_bank.automl import algorithms, options, space
+from tao_skill_bank.automl.algorithms import Setup
+from tao_skill_bank.automl.history import Start, Trial, TrialState
+from tao_skill_bank.automl.options import AutomlOptions, Metric
+from tao_skill_bank.automl.space import Space
+from tao_skill_bank.automl.storage import sqlite_url
+from tao_skill_bank.catalog import Skill
+from tao_skill_bank.contracts import Finding, Job, Plan, Request, State, contract, from_json, to_json
+from tao_skill_bank.errors import BlockedError, RequestError
+from tao_skill_bank.run_directory import RunDirectory, read_json_file
+from tao_skill_bank.skill_info import AutomlKeys
+
+RECIPE = "recipe"
+SAMPLED_JOBS = 200  # newest records that an estimate looks through
+
+
+@contract
+class Estimate:
+    """How long a search takes at most, and how that was computed; numbers are None where nothing is known."""
+
+    epochs: int
+    seconds: float | None
+    gpu_hours: float | None
+    how: str
+
+
+@contract
+class Study:
+    """A search as it was reviewed.
+
+    Attributes:
+        name: of the study in its storage.
+        rungs: whether trials pause and are promoted; then all have `max_epochs` and train at least `min_epochs`.
+        records: training records after the split, None where they were not counted.
+        ranks: data-parallel ranks of a trial.
+        devices: GPUs of this machine for each trial that runs at once; empty where the platform decides.
+        first: concrete values of the first trials, the recipe's first.
+
+    """
+
+    name: str
+    options: AutomlOptions
+    space: Space
+    keys: AutomlKeys
+    metric: Metric
+    rungs: bool
+    min_epochs: int
+    max_epochs: int
+    records: int | None = None
+    ranks: int = 1
+    parallel: int = 1
+    devices: tuple[str, ...] = ()
+    first: tuple[dict[str, Any], ...] = ()
+    estimate: Estimate | None = None
+    notes: tuple[str, ...] = ()
+
+    def setup(self) -> Setup:
+        """Return what the algorithm is built from."""
+        return Setup(
+            space=self.space,
+            seed=self.options.seed,
+            max_trials=self.options.max_trials,
+            max_epochs=self.max_epochs,
+            min_epochs=self.min_epochs,
+            eta=self.options.eta,
+            parallel=self.parallel,
+            objectives=self.options.objectives,
+            options=algorithm_options(self.options),
+        )
+
+    def storage_url(self, run_dir: Path) -> str:
+        return self.options.storage or sqlite_url(run_dir)
+
+    def last_epoch(self, values: Mapping[str, Any]) -> int:
+        """Return the epochs of a trial that runs to its end."""
+        return int(values.get(self.keys.epochs, self.max_epochs))
+
+    def point(self, coordinates: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+        """Return spec values at a point, and what was changed so that a step has enough records."""
+        values = self.space.values(coordinates)
+        if self.records is None:
+            return values, ""
+        return space.capped(values, self.keys, self.ranks, self.records)
+
+
+def algorithm_options(chosen: AutomlOptions) -> dict[str, Any]:
+    """Return what single algorithms understand, by their own names."""
+    values = {"endpoint": to_json(chosen.endpoint) if chosen.endpoint else None, "fallback": chosen.fallback}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def of_plan(plan: Plan) -> Study:
+    """Return the study of a plan. Raises RequestError when it holds none."""
+    if plan.study is None:
+        message = f"Job {plan.job.id} is a plain training, not a search."
+        raise RequestError.of("no_search", message, "Name a job whose route is AutoML: tao-skills jobs", path="job")
+    return from_json(Study, plan.study, "the plan's study")
+
+
+def prepare(skill: Skill, request: Request, job: Job, given: frozenset[str], findings: Sequence[Finding]) -> Study:
+    """Return the study of a train request.
+
+    Raises:
+        RequestError: what `automl` says contradicts the schema, the skill or itself; all of it together.
+        BlockedError: the algorithm cannot search this.
+
+    """
+    chosen = options.parse(request.automl, skill.info)
+    keys = skill.info.automl
+    if keys is None:
+        message = f"{skill.name} does not say how a search steers its trainings."
+        raise RequestError.of("automl_keys_missing", message, "Add an `automl` block to its skill_info.yaml.")
+    metric = options.metric_of(chosen, skill.info)
+    info = algorithms.INFO[chosen.algorithm]
+    if info.needs_rungs and not (keys.stop and keys.resume):
+        message = f"{chosen.algorithm} pauses trainings and goes on with some; {skill.name} cannot pause one."
+        raise RequestError.of("cannot_pause", message, "Use bayesian, tpe or random.", path="automl.algorithm")
+    epochs = int(nested.get(job.spec, keys.epochs))
+    max_epochs = chosen.max_epochs or epochs
+    if info.needs_rungs:
+        chosen = replace(chosen, exclude=tuple({*chosen.exclude, keys.epochs}))
+    searched = space.build(skill, job.spec, given, chosen)
+    counted = _counted(findings)
+    study = Study(
+        name=job.id,
+        options=chosen,
+        space=searched,
+        keys=keys,
+        metric=metric,
+        rungs=info.needs_rungs,
+        min_epochs=chosen.min_epochs or max(1, max_epochs // chosen.eta**2),
+        max_epochs=max_epochs,
+        records=counted.get("records"),
+        ranks=job.workload.data_parallel_ranks,
+        parallel=chosen.parallel,
+        notes=_notes(info.needs_rungs, keys, max_epochs),
+    )
+    study = _with_devices(study, job)
+    return replace(study, first=tuple(first_batch(study, job)), estimate=estimate(study, job))
+
+
+def fingerprint(study: Study) -> str:
+    """Return what tells this search from another one: a hash of everything that was reviewed."""
+    text = json.dumps(to_json(study), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def first_batch(study: Study, job: Job) -> list[dict[str, Any]]:
+    """Return the values of the trials that start at once: the recipe's, and the algorithm's first ones."""
+    recipe = {dimension.name: nested.get(job.spec, dimension.name) for dimension in study.space.dimensions}
+    trials = [Trial(0, study.space.coordinates(job.spec), TrialState.RUNNING, until=first_stop(study), origin=RECIPE)]
+    batch = [recipe]
+    if study.options.endpoint is not None:
+        return batch  # asking costs money: that is for the search itself
+    algorithm = algorithms.build(study.options.algorithm, study.setup())
+    while len(trials) < min(study.parallel, study.options.max_trials):
+        decision = algorithm.decide(trials)
+        if not isinstance(decision, Start):
+            break
+        trials.append(
+            Trial(len(trials), decision.coordinates, TrialState.RUNNING, until=decision.until, origin=decision.origin)
+        )
+        batch.append(study.point(decision.coordinates)[0])
+    return batch
+
+
+def first_stop(study: Study) -> int | None:
+    """Return the epoch at which the recipe's trial pauses first; None where trials run to their end."""
+    return study.setup().rungs[0] if study.rungs else None
+
+
+def estimate(study: Study, job: Job) -> Estimate:
+    """Return the most that the search may take, from what an epoch took in a finished training of the same model."""
+    epochs = _most_epochs(study)
+    each, source = _seconds_per_epoch(study, job)
+    if each is None:
+        how = f"at most {epochs} epochs; no finished training of this model tells how long one takes"
+        return Estimate(epochs, None, None, how)
+    gpu_hours = epochs * each / 3600 * job.resources.world_size
+    seconds = epochs * each / study.parallel
+    how = f"at most {epochs} epochs x {each:.3g} s an epoch (job {source}) / {study.parallel} at once"
+    return Estimate(epochs, seconds, gpu_hours, how)
+
+
+def _most_epochs(study: Study) -> int:
+    """Return the epochs of all trials, each with the most that it may be asked for."""
+    searched = next((each for each in study.space.dimensions if each.name == study.keys.epochs), None)
+    longest = int(searched.high) if searched is not None else study.max_epochs
+    return study.options.max_trials * longest
+
+
+def _seconds_per_epoch(study: Study, job: Job) -> tuple[float | None, str]:
+    """Look for the newest finished training of the same model with as many processes."""
+    records = [record for record in jobs.JobStore().all() if record.terminal_state is State.COMPLETE][:SAMPLED_JOBS]
+    for record in records:
+        run = RunDirectory(Path(record.results_dir))
+        if (record.skill, record.action) != (job.skill, job.action) or not run.plan_file.is_file():
+            continue
+        try:
+            plan = from_json(Plan, _document(run), str(run.plan_file))
+        except RequestError:
+            continue  # of another version
+        result = results.read(run)
+        epochs = nested.get(plan.job.spec, study.keys.epochs)
+        same = plan.study is None and plan.job.workload.model == job.workload.model
+        if same and plan.job.resources == job.resources and result.duration_seconds and epochs:
+            return result.duration_seconds / epochs, record.id
+    return None, ""
+
+
+def _document(run: RunDirectory) -> dict[str, Any]:
+    document = read_json_file(run.plan_file)
+    return document if isinstance(document, dict) else {}
+
+
+def _counted(findings: Sequence[Finding]) -> dict[str, Any]:
+    return next((found.evidence for found in findings if found.code == "steps"), {})
+
+
+def _notes(rungs: bool, keys: AutomlKeys, max_epochs: int) -> tuple[str, ...]:
+    return (f"{keys.epochs} is {max_epochs} for every trial: the algorithm decides who gets there.",) if rungs else ()
+
+
+def _with_devices(study: Study, job: Job) -> Study:
+    """Give every trial that runs at once GPUs of its own, where this machine's are used."""
+    if job.platform.name != "local" or job.resources.device != "cuda":
+        return study
+    from tao_skill_bank.preflight import hardware
+
+    try:
+        gpus = hardware.visible(hardware.list_gpus(), settings.visible_gpus())
+    except (ImportError, hardware.NoDriverError):
+        return study  # preflight has said so
+    need = job.resources.world_size
+    slots = len(gpus) // need
+    if slots < study.parallel:
+        message = f"automl.parallel is {study.parallel}, with {need} GPUs a trial; this machine has {len(gpus)}."
+        fix = f"Set automl.parallel={max(1, slots)}."
+        raise BlockedError.of("too_few_gpus_at_once", message, fix, path="automl.parallel")
+    devices = [",".join(str(gpu.index) for gpu in gpus[slot * need : (slot + 1) * need]) for slot in range(slots)]
+    return replace(study, devices=tuple(devices[: study.parallel]))
