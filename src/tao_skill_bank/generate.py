@@ -165,4 +165,7 @@ def _search(leaf: Mapping[str, Any]) -> str:
         words.append(f"{search['minimum']:g}..{search['maximum']:g}")
     if "math_cond" in search:
         words.append(f"({search['math_cond']})")
+    if "around" in search:
+        whose = f"ratio to `{search['ratio_to']}`" if "ratio_to" in search else "value"
+        words.append(f"within {search['around']:g}x of the request's {whose}")
     return " ".join(words)

@@ -19,16 +19,25 @@ class Search:
     """The domain that AutoML explores for one parameter.
 
     `math_cond` restricts values further: "^ 2" means powers of two, "/ 2" means at most half of the
-    parameter named by `depends_on`.
+    parameter named by `depends_on`. `around` keeps a search within so many times the request's own value, either way;
+    with `ratio_to`, the path of another parameter, it is the quotient of the two that stays so near the request's own.
     """
 
     minimum: float | None = None
     maximum: float | None = None
     log: bool = False
     math_cond: str | None = None
+    around: float | None = None
+    ratio_to: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        values = {"minimum": self.minimum, "maximum": self.maximum, "math_cond": self.math_cond}
+        values = {
+            "minimum": self.minimum,
+            "maximum": self.maximum,
+            "math_cond": self.math_cond,
+            "around": self.around,
+            "ratio_to": self.ratio_to,
+        }
         document: dict[str, Any] = {key: value for key, value in values.items() if value is not None}
         if self.log:
             document["log"] = True

@@ -115,6 +115,40 @@ class MonitoringMetric:
 
 
 @contract
+class AutomlEvaluation:
+    """The action that scores a checkpoint before and after a search, and the metric of its summary that counts."""
+
+    action: str
+    metric: str
+    direction: Literal["minimize", "maximize"]
+
+
+@contract
+class AutomlKeys:
+    """Spec keys of the train action by which a search steers trainings.
+
+    Attributes:
+        epochs: all epochs of a training; its schedule spans them.
+        batch: samples per data-parallel rank in one forward pass, or in one step where `accumulation` is absent.
+        stop: ends a training after so many epochs and leaves its schedule as it is.
+        resume: true goes on from the newest checkpoint of the run directory. Without `stop` and `resume` no training
+            can pause, so that no algorithm that pauses them is offered.
+        micro_batch: must divide `batch`.
+        accumulation: how many `batch`es make one optimizer step.
+        evaluation: scores the base before a search and the best checkpoint after it.
+
+    """
+
+    epochs: str
+    batch: str
+    stop: str | None = None
+    resume: str | None = None
+    micro_batch: str | None = None
+    accumulation: str | None = None
+    evaluation: AutomlEvaluation | None = None
+
+
+@contract
 class SkillInfo:
     """A model skill's machine-readable facts."""
 
@@ -137,3 +171,4 @@ class SkillInfo:
     gpu_spec_key: str | None = None
     node_spec_key: str | None = None
     monitoring_metric: MonitoringMetric | None = None
+    automl: AutomlKeys | None = None

@@ -22,7 +22,7 @@ class Lora:
         32,
         doc="Scale numerator: updates are scaled by lora_alpha / r.",
         minimum=1,
-        search=Search(4, 512, math_cond="^ 2"),
+        search=Search(4, 512, math_cond="^ 2", around=4, ratio_to="lora.r"),
         automl=True,
         popular=True,
     )
@@ -63,7 +63,7 @@ class Train:
         BASE_RATE,
         doc="Learning rate that the schedule's factor multiplies; with f_max 0.5 the peak is half of it.",
         above=0,
-        search=Search(BASE_RATE / 10, BASE_RATE * 10, log=True),
+        search=Search(BASE_RATE / 10, BASE_RATE * 10, log=True, around=10),
         automl=True,
         popular=True,
     )

@@ -128,7 +128,7 @@ class Train:
         1e-6,
         doc="Peak learning rate, or 2 to 4 of them for [llm, vision, projector, lm_head]. "
         "Unset, it follows the recipe of the mode (LoRA or full).",
-        search=Search(1e-7, 1e-3, log=True),
+        search=Search(1e-7, 1e-3, log=True, around=10),
         automl=True,
         popular=True,
     )
@@ -231,7 +231,7 @@ class Lora:
         8,
         doc="Scale numerator: updates are scaled by lora_alpha / r.",
         minimum=1,
-        search=Search(1, 1024, math_cond="^ 2"),
+        search=Search(1, 1024, math_cond="^ 2", around=4, ratio_to="policy.lora.r"),
         automl=True,
         popular=True,
     )
