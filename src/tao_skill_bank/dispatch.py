@@ -1,9 +1,13 @@
 """The stages of a request, in order. Nothing is written or launched before `run`, nor when a finding blocks."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from tao_skill_bank import catalog, gate, jobs, parents, planner, platforms, policy, preflight, spec
-from tao_skill_bank.contracts import Finding, Launch, Plan, Request
+from tao_skill_bank.automl import study
+from tao_skill_bank.catalog import Skill
+from tao_skill_bank.contracts import Finding, Launch, Plan, Request, to_json
+from tao_skill_bank.errors import MissingExtraError
 
 
 def plan(request: Request) -> Plan:
@@ -26,11 +30,13 @@ def plan(request: Request) -> Plan:
     findings = [
         *built.findings,
         *route_findings,
-        *gate.route_findings(route),
         *gate.for_route(preflight.run(job, platform), route),
     ]
     drafted = planner.draft(job, request, route, findings)
-    return planner.seal(drafted, Launch({}, ()) if drafted.blocking else platform.render(drafted))
+    if route.kind == "automl":
+        drafted = _with_study(drafted, skill, built.given)
+    launcher = platforms.load(drafted.launched_on)
+    return planner.seal(drafted, Launch({}, ()) if drafted.blocking else launcher.render(drafted))
 
 
 def run(sealed: Plan, findings: Sequence[Finding] | None = None) -> jobs.JobHandle:
@@ -50,3 +56,16 @@ def run(sealed: Plan, findings: Sequence[Finding] | None = None) -> jobs.JobHand
 def look_again(sealed: Plan) -> list[Finding]:
     """Return the findings of preflight now, for a plan that was sealed earlier or on another machine."""
     return gate.for_route(preflight.run(sealed.job, platforms.load(sealed.job.platform.name)), sealed.route)
+
+
+def _with_study(drafted: Plan, skill: Skill, given: frozenset[str]) -> Plan:
+    """Return the plan of a search: what will be tried, reviewed before anything starts.
+
+    Without what the search needs, the plan shows the way out and cannot be run.
+    """
+    try:
+        prepared = study.prepare(skill, drafted.request, drafted.job, given, drafted.findings)
+    except MissingExtraError as error:
+        finding = gate.missing_extra(error)
+        return replace(drafted, findings=(*drafted.findings, finding))
+    return replace(drafted, study=to_json(prepared))

@@ -6,7 +6,7 @@ from dataclasses import replace
 from tao_skill_bank import catalog
 from tao_skill_bank.annotations import is_positive_number
 from tao_skill_bank.contracts import Finding, Plan, Request, Route, Workload
-from tao_skill_bank.errors import BlockedError, Problem, RequestError, UnknownNameError
+from tao_skill_bank.errors import BlockedError, MissingExtraError, Problem, RequestError, UnknownNameError
 from tao_skill_bank.platforms import Platform
 
 CREDENTIAL, CHECKPOINT = "credential_", "checkpoint_missing"
@@ -38,15 +38,16 @@ def for_route(findings: Sequence[Finding], route: Route) -> list[Finding]:
 def require_known_options(request: Request, platform: Platform) -> None:
     """Refuse platform options that nobody reads, or numbers that are none. Raises RequestError, all together."""
     numbers = {*COMMON_NUMBERS, *platform.number_options}
+    texts = ("device", *platform.text_options)
     problems = []
     for name, value in request.platform.options.items():
         path = f"platform.options.{name}"
-        if name != "device" and name not in numbers:
+        if name not in (*texts, *numbers):
             message = (
-                f"Platform {platform.name} has no option '{name}'.{catalog.did_you_mean(name, [*numbers, 'device'])}"
+                f"Platform {platform.name} has no option '{name}'.{catalog.did_you_mean(name, [*numbers, *texts])}"
             )
             problems.append(
-                Problem("unknown_option", message, f"Use: device, {', '.join(sorted(numbers))}.", path, value)
+                Problem("unknown_option", message, f"Use: {', '.join([*texts, *sorted(numbers)])}.", path, value)
             )
         elif name in numbers and not is_positive_number(value):
             message = f"Platform option {name} is {value!r}; expected a number above 0."
@@ -65,22 +66,16 @@ def require_validation(route: Route, workload: Workload) -> None:
         raise RequestError.of("automl_needs_validation", message, fix, path="datasets.eval")
 
 
-def route_findings(route: Route) -> list[Finding]:
-    """Return a warning for a route that can be planned but not run."""
-    if route.kind != "automl":
-        return []
-    message = f"The route {route.skill} can be planned but not run: this release does not have it."
-    return [Finding("automl_not_available", "warning", message, "Train directly: --automl-policy off", "automl_policy")]
+def missing_extra(error: MissingExtraError) -> Finding:
+    """Return the finding of a search that this machine cannot run: another one may, so a plan passes."""
+    problem = error.problems[0]
+    fix = f"{problem.fix}, or train directly: --automl-policy off"
+    return Finding("automl_extra_missing", "warning", problem.message, fix, "automl_policy", {"blocks_run": True})
 
 
 def require_runnable(plan: Plan) -> None:
     """Refuse a plan whose route or action this release cannot run. Raises BlockedError."""
     job = plan.job
-    if plan.route.kind == "automl":
-        message = f"The request routes to {plan.route.skill}, which this release does not have ({plan.route.reason})."
-        raise BlockedError.of(
-            "automl_not_available", message, "Train directly: --automl-policy off", path="automl_policy"
-        )
     if not catalog.find(job.skill).is_implemented(job.action):
         message = f"{job.skill} {job.action} can be planned but not run: this release has no {job.module}."
         raise BlockedError.of("action_not_available", message, "Use another action, or a newer release.", path="action")

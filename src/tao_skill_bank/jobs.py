@@ -88,7 +88,7 @@ def launch(plan: Plan) -> JobHandle:
     earlier = _continued_job(plan)
     _require_free(plan, store, is_continued=earlier is not None)
     store.create(_new_record(plan))
-    platform = platforms.load(job.platform.name)
+    platform = platforms.load(plan.launched_on)
     try:
         if earlier is not None:
             set_aside(RunDirectory(Path(job.results_dir)), earlier)
@@ -221,7 +221,7 @@ def _new_record(plan: Plan) -> JobRecord:
     job: Job = plan.job
     return JobRecord(
         id=job.id,
-        platform=job.platform.name,
+        platform=plan.launched_on,
         network_arch=job.network_arch,
         skill=job.skill,
         action=job.action,

@@ -228,7 +228,7 @@ class Controller:
         return ""
 
     def _create(self, start: Start) -> int:
-        values, adjusted = self.study.point(start.coordinates)
+        values, adjusted = self.study.point(start.coordinates, self.trials.plan.job.spec)
         point = Point(start.coordinates, values, start.origin, start.until, start.parent, adjusted, start.sampler)
         return self.storage.create(point)
 

@@ -49,7 +49,7 @@ def conclude(trials: TrialJobs, reason: str, pause: Pause) -> str:
     _link(trials.run_dir / BEST_TRIAL, trials.folder(best.number))
     if (trials.folder(best.number) / "best").exists():
         _link(trials.run_dir / "best", trials.folder(best.number) / "best")
-    write_whole(trials.run_dir / BEST_REQUEST, yaml12.render(to_json(best_request(trials, best))))
+    write_best_request(trials, best)
     metrics, not_computed = _scores(trials, entries, best)
     if why := _why_not_evaluated(trials):
         not_computed["evaluation"] = why
@@ -60,6 +60,14 @@ def conclude(trials: TrialJobs, reason: str, pause: Pause) -> str:
     recipe = entries[0].trial.score
     compared = f", the recipe's {trials.shown(recipe)}" if recipe is not None and best.number else ""
     return f"{len(entries)} trials, {reason}. Best: trial {best.number} with {title} {shown}{compared}."
+
+
+def write_best_request(trials: TrialJobs, best: Entry) -> Path:
+    """Write the request that trains the best trial's spec once, and return its path."""
+    path = trials.run_dir / BEST_REQUEST
+    document = {name: value for name, value in to_json(best_request(trials, best)).items() if value not in (None, {})}
+    write_whole(path, yaml12.render(document))
+    return path
 
 
 def best_request(trials: TrialJobs, best: Entry) -> Request:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tao_skill_bank import jobs, nested, results, settings
-from tao_skill_bank.automl import algorithms, options, space
+from tao_skill_bank.automl import algorithms, effective_batch, options, space
 from tao_skill_bank.automl.algorithms import Setup
 from tao_skill_bank.automl.history import Start, Trial, TrialState
 from tao_skill_bank.automl.options import AutomlOptions, Metric
@@ -85,12 +85,12 @@ class Study:
         """Return the epochs of a trial that runs to its end."""
         return int(values.get(self.keys.epochs, self.max_epochs))
 
-    def point(self, coordinates: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
-        """Return spec values at a point, and what was changed so that a step has enough records."""
+    def point(self, coordinates: Mapping[str, Any], spec: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+        """Return what the request's own spec gets at a point, and what was changed so that every epoch has a step."""
         values = self.space.values(coordinates)
         if self.records is None:
             return values, ""
-        return space.capped(values, self.keys, self.ranks, self.records)
+        return effective_batch.capped(values, spec, self.keys, self.ranks, self.records)
 
 
 def algorithm_options(chosen: AutomlOptions) -> dict[str, Any]:
@@ -143,7 +143,7 @@ def prepare(skill: Skill, request: Request, job: Job, given: frozenset[str], fin
         records=counted.get("records"),
         ranks=job.workload.data_parallel_ranks,
         parallel=chosen.parallel,
-        notes=_notes(info.needs_rungs, keys, max_epochs),
+        notes=(*searched.notes, *_notes(info.needs_rungs, keys, max_epochs)),
     )
     study = _with_devices(study, job)
     return replace(study, first=tuple(first_batch(study, job)), estimate=estimate(study, job))
@@ -170,7 +170,7 @@ def first_batch(study: Study, job: Job) -> list[dict[str, Any]]:
         trials.append(
             Trial(len(trials), decision.coordinates, TrialState.RUNNING, until=decision.until, origin=decision.origin)
         )
-        batch.append(study.point(decision.coordinates)[0])
+        batch.append(study.point(decision.coordinates, job.spec)[0])
     return batch
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from tao_skill_bank import catalog, checkpoint_folders, dispatch, gate, jobs, nested, results, spec
 from tao_skill_bank.automl.storage import Entry, Storage, TrialJob
@@ -17,7 +17,6 @@ from tao_skill_bank.run_directory import RunDirectory, json_lines
 MAX_ATTEMPTS = 3  # of a job that a machine ended, not its program
 FOLDER = "trials"
 TRAIN, EVALUATE = "train", "evaluate"
-Lost = Literal["unlaunched"]
 
 
 @dataclass(frozen=True)
@@ -53,11 +52,13 @@ class TrialJobs:
     def run_dir(self) -> Path:
         return Path(self.plan.job.results_dir)
 
+    def plain(self, score: float | None) -> float | None:
+        """Return a score in the metric's own direction."""
+        return -score if score is not None and self.study.metric.direction == "maximize" else score
+
     def shown(self, score: float | None) -> str:
-        """Return a score as people read it: in the metric's own direction."""
-        if score is None:
-            return "none"
-        return f"{-score if self.study.metric.direction == 'maximize' else score:.4g}"
+        """Return a score as people read it."""
+        return "none" if score is None else f"{self.plain(score):.4g}"
 
     def folder(self, number: int) -> Path:
         """Return the run directory of a trial."""
@@ -76,7 +77,8 @@ class TrialJobs:
 
         """
         folder = self.folder(entry.number)
-        self._launch(entry, self._train_request(entry, devices, parent), TrialJob("", TRAIN, str(folder), _until(entry)))
+        job = TrialJob("", TRAIN, str(folder), _until(entry))
+        self._launch(entry, self._train_request(entry, devices, parent), job)
 
     def evaluate(self, entry: Entry, devices: str | None) -> None:
         """Launch the evaluation that scores a trial at the epoch that it has reached. Raises TaoSkillsError."""

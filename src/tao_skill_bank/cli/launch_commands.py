@@ -71,9 +71,7 @@ def plan(options: Options, out: OutOption = None, as_json: JsonFlag = False) -> 
     code, problems = (error.exit_code, error.problems) if error else (0, ())
     following: list[str] = []
     if not code:
-        runnable = sealed.route.kind == "direct"
-        following = [command("run", "--plan", out)] if out and runnable else [_same_request_as("run")]
-        following = following if runnable else [f"{_same_request_as('run')} --automl-policy off"]
+        following = [command("run", "--plan", out)] if out else [_same_request_as("run")]
         if out:
             _write_plan(sealed, out)
     if as_json:
@@ -90,7 +88,6 @@ def plan(options: Options, out: OutOption = None, as_json: JsonFlag = False) -> 
 def run(options: Options, plan_file: PlanOption = None, detach: DetachFlag = False, as_json: JsonFlag = False) -> None:
     """Plan a request, or take a sealed plan, and run it; follows the job unless --detach."""
     from tao_skill_bank import dispatch, planner
-    from tao_skill_bank.cli.job_end import report_end
 
     if plan_file:
         refuse_request(options)
@@ -99,11 +96,26 @@ def run(options: Options, plan_file: PlanOption = None, detach: DetachFlag = Fal
     else:
         sealed = dispatch.plan(to_request(options))
         findings = sealed.findings
+    _launch(sealed, findings, detach=detach, as_json=as_json)
+
+
+def run_request(options: Options, *, detach: bool, as_json: bool) -> None:
+    """Plan a request and run it."""
+    from tao_skill_bank import dispatch
+
+    sealed = dispatch.plan(to_request(options))
+    _launch(sealed, sealed.findings, detach=detach, as_json=as_json)
+
+
+def _launch(sealed: Any, findings: "Sequence[Finding]", *, detach: bool, as_json: bool) -> None:
+    from tao_skill_bank import dispatch
+    from tao_skill_bank.cli.job_end import report_end
+
     if not as_json:
         print_findings([found for found in findings if not found.blocks_run])
     handle = dispatch.run(sealed, findings)
     if detach:
-        _report_submitted(sealed, as_json)
+        report_submitted(sealed, as_json)
         return
     report_end(handle, as_json)
 
@@ -122,6 +134,7 @@ def _payload(sealed: Any) -> dict[str, Any]:
         "results_dir": job["results_dir"],
         "resources": job["resources"],
         "platform": job["platform"],
+        "study": document_of_plan["study"],
         "argv": document_of_plan["argv"],
         "files": document_of_plan["files"],
         "sha256": sealed.sha256,
@@ -143,6 +156,11 @@ def _print_plan(sealed: Any) -> None:
         ("sha256", sealed.sha256),
     ]
     print_rows(("", ""), rows)
+    if sealed.study is not None:
+        from tao_skill_bank.automl import review
+
+        for table in review.tables(sealed):
+            print_rows(*table)
     print_findings(sealed.findings)
     blocked = _block(sealed.blocking)
     typer.echo("blocked: nothing was launched" if blocked else "planned: nothing was launched", err=True)
@@ -161,7 +179,8 @@ def _write_plan(sealed: Any, out: Path) -> None:
         ) from None
 
 
-def _report_submitted(sealed: Any, as_json: bool) -> None:
+def report_submitted(sealed: Any, as_json: bool) -> None:
+    """Print the id of a job that was just launched, and what to do next."""
     job = sealed.job
     following = [command("logs", job.id, "--follow"), command("status", job.id), command("cancel", job.id)]
     if as_json:

@@ -38,6 +38,7 @@ COMMANDS = {
 }
 GROUPS = {
     "data": ("data_commands", "Make sample data and repair annotations."),
+    "automl": ("automl_commands", "Search hyperparameters over trainings."),
     "models": ("model_commands", "Create and find models."),
 }
 

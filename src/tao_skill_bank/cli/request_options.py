@@ -27,6 +27,10 @@ DatasetOption = Annotated[
 ]
 SayOption = Annotated[str, typer.Option("--say", help="The request in the user's words; may turn AutoML off.")]
 PolicyOption = Annotated[str | None, typer.Option("--automl-policy", help="auto or off; wins over --say.")]
+AutomlOption = Annotated[
+    list[str] | None,
+    typer.Option("--automl", metavar="NAME=VALUE", help="Search option, such as algorithm=asha or max_trials=20."),
+]
 PlatformOption = Annotated[str | None, typer.Option("--platform", help="Where to run; local by default.")]
 PlatformSetOption = Annotated[
     list[str] | None, typer.Option("--option", metavar="NAME=VALUE", help="Platform option, such as device=cpu.")
@@ -53,6 +57,7 @@ def _spelling(
     dataset: DatasetOption = None,
     say: SayOption = "",
     automl_policy: PolicyOption = None,
+    automl: AutomlOption = None,
     platform: PlatformOption = None,
     option: PlatformSetOption = None,
     gpus: GpusOption = None,
@@ -91,6 +96,7 @@ class Options:
     sets: tuple[str, ...] = ()
     datasets: tuple[str, ...] = ()
     platform_sets: tuple[str, ...] = ()
+    automl_sets: tuple[str, ...] = ()
     fields: tuple[tuple[str, Any], ...] = ()
     platform_fields: tuple[tuple[str, Any], ...] = ()
 
@@ -114,6 +120,7 @@ def gather(values: dict[str, Any]) -> Options:
         sets=tuple(values.get("sets") or ()),
         datasets=tuple(datasets),
         platform_sets=tuple(values.get("option") or ()),
+        automl_sets=tuple(values.get("automl") or ()),
         fields=tuple((name, values[option]) for name, option in names if values.get(option)),
         platform_fields=tuple(
             (name, values[option])
@@ -154,6 +161,7 @@ def to_request(options: Options) -> Any:
     from_json(Request, {**named, **document, "platform": platform}, source)
     document["overrides"] = {**(document.get("overrides") or {}), **_pairs("--set", options.sets, parse=True)}
     document["datasets"] = {**(document.get("datasets") or {}), **_pairs("--dataset", options.datasets, parse=False)}
+    document["automl"] = {**(document.get("automl") or {}), **_pairs("--automl", options.automl_sets, parse=True)}
     choices = {**platform.get("options", {}), **_pairs("--option", options.platform_sets, parse=True)}
     document["platform"] = {**platform, **dict(options.platform_fields), "options": choices}
     request = from_json(Request, document, source)

@@ -15,6 +15,7 @@ class Platform(Protocol):
     name: str
     runs_here: bool  # on the machine that submits
     number_options: tuple[str, ...]  # names in platform.options, besides those that every platform has
+    text_options: tuple[str, ...]
 
     def probe(self, job: Job) -> list[Finding]:
         """Look at the engine without changing it and report what stands in the way of `job`."""

@@ -66,6 +66,7 @@ class Local:
     name: str = "local"
     runs_here: bool = True
     number_options: tuple[str, ...] = ("grace_seconds",)
+    text_options: tuple[str, ...] = ("devices",)
 
     def probe(self, job: Job) -> list[Finding]:
         """Report what this machine lacks to run `job`."""
@@ -85,10 +86,12 @@ class Local:
         job = plan.job
         fetch = (sys.executable, "-m", "tao_skill_bank.training.fetch")
         commands = [*((*fetch, uri, folder) for uri, folder in job.fetches), torchrun.command(job)]
+        if plan.study is not None:
+            commands = [(sys.executable, "-m", "tao_skill_bank.automl.controller", "--run", job.results_dir)]
         script = SCRIPT.format(
             job_id=job.id,
             results_dir=shlex.quote(job.results_dir),
-            environment=_environment(job),
+            environment=_environment(plan),
             on_signal=INTERRUPTED_AT_START if job.workload.trains else "",
             commands="".join(f"{shlex.join(command)}\n" for command in commands),
         )
@@ -186,7 +189,8 @@ class Local:
         return self.status(record).state.is_terminal
 
 
-def _environment(job: Job) -> str:
+def _environment(plan: Plan) -> str:
+    job = plan.job
     lines = (
         f"export {_processes.JOB_VARIABLE}={shlex.quote(job.id)}\n"
         "export PYTHONUNBUFFERED=1\n"
@@ -194,8 +198,12 @@ def _environment(job: Job) -> str:
         "export TOKENIZERS_PARALLELISM=false\n"
         f"export TAO_DEVICE={job.resources.device}\n"
     )
-    cpu = CPU_ENVIRONMENT.format(processes=job.resources.processes_per_node)
-    return lines + (cpu if job.resources.device == "cpu" else GPU_ENVIRONMENT)
+    at_once = 1 if plan.study is None else plan.study["parallel"]  # a search's trials take their share from here
+    if job.resources.device == "cpu":
+        return lines + CPU_ENVIRONMENT.format(processes=job.resources.processes_per_node * at_once)
+    devices = job.platform.options.get("devices")
+    chosen = f"export CUDA_VISIBLE_DEVICES={shlex.quote(str(devices))}\n" if devices is not None else ""
+    return lines + chosen + GPU_ENVIRONMENT
 
 
 def _leader(record: JobRecord) -> psutil.Process | None:

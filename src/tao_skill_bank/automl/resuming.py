@@ -1,0 +1,47 @@
+"""Goes on with a search whose controller ended before the search did."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from tao_skill_bank import jobs, planner
+from tao_skill_bank.automl import study
+from tao_skill_bank.automl.lease import Lease
+from tao_skill_bank.contracts import Launch, Plan, State
+from tao_skill_bank.errors import ConflictError
+from tao_skill_bank.jobs import JobHandle
+from tao_skill_bank.platforms import _base as platforms
+
+
+def resume(job_id: str) -> tuple[JobHandle, Plan]:
+    """Launch another controller on the search of a job, and return its handle and plan.
+
+    Raises:
+        UnknownNameError: no such job.
+        RequestError: it is no search.
+        ConflictError: a controller works on it, or the search is over.
+
+    """
+    record = jobs.JobStore().read(job_id)
+    run_dir = Path(record.results_dir)
+    sealed = planner.read(run_dir / "plan.json")
+    study.of_plan(sealed)
+    lease = Lease(run_dir)
+    now = jobs.status(sealed.job.id)
+    if lease.is_held() or now.state in (State.PENDING, State.RUNNING):
+        message = f"A controller works on the search of {job_id}: job {sealed.job.id} is {now.state}."
+        raise ConflictError.of("search_is_running", message, f"Watch it: tao-skills watch {sealed.job.id}", path=job_id)
+    if now.state is State.COMPLETE:
+        message = f"The search of {job_id} is over."
+        fix = f"See its best trial: tao-skills automl best {job_id}"
+        raise ConflictError.of("search_is_over", message, fix, path=job_id)
+    job = replace(sealed.job, id=jobs.new_job_id(sealed.job.network_arch, sealed.job.action))
+    job = replace(job, workload=replace(job.workload, adds=True))  # it goes on in a folder that is not empty
+    drafted = replace(sealed, job=job, files={}, argv=(), sha256="")
+    launch: Launch = platforms.load(drafted.launched_on).render(drafted)
+    again = planner.seal(replace(drafted, files=_config(sealed)), launch)
+    return jobs.launch(again), again
+
+
+def _config(sealed: Plan) -> dict[str, str]:
+    """Return the files of the plan that are not of its launch."""
+    return {sealed.job.config_file: sealed.files[sealed.job.config_file]}

@@ -1,0 +1,108 @@
+"""automl run, status, resume, best, report: hyperparameter search over trainings."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tao_skill_bank.cli.output import JsonFlag, command, document, print_json, print_next, print_rows
+from tao_skill_bank.cli.request_options import Options, takes_request
+
+if TYPE_CHECKING:
+    from tao_skill_bank.automl.trials import TrialJobs
+
+app = typer.Typer(no_args_is_help=True)
+JobId = Annotated[str, typer.Argument(help="Job id of the search.")]
+DetachFlag = Annotated[bool, typer.Option("--detach", help="Return once the controller is submitted.")]
+
+
+@app.command("run")
+@takes_request
+def run(options: Options, detach: DetachFlag = False, as_json: JsonFlag = False) -> None:
+    """Plan and run a search, whatever the skill or the words say by default; follows it unless --detach."""
+    from tao_skill_bank.cli.launch_commands import run_request
+
+    fields = tuple(pair for pair in options.fields if pair[0] != "automl_policy")
+    run_request(replace(options, fields=(*fields, ("automl_policy", "auto"))), detach=detach, as_json=as_json)
+
+
+@app.command("status")
+def status(job: JobId, as_json: JsonFlag = False) -> None:
+    """Show every trial: its state, values, score and time, with the best so far."""
+    from tao_skill_bank import jobs
+    from tao_skill_bank.automl import progress
+    from tao_skill_bank.contracts import to_json
+
+    search = _search(job)
+    now = jobs.status(job)
+    shown = progress.of(search)
+    if as_json:
+        print_json(document({"job_id": job, "state": str(now.state), **to_json(shown)}))
+        return
+    print_rows(("trial", "state", "epochs", shown.metric, "s", "by", "values"), progress.rows(shown))
+    typer.echo(f"{job}\t{now.state}\t{shown.summary}")
+    print_next([command("automl", "best", job)] if now.state.is_terminal else [command("watch", job)])
+
+
+@app.command("resume")
+def resume(job: JobId, detach: DetachFlag = False, as_json: JsonFlag = False) -> None:
+    """Go on with a search whose controller ended early: running trials are taken over, nothing is run twice."""
+    from tao_skill_bank.automl import resuming
+    from tao_skill_bank.cli.job_end import report_end
+    from tao_skill_bank.cli.launch_commands import report_submitted
+
+    handle, sealed = resuming.resume(job)
+    if detach:
+        report_submitted(sealed, as_json)
+        return
+    report_end(handle, as_json)
+
+
+@app.command("best")
+def best(job: JobId, as_json: JsonFlag = False) -> None:
+    """Show the best trial so far, and the request that trains its spec once."""
+    from tao_skill_bank.automl import ending
+    from tao_skill_bank.contracts import to_json
+    from tao_skill_bank.errors import UnknownNameError
+
+    search = _search(job)
+    found = ending.best_of(search.storage.entries())
+    if found is None:
+        message = f"No trial of {job} has a score yet."
+        raise UnknownNameError.of("no_best_yet", message, f"Wait for one: {command('watch', job)}", path=job)
+    path = ending.write_best_request(search, found)
+    payload: dict[str, Any] = {
+        "job_id": job,
+        "trial": found.number,
+        "metric": search.study.metric.title,
+        "score": search.plain(found.trial.score),
+        "values": dict(found.values),
+        "results_dir": str(search.folder(found.number)),
+        "request": str(path),
+    }
+    following = [command("run", "--request", path)]
+    if as_json:
+        print_json(document({**payload, "spec": to_json(ending.best_request(search, found))}, following=following))
+        return
+    print_rows(("", ""), [(name, value) for name, value in payload.items() if name != "values"])
+    print_rows(("parameter", "value"), list(found.values.items()) or [("the request's own values", "")])
+    print_next(following)
+
+
+@app.command("report")
+def report(job: JobId, as_json: JsonFlag = False) -> None:
+    """Write the search's history, importances, parallel coordinates and rungs as one HTML page."""
+    from tao_skill_bank.cli import job_commands
+
+    _search(job)
+    job_commands.report(job, None, as_json)
+
+
+def _search(job: str) -> "TrialJobs":
+    """Return the search of a job. Raises UnknownNameError or RequestError."""
+    from pathlib import Path
+
+    from tao_skill_bank.automl import controller
+    from tao_skill_bank.jobs import JobStore
+
+    return controller.open_search(Path(JobStore().read(job).results_dir))
