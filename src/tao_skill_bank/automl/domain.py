@@ -167,10 +167,8 @@ def _window(leaf: Leaf, own: Own) -> tuple[float, float]:
     low, high = search.get("minimum", -math.inf), search.get("maximum", math.inf)
     if "around" not in search or "ratio_to" in search or not _is_positive(own.value):
         return low, high
-    return (
-        min(max(own.value / search["around"], low), own.value),
-        max(min(own.value * search["around"], high), own.value),
-    )
+    nearest, farthest = _rounded(own.value / search["around"]), _rounded(own.value * search["around"])
+    return min(max(nearest, low), own.value), max(min(farthest, high), own.value)
 
 
 def _allowed(leaf: Leaf, own: Own) -> tuple[float, float]:
@@ -208,6 +206,11 @@ def _refuse_empty(path: str, low: float, high: float, why: str) -> None:
 
 def _outside(path: str, message: str, fix: str, code: str = "range_outside_schema") -> RequestError:
     return RequestError([Problem(code, message, fix, f"automl.ranges.{path}")])
+
+
+def _rounded(number: float) -> float:
+    """Return a number without the rounding error of a division: 2e-05 / 10 is 2e-06."""
+    return float(f"{number:.12g}")
 
 
 def _is_positive(value: Any) -> bool:

@@ -198,7 +198,9 @@ def _type_problems(key: str, error: pydantic.ValidationError, known: Mapping[str
         elif path not in seen and not any(path.startswith(f"{other}.") for other in seen):
             seen.add(path)
             message = f"{path}: {detail['msg'][0].lower()}{detail['msg'][1:]}."
-            fix = f"Set {path} to {_in_words(known[key])}." if not where else f"Correct {path}."
+            fix = (
+                f"Set {path} to {_in_words(known[key])}." if not where else f"Correct {path}: {detail['msg'].lower()}."
+            )
             got = detail["input"] if isinstance(detail["input"], (str, int, float, bool)) else None
             yield Problem(f"invalid_{detail['type']}", message, fix, path, without_secret(got))
 

@@ -119,9 +119,8 @@ def build(skill: Skill, spec_values: Mapping[str, Any], given_paths: Collection[
     dimensions = _ordered({path: dimension for path, dimension in searched.items() if path not in pinned})
     if not dimensions:
         raise _empty(schema)
-    notes += tuple(
-        f"{path} is {value} in every trial but the recipe's: it has no other." for path, value in pinned.items()
-    )
+    for path, value in pinned.items():
+        notes += (f"{path} is {value} in every trial but the recipe's: its range holds no other.",)
     needed = {dimension.of for dimension in dimensions if dimension.of} - searched.keys()
     fixed = {path: nested.get(spec_values, path) for path in sorted(needed)}
     return Space(dimensions, pinned, fixed, (*chosen.notes, *notes))
