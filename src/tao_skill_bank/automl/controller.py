@@ -299,7 +299,7 @@ def _is_current(entry: Entry) -> bool:
 
 
 def open_search(run_dir: Path) -> TrialJobs:
-    """Return the trials of the search in a run directory; makes its study where there is none. Raises TaoSkillsError."""
+    """Return the trials of the search in a run directory, with a study that is new at first. Raises TaoSkillsError."""
     plan: Plan = planner.read(run_dir / "plan.json")
     sealed = study.of_plan(plan)
     storage = Storage(
@@ -352,7 +352,9 @@ def _end_stopped(controller: Controller | None, status: StatusWriter, *, cancels
 def _end_failed(status: StatusWriter, problems: Sequence[Problem], code: int) -> int:
     for problem in problems:
         sys.stderr.write(f"error: {problem.message} Fix: {problem.fix}\n")
-    causes, cures = (" ".join(dict.fromkeys(part)) for part in zip(*((p.message, p.fix) for p in problems), strict=True))
+    causes, cures = (
+        " ".join(dict.fromkeys(part)) for part in zip(*((p.message, p.fix) for p in problems), strict=True)
+    )
     status.write("FAILURE", causes, diagnosis=Diagnosis(problems[0].code, causes, cures))
     return code
 

@@ -79,9 +79,7 @@ def best_request(trials: TrialJobs, best: Entry) -> Request:
     return replace(request, overrides=overrides, automl={}, automl_policy="off", prompt="", results_dir=None)
 
 
-def _scores(
-    trials: TrialJobs, entries: Sequence[Entry], best: Entry
-) -> tuple[dict[str, float | None], dict[str, str]]:
+def _scores(trials: TrialJobs, entries: Sequence[Entry], best: Entry) -> tuple[dict[str, float | None], dict[str, str]]:
     sign = -1 if trials.study.metric.direction == "maximize" else 1
     recipe, score = entries[0].trial.score, best.trial.score
     metrics: dict[str, float | None] = {"best_trial": float(best.number), "best_score": sign * (score or 0.0)}
@@ -139,10 +137,10 @@ def _evaluate(trials: TrialJobs, name: str, parent_job_id: str | None, pause: Pa
         )
         gate.raise_if_blocked([found for found in sealed.findings if found.blocks_run])
         job_id = dispatch.run(sealed).id
-    while not (status := jobs.status(job_id)).state.is_terminal:
+    while not (ended := jobs.status(job_id)).state.is_terminal:
         pause()
-    if status.state is not State.COMPLETE:
-        message = f"The evaluation of the {name.replace('_', ' ')} failed: {failure(status)}"
+    if ended.state is not State.COMPLETE:
+        message = f"The evaluation of the {name.replace('_', ' ')} failed: {failure(ended)}"
         raise JobFailedError.of("evaluation_failed", message, f"See: tao-skills diagnose {job_id}", path=str(folder))
 
 
@@ -166,4 +164,3 @@ def _link(link: Path, target: Path) -> None:
     work.unlink(missing_ok=True)
     work.symlink_to(target.relative_to(link.parent), target_is_directory=True)
     work.replace(link)
-

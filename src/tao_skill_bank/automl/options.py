@@ -104,6 +104,11 @@ class Metric:
     direction: Direction
     action: str | None = None
 
+    @property
+    def title(self) -> str:
+        """Its name as a request writes it."""
+        return f"{self.action}:{self.name}" if self.action else self.name
+
 
 def parse(raw: Mapping[str, Any], info: SkillInfo | None = None) -> AutomlOptions:
     """Read the options of a request.

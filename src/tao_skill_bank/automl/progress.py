@@ -50,7 +50,9 @@ class Progress:
     @property
     def summary(self) -> str:
         """One line for people."""
-        best = f"best {self.metric} {self.best_score:.4g} (trial {self.best_trial})" if self.best_score is not None else ""
+        best = (
+            f"best {self.metric} {self.best_score:.4g} (trial {self.best_trial})" if self.best_score is not None else ""
+        )
         eta = f"about {self.eta_seconds / 60:.0f} min left" if self.eta_seconds else ""
         parts = (f"{self.ended} of {self.max_trials} trials ended", best, f"{self.gpu_hours:.3g} GPU hours", eta)
         return "; ".join(part for part in parts if part)
@@ -84,7 +86,7 @@ def eta_seconds(trials: TrialJobs, entries: Sequence[Entry]) -> float | None:
 
 def rows(progress: Progress) -> list[tuple[object, ...]]:
     """Return the trials as rows of a table, the best one marked."""
-    shown = []
+    shown: list[tuple[object, ...]] = []
     for row in progress.trials:
         score = "" if row.score is None else f"{row.score:.4g}"
         mark = " *" if row.number == progress.best_trial else ""

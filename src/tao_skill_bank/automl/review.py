@@ -9,7 +9,7 @@ from tao_skill_bank.automl.dimension import Dimension
 from tao_skill_bank.automl.study import Study
 from tao_skill_bank.contracts import Plan
 
-Table = tuple[Sequence[str], list[tuple[object, ...]]]
+Table = tuple[Sequence[str], Sequence[Sequence[object]]]
 
 
 def tables(plan: Plan) -> list[Table]:

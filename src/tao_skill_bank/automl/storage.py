@@ -120,7 +120,7 @@ class Storage:
         """Return the time since the first trial began."""
         trials = self._storage.get_all_trials(self._study_id, deepcopy=False)
         began = min((trial.datetime_start for trial in trials if trial.datetime_start), default=None)
-        return (datetime.now() - began).total_seconds() if began else 0.0  # noqa: DTZ005 - as Optuna writes it
+        return (datetime.now() - began).total_seconds() if began else 0.0
 
     def entries(self) -> list[Entry]:
         """Return every trial in order of its number."""

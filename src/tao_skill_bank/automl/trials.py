@@ -166,7 +166,8 @@ class TrialJobs:
         return scores, tuple(sorted(found))
 
     def _evaluated(self, entry: Entry, sign: int) -> tuple[dict[int, float], tuple[str, ...]]:
-        scores, found = dict(entry.trial.scores), ()
+        scores = dict(entry.trial.scores)
+        found: tuple[str, ...] = ()
         for job in entry.jobs:
             if job.kind == EVALUATE:
                 metrics = results.read(RunDirectory(Path(job.results_dir))).metrics
