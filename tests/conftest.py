@@ -1,6 +1,8 @@
 """Shared fixtures: every test has its own state directory and no credentials."""
 
+import json
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -33,3 +35,29 @@ def state_dir() -> Path:
 def fake_trainer(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let jobs of this test start `fake_trainer` (tests/support) as their module."""
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(SUPPORT), *filter(None, [os.environ.get("PYTHONPATH")])]))
+
+
+@pytest.fixture
+def third_skill(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a bank with one more skill, tao-finetune-toy: a schema and a quick trainer of another distribution."""
+    import tao_skill_bank
+    import tao_skill_bank.models
+
+    source, bank = SUPPORT / "third_skill", tmp_path_factory.mktemp("bank")
+    skills = Path(__file__).parent.parent / "skills"
+    shutil.copytree(skills, bank / "skills")
+    folder = bank / "skills" / "tao-finetune-toy"
+    (folder / "references").mkdir(parents=True)
+    (folder / "schemas").mkdir()
+    shutil.copy(source / "SKILL.md", folder)
+    shutil.copy(source / "skill_info.yaml", folder / "references")
+    for package, part in ((tao_skill_bank, "tao_skill_bank"), (tao_skill_bank.models, "tao_skill_bank/models")):
+        monkeypatch.setattr(package, "__path__", [*package.__path__, str(source / part)])
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(source), *filter(None, [os.environ.get("PYTHONPATH")])]))
+    monkeypatch.setenv("TAO_SKILL_BANK_PATH", str(bank))
+    from tao_skill_bank import catalog, schema, yaml12
+
+    document = schema.action_schema(catalog.find("toy").spec_class("train"), "tao-finetune-toy", "train")
+    (folder / "schemas" / "train.schema.json").write_text(json.dumps(document))
+    (folder / "references" / "spec_template_train.yaml").write_text(yaml12.render(schema.template(document)))
+    return bank

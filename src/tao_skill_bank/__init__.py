@@ -5,8 +5,10 @@ job = tao_skill_bank.run(plan)
 job.wait().state
 """
 
+from pkgutil import extend_path
 from typing import TYPE_CHECKING, Any
 
+__path__ = extend_path(__path__, __name__)  # model packages may come with other distributions
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:

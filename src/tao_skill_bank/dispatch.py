@@ -68,4 +68,5 @@ def _with_study(drafted: Plan, skill: Skill, given: frozenset[str]) -> Plan:
     except MissingExtraError as error:
         finding = gate.missing_extra(error)
         return replace(drafted, findings=(*drafted.findings, finding))
-    return replace(drafted, study=to_json(prepared))
+    request = study.located(skill, drafted.request, drafted.job, given)
+    return replace(drafted, request=request, study=to_json(prepared))

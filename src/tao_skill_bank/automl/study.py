@@ -15,7 +15,8 @@ from tao_skill_bank.automl.options import AutomlOptions, Metric
 from tao_skill_bank.automl.space import Space
 from tao_skill_bank.automl.storage import sqlite_url
 from tao_skill_bank.catalog import Skill
-from tao_skill_bank.contracts import Finding, Job, Plan, Request, State, contract, from_json, to_json
+from tao_skill_bank.contracts import DatasetPaths, Finding, Job, Plan, Request, State, contract, from_json, to_json
+from tao_skill_bank.data_sources import absolute
 from tao_skill_bank.errors import BlockedError, RequestError
 from tao_skill_bank.run_directory import RunDirectory, read_json_file
 from tao_skill_bank.skill_info import AutomlKeys
@@ -147,6 +148,21 @@ def prepare(skill: Skill, request: Request, job: Job, given: frozenset[str], fin
     )
     study = _with_devices(study, job)
     return replace(study, first=tuple(first_batch(study, job)), estimate=estimate(study, job))
+
+
+def located(skill: Skill, request: Request, job: Job, given: frozenset[str]) -> Request:
+    """Return the request with absolute paths: its trials are planned from another folder, perhaps days later."""
+    action = skill.action(request.action)
+    sources = skill.info.data_sources.get(request.action, {})
+    keys = [*(key for source in sources.values() for key in source.keys), *action.inputs.models, *action.inputs.paths]
+    placed = {key: nested.get(job.spec, key) for key in keys if key in given}
+    datasets: dict[str, str | DatasetPaths] = {
+        role: absolute(data)
+        if isinstance(data, str)
+        else DatasetPaths(absolute(data.annotation_path), absolute(data.media_path))
+        for role, data in request.datasets.items()
+    }
+    return replace(request, datasets=datasets, overrides={**request.overrides, **placed})
 
 
 def fingerprint(study: Study) -> str:

@@ -1,0 +1,12 @@
+from tao_skill_bank.contracts import Workload
+
+
+def describe(_action, spec):
+    train = spec["train"]
+    return Workload(
+        trains=True,
+        resume_from=train["resume"] if isinstance(train["resume"], str) else None,
+        resume=bool(train["resume"]),
+        epochs=train.get("stop_epoch") or train["epoch"],
+        validation_split=0.1,
+    )
