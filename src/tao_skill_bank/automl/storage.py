@@ -255,12 +255,17 @@ def _distribution(optuna: Any, dimension: Dimension) -> Any:
     return known.IntDistribution(int(dimension.low), int(dimension.high), log=dimension.log)
 
 
+def _with_driver(url: str) -> str:
+    """Return the URL with the PostgreSQL driver of the extra."""
+    return url.replace("postgresql://", "postgresql+psycopg://", 1)
+
+
 def _connect(optuna: Any, url: str) -> Any:
     from sqlalchemy.exc import OperationalError, ProgrammingError
 
     options = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {"pool_pre_ping": True}
     try:
-        return optuna.storages.RDBStorage(url, engine_kwargs=options)
+        return optuna.storages.RDBStorage(_with_driver(url), engine_kwargs=options)
     except (OperationalError, ProgrammingError) as error:
         message = f"The study's storage {url} cannot be reached: {str(error.orig).strip().splitlines()[0]}"
         fix = "Start the database, or see that automl.storage and the password in $PGPASSWORD or ~/.pgpass are right."

@@ -6,9 +6,12 @@ from pathlib import Path
 import pytest
 
 from tao_skill_bank import dispatch, jobs
-from tao_skill_bank.automl import controller, ending, progress
+from tao_skill_bank.automl import controller, ending, progress, resuming
 from tao_skill_bank.automl.history import TrialState
 from tao_skill_bank.contracts import Request, State
+from tao_skill_bank.errors import ConflictError, TaoSkillsError
+from tao_skill_bank.platforms import _processes
+from tao_skill_bank.run_directory import json_lines
 
 pytestmark = pytest.mark.usefixtures("third_skill")
 
@@ -33,3 +36,147 @@ def test_a_search_finds_a_better_spec_than_the_recipe_and_hands_it_on(tmp_path):
     assert best.trial.score < entries[0].trial.score
     assert (tmp_path / "run" / "best_trial").resolve() == found.folder(best.number)
     assert f"trial {best.number}" in status.message
+
+
+def epochs_trained(found, number) -> list[int]:
+    """Return the epochs that a trial's jobs trained, in order: one that was run twice is there twice."""
+    return [int(line["epoch"]) for line in json_lines(found.folder(number) / "metrics.jsonl")]
+
+
+def kill(record) -> None:
+    """Kill a job's processes as a crash of the machine would, and wait until they are gone."""
+    for process in _processes.of_job(record.id):
+        process.kill()
+    while _processes.of_job(record.id):
+        time.sleep(0.01)
+
+
+def when(condition, seconds=60):
+    """Wait until something is so, and return it."""
+    until = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < until, "it never came to be"
+        time.sleep(0.02)
+    return found
+
+
+def entries_at(run: Path):
+    """Return the trials of a search, none before its controller has begun."""
+    try:
+        return controller.open_search(run).storage.entries() if (run / "status.jsonl").is_file() else []
+    except TaoSkillsError:
+        return []
+
+
+def test_paused_trials_go_on_where_they_stopped_and_train_no_epoch_twice(tmp_path):
+    status, found = search(tmp_path / "run", {"train.epoch": 9}, algorithm="asha", max_trials=9, parallel=3)
+    assert status.state is State.COMPLETE, status.message
+    entries = found.storage.entries()
+    assert {entry.state for entry in entries} == {TrialState.COMPLETE, TrialState.PRUNED}
+    for entry in entries:
+        epochs = epochs_trained(found, entry.number)
+        assert epochs == list(range(1, len(epochs) + 1))
+        assert len(epochs) in (1, 3, 9)
+    complete = [entry for entry in entries if entry.state is TrialState.COMPLETE]
+    assert all(epochs_trained(found, entry.number)[-1] == 9 for entry in complete)
+
+
+@pytest.mark.parametrize("storage", ["sqlite", "postgresql"])
+def test_a_killed_controller_is_replaced_and_nothing_is_lost_or_run_twice(tmp_path, storage, request_storage):
+    run = tmp_path / "run"
+    options = {"max_trials": 6, "parallel": 2, **request_storage(storage)}
+    first = dispatch.run(dispatch.plan(request(run, {"train.seconds_per_epoch": 0.3}, **options)))
+    when(lambda: sum(entry.state.is_final for entry in entries_at(run)) >= 1)
+    kill(first.record)
+    assert first.status().state is State.ERROR
+    running = [entry for entry in entries_at(run) if entry.state is TrialState.RUNNING]
+    handle, _ = resuming.resume(first.id)
+    status = handle.wait(120)
+    assert status.state is State.COMPLETE, status.message
+    found = controller.open_search(run)
+    entries = found.storage.entries()
+    assert [entry.number for entry in entries] == list(range(6))
+    assert {entry.state for entry in entries} == {TrialState.COMPLETE}
+    assert all(epochs_trained(found, entry.number) == [1, 2, 3, 4] for entry in entries)
+    assert all(len(entries[entry.number].jobs) == 1 for entry in running), "a running trial was begun again"
+
+
+def test_a_killed_trial_goes_on_from_its_newest_checkpoint(tmp_path):
+    run = tmp_path / "run"
+    handle = dispatch.run(dispatch.plan(request(run, {"train.seconds_per_epoch": 0.3}, max_trials=2)))
+    victim = when(lambda: [entry for entry in entries_at(run) if max(entry.trial.scores, default=0) in (1, 2)])[0]
+    kill(jobs.JobStore().read(victim.jobs[-1].id))
+    status = handle.wait(120)
+    assert status.state is State.COMPLETE, status.message
+    found = controller.open_search(run)
+    again = found.storage.entries()[victim.number]
+    assert (again.state, len(again.jobs)) == (TrialState.COMPLETE, 2)
+    assert epochs_trained(found, victim.number) == [1, 2, 3, 4]
+
+
+def test_a_failed_trial_is_failed_with_its_diagnosis_and_has_no_score(tmp_path):
+    status, found = search(
+        tmp_path / "run", {"train.fails_above_lr": 2e-3}, max_trials=10, parallel=4, algorithm="random"
+    )
+    assert status.state is State.COMPLETE, status.message
+    failed = [entry for entry in found.storage.entries() if entry.state is TrialState.FAILED]
+    assert failed
+    assert all(entry.trial.score is None and "The loss is no number." in entry.diagnosis for entry in failed)
+    assert ending.best_of(found.storage.entries()).values.get("train.optm_lr", 1e-3) <= 2e-3
+
+
+def test_a_search_whose_first_trials_all_fail_ends(tmp_path):
+    status, found = search(tmp_path / "run", {"train.fails_above_lr": 1e-9}, max_trials=20)
+    assert status.state is State.ERROR
+    assert "The first 3 trials failed" in status.message
+    assert len(found.storage.entries()) == 3
+
+
+def test_a_metric_that_is_never_written_ends_the_search_and_names_those_that_are(tmp_path):
+    status, found = search(tmp_path / "run", {"train.metric": "val/other"}, max_trials=20, parallel=2)
+    assert status.state is State.ERROR
+    assert "never wrote the metric val/avg_loss (it wrote val/other)" in status.message
+    assert len(found.storage.entries()) <= 2
+
+
+def test_cancelling_the_search_cancels_its_trials_and_resume_goes_on(tmp_path):
+    run = tmp_path / "run"
+    handle = dispatch.run(dispatch.plan(request(run, {"train.seconds_per_epoch": 0.3}, max_trials=3, parallel=2)))
+    when(lambda: [entry for entry in entries_at(run) if entry.trial.scores])
+    assert handle.cancel().state is State.CANCELED
+    assert all(jobs.status(entry.jobs[-1].id).state.is_terminal for entry in entries_at(run))
+    again, _ = resuming.resume(handle.id)
+    assert again.wait(120).state is State.COMPLETE
+    found = controller.open_search(run)
+    assert all(epochs_trained(found, number) == [1, 2, 3, 4] for number in range(3))
+
+
+def test_a_spent_budget_ends_the_search_with_the_best_so_far(tmp_path):
+    hours = 3 / 3600
+    status, found = search(tmp_path / "run", {"train.seconds_per_epoch": 0.2}, max_trials=500, max_hours=hours)
+    assert status.state is State.COMPLETE, status.message
+    assert f"the budget of {hours:g} hours is spent" in status.message
+    assert 1 <= len(found.storage.entries()) < 100
+
+
+def test_sixty_trials_on_four_workers_are_unique_and_all_accounted_for(tmp_path):
+    status, found = search(tmp_path / "run", max_trials=60, parallel=4, algorithm="random")
+    assert status.state is State.COMPLETE, status.message
+    entries = found.storage.entries()
+    assert [entry.number for entry in entries] == list(range(60))
+    points = {tuple(sorted(entry.trial.coordinates.items())) for entry in entries}
+    assert len(points) == 60
+    assert all(len(entry.jobs) == 1 for entry in entries)
+    shown = progress.of(found)
+    assert (shown.ended, len(shown.trials)) == (60, 60)
+
+
+def test_a_second_controller_is_refused_while_one_works(tmp_path):
+    run = tmp_path / "run"
+    handle = dispatch.run(dispatch.plan(request(run, {"train.seconds_per_epoch": 0.5}, max_trials=1)))
+    when(lambda: entries_at(run))
+    with pytest.raises(ConflictError, match="A controller works on the search"):
+        resuming.resume(handle.id)
+    handle.wait(60)
+    with pytest.raises(ConflictError, match="is over"):
+        resuming.resume(handle.id)

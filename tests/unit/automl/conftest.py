@@ -1,0 +1,46 @@
+"""A PostgreSQL server of Debian's for the tests that need one, started once and stopped at the end."""
+
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+PORT = 54329
+
+
+@pytest.fixture(scope="session")
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return the URL of an empty database; its server runs as the user postgres where the tests run as root."""
+    if not BINARIES:
+        pytest.skip("PostgreSQL is not installed (Debian: postgresql)")
+    folder = Path("/tmp") / f"tao-postgresql-{time.time_ns()}"  # readable by its user, and short: a socket lies in it
+    folder.mkdir(mode=0o777)
+    folder.chmod(0o777)
+    data = folder / "data"
+
+    def run(*words: str) -> None:
+        user = ["runuser", "-u", "postgres", "--"] if Path.home() == Path("/root") else []
+        subprocess.run([*user, str(BINARIES[-1] / words[0]), *words[1:]], check=True, capture_output=True, cwd=folder)
+
+    run("initdb", "-D", str(data), "-A", "trust", "-U", "tao")
+    options = f"-p {PORT} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off"
+    run("pg_ctl", "-D", str(data), "-l", str(folder / "log"), "-w", "-o", options, "start")
+    try:
+        yield f"postgresql://tao@127.0.0.1:{PORT}/postgres"
+    finally:
+        run("pg_ctl", "-D", str(data), "-m", "immediate", "stop")
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def request_storage(request: pytest.FixtureRequest):
+    """Return what a request says of its storage, by kind."""
+
+    def options(kind: str) -> dict[str, str]:
+        return {} if kind == "sqlite" else {"storage": request.getfixturevalue("postgresql")}
+
+    return options
