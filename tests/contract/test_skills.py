@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from tao_skill_bank import catalog, generate, yaml12
+from tao_skill_bank.automl import domain
 from tao_skill_bank.schema import ACTION_META_SCHEMA, leaves
 
 SKILLS = catalog.skills()
@@ -107,6 +108,19 @@ def test_search_domains_lie_inside_what_can_run(skill: catalog.Skill) -> None:
             assert search["minimum"] >= leaf["minimum"], path
         if "maximum" in search and "maximum" in leaf:
             assert search["maximum"] <= leaf["maximum"], path
+
+
+@pytest.mark.parametrize("skill", MODEL_SKILLS, ids=named)
+def test_every_search_domain_can_be_sampled(skill: catalog.Skill) -> None:
+    numbers = {path: leaf for path, leaf in leaves(skill.schema("train")) if leaf.get("type") in ("integer", "number")}
+    for path, leaf in leaves(skill.schema("train")):
+        search = leaf.get("search", {})
+        assert "math_cond" not in search or {"minimum", "maximum"} <= search.keys(), path
+        assert search.get("math_cond") != "^ 2" or search["minimum"] > 0, path
+        assert search.get("math_cond") != "/ 2" or leaf["depends_on"] in numbers, path
+        assert not search.get("log") or search["minimum"] > 0, path
+        assert "ratio_to" not in search or search["ratio_to"] in numbers, path
+        assert "search" not in leaf or "minimum" in search or domain.options_of(leaf), path
 
 
 @pytest.mark.parametrize("skill", MODEL_SKILLS, ids=named)

@@ -52,7 +52,7 @@ def select(
     paths, notes = [], []
     for path in dict.fromkeys([*defaults, *origins]):
         leaf = schemas.at(schema, path)
-        if any(f"{path}.".startswith(f"{excluded}.") for excluded in options.exclude):
+        if _is_in(path, options.exclude):
             continue
         if leaf is None:
             problems.append(_unknown(schema, path, origins[path]))
@@ -62,7 +62,7 @@ def select(
             paths += [] if refused else [path]
         elif reason := obstacle(schema, spec_values, path):
             notes.append(f"{path} is not searched: {reason}.")
-        elif path in given and "around" not in leaf.get("search", {}):
+        elif _is_in(path, given) and "around" not in leaf.get("search", {}):
             value = nested.get(spec_values, path)
             notes.append(f"{path} stays {value}, as the request says; name it in automl.add to search it.")
         else:
@@ -89,6 +89,11 @@ def obstacle(schema: Mapping[str, Any], spec_values: Mapping[str, Any], path: st
     if depends_on and not is_number(nested.get(spec_values, depends_on)):
         return f"{depends_on}, which it depends on, has no number"
     return None
+
+
+def _is_in(path: str, others: Collection[str]) -> bool:
+    """Tell whether a path is one of others, or lies below one."""
+    return any(f"{path}.".startswith(f"{other}.") for other in others)
 
 
 def _depends_on(leaf: Mapping[str, Any]) -> str | None:

@@ -94,7 +94,7 @@ def build(skill: Skill, spec_values: Mapping[str, Any], given_paths: Collection[
     Args:
         skill: its train schema says what can be searched.
         spec_values: the request's own nested spec: the recipe.
-        given_paths: spec paths that the request set (`Spec.given`).
+        given_paths: spec paths that the request set (`Spec.given`); a group stands for all in it.
         options: what the request says of the search.
 
     Raises:

@@ -1,7 +1,10 @@
 from typing import Any
 
 import pytest
-from search_spaces import built, problems
+from search_spaces import REASON, built, problems, recipe
+
+from tao_skill_bank import catalog
+from tao_skill_bank.automl import options, space
 
 PREDICT = "tao-finetune-cosmos-predict"
 
@@ -46,6 +49,14 @@ def test_a_value_that_the_request_gives_pins_its_parameter_unless_the_search_nam
     assert "train.epoch" in names(overrides=overrides, automl={"add": ["train.epoch"]})
     assert names(overrides=overrides, automl={"parameters": ["train.epoch"]}) == {"train.epoch"}
     assert "train.epoch" in names(overrides=overrides, automl={"ranges": {"train.epoch": {"maximum": 5}}})
+
+
+def test_a_group_that_must_not_change_pins_all_that_is_in_it() -> None:
+    skill = catalog.find(REASON)
+    found = space.build(skill, recipe(skill).values, {"policy.lora"}, options.parse({}))
+    assert {dimension.name for dimension in found.dimensions if dimension.name.startswith("policy.lora")} == {
+        "policy.lora.lora_alpha"
+    }
 
 
 def test_a_given_learning_rate_and_a_given_alpha_are_searched_around_what_was_given() -> None:
