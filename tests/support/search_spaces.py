@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from hypothesis import settings
 
 from tao_skill_bank import catalog, spec
 from tao_skill_bank import schema as schemas
@@ -17,6 +18,7 @@ from tao_skill_bank.errors import Problem, RequestError
 from tao_skill_bank.parameters import Search, group, parameter, spec_dataclass
 
 REASON = "tao-finetune-cosmos-reason"
+UNHURRIED = settings(deadline=None, max_examples=60)  # a busy machine is no failure
 DATASETS = {"train": "/data/train", "eval": "/data/val"}
 
 

@@ -1,9 +1,14 @@
 from typing import Any
 
+import jsonschema
 import pytest
-from search_spaces import REASON, built, problems, recipe
+from hypothesis import given
+from hypothesis import strategies as st
+from search_spaces import REASON, UNHURRIED, built, problems, recipe
 
 from tao_skill_bank import catalog
+from tao_skill_bank import schema as schemas
+from tao_skill_bank.errors import RequestError
 
 LR, RANK, ALPHA = "train.optm_lr", "policy.lora.r", "policy.lora.lora_alpha"
 
@@ -119,3 +124,35 @@ def test_powers_of_two_stay_within_the_limits_around_a_ratio_that_is_none(rank: 
             assert alpha / rank / 4 <= values[ALPHA] / values[RANK] <= alpha / rank * 4
             seen.add(values[ALPHA] / values[RANK])
     assert len(seen) >= 4
+
+
+NUMBERS = st.integers(-3, 2000) | st.floats(-1, 1e4, allow_nan=False)
+WANTED = st.fixed_dictionaries({}, optional={"minimum": NUMBERS, "maximum": NUMBERS}) | st.fixed_dictionaries(
+    {"choices": st.lists(NUMBERS | st.booleans() | st.sampled_from(["cosine", "none", True]), max_size=4)}
+)
+LEAVES = dict(schemas.leaves(catalog.find(REASON).schema("train")))
+OPEN = [path for path, leaf in LEAVES.items() if leaf.get("automl_enabled") is not False]
+
+
+@UNHURRIED
+@given(path=st.sampled_from(OPEN), wanted=WANTED, last=st.booleans())
+def test_whatever_range_a_request_gives_is_refused_with_a_cure_or_leads_to_values_inside_it(
+    path: str, wanted: dict[str, Any], last: bool
+) -> None:
+    found, refusals = None, ()
+    try:
+        found = built(automl={"ranges": {path: wanted}})
+    except RequestError as error:
+        refusals = error.problems
+    assert all(problem.fix and problem.path.startswith("automl.") for problem in refusals)
+    if found is None:
+        return
+    values = found.values(
+        {
+            dimension.name: (dimension.choices or (dimension.low, dimension.high))[-1 if last else 0]
+            for dimension in found.dimensions
+        }
+    )
+    assert wanted.get("minimum", values[path]) <= values[path] <= wanted.get("maximum", values[path])
+    assert "choices" not in wanted or values[path] in wanted["choices"]
+    assert jsonschema.Draft202012Validator(LEAVES[path]).is_valid(values[path])

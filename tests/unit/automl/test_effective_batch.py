@@ -1,6 +1,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from search_spaces import UNHURRIED
 
 from tao_skill_bank.automl.effective_batch import capped
 from tao_skill_bank.skill_info import AutomlKeys
@@ -46,6 +47,7 @@ def test_a_skill_that_names_only_its_batch_is_capped_too() -> None:
     assert capped({}, spec(32), AutomlKeys(epochs="e", batch="t.batch"), 1, 10)[0] == {"t.batch": 10}
 
 
+@UNHURRIED
 @given(
     batch=st.integers(1, 512),
     micro=st.integers(1, 64),

@@ -2,6 +2,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from search_spaces import UNHURRIED
 
 from tao_skill_bank import catalog
 from tao_skill_bank.automl import options
@@ -176,3 +179,22 @@ def test_a_metric_that_cannot_be_had_is_refused() -> None:
     with pytest.raises(RequestError) as nameless:
         options.metric_of(AutomlOptions(), replace(REASON, monitoring_metric=None))
     assert nameless.value.problems[0].code == "missing_metric"
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text("abe:/@. -1", max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("abe:/@. -1", max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@UNHURRIED
+@given(st.dictionaries(st.sampled_from([*AutomlOptions.__dataclass_fields__, "other"]), JSON, max_size=4))
+def test_whatever_a_request_says_is_read_or_refused_with_a_cure(raw: dict[str, Any]) -> None:
+    found: tuple[Problem, ...] = ()
+    try:
+        options.parse(raw)
+    except RequestError as error:
+        found = error.problems
+    assert all(problem.fix and problem.path.startswith("automl.") for problem in found)
+    assert found or set(raw) <= AutomlOptions.__dataclass_fields__.keys()

@@ -7,7 +7,7 @@ import pytest
 import search_spaces
 from hypothesis import given
 from hypothesis import strategies as st
-from search_spaces import built, recipe
+from search_spaces import UNHURRIED, built, recipe
 
 from tao_skill_bank import catalog, nested, spec
 from tao_skill_bank.automl import space
@@ -54,6 +54,7 @@ def searched_points(draw: st.DrawFn) -> tuple[Skill, Space, dict[str, Any], dict
     return skill, found, own, draw(points(found))
 
 
+@UNHURRIED
 @given(searched_points())
 def test_every_point_of_every_skill_gives_values_inside_the_schemas_bounds(case: Any) -> None:
     skill, found, _, point = case
@@ -73,6 +74,7 @@ def test_every_point_of_every_skill_gives_values_inside_the_schemas_bounds(case:
             assert type(value).__name__ == leaf["type"][: len(type(value).__name__)]
 
 
+@UNHURRIED
 @given(searched_points())
 def test_every_point_keeps_near_the_request_what_the_schema_says_should_be_near_it(case: Any) -> None:
     skill, found, own, point = case
@@ -92,6 +94,7 @@ def test_every_point_keeps_near_the_request_what_the_schema_says_should_be_near_
             assert value <= values[leaf["depends_on"]] / 2
 
 
+@UNHURRIED
 @given(searched_points())
 def test_a_point_is_found_again_from_its_values(case: Any) -> None:
     _, found, _, point = case
@@ -114,6 +117,7 @@ def test_every_point_is_a_spec_that_the_ordinary_path_accepts(name: str) -> None
     own = recipe(skill)
     found = built(skill, automl=searches(skill))
 
+    @UNHURRIED
     @given(points(found))
     def accepted(point: dict[str, Any]) -> None:
         values = found.values(point)
