@@ -43,3 +43,8 @@ def test_a_ratio_of_numbers_that_are_no_powers_is_exact_within_its_bounds() -> N
     gain = Dimension("gain", "ratio", -3, 3, of="width", ratio=0.75, minimum=0.5, maximum=10)
     assert [gain.value(step, 2) for step in (-3, 0, 1, 3)] == [0.5, 1.5, 3.0, 10]
     assert gain.coordinate(3.0, 2) == 1
+
+
+def test_a_power_of_two_near_a_number_that_is_none_is_rounded_towards_the_requests_own_ratio() -> None:
+    heads = Dimension("heads", "ratio", -2, 2, of="width", integer=True, power=True, minimum=1, maximum=64)
+    assert [heads.value(step, 12) for step in range(-2, 3)] == [4, 8, 16, 16, 32]

@@ -126,6 +126,14 @@ def test_powers_of_two_stay_within_the_limits_around_a_ratio_that_is_none(rank: 
     assert len(seen) >= 4
 
 
+def test_alpha_takes_every_power_of_two_near_the_ratio_to_a_given_rank_that_is_none() -> None:
+    own = {RANK: 12, ALPHA: 12}
+    found = built(overrides=own)
+    point = found.coordinates(recipe(catalog.find(REASON), own).values)
+    steps = range(int(found[ALPHA].low), int(found[ALPHA].high) + 1)
+    assert [found.values({**point, ALPHA: step})[ALPHA] for step in steps] == [4, 8, 16, 32]
+
+
 NUMBERS = st.integers(-3, 2000) | st.floats(-1, 1e4, allow_nan=False)
 WANTED = st.fixed_dictionaries({}, optional={"minimum": NUMBERS, "maximum": NUMBERS}) | st.fixed_dictionaries(
     {"choices": st.lists(NUMBERS | st.booleans() | st.sampled_from(["cosine", "none", True]), max_size=4)}
