@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from tao_skill_bank import catalog, generate, yaml12
+from tao_skill_bank.automl import domain
 from tao_skill_bank.schema import ACTION_META_SCHEMA, leaves
 
 SKILLS = catalog.skills()
@@ -100,6 +101,20 @@ def test_every_spec_key_that_the_skill_names_is_in_the_schema(skill: catalog.Ski
 
 
 @pytest.mark.parametrize("skill", MODEL_SKILLS, ids=named)
+def test_a_search_steers_trainings_by_keys_that_exist_and_that_it_never_searches_unasked(skill: catalog.Skill) -> None:
+    keys = skill.info.automl
+    assert keys is not None or not skill.info.automl_enabled
+    if keys is None:
+        return
+    schema, evaluation = skill.schema("train"), keys.evaluation
+    steering = [key for key in (keys.stop, keys.resume, keys.batch, keys.micro_batch, keys.accumulation) if key]
+    assert {keys.epochs, *steering} <= dict(leaves(schema)).keys()
+    assert not set(steering) & set(schema["automl_default_parameters"])
+    assert (keys.stop is None) == (keys.resume is None), "a training that pauses must be able to go on"
+    assert evaluation is None or evaluation.action in skill.info.actions
+
+
+@pytest.mark.parametrize("skill", MODEL_SKILLS, ids=named)
 def test_search_domains_lie_inside_what_can_run(skill: catalog.Skill) -> None:
     for path, leaf in leaves(skill.schema("train")):
         search = leaf.get("search", {})
@@ -107,6 +122,19 @@ def test_search_domains_lie_inside_what_can_run(skill: catalog.Skill) -> None:
             assert search["minimum"] >= leaf["minimum"], path
         if "maximum" in search and "maximum" in leaf:
             assert search["maximum"] <= leaf["maximum"], path
+
+
+@pytest.mark.parametrize("skill", MODEL_SKILLS, ids=named)
+def test_every_search_domain_can_be_sampled(skill: catalog.Skill) -> None:
+    numbers = {path: leaf for path, leaf in leaves(skill.schema("train")) if leaf.get("type") in ("integer", "number")}
+    for path, leaf in leaves(skill.schema("train")):
+        search = leaf.get("search", {})
+        assert "math_cond" not in search or {"minimum", "maximum"} <= search.keys(), path
+        assert search.get("math_cond") != "^ 2" or search["minimum"] > 0, path
+        assert search.get("math_cond") != "/ 2" or leaf["depends_on"] in numbers, path
+        assert not search.get("log") or search["minimum"] > 0, path
+        assert "ratio_to" not in search or search["ratio_to"] in numbers, path
+        assert "search" not in leaf or "minimum" in search or domain.options_of(leaf), path
 
 
 @pytest.mark.parametrize("skill", MODEL_SKILLS, ids=named)

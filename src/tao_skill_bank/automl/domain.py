@@ -15,10 +15,18 @@ Leaf = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Own:
-    """What the request itself says: the parameter's value, and that of the parameter that it is a ratio to."""
+    """What the request itself says.
+
+    Attributes:
+        value: of the parameter.
+        of: value of the parameter that it is a ratio to.
+        of_powers: that one is searched, in powers of two.
+
+    """
 
     value: Any
     of: Any = None
+    of_powers: bool = False
 
 
 def numeric(leaf: Leaf) -> Leaf | None:
@@ -40,6 +48,11 @@ def options_of(leaf: Leaf) -> list[Any]:
         else:
             return []
     return options
+
+
+def takes_powers(leaf: Leaf) -> bool:
+    """Tell whether a parameter is searched in powers of two."""
+    return bool(leaf.get("search", {}).get("math_cond") == POWERS)
 
 
 def build(path: str, leaf: Leaf, own: Own, wanted: Range | None) -> Dimension:
@@ -72,7 +85,7 @@ def build(path: str, leaf: Leaf, own: Own, wanted: Range | None) -> Dimension:
 def _number(path: str, leaf: Leaf, low: float, high: float) -> Dimension:
     search = leaf.get("search", {})
     whole = (numeric(leaf) or {}).get("type") == "integer"
-    if search.get("math_cond") == POWERS:
+    if takes_powers(leaf):
         exponents = lowest_exponent(max(low, 1 if whole else low)), highest_exponent(high)
         _refuse_empty(path, *exponents, f"no power of two lies in {low:g} to {high:g}")
         minimum, maximum = 2 ** exponents[0], 2 ** exponents[1]
@@ -91,9 +104,11 @@ def _ratio(path: str, leaf: Leaf, own: Own) -> Dimension:
     """Return steps of 2 around the request's own ratio; for powers of two, around the nearest ratio that gives one."""
     search = leaf["search"]
     whole = (numeric(leaf) or {}).get("type") == "integer"
-    powers = search.get("math_cond") == POWERS
+    powers = takes_powers(leaf)
     true_ratio = own.value / own.of
-    ratio = 2.0 ** round(math.log2(own.value)) / own.of if powers else true_ratio
+    ratio = true_ratio
+    if powers:
+        ratio = 2.0 ** round(math.log2(true_ratio)) if own.of_powers else 2.0 ** round(math.log2(own.value)) / own.of
     low = lowest_exponent(true_ratio / search["around"] / ratio)
     high = highest_exponent(true_ratio * search["around"] / ratio)
     minimum = min(search.get("minimum", own.value), own.value)
@@ -128,7 +143,7 @@ def _listed(path: str, leaf: Leaf, own: Own, choices: tuple[Any, ...]) -> Dimens
         return Dimension(path, "choice", choices=choices, weights=tuple(kept) if sum(kept) > 0 else ())
     low, high = _allowed(leaf, own)
     whole = (numeric(leaf) or {}).get("type") == "integer"
-    powers = leaf.get("search", {}).get("math_cond") == POWERS
+    powers = takes_powers(leaf)
     for choice in choices:
         if not is_number(choice) or (whole and choice != int(choice)):
             kind = "whole numbers" if whole else "numbers"

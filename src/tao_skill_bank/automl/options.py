@@ -65,7 +65,7 @@ class AutomlOptions:
         metric: a metric of metrics.jsonl, or ACTION:METRIC of an action that scores checkpoints; None for the skill's.
         direction: of a metric that is not the skill's own.
         parameters: spec paths that are searched, and no others; None for the schema's defaults.
-        add, exclude: spec paths that are searched besides, or are not.
+        add, exclude: spec paths that are searched besides, or are not; a group is excluded with all that is in it.
         ranges: a domain by spec path, instead of the schema's and inside it.
         objectives: what is minimised; with cost, the metric and the GPU hours are weighed against each other.
         max_hours, max_gpu_hours: nothing is begun after so many, on the clock or of all trials together.

@@ -7,7 +7,7 @@ from typing import Any
 from tao_skill_bank import nested
 from tao_skill_bank import schema as schemas
 from tao_skill_bank.automl.dimension import is_number
-from tao_skill_bank.automl.domain import numeric, options_of
+from tao_skill_bank.automl.domain import HALF, numeric, options_of
 from tao_skill_bank.automl.options import AutomlOptions
 from tao_skill_bank.errors import Problem
 from tao_skill_bank.spec_errors import nearest_path
@@ -52,7 +52,7 @@ def select(
     paths, notes = [], []
     for path in dict.fromkeys([*defaults, *origins]):
         leaf = schemas.at(schema, path)
-        if path in options.exclude:
+        if _is_in(path, options.exclude):
             continue
         if leaf is None:
             problems.append(_unknown(schema, path, origins[path]))
@@ -62,7 +62,7 @@ def select(
             paths += [] if refused else [path]
         elif reason := obstacle(schema, spec_values, path):
             notes.append(f"{path} is not searched: {reason}.")
-        elif path in given and "around" not in leaf.get("search", {}):
+        elif _is_in(path, given) and "around" not in leaf.get("search", {}):
             value = nested.get(spec_values, path)
             notes.append(f"{path} stays {value}, as the request says; name it in automl.add to search it.")
         else:
@@ -85,7 +85,22 @@ def obstacle(schema: Mapping[str, Any], spec_values: Mapping[str, Any], path: st
     value = nested.get(spec_values, path)
     if isinstance(value, (list, dict)) and numeric(schemas.at(schema, path) or {}):
         return "its value is not a single number"
+    depends_on = _depends_on(schemas.at(schema, path) or {})
+    if depends_on and not is_number(nested.get(spec_values, depends_on)):
+        return f"{depends_on}, which it depends on, has no number"
     return None
+
+
+def _is_in(path: str, others: Collection[str]) -> bool:
+    """Tell whether a path is one of others, or lies below one."""
+    return any(f"{path}.".startswith(f"{other}.") for other in others)
+
+
+def _depends_on(leaf: Mapping[str, Any]) -> str | None:
+    """Return the parameter by whose value a searched one is computed."""
+    search = leaf.get("search", {})
+    found: str | None = search.get("ratio_to") or (leaf.get("depends_on") if search.get("math_cond") == HALF else None)
+    return found
 
 
 def searchable(schema: Mapping[str, Any]) -> Iterator[str]:

@@ -94,7 +94,7 @@ def build(skill: Skill, spec_values: Mapping[str, Any], given_paths: Collection[
     Args:
         skill: its train schema says what can be searched.
         spec_values: the request's own nested spec: the recipe.
-        given_paths: spec paths that the request set (`Spec.given`).
+        given_paths: spec paths that the request set (`Spec.given`); a group stands for all in it.
         options: what the request says of the search.
 
     Raises:
@@ -109,7 +109,7 @@ def build(skill: Skill, spec_values: Mapping[str, Any], given_paths: Collection[
     searched: dict[str, Dimension] = {}
     for path in chosen.paths:
         try:
-            searched[path] = _dimension(schema, path, spec_values, options)
+            searched[path] = _dimension(schema, path, spec_values, options, chosen.paths)
         except RequestError as error:
             problems += error.problems
     if problems:
@@ -157,12 +157,17 @@ def _empty(schema: Mapping[str, Any]) -> RequestError:
 
 
 def _dimension(
-    schema: Mapping[str, Any], path: str, spec_values: Mapping[str, Any], options: AutomlOptions
+    schema: Mapping[str, Any],
+    path: str,
+    spec_values: Mapping[str, Any],
+    options: AutomlOptions,
+    searched: Collection[str],
 ) -> Dimension:
     leaf = schemas.at(schema, path) or {}
-    ratio_to = leaf.get("search", {}).get("ratio_to")
-    value = nested.get(spec_values, path)
-    own = domain.Own(leaf.get("default") if value is None else value, nested.get(spec_values, ratio_to or ""))
+    ratio_to = leaf.get("search", {}).get("ratio_to", "")
+    value = nested.get(spec_values, path, leaf.get("default"))
+    of_powers = ratio_to in searched and domain.takes_powers(schemas.at(schema, ratio_to) or {})
+    own = domain.Own(value, nested.get(spec_values, ratio_to), of_powers)
     return domain.build(path, leaf, own, options.ranges.get(path))
 
 
