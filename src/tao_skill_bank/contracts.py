@@ -161,6 +161,8 @@ class Workload:
         model: checkpoint URI or path that is loaded, empty for none; an adapter folder when `base_model` is set.
         batch_per_rank: samples per data-parallel rank and optimizer step.
         micro_batch: samples of one forward pass.
+        epochs, scheduled_epochs: passes that the training ends after, and those that its schedule is made for, which
+            are more where it stops early.
         max_tokens: longest sequence the run accepts.
         fps, num_frames: how videos are sampled; exactly one is set when videos are read.
         resume_from, resume: the checkpoint folder that is continued; without a name, the newest of the run directory.
@@ -197,6 +199,7 @@ class Workload:
     batch_per_rank: int | None = None
     micro_batch: int | None = None
     epochs: int | None = None
+    scheduled_epochs: int | None = None
     max_tokens: int | None = None
     fps: float | None = None
     num_frames: int | None = None
