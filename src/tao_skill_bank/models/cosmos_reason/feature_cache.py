@@ -96,7 +96,8 @@ def fill(config: TrainConfig, trainable: Any, sets: Sequence[Records], run: Run,
         return False
     run.ranks.barrier()  # nobody writes before everybody has looked
     own = missing[distributed.local_rank() :: settings.processes_on_this_machine()]  # machines may share no disk
-    _encode(config, network, media, {index: files[index] for index in own}, run)
+    if own:  # else loader processes would start for nothing
+        _encode(config, network, media, {index: files[index] for index in own}, run)
     run.ranks.barrier()
     logger.info("vision features of %d media on disk, %d of them encoded now", len(media), len(missing))
     for records in sets:
