@@ -178,6 +178,8 @@ class Workload:
         prompts: a folder of prompts with a picture or clip beside each, or a .jsonl file of them.
         adapters: adapter folders that are put on `model`, beside an adapter that `base_model` implies.
         hardware: a GPU that not every machine has, and what for.
+        unsized: paths of the spec that change nothing of what the model's inspect module tells, such as the learning
+            rate: trials of a search share its answer.
 
     """
 
@@ -207,6 +209,7 @@ class Workload:
     max_checkpoints: int | None = None
     num_saves: int | None = None
     hardware: HardwareNeed | None = None
+    unsized: tuple[str, ...] = ()
 
 
 # --- job and plan -------------------------------------------------------------------------------------------------

@@ -10,6 +10,24 @@ from tao_skill_bank.contracts import ClipDataset, Workload
 from tao_skill_bank.models.cosmos_predict.geometry import TEMPORAL_COMPRESSION
 
 Spec = Mapping[str, Any]
+UNSIZED = (
+    "train.resume",
+    "train.stop_epoch",
+    "train.seed",
+    "train.optm_lr",
+    "train.optm_weight_decay",
+    "train.optm_betas",
+    "train.epsilon",
+    "train.optm_grad_norm_clip",
+    "train.epoch",
+    "train.warmup_steps",
+    "train.schedule_steps",
+    "train.f_min",
+    "train.f_max",
+    "train.ema_decay",
+    "lora.lora_alpha",
+    "lora.lora_dropout",
+)  # see Workload
 
 
 def describe(action: str, spec: Spec) -> Workload:
@@ -40,6 +58,7 @@ def _train(spec: Spec) -> Workload:
         validation_split=dataset["test_size"] if validates and len(clips) == 1 else 0,
         max_checkpoints=checkpoints["max_keep"] or 1,
         num_saves=math.ceil(last / checkpoints["save_freq_in_epoch"]),
+        unsized=UNSIZED,
     )
 
 

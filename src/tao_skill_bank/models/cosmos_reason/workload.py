@@ -12,6 +12,21 @@ Spec = Mapping[str, Any]
 # kernels from Ampere, float8 from Ada and Hopper, 4-bit floats from Blackwell.
 SCHEME_ARCHITECTURE = {"W8A8": 75, "W4A16": 80, "W8A16": 80, "FP8": 89, "FP8_DYNAMIC": 89, "NVFP4": 100}
 FLOAT8_ARCHITECTURE = 89
+UNSIZED = (
+    "train.resume",
+    "train.stop_epoch",
+    "train.seed",
+    "train.optm_lr",
+    "train.optm_weight_decay",
+    "train.optm_betas",
+    "train.epsilon",
+    "train.optm_grad_norm_clip",
+    "train.optm_min_lr_factor",
+    "train.optm_warmup_epochs",
+    "train.optm_decay_type",
+    "policy.lora.lora_alpha",
+    "policy.lora.lora_dropout",
+)  # see Workload
 
 
 def describe(action: str, spec: Spec) -> Workload:
@@ -50,6 +65,7 @@ def _train(spec: Spec) -> Workload:
         max_checkpoints=(checkpoints["max_keep"] or 1) if checkpoints["enable_checkpoint"] else 0,
         num_saves=math.ceil(last / checkpoints["save_freq_in_epoch"]),
         hardware=_float8_training() if train["fp8"]["enable_fp8"] else None,
+        unsized=UNSIZED,
     )
 
 
