@@ -161,6 +161,8 @@ class Workload:
         model: checkpoint URI or path that is loaded, empty for none; an adapter folder when `base_model` is set.
         batch_per_rank: samples per data-parallel rank and optimizer step.
         micro_batch: samples of one forward pass.
+        epochs, scheduled_epochs: passes that the training ends after, and those that its schedule is made for, which
+            are more where it stops early.
         max_tokens: longest sequence the run accepts.
         fps, num_frames: how videos are sampled; exactly one is set when videos are read.
         resume_from, resume: the checkpoint folder that is continued; without a name, the newest of the run directory.
@@ -176,6 +178,8 @@ class Workload:
         prompts: a folder of prompts with a picture or clip beside each, or a .jsonl file of them.
         adapters: adapter folders that are put on `model`, beside an adapter that `base_model` implies.
         hardware: a GPU that not every machine has, and what for.
+        unsized: paths of the spec that change nothing of what the model's inspect module tells, such as the learning
+            rate: trials of a search share its answer.
 
     """
 
@@ -197,6 +201,7 @@ class Workload:
     batch_per_rank: int | None = None
     micro_batch: int | None = None
     epochs: int | None = None
+    scheduled_epochs: int | None = None
     max_tokens: int | None = None
     fps: float | None = None
     num_frames: int | None = None
@@ -204,6 +209,7 @@ class Workload:
     max_checkpoints: int | None = None
     num_saves: int | None = None
     hardware: HardwareNeed | None = None
+    unsized: tuple[str, ...] = ()
 
 
 # --- job and plan -------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tao_skill_bank import nested
-from tao_skill_bank.errors import Problem
+from tao_skill_bank.errors import Problem, RequestError
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,12 @@ def broken(rules: Iterable[Rule], spec: Mapping[str, Any], invalid_paths: set[st
             problem = rule.check(*(nested.get(spec, path) for path in rule.reads))
             if problem is not None:
                 yield problem
+
+
+def require(rules: Iterable[Rule], spec: Mapping[str, Any]) -> None:
+    """Raise RequestError with the problem of every broken rule, for a spec whose values are valid one by one."""
+    if problems := list(broken(rules, spec, set())):
+        raise RequestError(problems)
 
 
 def same_branch(path: str, other: str) -> bool:

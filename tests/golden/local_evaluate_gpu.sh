@@ -19,6 +19,7 @@ export TAO_JOB_ID=cosmos-rl-train-0123456789ab
 export PYTHONUNBUFFERED=1
 export PYTHONSAFEPATH=1  # the run directory is no place to import from
 export TOKENIZERS_PARALLELISM=false
+export TORCHINDUCTOR_CACHE_DIR="${TORCHINDUCTOR_CACHE_DIR:-${TAO_STATE_DIR:-${HOME:-/tmp}/.tao}/cache/inductor}"
 export TAO_DEVICE=cuda
 export PYTORCH_ALLOC_CONF="${PYTORCH_ALLOC_CONF:-expandable_segments:True}"  # fewer fragments between gradients
 

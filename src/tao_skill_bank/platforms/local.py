@@ -196,6 +196,8 @@ def _environment(plan: Plan) -> str:
         "export PYTHONUNBUFFERED=1\n"
         "export PYTHONSAFEPATH=1  # the run directory is no place to import from\n"
         "export TOKENIZERS_PARALLELISM=false\n"
+        'export TORCHINDUCTOR_CACHE_DIR="'  # the next job finds what this one compiled
+        '${TORCHINDUCTOR_CACHE_DIR:-${TAO_STATE_DIR:-${HOME:-/tmp}/.tao}/cache/inductor}"\n'
         f"export TAO_DEVICE={job.resources.device}\n"
     )
     at_once = 1 if plan.study is None else plan.study["parallel"]  # a search's trials take their share from here

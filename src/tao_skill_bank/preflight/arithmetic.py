@@ -42,8 +42,8 @@ def check(job: Job, scans: Sequence[Counted], noun: str = "records") -> list[Fin
     total = steps * (workload.epochs or 1)
     message = (
         f"{usable} training {noun} on {ranks} data-parallel ranks with batch {workload.batch_per_rank} give "
-        f"{steps} steps per epoch, {total} in all; {usable - steps * ranks * workload.batch_per_rank} {noun} a pass "
-        "are left over."
+        f"{steps} steps per epoch, {total} in all{_early_stop(workload)}; "
+        f"{usable - steps * ranks * workload.batch_per_rank} {noun} a pass are left over."
     )
     evidence: dict[str, Any] = {
         "records": usable,
@@ -51,6 +51,13 @@ def check(job: Job, scans: Sequence[Counted], noun: str = "records") -> list[Fin
         "world_size": job.resources.world_size,
     }
     return [info("steps", message, steps_per_epoch=steps, total_steps=total, **evidence)]
+
+
+def _early_stop(workload: Workload) -> str:
+    """Return what is to be said of a training that ends before its schedule does."""
+    if workload.epochs is None or workload.scheduled_epochs in (None, workload.epochs):
+        return ""
+    return f" (it stops after epoch {workload.epochs} of {workload.scheduled_epochs})"
 
 
 def _held_out(num_records: int, split: float) -> int:

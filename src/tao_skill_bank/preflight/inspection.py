@@ -113,7 +113,10 @@ def _failed(message: str, fix: str) -> Inspection:
 
 def _identity(job: Job, tokens: int | None) -> str:
     """Hash what the answer depends on: the spec but for its paths, our version, the checkpoint's own config files."""
-    spec = json.dumps(job.spec, sort_keys=True)
+    values = job.spec
+    for path in job.workload.unsized:
+        values = nested.without(values, path)
+    spec = json.dumps(values, sort_keys=True)
     uses = job.workload.datasets
     for place in (job.results_dir, *(path for use in uses for path in (use.annotation_path, use.media_path))):
         spec = spec.replace(json.dumps(place), '""')  # where things lie changes nothing of what is built

@@ -4,9 +4,9 @@ import json
 from importlib.util import find_spec
 from pathlib import Path
 
-from tao_skill_bank import checkpoint_folders
+from tao_skill_bank import checkpoint_folders, early_stop
 from tao_skill_bank.checkpoint_folders import PROGRESS_FILE
-from tao_skill_bank.contracts import Finding, Job
+from tao_skill_bank.contracts import Finding, Job, Workload
 from tao_skill_bank.preflight import inspection, locations
 from tao_skill_bank.preflight.findings import blocking, info, listed, not_checked
 from tao_skill_bank.run_directory import earlier_job
@@ -35,7 +35,7 @@ def check(job: Job) -> list[Finding]:
         message = f"The checkpoint to resume from, {where}, does not exist."
         fix = "Name an existing checkpoints/epoch_N folder, or start anew: --set train.resume=false"
         return [blocking("checkpoint_missing", message, fix, str(folder or job.results_dir))]
-    found = _progress(folder, job.workload.epochs)
+    found = _progress(folder, job.workload)
     return found if any(finding.severity == "blocking" for finding in found) else [*found, *_differences(job, folder)]
 
 
@@ -52,7 +52,7 @@ def _differences(job: Job, folder: Path) -> list[Finding]:
     return [blocking(each["code"], each["message"], each["fix"], each["path"]) for each in answer["problems"]]
 
 
-def _progress(folder: Path, epochs: int | None) -> list[Finding]:
+def _progress(folder: Path, workload: Workload) -> list[Finding]:
     absent = [name for name in NEEDED if not (folder / name).is_file()]
     if absent:
         message = f"{folder} is no complete checkpoint to resume from: it lacks {listed(absent)}."
@@ -64,11 +64,11 @@ def _progress(folder: Path, epochs: int | None) -> list[Finding]:
     except (OSError, ValueError, KeyError, TypeError):
         message = f"{folder / PROGRESS_FILE} does not tell how many epochs and steps are done."
         return [blocking("checkpoint_broken", message, "Resume from another checkpoint.", str(folder))]
-    if epochs is not None and done >= epochs:
-        message = (
-            f"{folder} has trained {done} epochs already, and the run asks for {epochs}: nothing is left to train."
-        )
-        fix = f"Ask for more epochs in all: --set train.epoch={done + 1} or more."
+    epochs, scheduled = workload.epochs, workload.scheduled_epochs or workload.epochs
+    if epochs is not None and scheduled is not None and done >= epochs:
+        path, _ = early_stop.limit(scheduled, epochs)
+        message = f"{folder} has trained {done} epochs already, and {path} asks for {epochs}: nothing is left to train."
+        fix = f"{early_stop.more_epochs_fix(done, scheduled, None if epochs == scheduled else epochs)}."
         return [blocking("nothing_to_train", message, fix, str(folder), done=done, epochs=epochs)]
     return [
         info(

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tao_skill_bank import checkpoint_folders
+from tao_skill_bank import checkpoint_folders, early_stop
 from tao_skill_bank.checkpoint_folders import PROGRESS_FILE
 from tao_skill_bank.errors import BlockedError, Problem, RequestError, UnknownNameError
 from tao_skill_bank.training import checkpoint
@@ -27,7 +27,7 @@ Identity = Mapping[str, Any]
 """What decides the order and the content of the samples, by a name that a user knows; values are JSON."""
 
 
-def find(run_dir: Path, resume: bool | str, num_epochs: int) -> Path | None:
+def find(run_dir: Path, resume: bool | str, epochs: int, stop: int | None = None) -> Path | None:
     """Return the checkpoint folder that train.resume names; None for a start at step 0.
 
     A training that ended before its first checkpoint is gone on with at step 0. Nothing is changed.
@@ -39,10 +39,11 @@ def find(run_dir: Path, resume: bool | str, num_epochs: int) -> Path | None:
     """
     folder = _folder(run_dir, resume)
     done = checkpoint.progress_of(folder).epoch if folder else 0
-    if folder and done >= num_epochs:
-        message = f"There is nothing to train: {folder} is at epoch {done}, and train.epoch is {num_epochs}."
-        fix = f"Set train.epoch above {done}, or train.resume to false."
-        raise RequestError.of("nothing_to_train", message, fix, path="train.epoch", got=num_epochs)
+    if folder and done >= early_stop.last_epoch(epochs, stop):
+        path, last = early_stop.limit(epochs, stop)
+        message = f"There is nothing to train: {folder} is at epoch {done}, and {path} is {last}."
+        fix = f"{early_stop.more_epochs_fix(done, epochs, stop)}, or set train.resume to false."
+        raise RequestError.of("nothing_to_train", message, fix, path=path, got=last)
     return folder
 
 

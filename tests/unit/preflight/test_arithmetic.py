@@ -23,6 +23,12 @@ def test_steps_are_reported_with_what_is_left_over(findings_of):
     assert "7 records a pass are left over" in found.message
 
 
+def test_steps_up_to_an_early_stop_are_counted_and_told_as_such(findings_of):
+    found = only(findings_of(23, batch_per_rank=4, data_parallel_ranks=2, epochs=2, scheduled_epochs=5), "steps")
+    assert found.evidence["total_steps"] == 4
+    assert "4 in all (it stops after epoch 2 of 5)" in found.message
+
+
 @pytest.mark.parametrize(
     ("num_records", "workload", "cure"),
     [

@@ -47,6 +47,17 @@ def test_the_answer_of_the_child_is_returned_and_cached_by_spec(model, tmp_path)
     assert calls.read_text() == "xxx"
 
 
+def test_specs_that_differ_in_what_sizes_nothing_share_an_answer(model, tmp_path):
+    calls = tmp_path / "calls"
+    job = model(f"import json\nopen({str(calls)!r}, 'a').write('x')\nprint(json.dumps({ANSWER}))")
+    job = replace(job, workload=replace(job.workload, unsized=("train.optm_lr",)))
+    for rate in (1e-4, 1e-5):
+        assert inspection.inspect(replace(job, spec={**job.spec, "train": {"optm_lr": rate}})).answer == ANSWER
+    assert calls.read_text() == "x"
+    inspection.inspect(replace(job, spec={**job.spec, "train": {"optm_lr": 1e-4, "compile": True}}))
+    assert calls.read_text() == "xx"
+
+
 def test_the_child_reads_the_spec_in_the_jobs_own_format(model):
     job = model(
         "import json, sys, tomllib\n"

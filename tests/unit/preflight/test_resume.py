@@ -33,8 +33,8 @@ def test_a_whole_checkpoint_with_epochs_left_is_reported(tmp_path):
 def test_a_checkpoint_of_all_epochs_leaves_nothing_to_train(tmp_path, epochs):
     found = findings_of(tmp_path, write_state(tmp_path / "epoch_3", 3), epochs=epochs)
     assert codes(found, "blocking") == ["nothing_to_train"]
-    assert f"trained 3 epochs already, and the run asks for {epochs}" in found[0].message
-    assert "--set train.epoch=4" in found[0].fix
+    assert f"trained 3 epochs already, and train.epoch asks for {epochs}" in found[0].message
+    assert found[0].fix == "Set train.epoch above 3."
 
 
 @pytest.mark.parametrize("absent", ["progress.json", ".metadata"])
@@ -134,3 +134,12 @@ def test_the_checkpoint_of_an_interruption_counts_by_its_step(tmp_path):
 
 def test_a_checkpoint_behind_a_uri_is_not_checked(tmp_path):
     assert codes(findings_of(tmp_path, "s3://bucket/epoch_2"), "not_checked") == ["checkpoint_remote"]
+
+
+def test_a_training_at_its_early_stop_is_told_which_parameter_to_raise(tmp_path):
+    folder = write_state(tmp_path / "epoch_2", 2)
+    found = findings_of(tmp_path, folder, epochs=2, scheduled_epochs=8)
+    assert codes(found, "blocking") == ["nothing_to_train"]
+    assert "trained 2 epochs already, and train.stop_epoch asks for 2" in found[0].message
+    assert found[0].fix == "Set train.stop_epoch above 2, or to null for all 8 epochs."
+    assert codes(findings_of(tmp_path, folder, epochs=3, scheduled_epochs=8), "info") == ["resume"]

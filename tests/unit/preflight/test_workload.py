@@ -38,6 +38,12 @@ def test_the_last_epoch_is_a_save_too(spec):
     assert describe("train", spec).num_saves == 4
 
 
+def test_a_training_that_stops_early_runs_and_saves_up_to_there(spec):
+    spec["train"]["stop_epoch"] = 5
+    found = describe("train", spec)
+    assert (found.epochs, found.scheduled_epochs, found.num_saves) == (5, 10, 2)  # epoch 3, and the stop
+
+
 @pytest.mark.parametrize(
     ("asked", "resume", "folder"), [(False, False, None), (True, True, None), ("/r/epoch_2", True, "/r/epoch_2")]
 )

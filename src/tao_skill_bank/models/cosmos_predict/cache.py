@@ -7,14 +7,11 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 from torch import Tensor
 
 from tao_skill_bank import settings
-
-HASHED_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -57,21 +54,6 @@ class Cache:
 def key_of(*parts: object) -> str:
     """Return the key of what an entry is made of."""
     return hashlib.sha256("\n".join(str(part) for part in parts).encode()).hexdigest()
-
-
-def file_hash(path: Path) -> str:
-    """Return the sha256 of a file's content; kept for as long as the file does not change."""
-    status = path.stat()
-    return _hash(path, status.st_size, status.st_mtime_ns)
-
-
-@lru_cache(maxsize=65536)
-def _hash(path: Path, _size: int, _changed: int) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(HASHED_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def fill(cache: Cache, keys: Sequence[str], make: Callable[[int], Tensor], tell: Callable[[int, int], None]) -> int:

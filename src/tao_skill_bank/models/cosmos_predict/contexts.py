@@ -12,6 +12,7 @@ from torch import Tensor
 from tao_skill_bank.models.cosmos_predict import cache, pipeline, text
 from tao_skill_bank.models.cosmos_predict.cache import Cache
 from tao_skill_bank.models.cosmos_predict.latents import Base, release
+from tao_skill_bank.training.content_hash import content_hash
 from tao_skill_bank.training.entrypoint import Run
 
 logger = logging.getLogger(__name__)
@@ -86,4 +87,4 @@ def prepare(captions: Sequence[str], base: Base, run: Run, *, keep: bool) -> Con
 
 def _tokenizer_identity(folder: Path) -> str:
     """Return what tells a tokenizer from any other: its vocabulary, settings and chat template."""
-    return " ".join(cache.file_hash(file) for file in sorted((folder / "tokenizer").iterdir()) if file.is_file())
+    return " ".join(content_hash(file) for file in sorted((folder / "tokenizer").iterdir()) if file.is_file())

@@ -14,6 +14,7 @@ from tao_skill_bank.models.cosmos_predict import cache, clips, pipeline
 from tao_skill_bank.models.cosmos_predict.batches import Item
 from tao_skill_bank.models.cosmos_predict.cache import Cache
 from tao_skill_bank.safetensors_files import fingerprint
+from tao_skill_bank.training.content_hash import content_hash
 from tao_skill_bank.training.entrypoint import Run
 
 logger = logging.getLogger(__name__)
@@ -76,7 +77,7 @@ def prepare(windows: Iterable[tuple[Item, int]], latents: Latents, run: Run, *, 
     every = sorted(set(windows), key=lambda window: (window[0].name, str(window[0].video), window[1]))
     identity = base.identity("vae")
     for item, start in every:
-        content = cache.file_hash(item.video)
+        content = content_hash(item.video)
         key = cache.key_of("latents", identity, content, start, latents.num_frames, item.size)
         latents.keys[str(item.video), start] = key
     mine = every[ranks.rank :: ranks.world]

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from tao_skill_bank import early_stop
 from tao_skill_bank.models.cosmos_predict.config import TrainConfig
 from tao_skill_bank.training.checkpoint import METRIC
 from tao_skill_bank.training.entrypoint import Run
@@ -27,7 +28,7 @@ class Reporter:
     def __init__(self, config: TrainConfig, run: Run, flops: float, steps_per_epoch: int) -> None:
         """Open the loggers. `flops` is the FLOP of one micro-batch."""
         self.run, self.batch_size = run, config.train.batch_size
-        self.total = config.train.epoch * steps_per_epoch
+        self.total = early_stop.last_epoch(config.train.epoch, config.train.stop_epoch) * steps_per_epoch
         names = config.logging
         destinations = Destinations(names.logger, names.project_name, names.experiment_name)
         self.metrics = MetricLogger(run, destinations, steps_per_epoch, self.total)

@@ -4,14 +4,14 @@ import logging
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from tao_skill_bank import execution
+from tao_skill_bank import early_stop, execution, rules
 from tao_skill_bank.errors import JobFailedError
 from tao_skill_bank.models.cosmos_predict import (
     adapter_folder,
@@ -64,8 +64,9 @@ class Trainer:
 def train(config: TrainConfig, run: Run) -> str:
     """Train as the spec says; everything is written into the run directory. Returns the closing message."""
     settings, ranks = config.train, run.ranks
+    rules.require([early_stop.RULE], asdict(config))  # a config may come here unplanned
     distributed.seed_everything(settings.seed, deterministic=False)
-    resumed = resume.find(run.results_dir, settings.resume, settings.epoch)
+    resumed = resume.find(run.results_dir, settings.resume, settings.epoch, settings.stop_epoch)
     items, held_out = dataset.find_items(config)
     order = Order(items, settings.batch_size, settings.gradient_accumulation_steps, ranks.world, settings.seed)
     windows = Windows(
@@ -91,7 +92,7 @@ def train(config: TrainConfig, run: Run) -> str:
     saver = Saver(run, Subject(trained, fed), max_keep=config.ckpt.max_keep)
     step, accumulation = progress.step, settings.gradient_accumulation_steps
     with run.interruption.deferred():
-        for epoch in range(progress.epoch + 1, settings.epoch + 1):
+        for epoch in range(progress.epoch + 1, _last_epoch(config) + 1):
             first = step - (epoch - 1) * num_steps
             micro_batches = batches.read_ahead(
                 order.micro_batches(epoch, ranks.rank)[first * accumulation :],
@@ -106,7 +107,11 @@ def train(config: TrainConfig, run: Run) -> str:
                 if done.is_interrupted:
                     saver.interrupt(Progress(epoch - 1, step))
             _end_epoch(trainer, judged, report, saver, Progress(epoch, step))
-    return f"Trained {settings.epoch} epochs, {step} steps."
+    return early_stop.closing_message(settings.epoch, settings.stop_epoch, step)
+
+
+def _last_epoch(config: TrainConfig) -> int:
+    return early_stop.last_epoch(config.train.epoch, config.train.stop_epoch)
 
 
 def _load(source: Latents, windows: Windows, epoch: int, item: Item) -> Tensor:
@@ -240,7 +245,7 @@ def _schedule(config: TrainConfig) -> Schedule:
 def _end_epoch(trainer: Trainer, judged: HeldOut | None, report: Reporter, saver: Saver, progress: Progress) -> None:
     """Validate, export and checkpoint where the spec says so; with an average, that is what is judged and exported."""
     config, run, epoch = trainer.config, trainer.run, progress.epoch
-    is_last = epoch == config.train.epoch
+    is_last = epoch == _last_epoch(config)
     loss = None
     with trainer.ema.applied() if trainer.ema else nullcontext():
         if judged and (is_last or epoch % config.validation.freq_in_epoch == 0):

@@ -5,10 +5,29 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from tao_skill_bank import early_stop
 from tao_skill_bank.contracts import ClipDataset, Workload
 from tao_skill_bank.models.cosmos_predict.geometry import TEMPORAL_COMPRESSION
 
 Spec = Mapping[str, Any]
+UNSIZED = (
+    "train.resume",
+    "train.stop_epoch",
+    "train.seed",
+    "train.optm_lr",
+    "train.optm_weight_decay",
+    "train.optm_betas",
+    "train.epsilon",
+    "train.optm_grad_norm_clip",
+    "train.epoch",
+    "train.warmup_steps",
+    "train.schedule_steps",
+    "train.f_min",
+    "train.f_max",
+    "train.ema_decay",
+    "lora.lora_alpha",
+    "lora.lora_dropout",
+)  # see Workload
 
 
 def describe(action: str, spec: Spec) -> Workload:
@@ -22,6 +41,7 @@ def _train(spec: Spec) -> Workload:
     clips = [_clips("train", dataset["train_dir"], dataset["num_frames"])]
     if dataset.get("val_dir") and validates:
         clips.append(_clips("eval", dataset["val_dir"], dataset["num_frames"]))
+    last = early_stop.last_epoch(train["epoch"], train.get("stop_epoch"))
     return Workload(
         model=spec["model"]["pretrained_model_name_or_path"],
         resume_from=train["resume"] if isinstance(train["resume"], str) else None,
@@ -32,11 +52,13 @@ def _train(spec: Spec) -> Workload:
         data_parallel_ranks=train["num_gpus"] * train["num_nodes"],
         batch_per_rank=train["batch_size"] * train["gradient_accumulation_steps"],
         micro_batch=train["batch_size"],
-        epochs=train["epoch"],
+        epochs=last,
+        scheduled_epochs=train["epoch"],
         num_frames=dataset["num_frames"],
         validation_split=dataset["test_size"] if validates and len(clips) == 1 else 0,
         max_checkpoints=checkpoints["max_keep"] or 1,
-        num_saves=math.ceil(train["epoch"] / checkpoints["save_freq_in_epoch"]),
+        num_saves=math.ceil(last / checkpoints["save_freq_in_epoch"]),
+        unsized=UNSIZED,
     )
 
 

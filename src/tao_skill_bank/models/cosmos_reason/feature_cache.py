@@ -30,6 +30,7 @@ from tao_skill_bank.models.cosmos_reason.positions import Grid
 from tao_skill_bank.models.cosmos_reason.vision import patchify
 from tao_skill_bank.safetensors_files import fingerprint
 from tao_skill_bank.training import distributed
+from tao_skill_bank.training.content_hash import content_hash
 from tao_skill_bank.training.entrypoint import Run
 
 logger = logging.getLogger(__name__)
@@ -96,7 +97,8 @@ def fill(config: TrainConfig, trainable: Any, sets: Sequence[Records], run: Run,
         return False
     run.ranks.barrier()  # nobody writes before everybody has looked
     own = missing[distributed.local_rank() :: settings.processes_on_this_machine()]  # machines may share no disk
-    _encode(config, network, media, {index: files[index] for index in own}, run)
+    if own:  # else loader processes would start for nothing
+        _encode(config, network, media, {index: files[index] for index in own}, run)
     run.ranks.barrier()
     logger.info("vision features of %d media on disk, %d of them encoded now", len(media), len(missing))
     for records in sets:
@@ -127,30 +129,16 @@ def _media(sets: Sequence[Records]) -> list[tuple[Records, Media, float | None]]
 
 def _file(medium: tuple[Records, Media, float | None], shared: dict[str, Any]) -> Path:
     records, item, video_fps = medium
+    file = records.folder / item.name
     identity = {
         **shared,
-        "content": _content_hash(records.folder / item.name),
+        "content": content_hash(file) if file.is_file() else None,  # decoding an absent one names the record
         "kind": item.kind,
         "video_fps": video_fps,
         "geometry": asdict(records.processor.pixel_format.geometry),
     }
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     return settings.features_dir() / key[:2] / f"{key}.safetensors"
-
-
-def _content_hash(path: Path) -> str | None:
-    """Return the hash of a file's content, remembered as long as its size and time of change stay; None without it."""
-    if not path.is_file():
-        return None  # decoding it names the record
-    status = path.stat()
-    name = hashlib.sha256(f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}".encode()).hexdigest()
-    memo = settings.state_dir() / "cache" / "hashes" / name[:2] / name
-    if memo.is_file():
-        return memo.read_text(encoding="ascii")
-    with path.open("rb") as file:
-        content = hashlib.file_digest(file, "sha256").hexdigest()
-    feature_file.write_whole(memo, lambda work: work.write_text(content, encoding="ascii"))
-    return content
 
 
 def _has_room(network: Network, media: Sequence[Any], run: Run, *, must: bool) -> bool:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from tao_skill_bank import early_stop
 from tao_skill_bank.models.cosmos_reason import model
 from tao_skill_bank.models.cosmos_reason.config import TrainConfig
 from tao_skill_bank.models.cosmos_reason.optimizer import language_model_rate
@@ -52,7 +53,7 @@ class Reporter:
 
     def __init__(self, config: TrainConfig, run: Run, network: nn.Module, steps_per_epoch: int) -> None:
         self.run = run
-        self.total = config.train.epoch * steps_per_epoch
+        self.total = early_stop.last_epoch(config.train.epoch, config.train.stop_epoch) * steps_per_epoch
         names = config.logging
         destinations = Destinations(names.logger, names.project_name, names.experiment_name)
         self.metrics = MetricLogger(run, destinations, steps_per_epoch, self.total)

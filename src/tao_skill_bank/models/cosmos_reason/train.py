@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from tao_skill_bank import rules
+from tao_skill_bank import early_stop, rules
 from tao_skill_bank.errors import RequestError
 from tao_skill_bank.models.cosmos_reason import (
     batches,
@@ -99,7 +99,7 @@ def train(config: TrainConfig, run: Run) -> str:
     ranks, settings = run.ranks, config.train
     prepare.require_hardware(config, ranks)
     distributed.seed_everything(settings.seed, deterministic=settings.deterministic)
-    resumed = resume.find(run.results_dir, settings.resume, settings.epoch)
+    resumed = resume.find(run.results_dir, settings.resume, settings.epoch, settings.stop_epoch)
     base = model.find_checkpoint(config.policy.model_name_or_path, ranks)
     train_set, val_set = batches.datasets(config, Processor.load(base))
     loader.require_steps(len(train_set), world=ranks.world, batch=settings.train_batch_per_replica)
@@ -122,7 +122,7 @@ def train(config: TrainConfig, run: Run) -> str:
 
     held = out_of_memory.of_training(config, trainer.load.samples, trainer.network.execution.recompute)
     with run.interruption.deferred(saves=settings.ckpt.enable_checkpoint), out_of_memory.cured_by(*held):
-        for epoch in range(progress.epoch + 1, settings.epoch + 1):
+        for epoch in range(progress.epoch + 1, _last_epoch(config) + 1):
             order.epoch, order.first_step = epoch, trainer.step - (epoch - 1) * order.num_steps
             stream = iter(train_batches)
             for _ in range(order.first_step, order.num_steps):
@@ -138,7 +138,7 @@ def train(config: TrainConfig, run: Run) -> str:
             _end_epoch(trainer, report, saver, val_batches, base, epoch)
             report.restart_clock()
         saver.wait()
-    return f"Trained {settings.epoch} epochs, {trainer.step} steps."
+    return early_stop.closing_message(settings.epoch, settings.stop_epoch, trainer.step)
 
 
 def _end_epoch(
@@ -146,7 +146,7 @@ def _end_epoch(
 ) -> None:
     """Validate, export and checkpoint where the spec says so."""
     config, run = trainer.config, trainer.run
-    keeps, last = config.train.ckpt, config.train.epoch
+    keeps, last = config.train.ckpt, _last_epoch(config)
     loss = None
     if val_batches is not None and _is_due(config.validation.freq_in_epoch, epoch, last):
         loss = validate(trainer, val_batches)
@@ -162,6 +162,10 @@ def _end_epoch(
 
 def _saver(run: Run, settings: Checkpointing, subject: Subject) -> Saver:
     return Saver(run, subject, max_keep=settings.max_keep, in_background=settings.save_mode == "async")
+
+
+def _last_epoch(config: TrainConfig) -> int:
+    return early_stop.last_epoch(config.train.epoch, config.train.stop_epoch)
 
 
 def _is_due(frequency: int, epoch: int, last: int) -> bool:
@@ -323,8 +327,7 @@ def _check(config: TrainConfig) -> None:
         message = f"train_batch_per_replica {batch} is no multiple of mini_batch {micro}."
         fix = f"Use {max(1, batch // micro) * micro} or {(batch // micro + 1) * micro}."
         raise RequestError.of("batch_not_a_multiple", message, fix, path="train.train_batch_per_replica")
-    if problems := list(rules.broken(TRAINING_FEATURES, asdict(config), set())):
-        raise RequestError(problems)
+    rules.require(TRAINING_FEATURES, asdict(config))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from tao_skill_bank import early_stop
 from tao_skill_bank.contracts import DatasetUse, HardwareNeed, Workload
 
 Spec = Mapping[str, Any]
@@ -11,6 +12,21 @@ Spec = Mapping[str, Any]
 # kernels from Ampere, float8 from Ada and Hopper, 4-bit floats from Blackwell.
 SCHEME_ARCHITECTURE = {"W8A8": 75, "W4A16": 80, "W8A16": 80, "FP8": 89, "FP8_DYNAMIC": 89, "NVFP4": 100}
 FLOAT8_ARCHITECTURE = 89
+UNSIZED = (
+    "train.resume",
+    "train.stop_epoch",
+    "train.seed",
+    "train.optm_lr",
+    "train.optm_weight_decay",
+    "train.optm_betas",
+    "train.epsilon",
+    "train.optm_grad_norm_clip",
+    "train.optm_min_lr_factor",
+    "train.optm_warmup_epochs",
+    "train.optm_decay_type",
+    "policy.lora.lora_alpha",
+    "policy.lora.lora_dropout",
+)  # see Workload
 
 
 def describe(action: str, spec: Spec) -> Workload:
@@ -27,6 +43,7 @@ def _train(spec: Spec) -> Workload:
     datasets = [_use("train", custom["train_dataset"], "media_path", conversations_key)]
     if custom.get("val_dataset") and validates:
         datasets.append(_use("eval", custom["val_dataset"], "media_path", conversations_key))
+    last = early_stop.last_epoch(train["epoch"], train.get("stop_epoch"))
     vision = custom["vision"]
     return Workload(
         model=policy["model_name_or_path"],
@@ -39,14 +56,16 @@ def _train(spec: Spec) -> Workload:
         data_parallel_ranks=parallelism["dp_shard_size"] * parallelism["dp_replicate_size"],
         batch_per_rank=train["train_batch_per_replica"],
         micro_batch=train["train_policy"]["mini_batch"],
-        epochs=train["epoch"],
+        epochs=last,
+        scheduled_epochs=train["epoch"],
         max_tokens=policy["model_max_length"],
         fps=vision.get("fps"),
         num_frames=vision.get("nframes"),
         validation_split=policy_block["dataset"]["test_size"] if validates and len(datasets) == 1 else 0,
         max_checkpoints=(checkpoints["max_keep"] or 1) if checkpoints["enable_checkpoint"] else 0,
-        num_saves=math.ceil(train["epoch"] / checkpoints["save_freq_in_epoch"]),
+        num_saves=math.ceil(last / checkpoints["save_freq_in_epoch"]),
         hardware=_float8_training() if train["fp8"]["enable_fp8"] else None,
+        unsized=UNSIZED,
     )
 
 

@@ -5,9 +5,11 @@ import json
 import pytest
 import tomli_w
 import torch
+from pydantic import TypeAdapter
 
+from tao_skill_bank import nested
 from tao_skill_bank.errors import UnknownNameError
-from tao_skill_bank.models.cosmos_predict import adapters, pipeline
+from tao_skill_bank.models.cosmos_predict import adapters, pipeline, workload
 from tao_skill_bank.models.cosmos_predict.config import TrainConfig
 from tao_skill_bank.models.cosmos_predict.config.shared import MODEL, Model
 from tao_skill_bank.models.cosmos_predict.config.train import Dataset, Lora, Train
@@ -35,6 +37,35 @@ def test_the_2b_has_about_50_million_trainable_weights_at_rank_32():
     assert needed["total"] == min(way["memory_bytes"] for way in found["ways"])
     assert found["ways"][0]["settings"] == {"train.gradient_checkpointing": "pointwise"}
     json.dumps(found)
+
+
+def test_what_the_workload_calls_unsized_changes_nothing_of_the_answer():
+    changes = {
+        "train.resume": True,
+        "train.stop_epoch": 1,
+        "train.seed": 7,
+        "train.optm_lr": 1e-3,
+        "train.optm_weight_decay": 0.1,
+        "train.optm_betas": [0.8, 0.9],
+        "train.epsilon": 1e-6,
+        "train.optm_grad_norm_clip": 0.5,
+        "train.epoch": 7,
+        "train.warmup_steps": 3,
+        "train.schedule_steps": 30,
+        "train.f_min": 0.1,
+        "train.f_max": 0.9,
+        "train.ema_decay": 0.9,
+        "lora.lora_alpha": 64,
+        "lora.lora_dropout": 0.1,
+    }
+    assert set(changes) == set(workload.UNSIZED)
+    document = {"dataset": {"train_dir": "clips"}, "model": {"pretrained_model_name_or_path": MODEL}}
+    found = []
+    for values in ({}, changes):
+        for path, value in values.items():
+            document = nested.with_value(document, path, value)
+        found.append(inspect(TypeAdapter(TrainConfig).validate_json(json.dumps(document))))
+    assert found[0] == found[1]
 
 
 def test_dora_adds_one_magnitude_per_output():

@@ -37,6 +37,11 @@ def test_a_training_reads_both_folders_and_trains_an_adapter():
     assert (found.num_saves, found.max_checkpoints) == (3, 3)  # every 20 epochs, and the last
 
 
+def test_a_training_that_stops_early_runs_and_saves_up_to_there():
+    found = train(train={"epoch": 50, "stop_epoch": 30})
+    assert (found.epochs, found.scheduled_epochs, found.num_saves) == (30, 50, 2)  # epoch 20, and the stop
+
+
 @pytest.mark.parametrize(("enable", "split", "roles"), [(True, 0.1, ["train"]), (False, 0, ["train"])])
 def test_the_training_set_is_split_only_when_the_run_validates(enable, split, roles):
     found = train(dataset={"val_dir": None, "test_size": 0.1}, validation={"enable": enable})

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tao_skill_bank import execution
-from tao_skill_bank.models.cosmos_reason import architectures
+from tao_skill_bank import execution, nested
+from tao_skill_bank.models.cosmos_reason import architectures, workload
 from tao_skill_bank.models.cosmos_reason.config import TrainConfig
 from tao_skill_bank.models.cosmos_reason.inspect import inspect
 from tao_skill_bank.training.config import load_spec
@@ -55,6 +55,32 @@ def test_targets_of_an_8b_lora_are_matched_without_its_weights(inspected: Callab
     assert found["trainable_parameters"] == text + vision
     needed = found["memory_bytes_per_gpu"]
     assert needed["total"] == sum(needed[part] for part in needed if part not in ("loading", "total"))
+
+
+def test_what_the_workload_calls_unsized_changes_nothing_of_the_answer(
+    train_spec: Document, write_config: Callable[..., Path]
+) -> None:
+    train_spec["policy"] |= {"model_name_or_path": "builtin://tiny-cosmos-reason", "lora": {"r": 4, "lora_alpha": 8}}
+    changes = {
+        "train.resume": True,
+        "train.stop_epoch": 1,
+        "train.seed": 7,
+        "train.optm_lr": [1e-3, 1e-4],
+        "train.optm_weight_decay": 0.1,
+        "train.optm_betas": [0.8, 0.9],
+        "train.epsilon": 1e-6,
+        "train.optm_grad_norm_clip": 0.5,
+        "train.optm_min_lr_factor": 0.1,
+        "train.optm_warmup_epochs": 0.5,
+        "train.optm_decay_type": "cosine",
+        "policy.lora.lora_alpha": 32,
+        "policy.lora.lora_dropout": 0.1,
+    }
+    assert set(changes) == set(workload.UNSIZED)
+    before = inspect(load_spec(TrainConfig, write_config(train_spec)))
+    for path, value in changes.items():
+        train_spec = nested.with_value(train_spec, path, value)
+    assert inspect(load_spec(TrainConfig, write_config(train_spec))) == before
 
 
 def test_one_gpu_holds_the_whole_checkpoint_and_more_of_them_their_shards(

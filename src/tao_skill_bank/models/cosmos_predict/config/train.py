@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from tao_skill_bank import early_stop
 from tao_skill_bank.models.cosmos_predict.config import shared
 from tao_skill_bank.models.cosmos_predict.config.shared import Model
 from tao_skill_bank.parameters import Search, group, parameter, spec_dataclass
@@ -57,6 +58,7 @@ class Train:
         automl=True,
         popular=True,
     )
+    stop_epoch: int | None = early_stop.field()
     batch_size: int = parameter(1, doc="Micro-batch: clips per GPU in one forward pass.", minimum=1, popular=True)
     gradient_accumulation_steps: int = parameter(1, doc="Micro-batches per optimizer step.", minimum=1, popular=True)
     optm_lr: float = parameter(

@@ -1,8 +1,9 @@
-"""Rules of FP8, 4-bit weights and frozen parts: what goes together."""
+"""Rules of an early stop, FP8, 4-bit weights and frozen parts: what goes together."""
 
 from collections.abc import Sequence
 from typing import Any
 
+from tao_skill_bank import early_stop
 from tao_skill_bank.errors import Problem
 from tao_skill_bank.rules import Rule
 
@@ -87,6 +88,7 @@ def _features_are_of_a_frozen_tower(wanted: str, lora: Any, frozen: list[str] | 
 
 
 TRAINING_FEATURES: tuple[Rule, ...] = (
+    early_stop.RULE,
     Rule(("train.fp8.fp8_recipe",), _scaling_is_dynamic),
     Rule((FP8, RECIPE), _recipe_is_used),
     Rule((FP8, "train.param_dtype"), _fp8_has_bfloat16),

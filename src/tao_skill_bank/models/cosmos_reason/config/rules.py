@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from tao_skill_bank.errors import Problem, RequestError
+from tao_skill_bank import rules
+from tao_skill_bank.errors import Problem
 from tao_skill_bank.models.cosmos_reason.config.feature_rules import TRAINING_FEATURES
-from tao_skill_bank.rules import Rule, broken
+from tao_skill_bank.rules import Rule
 
 VIDEO_MIN_LENGTH = 40960
 BUILTIN = "builtin://"
@@ -242,6 +243,4 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
 
 def require(action: str, config: Any) -> None:
     """Raise RequestError with every rule that a spec dataclass breaks: a config may reach the trainer unplanned."""
-    problems = list(broken(RULES[action], asdict(config), set()))
-    if problems:
-        raise RequestError(problems)
+    rules.require(RULES[action], asdict(config))

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from tao_skill_bank import early_stop
 from tao_skill_bank.models.cosmos_reason.config.shared import AnnotatedMedia, VideoSampling
 from tao_skill_bank.parameters import Search, group, optional_group, parameter, spec_dataclass
 
@@ -111,6 +112,7 @@ class Train:
     epoch: int = parameter(
         10, doc="Passes over the training set.", minimum=1, search=Search(1, 20), automl=True, popular=True
     )
+    stop_epoch: int | None = early_stop.field()
     compile: bool | Literal["auto"] = parameter(
         "auto",
         doc="Compile decoder layers and vision blocks: the first steps take a minute more. auto compiles on a GPU.",

@@ -1,0 +1,24 @@
+"""Hashes of files that are expensive to read, remembered between runs."""
+
+import hashlib
+import os
+import socket
+from pathlib import Path
+
+from tao_skill_bank import settings
+
+
+def content_hash(path: Path) -> str:
+    """Return the sha256 of a file's content, remembered for as long as its size and time of change stay."""
+    status = path.stat()
+    name = hashlib.sha256(f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}".encode()).hexdigest()
+    memo = settings.state_dir() / "cache" / "hashes" / name[:2] / name
+    if memo.is_file():
+        return memo.read_text(encoding="ascii")
+    with path.open("rb") as file:
+        content = hashlib.file_digest(file, "sha256").hexdigest()
+    memo.parent.mkdir(parents=True, exist_ok=True)
+    work = memo.with_suffix(f".{socket.gethostname()}.{os.getpid()}.tmp")  # machines may share the disk
+    work.write_text(content, encoding="ascii")
+    work.replace(memo)
+    return content
