@@ -10,8 +10,11 @@ from tao_skill_bank.contracts import Finding, Launch, Plan, Request, to_json
 from tao_skill_bank.errors import MissingExtraError
 
 
-def plan(request: Request) -> Plan:
+def plan(request: Request, *, compares_resumed: bool = True) -> Plan:
     """Return the sealed plan of a request with every finding of preflight; read-only.
+
+    `compares_resumed` is false where the caller's own request made the checkpoint that is gone on from: comparing them
+    takes a process that loads the training plane.
 
     Raises:
         RequestError: the request contradicts the schema or itself.
@@ -30,7 +33,7 @@ def plan(request: Request) -> Plan:
     findings = [
         *built.findings,
         *route_findings,
-        *gate.for_route(preflight.run(job, platform), route),
+        *gate.for_route(preflight.run(job, platform, compares_resumed=compares_resumed), route),
     ]
     drafted = planner.draft(job, request, route, findings)
     if route.kind == "automl":

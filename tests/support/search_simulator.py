@@ -56,7 +56,7 @@ class Simulator:
     algorithm: Algorithm
     setup: Setup
     recipe_until: int | None
-    failing: Callable[[int], bool] = lambda number: False
+    failing: Callable[[int], bool] = lambda _number: False
     score: Callable[[Mapping[str, Coordinate], int], float] = curve
     recipe: Mapping[str, Coordinate] | None = None
     done: Done | None = None

@@ -121,7 +121,7 @@ class TrialJobs:
         return seconds, gpu_hours
 
     def _launch(self, entry: Entry, request: Request, job: TrialJob) -> None:
-        sealed = dispatch.plan(request)
+        sealed = dispatch.plan(request, compares_resumed=False)
         gate.raise_if_blocked([found for found in sealed.findings if found.blocks_run])
         self.storage.add_job(entry.number, replace(job, id=sealed.job.id))
         dispatch.run(sealed)

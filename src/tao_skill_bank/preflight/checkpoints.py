@@ -14,7 +14,7 @@ from tao_skill_bank.run_directory import read_json_file
 INDEX = "model.safetensors.index.json"
 
 
-def check(job: Job) -> list[Finding]:
+def check(job: Job, *, compares_resumed: bool = True) -> list[Finding]:
     """Return the findings of the model, its base, its adapters and the checkpoint to resume from."""
     workload = job.workload
     is_adapter = workload.base_model is not None
@@ -24,7 +24,7 @@ def check(job: Job) -> list[Finding]:
     found += _whole(workload)
     for adapter in workload.adapters:
         found += adapter_folders.check(adapter, workload.model)
-    return [*found, *resume.check(job)]
+    return [*found, *resume.check(job, compares=compares_resumed)]
 
 
 def _model(uri: str) -> list[Finding]:

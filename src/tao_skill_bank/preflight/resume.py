@@ -14,7 +14,7 @@ from tao_skill_bank.run_directory import earlier_job
 NEEDED = (PROGRESS_FILE, ".metadata")  # torch.distributed.checkpoint writes .metadata last
 
 
-def check(job: Job) -> list[Finding]:
+def check(job: Job, *, compares: bool = True) -> list[Finding]:
     """Return the findings of the checkpoint that training continues from, named or the newest of the run directory."""
     named = job.workload.resume_from
     if not named and not job.workload.resume:
@@ -36,7 +36,8 @@ def check(job: Job) -> list[Finding]:
         fix = "Name an existing checkpoints/epoch_N folder, or start anew: --set train.resume=false"
         return [blocking("checkpoint_missing", message, fix, str(folder or job.results_dir))]
     found = _progress(folder, job.workload)
-    return found if any(finding.severity == "blocking" for finding in found) else [*found, *_differences(job, folder)]
+    is_final = not compares or any(finding.severity == "blocking" for finding in found)
+    return found if is_final else [*found, *_differences(job, folder)]
 
 
 def _differences(job: Job, folder: Path) -> list[Finding]:

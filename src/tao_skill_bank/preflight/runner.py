@@ -38,11 +38,12 @@ ARCHIVE_SECONDS = 120.0
 NUM_WORKERS = 4
 
 
-def run(job: Job, platform: Platform) -> list[Finding]:
+def run(job: Job, platform: Platform, *, compares_resumed: bool = True) -> list[Finding]:
     """Look at the data, the machine and the platform, and report everything that stands in the way of `job`.
 
     Nothing is changed but the cache of inspected models. `platform.options` may hold `preflight_samples` (media
-    decoded per dataset) and `preflight_decode_seconds` (time for each of them).
+    decoded per dataset) and `preflight_decode_seconds` (time for each of them). `compares_resumed` is false where the
+    caller's own request made the checkpoint that is gone on from.
     """
     options = job.platform.options
     runs_here = getattr(platform, "runs_here", False)
@@ -51,7 +52,7 @@ def run(job: Job, platform: Platform) -> list[Finding]:
     with ThreadPoolExecutor(NUM_WORKERS) as pool, tempfile.TemporaryDirectory(prefix="tao-preflight-") as folder:
         engine = pool.submit(_probe, platform, job)
         hub = pool.submit(credentials.check, job)
-        saved = pool.submit(checkpoints.check, job)
+        saved = pool.submit(checkpoints.check, job, compares_resumed=compares_resumed)
         scans = [scan(use, job.dataset_required_fields, int(num_samples)) for use in job.workload.datasets]
         listings = [_list_archive(found, Path(folder), position) for position, found in enumerate(scans)]
         pairs = list(zip(scans, listings, strict=True))

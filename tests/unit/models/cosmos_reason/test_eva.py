@@ -33,9 +33,8 @@ def config(train_spec: Document, write_config: Callable[..., Path]) -> TrainConf
 
 
 @pytest.fixture
-def records(config: TrainConfig, processor: Processor, tmp_path: Path) -> Records:
-    run = Run(tmp_path, RANKS, StatusWriter(tmp_path), Interruption())
-    return batches.datasets(config, run, processor)[0]
+def records(config: TrainConfig, processor: Processor) -> Records:
+    return batches.datasets(config, processor)[0]
 
 
 class OneRank(Ranks):

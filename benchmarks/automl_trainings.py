@@ -1,0 +1,118 @@
+"""A search with the real trainer on the tiny model: a bad recipe repaired, and ASHA beside random search.
+
+    python benchmarks/automl_trainings.py [--folder FOLDER] [--seeds 0 1 2] [--only repair|halving]
+
+Repair: the request's own learning rate is 100 times too small; 12 trials of the default algorithm look for a better
+one, on the held-out loss. Halving: random search and ASHA start as many trials of as many epochs; printed are the best
+held-out loss of each and the epochs that were trained for it. Everything goes through `tao-skills` jobs, two at once.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tao_skill_bank import dispatch
+from tao_skill_bank.automl import controller, ending
+from tao_skill_bank.contracts import Request
+from tao_skill_bank.run_directory import RunDirectory, json_lines
+from tao_skill_bank.samples import vlm
+
+MODEL = "builtin://tiny-cosmos-reason"
+LORA = {"r": 8, "lora_alpha": 16, "target_modules": ["q_proj", "v_proj"]}
+GOOD_RATE = 1e-3
+RANGES = {"train.optm_lr": {"minimum": GOOD_RATE / 100, "maximum": GOOD_RATE}}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a search cost and found; scores are held-out losses."""
+
+    name: str
+    seed: int
+    seconds: float
+    trials: int
+    epochs: int
+    recipe: float | None
+    best: float
+
+
+def search(folder: Path, name: str, seed: int, overrides: dict[str, Any], **options: Any) -> Outcome:
+    """Run one search to its end."""
+    run = folder / f"{name}_{seed}"
+    request = Request(
+        skill="tao-finetune-cosmos-reason",
+        action="train",
+        datasets={"train": str(folder / "data" / "train"), "eval": str(folder / "data" / "val")},
+        overrides={"policy.model_name_or_path": MODEL, "policy.lora": LORA, **overrides},
+        results_dir=str(run),
+        automl={"seed": seed, "parallel": 2, "ranges": RANGES, **options},
+    )
+    began = time.monotonic()
+    status = dispatch.run(dispatch.plan(request)).wait()
+    seconds = time.monotonic() - began
+    found = controller.open_search(run)
+    entries = found.storage.entries()
+    best = ending.best_of(entries)
+    assert best is not None, status.message
+    assert best.trial.score is not None
+    epochs = sum(_epochs(found.folder(entry.number)) for entry in entries)
+    return Outcome(name, seed, seconds, len(entries), epochs, entries[0].trial.score, best.trial.score)
+
+
+def _epochs(run: Path) -> int:
+    """Return the epochs that a trial trained, each counted as often as it was."""
+    lines = json_lines(RunDirectory(run).metrics_file)
+    return sum("val/avg_loss" in line for line in lines)
+
+
+def repair(folder: Path, seeds: list[int]) -> list[Outcome]:
+    bad = {"train.optm_lr": GOOD_RATE / 100, "train.epoch": 2}
+    return [search(folder, "repair", seed, bad, max_trials=12) for seed in seeds[:1]]
+
+
+def halving(folder: Path, seeds: list[int], trials: int, epochs: int) -> list[Outcome]:
+    recipe = {"train.optm_lr": GOOD_RATE / 30, "train.epoch": epochs}
+    options = {"max_trials": trials, "exclude": ["train.epoch"], "max_epochs": epochs, "min_epochs": 1}
+    return [
+        search(folder, algorithm, seed, recipe, algorithm=algorithm, **options)
+        for seed in seeds
+        for algorithm in ("random", "asha")
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, default=Path("bench-data/automl"))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--trials", type=int, default=9, help="of the halving")
+    parser.add_argument("--epochs", type=int, default=9, help="of the halving")
+    parser.add_argument("--only", choices=("repair", "halving"))
+    arguments = parser.parse_args()
+    folder = arguments.folder.absolute()
+    os.environ.setdefault("TAO_STATE_DIR", str(folder / "state"))
+    if not (folder / "data").is_dir():
+        vlm.make(folder / "data")
+    outcomes = [] if arguments.only == "halving" else repair(folder, arguments.seeds)
+    if arguments.only != "repair":
+        outcomes += halving(folder, arguments.seeds, arguments.trials, arguments.epochs)
+    print("| search | seed | trials | epochs | seconds | recipe | best |\n|---|---|---|---|---|---|---|")
+    for one in outcomes:
+        recipe = "-" if one.recipe is None else f"{one.recipe:.4f}"
+        print(
+            f"| {one.name} | {one.seed} | {one.trials} | {one.epochs} | {one.seconds:.0f} | {recipe} | {one.best:.4f} |"
+        )
+    for name in ("random", "asha"):
+        of_name = [one for one in outcomes if one.name == name]
+        if of_name:
+            best, epochs = (statistics.mean(getattr(one, key) for one in of_name) for key in ("best", "epochs"))
+            print(f"{name}: mean best {best:.4f} after {epochs:.0f} epochs")
+    (folder / "outcomes.json").write_text(json.dumps([vars(one) for one in outcomes], indent=2), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
