@@ -141,4 +141,5 @@ def build(name: str, setup: Setup) -> Algorithm:
 
 def recipe_until(name: str, setup: Setup) -> int | None:
     """Return the epoch at which trial 0, the recipe, pauses first; None where it trains to its end."""
-    return setup.rungs[0] if INFO[name].needs_rungs else None
+    until: int | None = getattr(build(name, setup), "recipe_until", None)
+    return until

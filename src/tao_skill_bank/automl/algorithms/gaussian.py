@@ -7,7 +7,6 @@ the expected improvement over running trials (qLogEI), which a library maintains
 """
 
 import json
-import os
 import random
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from tao_skill_bank import settings
 from tao_skill_bank.automl.algorithms import studies
 from tao_skill_bank.automl.algorithms._setup import Setup
 from tao_skill_bank.automl.algorithms.points import Point
@@ -22,6 +22,7 @@ from tao_skill_bank.automl.algorithms.samplers import Proposal, RandomSampler, i
 from tao_skill_bank.automl.history import Coordinate, Trial, TrialState
 from tao_skill_bank.errors import BlockedError
 
+COMMAND = ("-m", "tao_skill_bank.automl.algorithms.gaussian")
 TIMEOUT_SECONDS = 600
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 
@@ -35,30 +36,31 @@ class GaussianSampler:
         return Proposal(self.model(setup, trials, rng.getrandbits(32)), "bfbo")
 
     def model(self, setup: Setup, trials: Sequence[Trial], seed: int) -> Point:
-        request = {
-            "space": [_dimension(dimension) for dimension in setup.space.dimensions],
-            "objectives": list(setup.objectives),
-            "seed": seed,
-            "trials": [asdict(trial) for trial in trials],
-        }
-        child = subprocess.run(
-            [sys.executable, "-m", "tao_skill_bank.automl.algorithms.gaussian"],
-            input=json.dumps(request),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=TIMEOUT_SECONDS,
-            env={**os.environ, **THREADS},
-        )
+        try:
+            child = subprocess.run(
+                [sys.executable, *COMMAND],
+                input=request(setup, trials, seed),
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=TIMEOUT_SECONDS,
+                env=settings.child_environment(**THREADS),
+            )
+        except subprocess.TimeoutExpired as error:
+            raise _failed(f"did not answer in {TIMEOUT_SECONDS} s") from error
         if child.returncode != 0:
             last = child.stderr.strip().splitlines()[-1:] or ["no output"]
-            raise BlockedError.of(
-                "gaussian_process_failed",
-                f"The Gaussian process of 'bfbo' ended with code {child.returncode}: {last[0]}",
-                "pip install 'tao-skill-bank[automl-gp]', or choose the algorithm 'bayesian'.",
-            )
+            raise _failed(f"ended with code {child.returncode}: {last[0]}")
         point: Point = json.loads(child.stdout)
         return point
+
+
+def _failed(how: str) -> BlockedError:
+    return BlockedError.of(
+        "gaussian_process_failed",
+        f"The Gaussian process of 'bfbo' {how}.",
+        "pip install 'tao-skill-bank[automl-gp]', or choose the algorithm 'bayesian'.",
+    )
 
 
 class InProcess(GaussianSampler):
@@ -72,6 +74,21 @@ class InProcess(GaussianSampler):
             warn_independent_sampling=False,
         )
         return studies.ask(setup, trials, sampler)[0]
+
+
+def request(setup: Setup, trials: Sequence[Trial], seed: int) -> str:
+    """Return what the child process reads."""
+    return json.dumps(
+        {
+            "space": [
+                {name: getattr(dimension, name) for name in _Dimension.__dataclass_fields__}
+                for dimension in setup.space.dimensions
+            ],
+            "objectives": setup.objectives,
+            "seed": seed,
+            "trials": [asdict(trial) for trial in trials],
+        }
+    )
 
 
 @dataclass(frozen=True)
@@ -90,14 +107,10 @@ class _Space:
     dimensions: tuple[_Dimension, ...]
 
 
-def _dimension(dimension: Any) -> dict[str, Any]:
-    return {name: getattr(dimension, name) for name in _Dimension.__dataclass_fields__}
-
-
-def _answer(request: Mapping[str, Any]) -> Point:
+def _answer(asked: Mapping[str, Any]) -> Point:
     setup = Setup(
-        _Space(tuple(_Dimension(**dimension) for dimension in request["space"])),
-        objectives=tuple(request["objectives"]),
+        _Space(tuple(_Dimension(**dimension) for dimension in asked["space"])),
+        objectives=tuple(asked["objectives"]),
     )
     trials = [
         Trial(
@@ -107,9 +120,9 @@ def _answer(request: Mapping[str, Any]) -> Point:
                 "scores": {int(epoch): score for epoch, score in trial["scores"].items()},
             }
         )
-        for trial in request["trials"]
+        for trial in asked["trials"]
     ]
-    return InProcess().model(setup, trials, request["seed"])
+    return InProcess().model(setup, trials, asked["seed"])
 
 
 if __name__ == "__main__":

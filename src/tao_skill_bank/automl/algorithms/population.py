@@ -4,15 +4,18 @@ import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
 
 from tao_skill_bank.automl.algorithms import points
 from tao_skill_bank.automl.algorithms._setup import Dimension, Setup
 from tao_skill_bank.automl.algorithms.full import SPENT, is_full
-from tao_skill_bank.automl.algorithms.rungs import waits_at
+from tao_skill_bank.automl.algorithms.rungs import waits_before
 from tao_skill_bank.automl.algorithms.samplers import RandomSampler, untried_proposal
 from tao_skill_bank.automl.history import Coordinate, Decision, Done, Promote, Start, Trial, TrialState, Wait
 
 QUARTILE = 0.25  # of the population that is replaced, and that is copied
+SMALLEST = 4  # population of which there is a quarter
 STEP = 0.1  # of the range that a copied coordinate moves, up or down
 
 
@@ -34,7 +37,7 @@ class PopulationBasedTraining:
             proposal = untried_proposal(RandomSampler(), self.setup, trials)
             if proposal is not None:
                 return Start(proposal.point, proposal.origin, until=self.steps[0], sampler={"born": 0})
-        for rung, following in zip(self.steps, self.steps[1:], strict=False):
+        for rung, following in pairwise(self.steps):
             decision = self._after(rung, following, trials)
             if decision is not None:
                 return decision
@@ -43,12 +46,20 @@ class PopulationBasedTraining:
         return Done("the population has trained to its end" if len(trials) < self.setup.max_trials else SPENT)
 
     @property
-    def steps(self) -> tuple[int, ...]:
-        """The epochs after which the population is ranked."""
-        setup = self.setup
-        return (*range(setup.min_epochs, setup.max_epochs, setup.min_epochs), setup.max_epochs)
+    def recipe_until(self) -> int:
+        return self.steps[0]
 
-    @property
+    @cached_property
+    def steps(self) -> tuple[int, ...]:
+        """The epochs after which the population is ranked: multiples of min_epochs, as close as max_trials allows."""
+        setup = self.setup
+        for interval in range(setup.min_epochs, setup.max_epochs, setup.min_epochs):
+            steps = (*range(interval, setup.max_epochs, interval), setup.max_epochs)
+            if _started(SMALLEST, steps) <= setup.max_trials:
+                return steps
+        return (setup.max_epochs,)
+
+    @cached_property
     def population(self) -> int:
         """Members at a time: with all of their copies they are no more than max_trials."""
         setup = self.setup
@@ -56,10 +67,7 @@ class PopulationBasedTraining:
         if given is not None:
             return min(int(given), setup.max_trials)
         sizes = range(1, setup.max_trials + 1)
-        return max(size for size in sizes if size == 1 or self._started(size) <= setup.max_trials)
-
-    def _started(self, size: int) -> int:
-        return size + (len(self.steps) - 1) * _quarter(size)
+        return max(size for size in sizes if size == 1 or _started(size, self.steps) <= setup.max_trials)
 
     def _after(self, rung: int, following: int, trials: Sequence[Trial]) -> Decision | None:
         """Return what is left to begin after a step, None if all of it has begun."""
@@ -76,7 +84,7 @@ class PopulationBasedTraining:
         if copies < worst + len(failed) and len(trials) < self.setup.max_trials:
             return self._copy(best, rung, following, trials)
         for trial in order[: len(order) - worst]:
-            if waits_at(trial, rung):
+            if waits_before(trial, following):
                 return Promote(trial.number, following)
         return None
 
@@ -118,6 +126,11 @@ def _born(trial: Trial) -> int:
     """Return the epoch of the checkpoint that a trial began from, 0 for none."""
     born: int = trial.sampler.get("born", 0)
     return born
+
+
+def _started(size: int, steps: Sequence[int]) -> int:
+    """Return how many trials a population begins, its copies included."""
+    return size + (len(steps) - 1) * _quarter(size)
 
 
 def _quarter(size: int) -> int:
