@@ -37,6 +37,9 @@ class PopulationBasedTraining:
             proposal = untried_proposal(RandomSampler(), self.setup, trials)
             if proposal is not None:
                 return Start(proposal.point, proposal.origin, until=self.steps[0], sampler={"born": 0})
+        early = next((trial for trial in trials if waits_before(trial, self.steps[0])), None)
+        if early is not None:
+            return Promote(early.number, self.steps[0])
         for rung, following in pairwise(self.steps):
             decision = self._after(rung, following, trials)
             if decision is not None:

@@ -84,6 +84,12 @@ def test_a_member_that_fails_later_does_not_reopen_an_earlier_step() -> None:
     assert decision.parent in (2, 3)
 
 
+def test_a_recipe_that_paused_before_the_first_step_catches_up() -> None:
+    recipe = Trial(0, RECIPE, TrialState.PAUSED, {1: 0.5}, until=1)
+    others = [member(number, 0.2) for number in (1, 2, 3)]
+    assert PopulationBasedTraining(SETUP).decide([recipe, *others]) == Promote(0, 2)
+
+
 @pytest.mark.parametrize(("max_trials", "max_epochs"), [(20, 50), (14, 9), (100, 9), (5, 3), (1, 9), (3, 2)])
 def test_the_population_and_its_copies_fit_into_the_trials(max_trials: int, max_epochs: int) -> None:
     pbt = PopulationBasedTraining(Setup(SPACE, max_trials=max_trials, max_epochs=max_epochs))
