@@ -16,7 +16,7 @@ from tao_skill_bank.automl.history import Coordinate, Decision, Done, Promote, S
 
 QUARTILE = 0.25  # of the population that is replaced, and that is copied
 SMALLEST = 4  # population of which there is a quarter
-STEP = 0.1  # of the range that a copied coordinate moves, up or down
+STEP = 0.1  # of the range that a copied coordinate moves, up or down, give or take a half
 
 
 @dataclass(frozen=True)
@@ -82,9 +82,9 @@ class PopulationBasedTraining:
         if not order:
             return None
         worst = min(max(_quarter(len(members)) - len(failed), 0), len(order) - 1)
-        best = order[: max(1, _quarter(len(order)))]
+        best = [trial for trial in order[: max(1, _quarter(len(order)))] if waits_before(trial, following)]
         copies = sum(_born(trial) == rung for trial in trials)
-        if copies < worst + len(failed) and len(trials) < self.setup.max_trials:
+        if best and copies < worst + len(failed) and len(trials) < self.setup.max_trials:
             return self._copy(best, rung, following, trials)
         for trial in order[: len(order) - worst]:
             if waits_before(trial, following):
@@ -112,9 +112,9 @@ def _aside(dimension: Dimension, coordinate: Coordinate, rng: random.Random) -> 
         choices, weights = zip(*points.options(dimension), strict=True)
         drawn: Coordinate = rng.choices(choices, weights)[0]
         return drawn if rng.random() < QUARTILE else coordinate
-    step = STEP if rng.random() < 0.5 else -STEP
-    place = min(max(points.to_unit(dimension, float(coordinate)) + step, 0.0), 1.0)
-    return points.from_unit(dimension, place)
+    place = points.to_unit(dimension, float(coordinate))
+    step = rng.choice((-STEP, STEP)) * rng.uniform(0.5, 1.5)
+    return points.from_unit(dimension, place + step if 0 <= place + step <= 1 else place - step)
 
 
 def _ranked(members: Sequence[Trial], failed: Sequence[Trial], rung: int) -> list[Trial]:

@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 
 import pytest
@@ -37,12 +38,20 @@ def test_the_worst_goes_on_from_the_checkpoint_of_the_best_with_another_learning
     assert isinstance(copy, Start)
     assert (copy.parent, copy.until) == (1, 4)
     best = trials[1].coordinates
-    assert copy.coordinates["train.lr"] / best["train.lr"] == pytest.approx(10**0.2) or copy.coordinates[
-        "train.lr"
-    ] / best["train.lr"] == pytest.approx(10**-0.2)
+    assert 0.09 < abs(math.log10(copy.coordinates["train.lr"] / best["train.lr"])) < 0.31
     assert {name: at for name, at in copy.coordinates.items() if name != "train.lr"} == {
         name: at for name, at in best.items() if name != "train.lr"
     }
+
+
+def test_a_copy_at_the_edge_of_a_range_moves_inwards() -> None:
+    trials = [member(number, 0.4 - 0.1 * number) for number in range(4)]
+    trials[3] = replace(trials[3], coordinates={**trials[3].coordinates, "train.lr": 1e-4})
+    rates = {
+        PopulationBasedTraining(replace(SETUP, seed=seed)).decide(trials).coordinates["train.lr"] for seed in range(8)
+    }
+    assert len(rates) == 8
+    assert max(rates) < 1e-4
 
 
 def test_a_copy_begins_before_its_parent_goes_on_and_the_worst_stays() -> None:
