@@ -24,3 +24,15 @@ def test_a_benchmark_of_the_trainer_runs_at_tiny_size(arguments, tmp_path):
     finished = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert finished.returncode == 0, finished.stderr
     assert "packed 2" in finished.stdout or (tmp_path / "model" / "config.json").is_file()
+
+
+def test_the_benchmark_of_the_searches_runs_at_tiny_size(tmp_path):
+    """With so few seeds it may find an algorithm worse than another (1); it has to end with its table and its plot."""
+    plot = tmp_path / "plot.png"
+    only = ("random", "asha", "pbt", "grid")
+    options = ["--seeds", "2", "--trainings", "5", "--plot", str(plot), "--only", *only]
+    command = [sys.executable, str(FOLDER / "automl_surrogates.py"), *options]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert finished.returncode in (0, 1), finished.stderr
+    assert all(f"| {name} |" in finished.stdout for name in only)
+    assert plot.stat().st_size > 10_000

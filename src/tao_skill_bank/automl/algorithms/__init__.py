@@ -8,6 +8,8 @@ from typing import NamedTuple
 from tao_skill_bank.automl.algorithms import studies
 from tao_skill_bank.automl.algorithms._setup import Dimension, Setup, Space
 from tao_skill_bank.automl.algorithms.full import FullTrainings, Grid
+from tao_skill_bank.automl.algorithms.gaussian import GaussianSampler
+from tao_skill_bank.automl.algorithms.population import PopulationBasedTraining
 from tao_skill_bank.automl.algorithms.rungs import Asha, BohbSampler, EarlyStop, Hyperband
 from tao_skill_bank.automl.algorithms.samplers import CmaesSampler, RandomSampler, TpeSampler
 from tao_skill_bank.automl.history import Algorithm
@@ -40,6 +42,9 @@ class Info(NamedTuple):
 INFO: dict[str, Info] = {
     "bayesian": Info("Multivariate tree-structured Parzen estimator (the default).", False, "automl", True),
     "tpe": Info("Tree-structured Parzen estimator, every parameter by itself.", False, "automl", True),
+    "bfbo": Info(
+        "Gaussian process with batched expected improvement, in a process of its own.", False, "automl-gp", True
+    ),
     "random": Info("Random points, choices by their weights.", several_objectives=True),
     "grid": Info("The points of a grid.", several_objectives=True),
     "cmaes": Info("Covariance matrix adaptation for the numbers, choices at random.", False, "automl"),
@@ -47,6 +52,7 @@ INFO: dict[str, Info] = {
     "hyperband": Info("Hyperband: successive halving from every rung in turn.", True),
     "hyperband_es": Info("Hyperband that also stops trials that gain nothing or trail the recipe.", True),
     "bohb": Info("Parzen estimator inside Hyperband.", True, "automl"),
+    "pbt": Info("Population based training: the worst go on from the checkpoints of the best.", True),
     "dehb": Info(
         "Differential evolution inside Hyperband.",
         True,
@@ -76,6 +82,7 @@ def _language(name: str) -> Callable[[Setup], Algorithm]:
 _BUILDERS: dict[str, Callable[[Setup], Algorithm]] = {
     "bayesian": lambda setup: FullTrainings(setup, TpeSampler("bayesian", multivariate=True)),
     "tpe": lambda setup: FullTrainings(setup, TpeSampler("tpe", multivariate=False)),
+    "bfbo": lambda setup: FullTrainings(setup, GaussianSampler()),
     "random": lambda setup: FullTrainings(setup, RandomSampler()),
     "grid": Grid,
     "cmaes": lambda setup: FullTrainings(setup, CmaesSampler()),
@@ -83,6 +90,7 @@ _BUILDERS: dict[str, Callable[[Setup], Algorithm]] = {
     "hyperband": lambda setup: Hyperband(setup, RandomSampler()),
     "hyperband_es": _hyperband_es,
     "bohb": lambda setup: Hyperband(setup, BohbSampler()),
+    "pbt": PopulationBasedTraining,
     "llm": _language("llm"),
     "hybrid": _language("hybrid"),
     "autoresearch": _language("autoresearch"),
@@ -126,11 +134,12 @@ def build(name: str, setup: Setup) -> Algorithm:
             got=name,
             expected=able,
         )
-    if info.extra == "automl":
-        studies.load()
+    if info.extra is not None:
+        studies.load(info.extra)
     return _BUILDERS[name](setup)
 
 
 def recipe_until(name: str, setup: Setup) -> int | None:
     """Return the epoch at which trial 0, the recipe, pauses first; None where it trains to its end."""
-    return setup.rungs[0] if INFO[name].needs_rungs else None
+    until: int | None = getattr(build(name, setup), "recipe_until", None)
+    return until

@@ -1,6 +1,7 @@
 """Searches whose trials all train to their end."""
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -8,6 +9,7 @@ from tao_skill_bank.automl.algorithms import points
 from tao_skill_bank.automl.algorithms._setup import Dimension, Setup
 from tao_skill_bank.automl.algorithms.samplers import Sampler, untried_proposal
 from tao_skill_bank.automl.history import Coordinate, Decision, Done, Start, Trial, TrialState, Wait
+from tao_skill_bank.errors import RequestError
 
 SPENT = "max_trials trials have been started"
 EXHAUSTED = "every point of the space has been tried"
@@ -38,13 +40,24 @@ class FullTrainings:
 
 @dataclass(frozen=True)
 class Grid:
-    """The points of a grid, in an order that covers the space wherever it ends.
+    """The points of a grid that fits into max_trials, in an order that covers the space wherever it is cut off.
 
-    Every choice and integer is on the grid while that fits into max_trials; ranges get as many levels as fit.
-    `options["levels"]` fixes the levels of every range.
+    Every choice is on it; integers and ranges get as many levels as fit, 2 at least. `options["levels"]` fixes them.
     """
 
     setup: Setup
+
+    def __post_init__(self) -> None:
+        points_needed = math.prod(self._sizes())
+        if points_needed > self.setup.max_trials:
+            raise RequestError.of(
+                "grid_too_large",
+                f"A grid over {len(self.setup.space.dimensions)} parameters has {points_needed} points at least, more "
+                f"than the {self.setup.max_trials} trials.",
+                f"Search fewer parameters, allow {points_needed} trials, or choose the algorithm 'bayesian'.",
+                got=self.setup.max_trials,
+                expected=points_needed,
+            )
 
     def decide(self, trials: Sequence[Trial]) -> Decision:
         if len(trials) >= self.setup.max_trials:
@@ -56,47 +69,33 @@ class Grid:
         return Wait() if is_full(self.setup, trials) else Start(point, "grid")
 
     def _points(self) -> list[points.Point]:
-        """Return the grid's points that the search may need: as many as its trials, besides the recipe."""
+        names = [dimension.name for dimension in self.setup.space.dimensions]
         axes = [
             _levels(dimension, levels)
             for dimension, levels in zip(self.setup.space.dimensions, self._sizes(), strict=True)
         ]
-        strides = list(itertools.accumulate((len(axis) for axis in axes), lambda left, right: left * right, initial=1))
-        total = strides[-1]
-        chosen = self.setup.random("grid").sample(range(total), min(total, self.setup.max_trials + 1))
-        names = [dimension.name for dimension in self.setup.space.dimensions]
-        return [
-            {
-                name: axis[place // stride % len(axis)]
-                for name, axis, stride in zip(names, axes, strides[:-1], strict=True)
-            }
-            for place in chosen
-        ]
+        grid = [dict(zip(names, coordinates, strict=True)) for coordinates in itertools.product(*axes)]
+        self.setup.random("grid").shuffle(grid)
+        return grid
 
     def _sizes(self) -> list[int]:
         """Return the levels of every dimension: 2 at least, then more for the coarsest one while all of them fit."""
         dimensions = self.setup.space.dimensions
         limits = [points.count(dimension) for dimension in dimensions]
+        numeric = [place for place, dimension in enumerate(dimensions) if dimension.kind != "choice"]
         fixed = self.setup.options.get("levels")
-        ranges = [dimension.kind != "choice" for dimension in dimensions]
-        if fixed is not None:
-            return [
-                int(min(limit, int(fixed))) if is_range else int(limit)
-                for limit, is_range in zip(limits, ranges, strict=True)
-            ]
-        sizes = [int(min(limit, 2)) if is_range else int(limit) for limit, is_range in zip(limits, ranges, strict=True)]
-        while True:
-            growing = [place for place, limit in enumerate(limits) if ranges[place] and sizes[place] < limit]
+        sizes = [
+            int(min(limit, int(fixed or 2))) if place in numeric else int(limit) for place, limit in enumerate(limits)
+        ]
+        while fixed is None:
+            growing = [place for place in numeric if sizes[place] < limits[place]]
             if not growing:
-                return sizes
+                break
             place = min(growing, key=lambda place: sizes[place])
+            if math.prod(sizes) // sizes[place] * (sizes[place] + 1) > self.setup.max_trials:
+                break
             sizes[place] += 1
-            total = 1
-            for levels in sizes:
-                total *= levels
-            if total > self.setup.max_trials:
-                sizes[place] -= 1
-                return sizes
+        return sizes
 
 
 def _levels(dimension: Dimension, levels: int) -> list[Coordinate]:

@@ -23,9 +23,9 @@ def ranked(trials: Sequence[Trial], epoch: int) -> list[Trial]:
     return sorted(reached, key=lambda trial: (trial.score_at(epoch), trial.number))
 
 
-def waits_at(trial: Trial, epoch: int) -> bool:
-    """Tell whether a trial is paused at a rung, that is, was asked for no more than that."""
-    return trial.state is TrialState.PAUSED and trial.until is not None and trial.until <= epoch
+def waits_before(trial: Trial, following: int) -> bool:
+    """Tell whether a trial is paused and has not been asked to reach the following rung."""
+    return trial.state is TrialState.PAUSED and trial.until is not None and trial.until < following
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,10 @@ class Asha:
 
     setup: Setup
     sampler: Sampler
+
+    @property
+    def recipe_until(self) -> int:
+        return self.setup.rungs[0]
 
     def decide(self, trials: Sequence[Trial]) -> Decision:
         setup = self.setup
@@ -61,7 +65,7 @@ class Asha:
             reached = ranked(trials, rung)
             best = reached[: max(at_least, len(reached) // self.setup.eta)]
             for trial in best:
-                if waits_at(trial, rung):
+                if waits_before(trial, following):
                     return Promote(trial.number, following)
         return None
 
@@ -108,6 +112,10 @@ class Hyperband:
     setup: Setup
     sampler: Sampler
     early_stop: EarlyStop = EarlyStop()
+
+    @property
+    def recipe_until(self) -> int:
+        return self.setup.rungs[0]
 
     def decide(self, trials: Sequence[Trial]) -> Decision:
         setup = self.setup
@@ -159,7 +167,7 @@ class Hyperband:
                 return None
             alive = max(1, alive // self.setup.eta)
             for trial in ranked(cohort, rung)[:alive]:
-                if waits_at(trial, rung) and not self.early_stop.stops(trial, trials[0], bracket.rungs, at):
+                if waits_before(trial, following) and not self.early_stop.stops(trial, trials[0], bracket.rungs, at):
                     return Promote(trial.number, following)
         return None
 

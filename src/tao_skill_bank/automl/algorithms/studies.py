@@ -14,12 +14,12 @@ KEPT = "cma:"  # attributes that a sampler needs again; it keeps others that it 
 
 
 @cache
-def load() -> ModuleType:
-    """Import Optuna, which is an extra."""
+def load(extra: str = "automl") -> ModuleType:
+    """Import Optuna, which comes with an extra."""
     try:
         import optuna
     except ModuleNotFoundError as error:
-        raise MissingExtraError.for_module(error.name or "optuna", "automl") from error
+        raise MissingExtraError.for_module(error.name or "optuna", extra) from error
     module: ModuleType = optuna
     module.logging.set_verbosity(module.logging.ERROR)
     return module

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from search_simulator import RECIPE, SPACE, FakeDimension, FakeSpace, Simulator
+from search_simulator import LEARNING_RATE, RANK, RECIPE, SCHEDULE, SPACE, FakeDimension, FakeSpace, Simulator
 
 from tao_skill_bank.automl import algorithms
 from tao_skill_bank.automl.algorithms import Setup, points
@@ -16,6 +16,12 @@ SLOW = {"bfbo"}  # begins a process for every proposal
 OFFERED = [name for name, info in algorithms.INFO.items() if not info.refused and name not in LANGUAGE | SLOW]
 
 SETUP = Setup(SPACE, seed=3, max_trials=14, max_epochs=9, min_epochs=1, eta=3, parallel=3)
+GRID = replace(SETUP, space=FakeSpace((LEARNING_RATE, RANK, SCHEDULE)))
+
+
+def setup_of(name: str) -> Setup:
+    """Return a set-up that fits: a grid over all six parameters would not."""
+    return GRID if name == "grid" else SETUP
 
 
 def simulator(name: str, setup: Setup, **more: object) -> Simulator:
@@ -24,7 +30,7 @@ def simulator(name: str, setup: Setup, **more: object) -> Simulator:
 
 @pytest.mark.parametrize("name", OFFERED)
 def test_a_search_ends_with_all_its_trials_and_never_repeats_a_point(name: str) -> None:
-    trials = simulator(name, SETUP).run()
+    trials = simulator(name, setup_of(name)).run()
     fresh = [trial for trial in trials if trial.parent is None]
     assert len({points.key(SPACE, trial.coordinates) for trial in fresh}) == len(fresh)
     assert all(trial.state in (TrialState.COMPLETE, TrialState.PAUSED) for trial in trials)
@@ -33,9 +39,10 @@ def test_a_search_ends_with_all_its_trials_and_never_repeats_a_point(name: str) 
 
 @pytest.mark.parametrize("name", OFFERED)
 def test_every_point_lies_in_the_space_and_no_forbidden_choice_is_made(name: str) -> None:
-    for trial in simulator(name, SETUP).run()[1:]:
-        assert set(trial.coordinates) == {dimension.name for dimension in SPACE.dimensions}
-        for dimension in SPACE.dimensions:
+    space = setup_of(name).space
+    for trial in simulator(name, setup_of(name)).run()[1:]:
+        assert set(trial.coordinates) == {dimension.name for dimension in space.dimensions}
+        for dimension in space.dimensions:
             coordinate = trial.coordinates[dimension.name]
             if dimension.kind == "choice":
                 assert coordinate in [choice for choice, _ in points.options(dimension)]
@@ -50,7 +57,7 @@ def test_every_point_lies_in_the_space_and_no_forbidden_choice_is_made(name: str
 def test_the_same_trials_give_the_same_decisions_from_a_new_object(
     name: str, order: int, parallel: int, failing: set[int]
 ) -> None:
-    setup = replace(SETUP, parallel=parallel)
+    setup = replace(setup_of(name), parallel=parallel)
 
     class Twice:
         """Asks two objects, the second of which has seen nothing before."""
@@ -67,13 +74,13 @@ def test_the_same_trials_give_the_same_decisions_from_a_new_object(
 
 @pytest.mark.parametrize("name", OFFERED)
 def test_a_search_in_which_every_trial_fails_ends(name: str) -> None:
-    trials = simulator(name, SETUP, failing=set(range(SETUP.max_trials)).__contains__).run()
+    trials = simulator(name, setup_of(name), failing=set(range(SETUP.max_trials)).__contains__).run()
     assert all(trial.state is TrialState.FAILED for trial in trials)
 
 
 @pytest.mark.parametrize("name", OFFERED)
 def test_the_seed_decides(name: str) -> None:
-    started = [simulator(name, replace(SETUP, seed=seed)).run()[-1].coordinates for seed in (1, 1, 2)]
+    started = [simulator(name, replace(setup_of(name), seed=seed)).run()[-1].coordinates for seed in (1, 1, 2)]
     assert started[0] == started[1]
     assert started[0] != started[2] or name == "grid"
 
@@ -93,8 +100,8 @@ def test_a_small_space_is_left_when_every_point_has_been_tried(name: str) -> Non
 
 @pytest.mark.parametrize("name", ["bayesian", "tpe", "random", "grid"])
 def test_metric_and_cost_are_weighed_together(name: str) -> None:
-    setup = replace(SETUP, objectives=("metric", "cost"))
-    assert len(simulator(name, setup).run()) == SETUP.max_trials
+    trials = simulator(name, replace(setup_of(name), objectives=("metric", "cost"))).run()
+    assert len(trials) == SETUP.max_trials or name == "grid"
 
 
 def test_cost_draws_the_search_to_cheap_trials() -> None:
@@ -113,6 +120,20 @@ def test_an_algorithm_that_knows_one_objective_refuses_two() -> None:
         algorithms.build("asha", replace(SETUP, objectives=("metric", "cost")))
 
 
+def test_a_grid_that_does_not_fit_says_how_many_trials_it_needs() -> None:
+    with pytest.raises(RequestError, match="64 points at least, more than the 14 trials"):
+        algorithms.build("grid", SETUP)
+
+
+def test_a_grid_has_both_ends_of_every_range_and_as_many_levels_as_fit() -> None:
+    setup = replace(GRID, max_trials=20)
+    trials = simulator("grid", setup).run()[1:]
+    assert len({trial.coordinates["train.lr"] for trial in trials}) == 3
+    assert {1e-6, 1e-4} < {trial.coordinates["train.lr"] for trial in trials}
+    assert {trial.coordinates["lora.r"] for trial in trials} == {2, 4, 7}
+    assert {trial.coordinates["train.schedule"] for trial in trials} == {"cosine", "linear"}
+
+
 def test_an_unknown_name_names_the_nearest() -> None:
     with pytest.raises(UnknownNameError) as error:
         algorithms.build("bayes", SETUP)
@@ -128,7 +149,7 @@ def test_a_refused_algorithm_says_why(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["bayesian", "tpe", "random", "grid", "cmaes"])
 def test_parallel_proposals_differ(name: str) -> None:
-    algorithm = algorithms.build(name, replace(SETUP, max_trials=60, parallel=8))
+    algorithm = algorithms.build(name, replace(SETUP, max_trials=80, parallel=8))
     rng = random.Random(0)
     trials = [
         Trial(number, points.random_point(SPACE, rng), TrialState.COMPLETE, {9: rng.random()}) for number in range(20)
