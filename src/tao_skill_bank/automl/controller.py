@@ -25,11 +25,14 @@ from tao_skill_bank.automl.storage import Entry, Point, Storage
 from tao_skill_bank.automl.study import Study
 from tao_skill_bank.automl.trials import EVALUATE, TRAIN, Look, TrialJobs, failure, may_go_on, newest_checkpoint
 from tao_skill_bank.contracts import EXIT_INTERRUPTED, Plan, State
-from tao_skill_bank.errors import JobFailedError, Problem, TaoSkillsError
+from tao_skill_bank.errors import BackendError, ConflictError, JobFailedError, Problem, TaoSkillsError
+from tao_skill_bank.platforms import _base as platforms
 from tao_skill_bank.run_directory import read_json_file
 from tao_skill_bank.training.status import Diagnosis, StatusWriter
 
 POLL_SECONDS = 0.5
+REMOTE_POLL_SECONDS = 10.0  # a cluster's scheduler is not to be asked more often
+MAX_LAUNCHES = 3  # of a job that its platform does not take
 DIVERGED = 2.0  # a loss so many times the recipe's worst is not worth another epoch
 HOPELESS = 3  # failed trials at the beginning, and none that did not fail, end the search
 
@@ -51,6 +54,7 @@ class Controller:
     Attributes:
         adopted: numbers of the trials that an earlier controller left running.
         devices: GPUs of this machine by the trial that has them.
+        refused: how often a trial's newest job was not taken by its platform.
         stop: signal number that asked for the end, 0 while there is none.
 
     """
@@ -60,6 +64,7 @@ class Controller:
     status: StatusWriter
     adopted: set[int] = field(default_factory=set)
     devices: dict[int, str] = field(default_factory=dict)
+    refused: dict[int, int] = field(default_factory=dict)
     stop: int = 0
 
     @property
@@ -117,17 +122,23 @@ class Controller:
         return [entry for entry in self.storage.entries() if entry.state is TrialState.RUNNING]
 
     def _entry(self, number: int) -> Entry:
-        return self.storage.entries()[number]
+        return self.storage.entry(number)
 
     # --- one trial ------------------------------------------------------------------------------------------------
 
     def _follow(self, entry: Entry) -> None:
         """Keep what a running trial reports, and do what its newest job's state asks for."""
-        look = self.trials.look(entry)
+        try:
+            look = self.trials.look(entry)
+        except BackendError as error:  # a scheduler that does not answer now; the trial runs on
+            logger.warning("trial %d cannot be asked for: %s", entry.number, error)
+            return
         for epoch, score in look.scores.items():
             if entry.trial.scores.get(epoch) != score:
                 self.storage.score(entry.number, epoch, score)
-        entry = self._entry(entry.number)
+        self._react(self._entry(entry.number), look)
+
+    def _react(self, entry: Entry, look: Look) -> None:
         if look.status is None or not _is_current(entry):
             self._launch(entry, entry.jobs[-1].kind if entry.jobs and _is_current(entry) else TRAIN)
             return
@@ -150,6 +161,7 @@ class Controller:
     def _launch(self, entry: Entry, kind: str) -> None:
         """Launch a trial's next job; a spec that is refused fails the trial, and the recipe's fails the search."""
         self.adopted.discard(entry.number)
+        self.refused[entry.number] = self.refused.get(entry.number, 0) + 1
         try:
             if kind == EVALUATE:
                 self.trials.evaluate(entry, self._take_devices(entry.number))
@@ -157,7 +169,11 @@ class Controller:
                 parent = entry.trial.parent
                 checkpoint = newest_checkpoint(self.trials.folder(parent)) if parent is not None else None
                 self.trials.train(entry, self._take_devices(entry.number), parent=checkpoint)
+            self.refused.pop(entry.number)
         except TaoSkillsError as error:
+            if isinstance(error, BackendError) and self.refused[entry.number] < MAX_LAUNCHES:
+                logger.warning("trial %d is not taken: %s", entry.number, error)
+                return
             if entry.number == 0:
                 raise
             fixes = " ".join(problem.fix for problem in error.problems)
@@ -217,6 +233,7 @@ class Controller:
         while len(self._running()) < self.study.parallel:
             decision = self.algorithm.decide([entry.trial for entry in self.storage.entries()])
             if isinstance(decision, Wait):
+                assert self._running(), "the algorithm waits, and nothing runs"
                 return ""
             if isinstance(decision, Done):
                 return decision.reason
@@ -243,7 +260,7 @@ class Controller:
         """End the running trials once the budget is spent, and return which one it was."""
         chosen = self.study.options
         entries = self.storage.entries()
-        gpu_hours = sum(self.trials.spent(entry)[1] for entry in entries) if chosen.max_gpu_hours else 0.0
+        gpu_hours = sum(self._gpu_hours(entry) for entry in entries) if chosen.max_gpu_hours else 0.0
         hours = self.storage.age_seconds() / 3600
         reason = ""
         if chosen.max_gpu_hours and gpu_hours >= chosen.max_gpu_hours:
@@ -255,6 +272,9 @@ class Controller:
             for entry in self._running():
                 self._follow_to_the_end(entry, reason)
         return reason
+
+    def _gpu_hours(self, entry: Entry) -> float:
+        return entry.trial.gpu_hours if entry.state.is_final else self.trials.spent(entry)[1]
 
     def _follow_to_the_end(self, entry: Entry, reason: str) -> None:
         for epoch, score in self.trials.look(entry).scores.items():
@@ -288,7 +308,8 @@ class Controller:
     def _pause(self) -> None:
         """Wait a moment. Raises Stopped when a signal came."""
         if not self.stop:
-            time.sleep(POLL_SECONDS)
+            here = platforms.load(self.trials.plan.job.platform.name).runs_here
+            time.sleep(POLL_SECONDS if here else REMOTE_POLL_SECONDS)
         if self.stop:
             raise Stopped(cancels=self.stop != signal.SIGUSR1)
 
@@ -314,18 +335,24 @@ def open_search(run_dir: Path) -> TrialJobs:
 
 def run(run_dir: Path) -> int:
     """Run or go on with the search in a run directory; return the exit code."""
-    status = StatusWriter(run_dir)
-    controller: Controller | None = None
     try:
         with Lease(run_dir):
-            trials = open_search(run_dir)
-            trials.storage.bind(study.fingerprint(trials.study))
-            status.write("STARTED", f"{trials.study.options.algorithm} search")
-            algorithm = algorithms.build(trials.study.options.algorithm, trials.study.setup())
-            controller = Controller(trials, algorithm, status)
-            _watch_signals(controller)
-            status.write("SUCCESS", controller.run())
-        return 0
+            return _run(run_dir, StatusWriter(run_dir))
+    except ConflictError as error:  # the run directory is another controller's: nothing is written there
+        sys.stderr.write(f"error: {error}\n")
+        return error.exit_code
+
+
+def _run(run_dir: Path, status: StatusWriter) -> int:
+    controller: Controller | None = None
+    try:
+        trials = open_search(run_dir)
+        trials.storage.bind(study.fingerprint(trials.study))
+        status.write("STARTED", f"{trials.study.options.algorithm} search")
+        algorithm = algorithms.build(trials.study.options.algorithm, trials.study.setup())
+        controller = Controller(trials, algorithm, status)
+        _watch_signals(controller)
+        status.write("SUCCESS", controller.run())
     except Stopped as stopped:
         return _end_stopped(controller, status, cancels=stopped.cancels)
     except TaoSkillsError as error:
@@ -333,11 +360,11 @@ def run(run_dir: Path) -> int:
             controller.cancel_trials()
         return _end_failed(status, error.problems, error.exit_code)
     except Exception as error:  # noqa: BLE001 - every end of a program is recorded
-        traceback.print_exc()
-        if controller is not None:
-            controller.cancel_trials()
-        problem = Problem("internal_error", f"{type(error).__name__}: {error}", "Report it with the log's traceback.")
+        traceback.print_exc()  # the trials run on: another controller takes them over
+        fix = "Go on with: tao-skills automl resume JOB; report it with the log's traceback."
+        problem = Problem("internal_error", f"{type(error).__name__}: {error}", fix)
         return _end_failed(status, [problem], 1)
+    return 0
 
 
 def _end_stopped(controller: Controller | None, status: StatusWriter, *, cancels: bool) -> int:

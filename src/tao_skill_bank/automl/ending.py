@@ -1,6 +1,7 @@
 """Before and after a search: the baseline, the best trial, its evaluation, and what is handed on."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from tao_skill_bank.automl.history import TrialState
 from tao_skill_bank.automl.storage import Entry
 from tao_skill_bank.automl.trials import TRAIN, TrialJobs, evaluation_request, failure
 from tao_skill_bank.contracts import Request, State, to_json
-from tao_skill_bank.errors import JobFailedError, TaoSkillsError
+from tao_skill_bank.errors import ConflictError, JobFailedError, TaoSkillsError
 from tao_skill_bank.run_directory import RunDirectory, json_text, read_json_file, write_whole
 
 BASELINE, FINAL = "baseline", "final_evaluation"
@@ -137,8 +138,13 @@ def _evaluate(trials: TrialJobs, name: str, parent_job_id: str | None, pause: Pa
         )
         gate.raise_if_blocked([found for found in sealed.findings if found.blocks_run])
         job_id = dispatch.run(sealed).id
-    while not (ended := jobs.status(job_id)).state.is_terminal:
-        pause()
+    try:
+        while not (ended := jobs.status(job_id)).state.is_terminal:
+            pause()
+    except BaseException:  # the search ends here, and another controller evaluates anew
+        with suppress(ConflictError):
+            jobs.cancel(job_id)
+        raise
     if ended.state is not State.COMPLETE:
         message = f"The evaluation of the {name.replace('_', ' ')} failed: {failure(ended)}"
         raise JobFailedError.of("evaluation_failed", message, f"See: tao-skills diagnose {job_id}", path=str(folder))

@@ -126,6 +126,10 @@ class Storage:
         """Return every trial in order of its number."""
         return [self._entry(frozen) for frozen in self._storage.get_all_trials(self._study_id)]
 
+    def entry(self, number: int) -> Entry:
+        """Return one trial."""
+        return self._entry(self._frozen(number))
+
     def create(self, point: Point) -> int:
         """Keep a new trial as running and return its number; it has no job yet."""
         attributes: dict[str, Any] = {
@@ -149,7 +153,7 @@ class Storage:
 
     def add_job(self, number: int, job: TrialJob) -> None:
         """Keep a job of a trial before it is launched, so that a kill in between runs nothing twice."""
-        entry = self._entry(self._frozen(number))
+        entry = self.entry(number)
         self._set(number, JOBS, [vars(kept) for kept in (*entry.jobs, job)])
 
     def score(self, number: int, epoch: int, score: float) -> None:
@@ -176,7 +180,7 @@ class Storage:
             self._set(number, DIAGNOSIS, diagnosis)
         self._set(number, STATE, state.value)
         known = self._optuna.trial.TrialState
-        trial = self._entry(self._frozen(number)).trial
+        trial = self.entry(number).trial
         ends = {TrialState.COMPLETE: known.COMPLETE, TrialState.PRUNED: known.PRUNED, TrialState.FAILED: known.FAIL}
         values = None
         if trial.score is not None and state is not TrialState.FAILED:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -11,7 +12,7 @@ from tao_skill_bank import catalog, checkpoint_folders, dispatch, gate, jobs, ne
 from tao_skill_bank.automl.storage import Entry, Storage, TrialJob
 from tao_skill_bank.automl.study import Study
 from tao_skill_bank.contracts import JobRecord, JobStatus, Plan, Request, State
-from tao_skill_bank.errors import UnknownNameError
+from tao_skill_bank.errors import ConflictError, UnknownNameError
 from tao_skill_bank.run_directory import RunDirectory, json_lines
 
 MAX_ATTEMPTS = 3  # of a job that a machine ended, not its program
@@ -105,7 +106,8 @@ class TrialJobs:
         """Stop the newest job of a trial; its training saves itself."""
         status = self.look(entry).status
         if status is not None and not status.state.is_terminal:
-            jobs.cancel(status.id)
+            with suppress(ConflictError):  # it has ended meanwhile
+                jobs.cancel(status.id)
 
     def spent(self, entry: Entry) -> tuple[float, float]:
         """Return the seconds of a trial's jobs, and the same in hours of one GPU (of one process on a CPU)."""

@@ -16,9 +16,6 @@ from tao_skill_bank.models.cosmos_reason.processor import Processor
 from tao_skill_bank.training import adapters
 from tao_skill_bank.training.config import load_spec
 from tao_skill_bank.training.distributed import Ranks
-from tao_skill_bank.training.entrypoint import Run
-from tao_skill_bank.training.interruption import Interruption
-from tao_skill_bank.training.status import StatusWriter
 
 from .conftest import Document
 
