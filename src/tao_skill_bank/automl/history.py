@@ -35,6 +35,7 @@ class Trial:
         parent: the trial whose checkpoint it went on from, in population based training.
         gpu_hours: that it took so far.
         sampler: what the sampler keeps with the trial, by its own names.
+        diagnosis: why a failed trial failed, in a sentence without paths: a language model may be told it.
 
     """
 
@@ -47,6 +48,7 @@ class Trial:
     parent: int | None = None
     gpu_hours: float = 0.0
     sampler: Mapping[str, Any] = field(default_factory=dict)
+    diagnosis: str = ""
 
     @property
     def score(self) -> float | None:

@@ -50,6 +50,23 @@ class SpecKeys:
 
 
 @dataclass(frozen=True)
+class Reply:
+    """A completion.
+
+    Attributes:
+        text: empty where the server sent none.
+        prompt_tokens, completion_tokens: as the server counts them; 0 where it does not say.
+        is_cut: it ended at the longest answer that was allowed.
+
+    """
+
+    text: str
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    is_cut: bool = False
+
+
+@dataclass(frozen=True)
 class ChatEndpoint:
     """A server, the model that it is asked for, and the client that asks. Threads may share it."""
 
@@ -112,7 +129,11 @@ class ChatEndpoint:
         return _without_user(self.url)
 
     def ask(self, messages: Sequence[Any], **options: Any) -> str:
-        """Return the text of a chat completion.
+        """Return the text of a chat completion. Raises as `reply` does."""
+        return self.reply(messages, **options).text
+
+    def reply(self, messages: Sequence[Any], **options: Any) -> Reply:
+        """Return a chat completion, and what it took.
 
         Raises:
             BlockedError: the server refuses the key (exit 4).
@@ -124,7 +145,7 @@ class ChatEndpoint:
         completions: Any = self.client.chat.completions.with_raw_response
         reply = self._content(completions.create, model=self.model, messages=list(messages), **options)
         try:
-            return _text(json.loads(reply)["choices"][0]["message"])
+            return _reply(json.loads(reply))
         except (ValueError, LookupError, TypeError, AttributeError):
             raise self._no_protocol("no chat completion", reply) from None
 
@@ -149,7 +170,7 @@ class ChatEndpoint:
             raise self._unreachable(error) from None
 
     def _refused(self, status: int, content: bytes) -> TaoSkillsError:
-        said = f"{self.place} answered {status}: {self._shown(content) or 'nothing else'}"
+        said = f"{self.place} answered {status}: {self.shown(content) or 'nothing else'}"
         keys = self.keys
         if status in (401, 403):
             has_key = settings.has_variable(self.variable)
@@ -180,23 +201,23 @@ class ChatEndpoint:
         timed_out = isinstance(error, openai.APITimeoutError)
         reason = f"timed out after {seconds:g} seconds" if timed_out else str(error.__cause__ or error)
         tries = self.client.max_retries + 1
-        message = f"{self.place} cannot be reached in {tries} tries: {self._shown(reason.encode())}."
+        message = f"{self.place} cannot be reached in {tries} tries: {self.shown(reason.encode())}."
         fix = (
             f"Start the server, or correct {self.keys.url}; raise {self.keys.timeout} for a slow one. {self.keys.kept}"
         )
         return BackendError.of("endpoint_unreachable", message, fix, path=self.keys.url)
 
     def _no_protocol(self, what: str, reply: bytes) -> BackendError:
-        message = f"{self.place} replies, but with {what}: {self._shown(reply)}"
+        message = f"{self.place} replies, but with {what}: {self.shown(reply)}"
         fix = f"Set {self.keys.url} to the base URL of an OpenAI-compatible server; most end in /v1."
         return BackendError.of("endpoint_protocol", message, fix, path=self.keys.url)
 
-    def _shown(self, reply: bytes) -> str:
+    def shown(self, reply: bytes, characters: int = MAX_REPLY_CHARACTERS) -> str:
         """Return the beginning of what a server said, without a key that it may have repeated."""
         text = " ".join(reply.decode("utf-8", "replace").split())
         if key := settings.secret(self.variable):
             text = text.replace(key, MASK)
-        return redacted(text)[:MAX_REPLY_CHARACTERS]
+        return redacted(text)[:characters]
 
 
 def _without_user(url: str) -> str:
@@ -209,6 +230,13 @@ def _has_port(parts: urllib.parse.SplitResult) -> bool:
         return parts.port != 0
     except ValueError:
         return False
+
+
+def _reply(document: dict[str, Any]) -> Reply:
+    choice = document["choices"][0]
+    usage = document.get("usage") or {}
+    prompt, completion = (int(usage.get(f"{part}_tokens") or 0) for part in ("prompt", "completion"))
+    return Reply(_text(choice["message"]), prompt, completion, choice.get("finish_reason") == "length")
 
 
 def _text(message: dict[str, Any]) -> str:
