@@ -49,8 +49,9 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
-def completion(text):
-    return json.dumps({"choices": [{"index": 0, "message": {"role": "assistant", "content": text}}]}).encode()
+def completion(text, **more):
+    """Return the body of a completion; `more` are further keys, such as usage."""
+    return json.dumps({"choices": [{"index": 0, "message": {"role": "assistant", "content": text}}], **more}).encode()
 
 
 def question_of(body):

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tao_skill_bank.automl.options import AutomlOptions, Endpoint, Range
 
 LEAST = {"max_trials": 1, "parallel": 1, "seed": 0, "min_epochs": 1, "max_epochs": 1, "eta": 2}
+ENDPOINT_LEAST = {"temperature": 0, "max_tokens": 1, "timeout_seconds": 0.1, "retries": 0, "attempts": 1}
 BUDGETS = ("max_hours", "max_gpu_hours")
 POSTGRESQL = ("postgresql", "postgresql+psycopg")
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -30,6 +31,7 @@ def problems(options: "AutomlOptions", names: tuple[str, ...], language: tuple[s
         yield from _storage_problems(options.storage)
     if options.endpoint is not None:
         yield from _endpoint_problems(options.endpoint)
+        yield from _endpoint_limits(options.endpoint)
 
 
 def _name_problems(options: "AutomlOptions", names: tuple[str, ...], language: tuple[str, ...]) -> Iterator[Problem]:
@@ -68,6 +70,11 @@ def _limit_problems(options: "AutomlOptions") -> Iterator[Problem]:
             message = f"automl.{key} is {value:g}: no trial could be begun."
             fix = f"Set automl.{key} above 0, or leave it out for no limit."
             yield Problem("no_budget", message, fix, f"automl.{key}", repr(value), "> 0")
+    if options.noise is not None and not (options.noise >= 0 and math.isfinite(options.noise)):
+        message = f"automl.noise is {options.noise:g}; it is how much scores differ by chance."
+        yield Problem(
+            "too_small", message, "Set automl.noise to 0 or more.", "automl.noise", repr(options.noise), ">= 0"
+        )
     if options.min_epochs and options.max_epochs and options.min_epochs > options.max_epochs:
         message = f"automl.min_epochs {options.min_epochs} is above automl.max_epochs {options.max_epochs}."
         fix = f"Set automl.min_epochs to {options.max_epochs} or less."
@@ -148,6 +155,15 @@ def _endpoint_problems(endpoint: "Endpoint") -> Iterator[Problem]:
         message = f"{path}.api_key_variable is no name of an environment variable."
         fix = "Export the key, such as OPENAI_API_KEY, and write that name here."
         yield Problem("invalid_variable", message, fix, f"{path}.api_key_variable")
+
+
+def _endpoint_limits(endpoint: "Endpoint") -> Iterator[Problem]:
+    for key, least in ENDPOINT_LEAST.items():
+        value = getattr(endpoint, key)
+        if value is not None and not (value >= least and math.isfinite(value)):
+            path = f"automl.endpoint.{key}"
+            message = f"{path} is {value:g}; at least {least:g} is needed."
+            yield Problem("too_small", message, f"Set {path} to {least:g} or more.", path, repr(value), f">= {least:g}")
 
 
 def _holds_password(parts: Any) -> bool:

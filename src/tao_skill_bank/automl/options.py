@@ -38,11 +38,24 @@ Scalar = bool | int | float | str
 
 @contract
 class Endpoint:
-    """An OpenAI-compatible server. The key is read from the variable of that name, and only there."""
+    """An OpenAI-compatible server. The key is read from the variable of that name, and only there.
+
+    Attributes:
+        temperature, max_tokens: None sends none, for servers that refuse them.
+        timeout_seconds: longest wait for one reply.
+        retries: further tries after a lost connection, a timeout or a busy server.
+        attempts: replies that may be unusable before the model counts as failed.
+
+    """
 
     base_url: str
     model: str
     api_key_variable: str | None = None
+    temperature: float | None = 0.0
+    max_tokens: int | None = 4096
+    timeout_seconds: float = 120.0
+    retries: int = 2
+    attempts: int = 4
 
 
 @contract
@@ -72,6 +85,7 @@ class AutomlOptions:
         min_epochs, max_epochs, eta: the first rung, the last one, and the factor between two.
         storage: None for SQLite in the run directory, or a postgresql:// URL without a password.
         fallback: the algorithm that goes on where the endpoint fails; None stops the search instead.
+        noise: by how much a score has to be better for autoresearch; None for a hundredth of the recipe's.
 
     """
 
@@ -94,6 +108,7 @@ class AutomlOptions:
     storage: str | None = None
     endpoint: Endpoint | None = None
     fallback: str | None = None
+    noise: float | None = None
 
 
 @contract
