@@ -1,6 +1,7 @@
 """A search that asks a language model on the loopback: its space, its setup, and models that follow a script."""
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -62,11 +63,12 @@ def trials_of(body: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def neighbour_of_the_best(body: dict[str, Any]) -> str:
-    """Answer with the first untried neighbour of the best trial: a model that climbs."""
+    """Answer with the first untried neighbour of the best trial, a further one after each refusal."""
     trials = trials_of(body)
     tried = [trial["values"] for trial in trials]
-    best = min((trial for trial in trials if trial["score"] is not None), key=lambda trial: trial["score"])
-    values = next(values for values in _neighbours(best["values"]) if values not in tried)
+    best = min(trials, key=lambda trial: math.inf if trial["score"] is None else trial["score"])
+    untried = [values for values in _neighbours(best["values"]) if values not in tried]
+    values = untried[len(body["messages"]) // 2]
     return json.dumps({"values": values, "rationale": f"next to trial {best['trial']}"})
 
 

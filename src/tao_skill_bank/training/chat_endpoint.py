@@ -106,9 +106,8 @@ class ChatEndpoint:
             import openai
         except ImportError:
             raise MissingExtraError.for_module("openai", "endpoint") from None
-        parts = urllib.parse.urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.password or not _has_port(parts):
-            message = f"{keys.url} {_without_user(url)} is no valid URL."
+        if not _is_valid(url):
+            message = f"{keys.url} {redacted(url.rpartition('@')[2])} is no valid URL."
             raise RequestError.of("invalid_url", message, "Write http://HOST:PORT/v1.", path=keys.url)
         key = settings.secret(variable)
         if key and not (key.isascii() and key.isprintable()):
@@ -146,7 +145,7 @@ class ChatEndpoint:
         reply = self._content(completions.create, model=self.model, messages=list(messages), **options)
         try:
             return _reply(json.loads(reply))
-        except (ValueError, LookupError, TypeError, AttributeError):
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             raise self._no_protocol("no chat completion", reply) from None
 
     def served_models(self) -> list[str]:
@@ -225,18 +224,27 @@ def _without_user(url: str) -> str:
     return urllib.parse.urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", ""))
 
 
-def _has_port(parts: urllib.parse.SplitResult) -> bool:
+def _is_valid(url: str) -> bool:
+    if not url.isprintable() or " " in url:
+        return False
     try:
-        return parts.port != 0
+        parts = urllib.parse.urlsplit(url)
+        host = (parts.hostname or "").encode("idna")
+        has_port = parts.port != 0
     except ValueError:
         return False
+    return bool(parts.scheme in ("http", "https") and host and has_port and not parts.password)
 
 
 def _reply(document: dict[str, Any]) -> Reply:
     choice = document["choices"][0]
     usage = document.get("usage") or {}
-    prompt, completion = (int(usage.get(f"{part}_tokens") or 0) for part in ("prompt", "completion"))
+    prompt, completion = (_count(usage.get(f"{part}_tokens")) for part in ("prompt", "completion"))
     return Reply(_text(choice["message"]), prompt, completion, choice.get("finish_reason") == "length")
+
+
+def _count(number: Any) -> int:
+    return number if isinstance(number, int) and number > 0 else 0
 
 
 def _text(message: dict[str, Any]) -> str:

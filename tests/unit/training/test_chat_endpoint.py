@@ -4,9 +4,9 @@ import socket
 import sys
 
 import pytest
-from chat_server import serving
+from chat_server import completion, serving
 
-from tao_skill_bank.errors import BackendError, MissingExtraError, UnknownNameError
+from tao_skill_bank.errors import BackendError, MissingExtraError, RequestError, UnknownNameError
 from tao_skill_bank.training.chat_endpoint import ChatEndpoint, SpecKeys
 
 pytest.importorskip("openai")
@@ -46,6 +46,38 @@ def test_options_that_only_some_servers_know_reach_the_server() -> None:
         assert _open(server.url).ask(HELLO, max_tokens=3, extra_body={"top_k": -1}) == "hello"
     body = server.requests[0]["body"]
     assert body == {"model": "judge-1", "messages": HELLO, "max_tokens": 3, "top_k": -1}
+
+
+@pytest.mark.parametrize(
+    ("usage", "counted"),
+    [({"prompt_tokens": 5, "completion_tokens": 2}, (5, 2)), ({"prompt_tokens": "many"}, (0, 0)), (None, (0, 0))],
+)
+def test_a_reply_says_what_it_took_where_the_server_counts(usage: object, counted: tuple[int, int]) -> None:
+    with serving(lambda _: (200, completion("hello", usage=usage), {})) as server:
+        reply = _open(server.url).reply(HELLO)
+    assert (reply.prompt_tokens, reply.completion_tokens) == counted
+    assert not reply.is_cut
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "localhost",
+        "http://",
+        "ftp://h/v1",
+        "http://h:99999",
+        "http://h:0",
+        "http://u:p@h",
+        "http://[::1/v1",
+        "http://a b",
+        "http://h\0/v1",
+        f"http://{'a' * 300}/v1",
+    ],
+)
+def test_what_is_no_url_of_a_server_is_refused_before_anything_is_sent(url: str) -> None:
+    with pytest.raises(RequestError, match=r"a\.url .* is no valid URL") as caught:
+        _open(url)
+    assert "u:p" not in str(caught.value)
 
 
 def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

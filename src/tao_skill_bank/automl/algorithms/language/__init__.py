@@ -10,11 +10,11 @@ from tao_skill_bank.automl.algorithms._setup import Setup
 from tao_skill_bank.automl.algorithms.language.hybrid import Phases, phase_samplers
 from tao_skill_bank.automl.algorithms.language.model import LanguageModel, LanguageModelError, tokens
 from tao_skill_bank.automl.algorithms.language.proposals import Experiments, Proposals
-from tao_skill_bank.automl.algorithms.language.screening import Verdict, verdicts
+from tao_skill_bank.automl.algorithms.language.screening import Verdict, noise, verdicts
 from tao_skill_bank.automl.history import Algorithm, Decision, Done, Start, Trial, Wait
 from tao_skill_bank.errors import RequestError
 
-__all__ = ["LanguageModelError", "Verdict", "build", "tokens", "verdicts"]
+__all__ = ["LanguageModelError", "Verdict", "build", "noise", "tokens", "verdicts"]
 
 
 class Strategy(Protocol):

@@ -58,7 +58,7 @@ def complaints(setup: Setup, trials: Sequence[Trial], point: Mapping[str, Coordi
         if trial.state in (TrialState.FAILED, TrialState.PRUNED):
             parts = distances(setup.space, trial.coordinates, point)
             if max(parts, default=0.0) <= NEAR:
-                why = trial.diagnosis or "it was stopped early"
+                why = trial.diagnosis or trial.state.value.lower()
                 yield f"That is next to trial {trial.number}, which did not get through ({why}). Go further away."
                 break
     left = hours_left(setup, trials)

@@ -4,7 +4,7 @@ import json
 import socket
 import sys
 import threading
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 from chat_server import completion, serving
@@ -54,6 +54,13 @@ def test_a_request_holds_the_model_the_temperature_and_nothing_secret() -> None:
 def test_parameters_that_a_server_refuses_need_not_be_sent() -> None:
     _, requests = decide(lambda _: point_reply(), temperature=None, max_tokens=None)
     assert requests[0]["body"].keys() == {"model", "messages"}
+
+
+def test_the_endpoint_may_come_from_a_sealed_plan() -> None:
+    with serving(lambda _: point_reply()) as server:
+        sealed = json.loads(json.dumps(asdict(setup(server.url).options["endpoint"])))
+        search = algorithms.build("llm", replace(setup(""), options={"endpoint": sealed}))
+        assert isinstance(search.decide([RECIPE_TRIAL]), Start)
 
 
 def test_tokens_are_counted_over_all_tries_of_a_trial() -> None:
@@ -126,6 +133,9 @@ def test_a_server_that_hangs_is_given_up_after_the_timeout() -> None:
         ((200, b"<html>hello</html>", {}), "endpoint_protocol"),
         ((200, b"", {}), "endpoint_protocol"),
         ((200, b'{"choices": []}', {}), "endpoint_protocol"),
+        ((200, b"[" * 100_000, {}), "endpoint_protocol"),
+        ((200, b"\xff\xfe{", {}), "endpoint_protocol"),
+        ((200, b"{}", {"Content-Encoding": "gzip"}), "endpoint_unreachable"),
         ("", "endpoint_answer"),
         ("I would rather talk about the weather.", "endpoint_answer"),
     ],

@@ -18,6 +18,7 @@ from language_search import (
     setup,
     trials_of,
 )
+from search_simulator import Simulator
 
 from tao_skill_bank.automl import algorithms
 from tao_skill_bank.automl.algorithms import language, points
@@ -52,6 +53,20 @@ def test_a_model_that_climbs_searches_to_the_end_and_beats_the_recipe() -> None:
     assert trials[1].sampler["rationale"] == "next to trial 0"
     assert len(server.requests) == 11, "asked once for every new trial"
     assert language.tokens(trials) == {"requests": 11, "prompt": 0, "completion": 0}
+
+
+@pytest.mark.parametrize("name", ["llm", "autoresearch"])
+def test_trials_run_side_by_side_end_in_any_order_and_may_fail(name: str) -> None:
+    with serving(neighbour_of_the_best) as server:
+        built_from = replace(setup(server.url, attempts=30), parallel=3, max_epochs=4)
+        search = Simulator(
+            algorithms.build(name, built_from), built_from, None, failing=lambda number: number in (3, 5)
+        )
+        trials = search.run(order=7)
+    assert len(trials) == 12
+    assert len({points.key(SPACE, trial.coordinates) for trial in trials}) == 12
+    assert [trial.number for trial in trials if trial.state is TrialState.FAILED] == [3, 5]
+    assert all(trial.origin == name for trial in trials[1:])
 
 
 def test_the_question_tells_the_space_the_history_and_the_metric() -> None:

@@ -54,6 +54,17 @@ def test_what_is_no_such_object_is_refused_with_the_reason(text: str, complaint:
     assert complaint in str(caught.value)
 
 
+@settings(max_examples=200, deadline=None)
+@given(st.text(alphabet='{}[]":,0123456789.eE+-values rationale\\\n`nulltrue', max_size=80))
+def test_any_text_is_an_object_with_these_keys_or_refused(text: str) -> None:
+    refused = ""
+    try:
+        said = replies.document(text, FIELDS)
+    except ReplyError as error:
+        refused = str(error)
+    assert refused or said.keys() == FIELDS.keys()
+
+
 def test_values_become_coordinates_and_back() -> None:
     assert POINT["lora.r"] == 5
     assert POINT["lora.alpha"] == 0
