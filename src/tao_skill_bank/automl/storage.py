@@ -209,6 +209,7 @@ class Storage:
             parent=kept.get(PARENT),
             gpu_hours=kept.get(GPU_HOURS, 0.0),
             sampler=dict(frozen.system_attrs),
+            diagnosis=kept.get(DIAGNOSIS, ""),
         )
         jobs = tuple(TrialJob(**job) for job in kept.get(JOBS, ()))
         return Entry(

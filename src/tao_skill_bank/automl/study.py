@@ -3,11 +3,12 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
 from tao_skill_bank import jobs, nested, results, settings
+from tao_skill_bank import schema as schemas
 from tao_skill_bank.automl import algorithms, effective_batch, options, space
 from tao_skill_bank.automl.algorithms import Setup
 from tao_skill_bank.automl.history import Start, Trial, TrialState
@@ -46,6 +47,7 @@ class Study:
         ranks: data-parallel ranks of a trial.
         devices: GPUs of this machine for each trial that runs at once; empty where the platform decides.
         first: concrete values of the first trials, the recipe's first.
+        descriptions: what the schema says of the searched parameters, for a language model; empty without one.
 
     """
 
@@ -64,6 +66,7 @@ class Study:
     first: tuple[dict[str, Any], ...] = ()
     estimate: Estimate | None = None
     notes: tuple[str, ...] = ()
+    descriptions: dict[str, str] = field(default_factory=dict)
 
     def setup(self) -> Setup:
         """Return what the algorithm is built from."""
@@ -76,7 +79,7 @@ class Study:
             eta=self.options.eta,
             parallel=self.parallel,
             objectives=self.options.objectives,
-            options=algorithm_options(self.options),
+            options=algorithm_options(self),
         )
 
     def storage_url(self, run_dir: Path) -> str:
@@ -94,9 +97,19 @@ class Study:
         return effective_batch.capped(values, spec, self.keys, self.ranks, self.records)
 
 
-def algorithm_options(chosen: AutomlOptions) -> dict[str, Any]:
+def algorithm_options(study: Study) -> dict[str, Any]:
     """Return what single algorithms understand, by their own names."""
-    values = {"endpoint": to_json(chosen.endpoint) if chosen.endpoint else None, "fallback": chosen.fallback}
+    chosen = study.options
+    if chosen.endpoint is None:
+        return {}
+    values = {
+        "endpoint": to_json(chosen.endpoint),
+        "fallback": chosen.fallback,
+        "metric": {"name": study.metric.name, "direction": study.metric.direction},
+        "descriptions": study.descriptions,
+        "max_gpu_hours": chosen.max_gpu_hours,
+        "noise": chosen.noise,
+    }
     return {name: value for name, value in values.items() if value is not None}
 
 
@@ -145,6 +158,7 @@ def prepare(skill: Skill, request: Request, job: Job, given: frozenset[str], fin
         ranks=job.workload.data_parallel_ranks,
         parallel=chosen.parallel,
         notes=(*searched.notes, *_notes(info.needs_rungs, keys, max_epochs)),
+        descriptions=_descriptions(skill, searched) if chosen.endpoint else {},
     )
     study = _with_devices(study, job)
     return replace(study, first=tuple(first_batch(study, job)), estimate=estimate(study, job))
@@ -176,9 +190,9 @@ def first_batch(study: Study, job: Job) -> list[dict[str, Any]]:
     recipe = {dimension.name: nested.get(job.spec, dimension.name) for dimension in study.space.dimensions}
     trials = [Trial(0, study.space.coordinates(job.spec), TrialState.RUNNING, until=first_stop(study), origin=RECIPE)]
     batch = [recipe]
+    algorithm = algorithms.build(study.options.algorithm, study.setup())
     if study.options.endpoint is not None:
         return batch  # asking costs money: that is for the search itself
-    algorithm = algorithms.build(study.options.algorithm, study.setup())
     while len(trials) < min(study.parallel, study.options.max_trials):
         decision = algorithm.decide(trials)
         if not isinstance(decision, Start):
@@ -245,6 +259,11 @@ def _counted(findings: Sequence[Finding]) -> dict[str, Any]:
 
 def _notes(rungs: bool, keys: AutomlKeys, max_epochs: int) -> tuple[str, ...]:
     return (f"{keys.epochs} is {max_epochs} for every trial: the algorithm decides who gets there.",) if rungs else ()
+
+
+def _descriptions(skill: Skill, searched: Space) -> dict[str, str]:
+    leaves = {each.name: schemas.at(skill.schema(space.ACTION), each.name) or {} for each in searched.dimensions}
+    return {name: leaf["description"] for name, leaf in leaves.items() if "description" in leaf}
 
 
 def _with_devices(study: Study, job: Job) -> Study:

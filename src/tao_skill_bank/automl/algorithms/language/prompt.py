@@ -56,9 +56,8 @@ def domain(dimension: Dimension, space: Space) -> str:
         return "one of " + json.dumps([choice for choice, _ in points.options(dimension)])
     if dimension.kind == "power":
         return f"a power of two from {2 ** int(dimension.low)} to {2 ** int(dimension.high)}"
-    of = (
-        f"{dimension.of}" if dimension.of not in space.fixed else f"{dimension.of} (fixed: {space.fixed[dimension.of]})"
-    )
+    known = {**space.fixed, **space.pinned}
+    of = f"{dimension.of} (fixed: {known[dimension.of]})" if dimension.of in known else f"{dimension.of}"
     if dimension.kind == "share":
         return f"a {whole_number} from {dimension.minimum or 0:g} to half of {of}{_limit('at most', dimension.maximum)}"
     if dimension.kind == "ratio":
@@ -102,9 +101,10 @@ def _history(space: Space, trials: Sequence[Trial]) -> str:
 
 
 def _row(space: Space, trial: Trial) -> dict[str, Any]:
+    values = space.values(trial.coordinates)
     row: dict[str, Any] = {
         "trial": trial.number,
-        "values": space.values(trial.coordinates),
+        "values": {dimension.name: values[dimension.name] for dimension in space.dimensions},
         "state": trial.state.value,
         "score": _short(trial.score),
         "score_by_epoch": {str(epoch): _short(score) for epoch, score in sorted(trial.scores.items())},

@@ -72,9 +72,9 @@ def point(values: Mapping[str, Any], space: Space) -> Point:
     complaints = list(_unknown(values, names))
     complaints += [f"The value of {name} is missing." for name in names if name not in values]
     coordinates: Point = {}
-    nearest: dict[str, Any] = {}
+    nearest: dict[str, Any] = {**space.fixed, **space.pinned}
     for dimension in space.dimensions:
-        of = nearest.get(dimension.of or "", space.fixed.get(dimension.of or ""))
+        of = nearest[dimension.of] if dimension.of else None
         value = values.get(dimension.name)
         coordinates[dimension.name] = _nearest(dimension, value, of)
         nearest[dimension.name] = dimension.value(coordinates[dimension.name], of)

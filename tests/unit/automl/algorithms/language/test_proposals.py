@@ -88,6 +88,15 @@ def test_the_question_tells_the_space_the_history_and_the_metric() -> None:
     assert failed["score"] is None
 
 
+def test_a_pinned_value_is_neither_told_nor_taken() -> None:
+    pinned = replace(SPACE, dimensions=(SPACE["train.lr"],), pinned={"train.schedule": "linear"})
+    values = {"train.lr": 2e-5}
+    with serving(lambda _: json.dumps({"values": values, "rationale": "why"})) as server:
+        decision = algorithms.build("llm", replace(setup(server.url), space=pinned)).decide([RECIPE_TRIAL])
+    assert trials_of(server.requests[0]["body"])[0]["values"] == {"train.lr": 1e-5}
+    assert decision.coordinates == values
+
+
 def test_of_a_long_search_the_best_and_the_newest_trials_are_told() -> None:
     trials = [replace(RECIPE_TRIAL, number=number, scores={1: 1000.0 - number}) for number in range(200)]
     with serving(lambda _: point_reply()) as server:

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -69,6 +70,13 @@ def test_values_become_coordinates_and_back() -> None:
     assert POINT["lora.r"] == 5
     assert POINT["lora.alpha"] == 0
     assert SPACE.values(POINT) == VALUES
+
+
+def test_a_value_may_depend_on_one_that_the_request_pinned() -> None:
+    space = replace(SPACE, dimensions=(SPACE["lora.alpha"],), pinned={"lora.r": 16})
+    assert replies.point({"lora.alpha": 64}, space) == {"lora.alpha": 1}
+    with pytest.raises(ReplyError, match=r"lora\.r \(fixed: 16\) times one of .* The nearest is 128\."):
+        replies.point({"lora.alpha": 512}, space)
 
 
 @pytest.mark.parametrize(
