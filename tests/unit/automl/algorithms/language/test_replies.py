@@ -1,15 +1,21 @@
 import json
+import random
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+import search_spaces
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from language_search import SPACE, VALUES, point_reply
 
+from tao_skill_bank import catalog
+from tao_skill_bank.automl.algorithms import points
 from tao_skill_bank.automl.algorithms.language import replies
 from tao_skill_bank.automl.algorithms.language.proposals import FIELDS
 from tao_skill_bank.automl.algorithms.language.replies import ReplyError
+from tao_skill_bank.automl.dimension import is_number
 
 POINT = replies.point(VALUES, SPACE)
 
@@ -164,3 +170,19 @@ def test_ranges_outside_the_space_are_refused(ranges: dict[str, Any], complaint:
     with pytest.raises(ReplyError) as caught:
         replies.narrowed(ranges, SPACE)
     assert complaint in str(caught.value)
+
+
+@pytest.mark.parametrize("name", [*(skill.name for skill in catalog.skills() if skill.runs_actions), "made-up"])
+def test_values_that_a_skill_could_get_are_taken_as_they_are(name: str, tmp_path: Path) -> None:
+    space = search_spaces.built(search_spaces.made_up(tmp_path) if name == "made-up" else name)
+    rng = random.Random(5)
+    for _ in range(300):
+        values = space.values(points.random_point(space, rng))
+        said = json.loads(json.dumps({dimension.name: values[dimension.name] for dimension in space.dimensions}))
+        again = space.values(replies.point(said, space))
+        assert {path: value for path, value in again.items() if not is_number(value)} == {
+            path: value for path, value in values.items() if not is_number(value)
+        }
+        assert {path: value for path, value in again.items() if is_number(value)} == pytest.approx(
+            {path: value for path, value in values.items() if is_number(value)}
+        )
