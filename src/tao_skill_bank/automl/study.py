@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
 from pathlib import Path
@@ -28,7 +29,7 @@ SAMPLED_JOBS = 200  # newest records that an estimate looks through
 
 @contract
 class Estimate:
-    """How long a search takes at most, and how that was computed; numbers are None where nothing is known."""
+    """What a search may take, and how that was computed; numbers are None where nothing is known."""
 
     epochs: int
     seconds: float | None
@@ -210,23 +211,29 @@ def first_stop(study: Study) -> int | None:
 
 
 def estimate(study: Study, job: Job) -> Estimate:
-    """Return the most that the search may take, from what an epoch took in a finished training of the same model."""
-    epochs = _most_epochs(study)
+    """Return what the search may take, from what an epoch took in a finished training of the same model."""
+    epochs = _epochs(study)
+    counted = f"about {epochs} epochs, as 1 of {study.options.eta} trials goes on from each rung"
+    counted = counted if study.rungs else f"at most {epochs} epochs"
     each, source = _seconds_per_epoch(study, job)
     if each is None:
-        how = f"at most {epochs} epochs; no finished training of this model tells how long one takes"
+        how = f"{counted}; no finished training of this model tells how long one takes"
         return Estimate(epochs, None, None, how)
     gpu_hours = epochs * each / 3600 * job.resources.world_size
     seconds = epochs * each / study.parallel
-    how = f"at most {epochs} epochs x {each:.3g} s an epoch (job {source}) / {study.parallel} at once"
+    how = f"{counted} x {each:.3g} s an epoch (job {source}) / {study.parallel} at once"
     return Estimate(epochs, seconds, gpu_hours, how)
 
 
-def _most_epochs(study: Study) -> int:
-    """Return the epochs of all trials, each with the most that it may be asked for."""
-    searched = next((each for each in study.space.dimensions if each.name == study.keys.epochs), None)
-    longest = int(searched.high) if searched is not None else study.max_epochs
-    return study.options.max_trials * longest
+def _epochs(study: Study) -> int:
+    """Return the epochs of all trials: the most that each may be asked for, or as successive halving shares them."""
+    trials = study.options.max_trials
+    if not study.rungs:
+        searched = next((each for each in study.space.dimensions if each.name == study.keys.epochs), None)
+        return trials * (int(searched.high) if searched is not None else study.max_epochs)
+    rungs = study.setup().rungs
+    steps = [rung - before for before, rung in zip((0, *rungs), rungs, strict=False)]
+    return sum(math.ceil(trials / study.options.eta**place) * step for place, step in enumerate(steps))
 
 
 def _seconds_per_epoch(study: Study, job: Job) -> tuple[float | None, str]:
