@@ -50,7 +50,7 @@ INFO: dict[str, Info] = {
     "cmaes": Info("Covariance matrix adaptation for the numbers, choices at random.", False, "automl"),
     "asha": Info("Asynchronous successive halving of random points.", True),
     "hyperband": Info("Hyperband: successive halving from every rung in turn.", True),
-    "hyperband_es": Info("Hyperband that also stops trials that gain nothing or trail the recipe.", True),
+    "hyperband_es": Info("Hyperband whose long trials stop early too: in the worse half, or without a gain.", True),
     "bohb": Info("Parzen estimator inside Hyperband.", True, "automl"),
     "pbt": Info("Population based training: the worst go on from the checkpoints of the best.", True),
     "dehb": Info(
@@ -66,7 +66,7 @@ INFO: dict[str, Info] = {
 
 def _hyperband_es(setup: Setup) -> Algorithm:
     options = setup.options
-    early_stop = EarlyStop(float(options.get("min_gain", 0.002)), float(options.get("max_loss", 0.2)))
+    early_stop = EarlyStop(**{name: float(options[name]) for name in ("keep", "min_gain") if name in options})
     return Hyperband(setup, RandomSampler(), early_stop)
 
 

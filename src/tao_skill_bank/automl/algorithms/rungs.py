@@ -1,5 +1,6 @@
 """Searches that pause trials at rungs and go on with the best: ASHA, and Hyperband with its relatives."""
 
+import math
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -80,25 +81,26 @@ class Bracket:
 
 @dataclass(frozen=True)
 class EarlyStop:
-    """Thresholds that keep a trial from its next rung, as fractions of the size of the score that it is compared with.
+    """Thresholds that keep a trial from its next rung, whatever its cohort says. They never stop trial 0.
 
     Attributes:
-        min_gain: the score has to fall by as much from one rung to the next.
-        max_loss: it may be worse than trial 0's at the same rung by as much.
+        keep: the part of all trials at a rung that may go on, the best ones.
+        min_gain: how far the score has to fall from one rung to the next, as a fraction of its size.
 
     """
 
-    min_gain: float = 0.0
-    max_loss: float = float("inf")
+    keep: float = 0.5
+    min_gain: float = 0.002
 
-    def stops(self, trial: Trial, recipe: Trial, rungs: Sequence[int], at: int) -> bool:
-        score, recipe_score = trial.score_at(rungs[at]), recipe.score_at(rungs[at])
-        before = trial.score_at(rungs[at - 1]) if at else None
-        if score is None:
+    def stops(self, trial: Trial, trials: Sequence[Trial], rungs: Sequence[int], at: int) -> bool:
+        """Tell whether a trial that reached `rungs[at]` goes no further."""
+        if trial.number == 0:
+            return False
+        numbers = [each.number for each in ranked(trials, rungs[at])]
+        if len(numbers) > 2 and numbers.index(trial.number) >= math.ceil(self.keep * len(numbers)):
             return True
-        if before is not None and before - score < self.min_gain * abs(before):
-            return True
-        return recipe_score is not None and score - recipe_score > self.max_loss * abs(recipe_score)
+        score, before = trial.score_at(rungs[at]), trial.score_at(rungs[at - 1]) if at else None
+        return score is not None and before is not None and before - score < self.min_gain * abs(before)
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ class Hyperband:
 
     setup: Setup
     sampler: Sampler
-    early_stop: EarlyStop = EarlyStop()
+    early_stop: EarlyStop | None = None
 
     @property
     def recipe_until(self) -> int:
@@ -127,9 +129,8 @@ class Hyperband:
         spent = len(trials) >= setup.max_trials
         proposal = None if spent else untried_proposal(self.sampler, setup, trials)
         if proposal is not None:
-            begins = next(
-                bracket.rungs[0] for bracket in self.brackets(setup.max_trials) if len(trials) in bracket.numbers
-            )
+            own = next(bracket for bracket in self.brackets(setup.max_trials) if len(trials) in bracket.numbers)
+            begins = own.rungs[0] if self.early_stop is None else setup.rungs[0]
             return Start(proposal.point, proposal.origin, until=begins, sampler=proposal.keeps)
         promotion = self._promotion(trials, len(trials))
         if promotion is not None:
@@ -159,21 +160,23 @@ class Hyperband:
 
     def _promotion_in(self, bracket: Bracket, trials: Sequence[Trial]) -> Promote | None:
         cohort = [trial for trial in trials if trial.number in bracket.numbers]
-        if len(cohort) < len(bracket.numbers):
-            return None
         alive = len(cohort)
-        for at, (rung, following) in enumerate(pairwise(bracket.rungs)):
-            if any(trial.state is TrialState.RUNNING and not _is_past(trial, rung) for trial in cohort):
-                return None
-            alive = max(1, alive // self.setup.eta)
+        for at, (rung, following) in enumerate(pairwise(self.setup.rungs)):
+            if rung >= bracket.rungs[0]:
+                if len(cohort) < len(bracket.numbers) or any(_is_on_its_way(trial, rung) for trial in cohort):
+                    return None
+                alive = max(1, alive // self.setup.eta)
             for trial in ranked(cohort, rung)[:alive]:
-                if waits_before(trial, following) and not self.early_stop.stops(trial, trials[0], bracket.rungs, at):
+                if waits_before(trial, following) and not self._is_stopped(trial, trials, at):
                     return Promote(trial.number, following)
         return None
 
+    def _is_stopped(self, trial: Trial, trials: Sequence[Trial], at: int) -> bool:
+        return self.early_stop is not None and self.early_stop.stops(trial, trials, self.setup.rungs, at)
 
-def _is_past(trial: Trial, epoch: int) -> bool:
-    return trial.until is None or trial.until > epoch
+
+def _is_on_its_way(trial: Trial, epoch: int) -> bool:
+    return trial.state is TrialState.RUNNING and trial.until is not None and trial.until <= epoch
 
 
 @dataclass(frozen=True)

@@ -85,12 +85,22 @@ def test_hyperband_brackets_have_the_sizes_of_the_paper() -> None:
     assert [bracket.rungs[0] for bracket in brackets[:5]] == [1, 3, 9, 27, 81]
 
 
-def test_a_flat_curve_and_one_far_behind_the_recipe_are_stopped_early() -> None:
-    early_stop = EarlyStop(min_gain=0.01, max_loss=0.2)
-    recipe = paused(0, 1.0, 0.9, 0.8)
-    assert early_stop.stops(paused(1, 0.7, 0.7, 0.699), recipe, (1, 3), 1)
-    assert early_stop.stops(paused(1, 1.3, 1.2, 1.0), recipe, (1, 3), 1)
-    assert not early_stop.stops(paused(1, 0.9, 0.8, 0.7), recipe, (1, 3), 1)
+def test_the_worse_half_and_a_flat_curve_are_stopped_early_and_the_recipe_never() -> None:
+    early_stop = EarlyStop(keep=0.5, min_gain=0.01)
+    trials = [paused(0, 9, 9, 9), paused(1, 0.5, 0.5, 0.499), paused(2, 0.9, 0.8, 0.7), paused(3, 1.0, 0.9, 0.8)]
+    assert [early_stop.stops(trial, trials, (1, 3, 9), 0) for trial in trials] == [False, False, False, True]
+    assert [early_stop.stops(trial, trials, (1, 3, 9), 1) for trial in trials] == [False, True, False, True]
+
+
+def test_early_stops_let_long_trials_pause_at_every_rung() -> None:
+    """The second cohort of Hyperband begins with three epochs, the third with nine."""
+    setup = replace(SETUP, max_trials=17, parallel=1)
+    epochs = {}
+    for name in ("hyperband", "hyperband_es"):
+        trials = Simulator(algorithms.build(name, setup), setup, 1).run()
+        epochs[name] = sum(max(trial.scores) for trial in trials)
+        assert any(max(trial.scores) == 1 for trial in trials[9:]) is (name == "hyperband_es")
+    assert epochs["hyperband_es"] < 0.8 * epochs["hyperband"]
 
 
 def test_bohb_learns_from_the_longest_trainings_of_which_there_are_enough() -> None:
