@@ -27,7 +27,8 @@ def inherit(skill: Skill, request: Request) -> Inheritance:
     """Return what `request.parent_job_id` contributes; nothing without a parent. A search stands for its best trial.
 
     Raises:
-        UnknownNameError: no such job, no complete checkpoint in it, or not the one that was named; a search without a best trial.
+        UnknownNameError: no such job, no complete checkpoint in it, or not the one that was named; or a search
+            that has no best trial yet.
         RequestError: the job belongs to another skill.
     """
     if request.parent_job_id is None:
@@ -68,7 +69,7 @@ def _best_trial(run: Path, job_id: str) -> Path:
     trial = (run / BEST_TRIAL).resolve()
     if not (trial / "plan.json").is_file():
         message = f"The search {job_id} has no best trial yet."
-        fix = f"Wait for its end: tao-skills watch {job_id}; or name the job of one trial: tao-skills automl status {job_id}"
+        fix = f"Wait: tao-skills watch {job_id}. Or name the job of one trial: tao-skills automl status {job_id} --json"
         raise UnknownNameError.of("no_best_trial", message, fix, path="parent_job_id", got=job_id)
     return trial
 
