@@ -7,13 +7,17 @@ from typing import Any
 
 import pytest
 
+from tao_skill_bank import nested
 from tao_skill_bank.job_store import JobStore
+from tao_skill_bank.models.cosmos_predict import builtin
+from tao_skill_bank.models.cosmos_predict.pretraining import Recipe, Stage
 from tao_skill_bank.samples import robot
 
 Call = Callable[..., tuple[int, dict[str, Any]]]
 
+# The right structure and latents of about unit variance in seconds; its videos show nothing.
+SHORT = Recipe(8, images=Stage(4, 2, 0.02, 4e-3), windows=Stage(1, 1, 0.02, 4e-3), transformer=Stage(4, 2, 0.03, 5e-3))
 REASON = {
-    "policy.model_name_or_path": "builtin://tiny-cosmos-reason",
     "policy.lora": {"r": 4},
     "train.epoch": 1,
     "train.train_batch_per_replica": 4,
@@ -22,7 +26,6 @@ REASON = {
     "custom.vision.nframes": 4,
 }
 PREDICT = {
-    "model.pretrained_model_name_or_path": "builtin://tiny-cosmos-predict",
     "dataset": {"height": 48, "width": 80, "num_frames": 17},
     "train.epoch": 1,
     "train.batch_size": 2,
@@ -35,6 +38,22 @@ def options(values: dict[str, Any]) -> list[str]:
 
 
 @pytest.fixture(scope="session")
+def reason() -> dict[str, Any]:
+    """Overrides of a small training of the embedded model."""
+    return {**REASON, "policy.model_name_or_path": "builtin://tiny-cosmos-reason"}
+
+
+@pytest.fixture(scope="session")
+def predict(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Overrides of a small training of the embedded pipeline, made with a few steps instead of all."""
+    folder = tmp_path_factory.mktemp("models") / "tiny-cosmos-predict"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(builtin, "RECIPE", SHORT)
+        builtin.create("tiny-cosmos-predict", folder)
+    return {**PREDICT, "model.pretrained_model_name_or_path": str(folder)}
+
+
+@pytest.fixture(scope="session")
 def robot_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return robot.make(tmp_path_factory.mktemp("samples") / "robot", train=6, val=3, test=1)
 
@@ -44,13 +63,13 @@ def robot_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("skill", "overrides", "sample"),
     [
-        ("tao-finetune-cosmos-reason", REASON, "sample_data"),
-        ("tao-finetune-cosmos-predict", PREDICT, "robot_data"),
+        ("tao-finetune-cosmos-reason", "reason", "sample_data"),
+        ("tao-finetune-cosmos-predict", "predict", "robot_data"),
     ],
 )
 def test_a_request_through_the_automl_route_trains_its_trials_and_hands_the_best_on(
     skill: str,
-    overrides: dict[str, Any],
+    overrides: str,
     sample: str,
     tmp_path: Path,
     command_line: Call,
@@ -58,7 +77,9 @@ def test_a_request_through_the_automl_route_trains_its_trials_and_hands_the_best
 ) -> None:
     data, run = request.getfixturevalue(sample), tmp_path / "run"
     datasets = ("--train", data / "train", "--eval", data / "val")
-    words = (skill, "train", *datasets, *options(overrides), "--automl", "max_trials=2", "--results-dir", run)
+    wanted = request.getfixturevalue(overrides)
+    search = ("--automl", "max_trials=2", "--option", "device=cpu", "--results-dir", run)
+    words = (skill, "train", *datasets, *options(wanted), *search)
     code, planned = command_line("plan", *words, "--say", "tune it")
     assert (code, planned["route"]["kind"], len(planned["study"]["first"])) == (0, "automl", 1)
     assert not run.exists()
@@ -72,8 +93,9 @@ def test_a_request_through_the_automl_route_trains_its_trials_and_hands_the_best
         asked = json.loads((trial / "request.json").read_text())
         assert asked["datasets"] == {"train": str(data / "train"), "eval": str(data / "val")}
         assert (asked["automl_policy"], asked["results_dir"]) == ("off", str(trial))
-        config = json.loads((trial / "plan.json").read_text())["job"]["spec"]
-        assert config["train"]["epoch"] == 1
+        assert asked["platform"]["options"] == {"device": "cpu"}
+        given = dict(nested.flatten(asked["overrides"]))
+        assert {path: given.get(path) for path, _ in nested.flatten(wanted)} == dict(nested.flatten(wanted))
     summary = json.loads((run / "metrics_summary.json").read_text())["metrics"]
     assert summary["best_score"] <= summary["recipe_score"]
     assert (summary["trials"], summary["failed_trials"]) == (2, 0)
@@ -86,9 +108,9 @@ def test_a_request_through_the_automl_route_trains_its_trials_and_hands_the_best
 
 
 def test_a_search_without_validation_data_is_refused_before_any_trial(
-    sample_data: Path, tmp_path: Path, command_line: Call, state_dir: Path
+    sample_data: Path, reason: dict[str, Any], tmp_path: Path, command_line: Call
 ) -> None:
-    words = ("--train", sample_data / "train", *options({**REASON, "validation.enable": False}))
+    words = ("--train", sample_data / "train", *options({**reason, "validation.enable": False}))
     code, document = command_line(
         "run", "tao-finetune-cosmos-reason", "train", *words, "--results-dir", tmp_path / "run"
     )
@@ -99,9 +121,10 @@ def test_a_search_without_validation_data_is_refused_before_any_trial(
 
 
 def test_the_same_clips_in_training_and_validation_block_a_search_and_not_a_training(
-    sample_data: Path, command_line: Call
+    sample_data: Path, reason: dict[str, Any], command_line: Call
 ) -> None:
     words = ("tao-finetune-cosmos-reason", "train", "--train", sample_data / "train", "--eval", sample_data / "train")
-    code, document = command_line("plan", *words, *options(REASON))
+    words = (*words, *options(reason))
+    code, document = command_line("plan", *words)
     assert (code, [error["code"] for error in document["errors"]]) == (3, ["train_eval_overlap"])
-    assert command_line("plan", *words, *options(REASON), "--say", "no HPO")[0] == 0
+    assert command_line("plan", *words, "--say", "no HPO")[0] == 0
