@@ -9,6 +9,8 @@ from typing import Any
 
 from tao_skill_bank import schema as schemas
 from tao_skill_bank import yaml12
+from tao_skill_bank.automl import reference
+from tao_skill_bank.automl.options import AutomlOptions
 from tao_skill_bank.catalog import Skill, bank_root, skills
 from tao_skill_bank.contracts import Finding, JobRecord, Plan, Request
 from tao_skill_bank.skill_info import SkillInfo
@@ -19,8 +21,10 @@ CONTRACTS: Mapping[str, type] = {
     "finding": Finding,
     "skill_info": SkillInfo,
     "job_record": JobRecord,
+    "automl_options": AutomlOptions,
 }
 TABLE = re.compile(r"(<!-- parameters (\w+): ([^>]*?) -->\n).*?(<!-- end -->)", re.DOTALL)
+BANK_TABLE = re.compile(r"(<!-- (automl_\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def outputs() -> dict[Path, str]:
@@ -32,8 +36,7 @@ def outputs() -> dict[Path, str]:
     }
     files[root / "schemas" / "action.schema.json"] = to_text(schemas.ACTION_META_SCHEMA)
     for skill in skills():
-        if skill.runs_actions:
-            files |= _skill_outputs(skill)
+        files |= _skill_outputs(skill) if skill.runs_actions else _runbook_outputs(skill)
     return files
 
 
@@ -104,6 +107,15 @@ def _skill_outputs(skill: Skill) -> dict[Path, str]:
         if TABLE.search(text):
             files[page] = TABLE.sub(lambda match: _filled(match, built), text)
     return files
+
+
+def _runbook_outputs(skill: Skill) -> dict[Path, str]:
+    pages = {page: page.read_text(encoding="utf-8") for page in (skill.folder / "references").glob("*.md")}
+    return {
+        page: BANK_TABLE.sub(lambda match: f"{match[1]}{reference.TABLES[match[2]]()}{match[3]}", text)
+        for page, text in pages.items()
+        if BANK_TABLE.search(text)
+    }
 
 
 def _filled(match: re.Match[str], built: Mapping[str, Any]) -> str:

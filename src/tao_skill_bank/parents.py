@@ -10,6 +10,7 @@ from tao_skill_bank.catalog import Skill
 from tao_skill_bank.contracts import Plan, Request, read_json
 from tao_skill_bank.errors import RequestError, UnknownNameError
 from tao_skill_bank.jobs import JobStore
+from tao_skill_bank.run_directory import BEST_TRIAL
 
 WITHOUT_EPOCH = ("merged", "quantized")  # checkpoints of export and quantize
 
@@ -23,10 +24,11 @@ class Inheritance:
 
 
 def inherit(skill: Skill, request: Request) -> Inheritance:
-    """Return what `request.parent_job_id` contributes; nothing without a parent.
+    """Return what `request.parent_job_id` contributes; nothing without a parent. A search stands for its best trial.
 
     Raises:
-        UnknownNameError: no such job, no complete checkpoint in it, or not the one that was named.
+        UnknownNameError: no such job, no complete checkpoint in it, or not the one that was named; or a search
+            that has no best trial yet.
         RequestError: the job belongs to another skill.
     """
     if request.parent_job_id is None:
@@ -41,6 +43,9 @@ def inherit(skill: Skill, request: Request) -> Inheritance:
         message = f"Job {parent.job.id} belongs to {parent.job.skill}, not to {skill.name}."
         fix = f"Name a job of {skill.name}: tao-skills jobs"
         raise RequestError.of("parent_of_another_skill", message, fix, path="parent_job_id", got=parent.job.id)
+    if parent.study is not None:
+        run = _best_trial(run, parent.job.id)
+        parent = read_json(Plan, run / "plan.json")
     keys = skill.action(request.action).parent
     values: dict[str, Any] = {}
     if keys.resume and (parent.job.workload.trains or not keys.checkpoint):
@@ -57,6 +62,16 @@ def inherit(skill: Skill, request: Request) -> Inheritance:
         values[keys.adapters] = [{"path": str(_select(run, "safetensors", request)), "name": "tuned"}]
     values |= _copies(skill, request.action, parent)
     return Inheritance(values, parent.job.resources.device)
+
+
+def _best_trial(run: Path, job_id: str) -> Path:
+    """Return the run directory of a search's best trial: its checkpoints are what the search hands on."""
+    trial = (run / BEST_TRIAL).resolve()
+    if not (trial / "plan.json").is_file():
+        message = f"The search {job_id} has no best trial yet."
+        fix = f"Wait: tao-skills watch {job_id}. Or name the job of one trial: tao-skills automl status {job_id} --json"
+        raise UnknownNameError.of("no_best_trial", message, fix, path="parent_job_id", got=job_id)
+    return trial
 
 
 def _copies(skill: Skill, action: str, parent: Plan) -> dict[str, Any]:

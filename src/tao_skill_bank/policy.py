@@ -96,6 +96,15 @@ def resolve(explicit: Policy | None, prompt: str) -> Resolution:
 
 def route(skill: Skill, request: Request) -> tuple[Route, list[Finding]]:
     """Return who runs the request, and why. The skill's metadata is only read."""
+    found, findings = _route(skill, request)
+    if request.automl and found.kind == "direct":
+        message = f"The options under `automl` are not used: {found.reason}."
+        fix = "Remove them, or ask for a search: --automl-policy auto"
+        findings = [*findings, Finding("automl_ignored", "warning", message, fix, "automl")]
+    return found, findings
+
+
+def _route(skill: Skill, request: Request) -> tuple[Route, list[Finding]]:
     if request.action != "train":
         return _direct(skill, f"action '{request.action}' never routes to AutoML"), []
     if not skill.info.automl_enabled:

@@ -13,6 +13,7 @@ from typing import Any
 from tao_skill_bank.contracts import Job
 
 TAIL_BYTES = 64 * 1024
+BEST_TRIAL = "best_trial"  # of a search: a link to the run directory of its best trial
 # What belongs to one job alone, where several run in one folder: what the next one writes anew, and what it begins.
 REWRITTEN = ("plan.json", "request.json", "launch.sh")
 BEGUN_ANEW = ("status.jsonl", "result.json", "report.html", "logs/job.log", "logs/exit_code", "logs/cancel_requested")

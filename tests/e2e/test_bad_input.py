@@ -224,15 +224,6 @@ def test_quantize_is_blocked_by_a_length_below_the_clips_tokens(data: Path, comm
     assert "accepts 20" in document["errors"][0]["message"]
 
 
-def test_the_automl_route_is_planned_but_its_run_names_the_way_out(data: Path, command_line: Call) -> None:
-    words = ("tao-finetune-cosmos-reason", "train", "--train", data / "train", "--eval", data / "val", *TINY)
-    exit_code, document = command_line("plan", *words)
-    assert (exit_code, document["route"]["kind"]) == (0, "automl")
-    exit_code, document = command_line("run", *words)
-    assert (exit_code, document["errors"][0]["code"]) == (3, "automl_not_available")
-    assert "--automl-policy off" in document["errors"][0]["fix"]
-
-
 def test_the_original_annotations_are_never_edited(data: Path, command_line: Call) -> None:
     no_video_fps(data)
     source, target = data / "train" / "annotations.json", data / "train" / "fixed.json"

@@ -67,4 +67,10 @@ def test_a_check_without_its_extra_is_a_finding_and_never_a_silent_pass(
     assert "pip install 'tao-skill-bank[train]'" in findings
     code, document = call(installed, "run", "cosmos-rl", "train", *TINY, *paths, "--say", "no hpo", cwd=tmp_path)
     assert (code, document["errors"][0]["code"]) == (3, "missing_extra")  # type: ignore[index]
+    code, document = call(installed, "plan", "cosmos-rl", "train", *TINY, *paths, cwd=tmp_path)
+    assert (document["route"]["kind"], document["study"]) == ("automl", None)  # type: ignore[index]
+    assert "pip install 'tao-skill-bank[automl]'" in json.dumps(document["findings"])
+    code, document = call(installed, "run", "cosmos-rl", "train", *TINY, *paths, cwd=tmp_path)
+    assert code == 3
+    assert "automl_extra_missing" in [error["code"] for error in document["errors"]]  # type: ignore[index, attr-defined]
     assert list(tmp_path.iterdir()) == []

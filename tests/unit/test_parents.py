@@ -1,5 +1,7 @@
 import json
+from dataclasses import replace
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import pytest
@@ -163,3 +165,71 @@ def test_an_unfinished_quantization_is_not_taken(quantization: Any) -> None:
     (checkpoint(quantization, "quantized") / "model.safetensors").unlink()
     with pytest.raises(UnknownNameError, match="has no complete checkpoint"):
         inherit(quantization)
+
+
+@pytest.fixture
+def searched(parent: Any, tmp_path: Path) -> Any:
+    """A recorded search whose trials 0 and 1 trained with other adapters; nothing is handed on yet."""
+    run = tmp_path / "search"
+    job = make_job(run, id="cosmos-rl-train-5ea5c40123ab")
+    run.mkdir()
+    (run / "plan.json").write_text(json.dumps(to_json(replace(make_plan(job), study={"parallel": 1}))))
+    JobStore().create(make_record(job))
+    for number, rank in ((0, 8), (1, 32)):
+        folder = run / "trials" / f"trial_{number:04d}"
+        policy = {**job.spec["policy"], "lora": {"r": rank}}
+        trial = make_job(folder, spec={**job.spec, "policy": policy})
+        folder.mkdir(parents=True)
+        (folder / "plan.json").write_text(json.dumps(to_json(make_plan(trial))))
+        checkpoint(trial, "epoch_3", adapter=True)
+        checkpoint(trial, "epoch_3", kind="checkpoints")
+    return job
+
+
+def hand_on(search: Any, number: int) -> Path:
+    """Point a search's link at a trial, as its controller does."""
+    run = Path(search.results_dir)
+    (run / "best_trial").symlink_to(Path("trials", f"trial_{number:04d}"), target_is_directory=True)
+    return run / "trials" / f"trial_{number:04d}"
+
+
+@pytest.mark.parametrize(
+    ("action", "model", "adapter", "base"),
+    [
+        ("evaluate", "model.model_name", "model.enable_lora", "model.base_model_path"),
+        ("export", "model_path", "enable_lora", "base_model_path"),
+        ("inference", "model_path", "enable_lora", "base_model_path"),
+    ],
+)
+def test_a_search_hands_on_the_checkpoint_of_its_best_trial(
+    searched: Any, action: str, model: str, adapter: str, base: str
+) -> None:
+    trial = hand_on(searched, 1)
+    values = inherit(searched, action).values
+    assert values[model] == str(trial / "safetensors" / "epoch_3")
+    assert (values[adapter], values[base]) == (True, "builtin://tiny-cosmos-reason")
+
+
+def test_a_training_goes_on_from_a_searchs_best_trial_with_the_adapters_of_that_trial(searched: Any) -> None:
+    trial = hand_on(searched, 1)
+    values = inherit(searched, "train").values
+    assert values["train.resume"] == str(trial / "checkpoints" / "epoch_3")
+    assert values["policy.lora"] == {"r": 32}
+
+
+def test_the_best_checkpoint_of_the_best_trial_wins_and_another_one_can_be_named(searched: Any) -> None:
+    trial = hand_on(searched, 0)
+    earlier = trial / "safetensors" / "epoch_1"
+    copytree(trial / "safetensors" / "epoch_3", earlier)
+    (trial / "best").symlink_to(Path("safetensors", "epoch_1"), target_is_directory=True)
+    assert inherit(searched).values["model.model_name"] == str(earlier)
+    named = inherit(searched, checkpoint="epoch_3").values["model.model_name"]
+    assert named == str(trial / "safetensors" / "epoch_3")
+
+
+def test_a_search_without_a_best_trial_says_so_and_names_the_way_to_one_trial(searched: Any) -> None:
+    with pytest.raises(UnknownNameError, match="has no best trial yet") as caught:
+        inherit(searched)
+    (problem,) = caught.value.problems
+    assert (problem.code, problem.path) == ("no_best_trial", "parent_job_id")
+    assert f"tao-skills automl status {searched.id}" in problem.fix

@@ -11,10 +11,10 @@ from tao_skill_bank.automl.storage import Entry
 from tao_skill_bank.automl.trials import TRAIN, TrialJobs, evaluation_request, failure
 from tao_skill_bank.contracts import Request, State, to_json
 from tao_skill_bank.errors import ConflictError, JobFailedError, TaoSkillsError
-from tao_skill_bank.run_directory import RunDirectory, json_text, read_json_file, write_whole
+from tao_skill_bank.run_directory import BEST_TRIAL, RunDirectory, json_text, read_json_file, write_whole
 
 BASELINE, FINAL = "baseline", "final_evaluation"
-BEST_TRIAL, BEST_REQUEST = "best_trial", "best_request.yaml"
+BEST_REQUEST = "best_request.yaml"
 SUMMARY = "metrics_summary.json"
 NO_DATA = "the request names no eval dataset"
 Pause = Callable[[], None]

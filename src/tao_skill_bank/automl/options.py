@@ -63,6 +63,12 @@ class Range:
     """The domain that a request gives a parameter: bounds, one of which may be left out, or the values to choose from.
 
     Numbers are values of the spec, both bounds included.
+
+    Attributes:
+        minimum: lowest value, inside the schema's bounds.
+        maximum: highest value, inside the schema's bounds.
+        choices: the only values that are tried, in place of bounds.
+
     """
 
     minimum: int | float | None = None
@@ -75,17 +81,26 @@ class AutomlOptions:
     """How a search is done. Every field has a default, so that `automl: {}` is a search.
 
     Attributes:
-        metric: a metric of metrics.jsonl, or ACTION:METRIC of an action that scores checkpoints; None for the skill's.
+        algorithm: how points are proposed, and which trials may go on.
+        max_trials: trainings that are begun at most, the recipe's included.
+        parallel: trials that run at once, each on processes of its own.
+        seed: of the algorithm; the same seed and the same scores give the same points.
+        metric: a metric of metrics.jsonl, or ACTION:METRIC of an action that scores checkpoints; none for the skill's.
         direction: of a metric that is not the skill's own.
-        parameters: spec paths that are searched, and no others; None for the schema's defaults.
-        add, exclude: spec paths that are searched besides, or are not; a group is excluded with all that is in it.
+        parameters: spec paths that are searched, and no others; none for the schema's defaults.
+        add: spec paths that are searched besides.
+        exclude: spec paths that are not searched; a group stands for all that is in it.
         ranges: a domain by spec path, instead of the schema's and inside it.
         objectives: what is minimised; with cost, the metric and the GPU hours are weighed against each other.
-        max_hours, max_gpu_hours: nothing is begun after so many, on the clock or of all trials together.
-        min_epochs, max_epochs, eta: the first rung, the last one, and the factor between two.
-        storage: None for SQLite in the run directory, or a postgresql:// URL without a password.
-        fallback: the algorithm that goes on where the endpoint fails; None stops the search instead.
-        noise: by how much a score has to be better for autoresearch; None for a hundredth of the recipe's.
+        max_hours: on the clock, after which nothing is begun and what runs is stopped.
+        max_gpu_hours: of all trials together, after which nothing is begun and what runs is stopped.
+        min_epochs: the first rung of an algorithm that pauses trials; none for max_epochs / eta / eta.
+        max_epochs: the last rung; none for the request's own epochs.
+        eta: factor between two rungs.
+        storage: none for SQLite in the run directory, or a postgresql:// URL without a password.
+        endpoint: an OpenAI-compatible server, for the algorithms that ask a language model.
+        fallback: the algorithm that goes on where the endpoint fails; none stops the search instead.
+        noise: by how much a score has to be better for autoresearch; none for a hundredth of the recipe's.
 
     """
 

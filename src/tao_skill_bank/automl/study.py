@@ -207,7 +207,7 @@ def first_batch(study: Study, job: Job) -> list[dict[str, Any]]:
 
 def first_stop(study: Study) -> int | None:
     """Return the epoch at which the recipe's trial pauses first; None where trials run to their end."""
-    return study.setup().rungs[0] if study.rungs else None
+    return algorithms.recipe_until(study.options.algorithm, study.setup())
 
 
 def estimate(study: Study, job: Job) -> Estimate:

@@ -20,10 +20,10 @@ DetachFlag = Annotated[bool, typer.Option("--detach", help="Return once the cont
 @takes_request
 def run(options: Options, detach: DetachFlag = False, as_json: JsonFlag = False) -> None:
     """Plan and run a search, whatever the skill or the words say by default; follows it unless --detach."""
-    from tao_skill_bank.cli.launch_commands import run_request
+    from tao_skill_bank.cli.launch_commands import run_search
 
     fields = tuple(pair for pair in options.fields if pair[0] != "automl_policy")
-    run_request(replace(options, fields=(*fields, ("automl_policy", "auto"))), detach=detach, as_json=as_json)
+    run_search(replace(options, fields=(*fields, ("automl_policy", "auto"))), detach=detach, as_json=as_json)
 
 
 @app.command("status")

@@ -10,6 +10,7 @@ from tao_skill_bank.contracts import JobStatus, State, to_json
 from tao_skill_bank.errors import Problem
 from tao_skill_bank.follow import follow
 from tao_skill_bank.jobs import JobHandle
+from tao_skill_bank.run_directory import RunDirectory, read_json_file
 
 
 def report_end(handle: JobHandle, as_json: bool) -> NoReturn:
@@ -30,12 +31,22 @@ def report_end(handle: JobHandle, as_json: bool) -> NoReturn:
 
 
 def _next(handle: JobHandle, status: JobStatus) -> str:
+    run = handle.run_directory
+    is_search = _is_search(run)
     if not status.state.is_terminal:
-        return command("status", handle.id)
+        return command(*(["automl"] if is_search else []), "status", handle.id)
+    if is_search and (status.is_interrupted or status.state is State.CANCELED):
+        return command("automl", "resume", handle.id)
+    if is_search and status.state is State.COMPLETE:
+        return command("automl", "best", handle.id)
     if status.is_interrupted:
-        run = handle.run_directory
         return command("run", "--request", run.request_file, "--results-dir", run.path, "--set", "train.resume=true")
     return command("report" if status.state is State.COMPLETE else "diagnose", handle.id)
+
+
+def _is_search(run: RunDirectory) -> bool:
+    plan = read_json_file(run.plan_file)
+    return isinstance(plan, dict) and plan.get("study") is not None
 
 
 def _failure(job_id: str, status: JobStatus, following: str) -> Problem:

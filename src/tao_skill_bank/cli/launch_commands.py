@@ -31,11 +31,13 @@ DetachFlag = Annotated[bool, typer.Option("--detach", help="Return once the job 
 def validate(options: Options, as_json: JsonFlag = False) -> None:
     """Check a request against the schema alone: no data, no machine, nothing written."""
     from tao_skill_bank import catalog, parents, spec
+    from tao_skill_bank.automl import options as search_options
 
     wanted = to_request(options)
     found = catalog.find(wanted.skill)
     found.action(wanted.action)
     built = spec.build(found, wanted, parents.inherit(found, wanted).values)
+    search_options.parse(wanted.automl, found.info)
     if as_json:
         print_json(document({"spec": built.values}, findings=built.findings, following=[_same_request_as("plan")]))
         return
@@ -99,11 +101,14 @@ def run(options: Options, plan_file: PlanOption = None, detach: DetachFlag = Fal
     _launch(sealed, findings, detach=detach, as_json=as_json)
 
 
-def run_request(options: Options, *, detach: bool, as_json: bool) -> None:
-    """Plan a request and run it."""
+def run_search(options: Options, *, detach: bool, as_json: bool) -> None:
+    """Plan a request and run its search. Raises RequestError when there is none in it."""
     from tao_skill_bank import dispatch
 
     sealed = dispatch.plan(to_request(options))
+    if sealed.route.kind != "automl":
+        message = f"This request is no search: {sealed.route.reason}."
+        raise RequestError.of("no_search", message, "Run it without automl: tao-skills run ...", path="action")
     _launch(sealed, sealed.findings, detach=detach, as_json=as_json)
 
 
