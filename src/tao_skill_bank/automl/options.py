@@ -41,7 +41,11 @@ class Endpoint:
     """An OpenAI-compatible server. The key is read from the variable of that name, and only there.
 
     Attributes:
-        temperature, max_tokens: None sends none, for servers that refuse them.
+        base_url: of the server, such as https://HOST/v1.
+        model: name of a model that it serves.
+        api_key_variable: environment variable that holds the key; none for a server without keys.
+        temperature: sent with every question; none for servers that refuse it.
+        max_tokens: of a reply; none for servers that refuse it.
         timeout_seconds: longest wait for one reply.
         retries: further tries after a lost connection, a timeout or a busy server.
         attempts: replies that may be unusable before the model counts as failed.

@@ -9,16 +9,19 @@ from typing import Any
 import pydantic
 
 from tao_skill_bank.automl import algorithms
-from tao_skill_bank.automl.option_checks import BUDGETS, LEAST
-from tao_skill_bank.automl.options import AutomlOptions, Range
+from tao_skill_bank.automl.option_checks import BUDGETS, ENDPOINT_LEAST, LEAST
+from tao_skill_bank.automl.options import AutomlOptions, Endpoint, Range
 
 ATTRIBUTE = re.compile(r"^    (\w+(?:, \w+)*): (.*(?:\n {8}.*)*)", re.MULTILINE)
+ENDPOINT = "endpoint."
+LIMITS = LEAST | {f"{ENDPOINT}{name}": least for name, least in ENDPOINT_LEAST.items()}
 KINDS = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false"}
 
 
 def option_table() -> str:
     """Return a Markdown table of everything that `automl` of a request may say."""
-    rows = [*_options(AutomlOptions, ""), *_options(Range, "ranges.PATH.")]
+    groups = ((AutomlOptions, ""), (Range, "ranges.PATH."), (Endpoint, ENDPOINT))
+    rows = [row for kind, prefix in groups for row in _options(kind, prefix)]
     return _table(("option", "type", "default", "valid", "meaning"), rows)
 
 
@@ -77,8 +80,8 @@ def _one_kind(leaf: Mapping[str, Any]) -> str:
 
 
 def _valid(name: str, leaf: Mapping[str, Any]) -> str:
-    if name in LEAST:
-        return f">= {LEAST[name]}"
+    if name in LIMITS:
+        return f">= {LIMITS[name]:g}"
     if name in BUDGETS:
         return "> 0"
     branches = [leaf, *leaf.get("anyOf", ()), leaf.get("items", {})]

@@ -8,13 +8,13 @@ import pytest
 
 from tao_skill_bank import automl, catalog
 from tao_skill_bank.automl import algorithms, reference
-from tao_skill_bank.automl.options import NAMES, AutomlOptions, Range
+from tao_skill_bank.automl.options import NAMES, AutomlOptions, Endpoint, Range
 
 CODE = re.compile(r"(?:Problem|\.of)\(\s*\"([a-z_]+)\"")
 SOURCES = sorted(Path(next(iter(automl.__path__))).rglob("*.py"))
 
 
-@pytest.mark.parametrize("kind", [AutomlOptions, Range])
+@pytest.mark.parametrize("kind", [AutomlOptions, Range, Endpoint])
 def test_every_option_has_a_meaning_and_no_meaning_is_of_an_option_that_is_gone(kind: type) -> None:
     assert set(reference.meanings(kind)) == {each.name for each in fields(kind)}  # type: ignore[arg-type]
 
