@@ -175,6 +175,7 @@ def test_a_detached_search_is_stopped_gone_on_with_and_has_a_best_trial_at_last(
     job = answer("run", "toy", "train", *slow, "--detach")["job_id"]
     assert answer("run", "toy", "train", "--parent", job, code=5)["errors"][0]["code"] == "no_best_trial"
     answer("cancel", job)
+    assert answer("watch", job, code=8)["next"] == [f"tao-skills automl resume {job}"]
     ended = answer("automl", "resume", job)
     assert ended["state"] == "COMPLETE"
     assert (tmp_path / "run" / "best_trial" / "plan.json").is_file()
