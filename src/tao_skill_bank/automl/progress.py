@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import field
 from typing import Any
 
-from tao_skill_bank.automl import ending
+from tao_skill_bank.automl.best import best_of
 from tao_skill_bank.automl.history import TrialState
 from tao_skill_bank.automl.storage import Entry
 from tao_skill_bank.automl.trials import TrialJobs
@@ -61,7 +61,7 @@ class Progress:
 def of(trials: TrialJobs) -> Progress:
     """Return how far a search is."""
     entries = trials.storage.entries()
-    best = ending.best_of(entries)
+    best = best_of(entries)
     rows = tuple(_row(trials, entry) for entry in entries)
     return Progress(
         metric=trials.study.metric.title,
