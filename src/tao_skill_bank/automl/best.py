@@ -17,8 +17,13 @@ BEST_REQUEST = "best_request.yaml"
 
 def best_of(entries: Sequence[Entry]) -> Entry | None:
     """Return the trial with the best score so far, None while there is none; failed ones have none."""
-    scored = [entry for entry in entries if entry.trial.score is not None and entry.state is not TrialState.FAILED]
-    return min(scored, key=lambda entry: (entry.trial.score, entry.number), default=None)
+    scored = [(score, entry.number, entry) for entry in entries if (score := score_of(entry)) is not None]
+    return min(scored)[-1] if scored else None
+
+
+def score_of(entry: Entry) -> float | None:
+    """Return the score of a trial, lower is better; a failed one has none, whatever it reported before."""
+    return None if entry.state is TrialState.FAILED else entry.trial.score
 
 
 def write_best_request(trials: TrialJobs, best: Entry) -> Path:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tao_skill_bank import dispatch, gate, jobs, results
 from tao_skill_bank.automl import page
-from tao_skill_bank.automl.best import best_of, write_best_request
+from tao_skill_bank.automl.best import best_of, score_of, write_best_request
 from tao_skill_bank.automl.history import TrialState
 from tao_skill_bank.automl.storage import Entry
 from tao_skill_bank.automl.trials import BASELINE, FINAL, TRAIN, TrialJobs, evaluation_request, failure
@@ -51,7 +51,7 @@ def conclude(trials: TrialJobs, reason: str, pause: Pause) -> str:
     else:
         _final_evaluation(trials, best, pause, metrics, not_computed)
     title, shown = trials.study.metric.title, trials.shown(best.trial.score)
-    recipe = entries[0].trial.score
+    recipe = score_of(entries[0])
     compared = f", the recipe's {trials.shown(recipe)}" if recipe is not None and best.number else ""
     message = f"{len(entries)} trials, {reason}. Best: trial {best.number} with {title} {shown}{compared}."
     _summarise(trials, message, metrics, not_computed)
@@ -71,10 +71,10 @@ def _summarise(trials: TrialJobs, message: str, metrics: dict[str, float | None]
 
 def _scores(trials: TrialJobs, entries: Sequence[Entry], best: Entry) -> tuple[dict[str, float | None], dict[str, str]]:
     sign = -1 if trials.study.metric.direction == "maximize" else 1
-    recipe, score = entries[0].trial.score, best.trial.score
+    recipe, score = score_of(entries[0]), best.trial.score
     metrics: dict[str, float | None] = {"best_trial": float(best.number), "best_score": sign * (score or 0.0)}
     not_computed: dict[str, str] = {}
-    if recipe is None or entries[0].state is TrialState.FAILED:
+    if recipe is None:
         not_computed["recipe_score"] = f"the recipe's trial has none: {entries[0].diagnosis}"
     else:
         metrics |= {"recipe_score": sign * recipe, "improvement": recipe - (score or 0.0)}

@@ -7,7 +7,7 @@ from typing import Any
 
 from tao_skill_bank import nested, report, results, yaml12
 from tao_skill_bank.automl import algorithms, plots, progress, review, value_study
-from tao_skill_bank.automl.best import best_document, best_of, write_best_request
+from tao_skill_bank.automl.best import best_document, best_of, score_of, write_best_request
 from tao_skill_bank.automl.plots import Plot
 from tao_skill_bank.automl.progress import TrialRow
 from tao_skill_bank.automl.storage import Entry
@@ -128,7 +128,7 @@ def _figures(trials: TrialJobs, entries: Sequence[Entry], best: Entry | None) ->
         return []
     metric, score = trials.study.metric.title, trials.plain(best.trial.score)
     figures = [Figure(f"{metric} · trial {best.number}, the best", number_text(score))]
-    recipe = trials.plain(entries[0].trial.score)
+    recipe = trials.plain(score_of(entries[0]))
     if recipe is not None and score is not None:
         label = f"against the recipe's {number_text(recipe)}"
         label += f", {(score - recipe) / abs(recipe):+.1%}" if recipe else ""

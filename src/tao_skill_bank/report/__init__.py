@@ -74,6 +74,7 @@ def _environment() -> jinja2.Environment:
         "number": views.number_text,
         "duration": views.duration_text,
         "slug": views.slug,
+        "breakable": views.breakable,
         "quoted": lambda path: shlex.quote(str(path)),
     }
     return environment

@@ -48,7 +48,7 @@ def search(tmp_path):
     search = make_search(tmp_path / "run")
     add_recipe(search, 1.0, 0.8)
     add_trial(search, 2e-3, 4, 0.9, 0.6, adjusted="batch_size 4 became 2.", sampler={"rationale": f"Rates {EVIL} up."})
-    add_trial(search, 5e-3, 3, state=TrialState.FAILED, why="The loss is no number.")
+    add_trial(search, 5e-3, 3, 0.1, state=TrialState.FAILED, why="The loss is no number.")
     add_trial(search, 3e-3, 5, 0.7, state=TrialState.RUNNING)
     add_trial(search, 4e-3, 5, 0.9, 0.7)
     return search
@@ -77,7 +77,7 @@ def test_the_table_has_every_trial_with_what_became_of_it(search):
     shown = shown_page(search)
     assert re.search(r"0 recipe complete 0\.8 2 1 h 0 min recipe 8 0\.001 linear 16", shown.words)
     assert re.search(r"1 best complete 0\.6 2 1 h 0 min bayesian 16 0\.002 cosine 32", shown.words)
-    assert "failed – – 1 h 0 min bayesian" in shown.words
+    assert "failed – 1 1 h 0 min bayesian" in shown.words
     assert "The loss is no number." in shown.words
     assert "batch_size 4 became 2." in shown.words
     assert "<q>Rates &lt;script&gt;alert(1)&lt;/script&gt; up.</q>" in shown.html
