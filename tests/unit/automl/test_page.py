@@ -31,7 +31,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         self.tags.append(tag)
-        self.text += " "
+        self.text += "" if tag == "wbr" else " "
         self.addresses += [value for name, value in attrs if name in ("src", "href", "srcset")]
         self.alternatives += [value for name, value in attrs if name == "alt"]
 
