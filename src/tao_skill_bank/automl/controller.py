@@ -19,6 +19,7 @@ from typing import Any
 
 from tao_skill_bank import planner
 from tao_skill_bank.automl import algorithms, ending, study
+from tao_skill_bank.automl.best import best_of
 from tao_skill_bank.automl.history import Algorithm, Done, Promote, Start, TrialState, Wait
 from tao_skill_bank.automl.lease import Lease
 from tao_skill_bank.automl.storage import Entry, Point, Storage
@@ -295,7 +296,7 @@ class Controller:
     def _tell(self) -> None:
         entries = self.storage.entries()
         ended = sum(entry.state.is_final for entry in entries)
-        best = ending.best_of(entries)
+        best = best_of(entries)
         message = f"{len(entries)} trials begun, {len(self._running())} running"
         if best is not None:
             message += f"; best {self.study.metric.title} {self.trials.shown(best.trial.score)} (trial {best.number})"

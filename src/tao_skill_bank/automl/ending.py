@@ -1,20 +1,20 @@
 """Before and after a search: the baseline, the best trial, its evaluation, and what is handed on."""
 
+import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
-from tao_skill_bank import dispatch, gate, jobs, nested, results, yaml12
+from tao_skill_bank import dispatch, gate, jobs, results
+from tao_skill_bank.automl import page
+from tao_skill_bank.automl.best import best_of, score_of, write_best_request
 from tao_skill_bank.automl.history import TrialState
 from tao_skill_bank.automl.storage import Entry
-from tao_skill_bank.automl.trials import TRAIN, TrialJobs, evaluation_request, failure
-from tao_skill_bank.contracts import Request, State, to_json
+from tao_skill_bank.automl.trials import BASELINE, FINAL, TRAIN, TrialJobs, evaluation_request, failure
+from tao_skill_bank.contracts import State
 from tao_skill_bank.errors import ConflictError, JobFailedError, TaoSkillsError
 from tao_skill_bank.run_directory import BEST_TRIAL, RunDirectory, json_text, read_json_file, write_whole
 
-BASELINE, FINAL = "baseline", "final_evaluation"
-BEST_REQUEST = "best_request.yaml"
 SUMMARY = "metrics_summary.json"
 NO_DATA = "the request names no eval dataset"
 Pause = Callable[[], None]
@@ -31,12 +31,6 @@ def require_baseline(trials: TrialJobs, pause: Pause) -> None:
     if _why_not_evaluated(trials) or (trials.run_dir / BASELINE / "metrics_summary.json").is_file():
         return
     _evaluate(trials, BASELINE, None, pause)
-
-
-def best_of(entries: Sequence[Entry]) -> Entry | None:
-    """Return the trial with the best score so far, None while there is none; failed ones have none."""
-    scored = [entry for entry in entries if entry.trial.score is not None and entry.state is not TrialState.FAILED]
-    return min(scored, key=lambda entry: (entry.trial.score, entry.number), default=None)
 
 
 def conclude(trials: TrialJobs, reason: str, pause: Pause) -> str:
@@ -56,36 +50,31 @@ def conclude(trials: TrialJobs, reason: str, pause: Pause) -> str:
         not_computed["evaluation"] = why
     else:
         _final_evaluation(trials, best, pause, metrics, not_computed)
-    write_whole(trials.run_dir / SUMMARY, json_text({"metrics": metrics, "not_computed": not_computed}))
     title, shown = trials.study.metric.title, trials.shown(best.trial.score)
-    recipe = entries[0].trial.score
+    recipe = score_of(entries[0])
     compared = f", the recipe's {trials.shown(recipe)}" if recipe is not None and best.number else ""
-    return f"{len(entries)} trials, {reason}. Best: trial {best.number} with {title} {shown}{compared}."
+    message = f"{len(entries)} trials, {reason}. Best: trial {best.number} with {title} {shown}{compared}."
+    _summarise(trials, message, metrics, not_computed)
+    return message
 
 
-def write_best_request(trials: TrialJobs, best: Entry) -> Path:
-    """Write the request that trains the best trial's spec once, and return its path."""
-    path = trials.run_dir / BEST_REQUEST
-    document = {name: value for name, value in to_json(best_request(trials, best)).items() if value not in (None, {})}
-    write_whole(path, yaml12.render(document))
-    return path
-
-
-def best_request(trials: TrialJobs, best: Entry) -> Request:
-    """Return the request that trains the best trial's spec once, as `tao-skills run --request` takes it."""
-    request = trials.plan.request
-    overrides = dict(nested.flatten(request.overrides)) | dict(best.values)
-    if trials.study.rungs:
-        overrides[trials.study.keys.epochs] = trials.study.max_epochs
-    return replace(request, overrides=overrides, automl={}, automl_policy="off", prompt="", results_dir=None)
+def _summarise(trials: TrialJobs, message: str, metrics: dict[str, float | None], not_computed: dict[str, str]) -> None:
+    """Write the summary and the page, which reads it; the search stands without its page."""
+    write_whole(trials.run_dir / SUMMARY, json_text({"metrics": metrics, "not_computed": not_computed}))
+    try:
+        page.write(trials, RunDirectory(trials.run_dir).report_file, State.COMPLETE, message)
+    except Exception as error:  # noqa: BLE001 - hours of training end well, whatever a drawing meets
+        traceback.print_exc()
+        not_computed["report"] = f"{type(error).__name__}: {error}"
+        write_whole(trials.run_dir / SUMMARY, json_text({"metrics": metrics, "not_computed": not_computed}))
 
 
 def _scores(trials: TrialJobs, entries: Sequence[Entry], best: Entry) -> tuple[dict[str, float | None], dict[str, str]]:
     sign = -1 if trials.study.metric.direction == "maximize" else 1
-    recipe, score = entries[0].trial.score, best.trial.score
+    recipe, score = score_of(entries[0]), best.trial.score
     metrics: dict[str, float | None] = {"best_trial": float(best.number), "best_score": sign * (score or 0.0)}
     not_computed: dict[str, str] = {}
-    if recipe is None or entries[0].state is TrialState.FAILED:
+    if recipe is None:
         not_computed["recipe_score"] = f"the recipe's trial has none: {entries[0].diagnosis}"
     else:
         metrics |= {"recipe_score": sign * recipe, "improvement": recipe - (score or 0.0)}

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import field
 from typing import Any
 
-from tao_skill_bank.automl import ending
+from tao_skill_bank.automl.best import best_of, score_of
 from tao_skill_bank.automl.history import TrialState
 from tao_skill_bank.automl.storage import Entry
 from tao_skill_bank.automl.trials import TrialJobs
@@ -61,7 +61,7 @@ class Progress:
 def of(trials: TrialJobs) -> Progress:
     """Return how far a search is."""
     entries = trials.storage.entries()
-    best = ending.best_of(entries)
+    best = best_of(entries)
     rows = tuple(_row(trials, entry) for entry in entries)
     return Progress(
         metric=trials.study.metric.title,
@@ -70,7 +70,7 @@ def of(trials: TrialJobs) -> Progress:
         ended=sum(entry.state.is_final for entry in entries),
         best_trial=best.number if best else None,
         best_score=trials.plain(best.trial.score) if best else None,
-        recipe_score=trials.plain(entries[0].trial.score) if entries else None,
+        recipe_score=trials.plain(score_of(entries[0])) if entries else None,
         gpu_hours=sum(row.gpu_hours for row in rows),
         eta_seconds=eta_seconds(trials, entries),
         trials=rows,
@@ -106,7 +106,7 @@ def _row(trials: TrialJobs, entry: Entry) -> TrialRow:
         state=entry.state,
         origin=entry.trial.origin,
         values=dict(entry.values),
-        score=trials.plain(entry.trial.score),
+        score=trials.plain(score_of(entry)),
         scores={epoch: trials.plain(score) or 0.0 for epoch, score in entry.trial.scores.items()},
         until=entry.trial.until,
         seconds=round(seconds, 1),

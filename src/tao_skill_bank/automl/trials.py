@@ -18,6 +18,7 @@ from tao_skill_bank.run_directory import RunDirectory, json_lines
 MAX_ATTEMPTS = 3  # of a job that a machine ended, not its program
 FOLDER = "trials"
 TRAIN, EVALUATE = "train", "evaluate"
+BASELINE, FINAL = "baseline", "final_evaluation"  # folders of the evaluations before and after the search
 
 
 @dataclass(frozen=True)

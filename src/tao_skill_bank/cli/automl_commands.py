@@ -61,16 +61,16 @@ def resume(job: JobId, detach: DetachFlag = False, as_json: JsonFlag = False) ->
 @app.command("best")
 def best(job: JobId, as_json: JsonFlag = False) -> None:
     """Show the best trial so far, and the request that trains its spec once."""
-    from tao_skill_bank.automl import ending
+    from tao_skill_bank.automl import best as best_trial
     from tao_skill_bank.contracts import to_json
     from tao_skill_bank.errors import UnknownNameError
 
     search = _search(job)
-    found = ending.best_of(search.storage.entries())
+    found = best_trial.best_of(search.storage.entries())
     if found is None:
         message = f"No trial of {job} has a score yet."
         raise UnknownNameError.of("no_best_yet", message, f"Wait for one: {command('watch', job)}", path=job)
-    path = ending.write_best_request(search, found)
+    path = best_trial.write_best_request(search, found)
     payload: dict[str, Any] = {
         "job_id": job,
         "trial": found.number,
@@ -82,7 +82,7 @@ def best(job: JobId, as_json: JsonFlag = False) -> None:
     }
     following = [command("run", "--request", path)]
     if as_json:
-        print_json(document({**payload, "spec": to_json(ending.best_request(search, found))}, following=following))
+        print_json(document({**payload, "spec": to_json(best_trial.best_request(search, found))}, following=following))
         return
     print_rows(("", ""), [(name, value) for name, value in payload.items() if name != "values"])
     print_rows(("parameter", "value"), list(found.values.items()) or [("the request's own values", "")])

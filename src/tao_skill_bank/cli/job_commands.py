@@ -10,6 +10,7 @@ from tao_skill_bank.errors import UnknownNameError
 
 if TYPE_CHECKING:
     from tao_skill_bank.contracts import JobRecord
+    from tao_skill_bank.jobs import JobHandle
 
 JobId = Annotated[str, typer.Argument(help="Job id.")]
 
@@ -100,21 +101,35 @@ def report(
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Write a job's result as one self-contained HTML page."""
+    """Write a job's result as one self-contained HTML page; of a search, all its trials."""
     from tao_skill_bank.jobs import JobHandle
     from tao_skill_bank.report import write_report
 
     handle = JobHandle(job)
-    handle.status()
+    now = handle.status()
     if not handle.run_directory.plan_file.is_file():
         message = f"The run directory of job {job} is gone: {handle.run_directory.path}."
         raise UnknownNameError.of("run_directory_gone", message, "Nothing is left to report.", path=job)
     target = out or handle.run_directory.report_file
-    path = write_report({"": handle.run_directory}, target)
+    if _is_search(handle):
+        from tao_skill_bank.automl import controller
+        from tao_skill_bank.automl import page as search_page
+
+        path = search_page.write(controller.open_search(handle.run_directory.path), target, now.state, now.message)
+    else:
+        path = write_report({"": handle.run_directory}, target)
     if as_json:
         print_json(document({"job_id": job, "report": str(path)}))
     else:
         typer.echo(path)
+
+
+def _is_search(handle: "JobHandle") -> bool:
+    """Tell whether a job is the controller of a search; a plan that cannot be read is no search's."""
+    from tao_skill_bank.run_directory import read_json_file
+
+    plan = read_json_file(handle.run_directory.plan_file)
+    return isinstance(plan, dict) and plan.get("study") is not None
 
 
 def diagnose(

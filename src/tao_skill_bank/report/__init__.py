@@ -1,14 +1,20 @@
 """Run directories to one self-contained HTML page, with its pictures as PNG files beside it."""
 
-from collections.abc import Mapping
+import shlex
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import jinja2
 
 from tao_skill_bank import __version__
 from tao_skill_bank.errors import BlockedError
 from tao_skill_bank.report import charts, samples, views
+from tao_skill_bank.report.views import duration_text
 from tao_skill_bank.run_directory import RunDirectory, timestamp, write_whole
+
+__all__ = ["duration_text", "render", "write_page", "write_report"]
 
 
 def write_report(runs: Mapping[str, RunDirectory], out: Path) -> Path:
@@ -19,30 +25,44 @@ def write_report(runs: Mapping[str, RunDirectory], out: Path) -> Path:
 
     """
     seen = [views.read(role, run) for role, run in runs.items()]
-    page = (
-        _environment()
-        .get_template("report.html.jinja")
-        .render(
-            runs=seen,
-            evaluations=[run for run in seen if run.evaluation],
-            headline=views.headline(seen),
-            comparison=views.comparison(seen),
-            findings=views.findings(seen),
-            charts=[chart for run in seen for chart in charts.of_training(run.title, run.curves)],
-            has_charts=charts.is_available(),
-            gallery=samples.gallery(seen),
-            version=__version__,
-            written_at=timestamp(),
-        )
+    page = render(
+        "report.html.jinja",
+        runs=seen,
+        evaluations=[run for run in seen if run.evaluation],
+        headline=views.headline(seen),
+        comparison=views.comparison(seen),
+        findings=views.findings(seen),
+        charts=[chart for run in seen for chart in charts.of_training(run.title, run.curves)],
+        has_charts=charts.is_available(),
+        gallery=samples.gallery(seen),
+        written_at=timestamp(),
     )
-    try:
+    with _explained(out):
+        write_page(page, out)
+        charts.write_pictures(seen, out)
+    return out
+
+
+def render(template: str, **shown: Any) -> str:
+    """Return a page in the look of all reports."""
+    return _environment().get_template(template).render(version=__version__, **shown)
+
+
+def write_page(page: str, out: Path) -> Path:
+    """Write a page and return its path. Raises BlockedError."""
+    with _explained(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         write_whole(out, page)
-        charts.write_pictures(seen, out)
+    return out
+
+
+@contextmanager
+def _explained(out: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         message = f"The report cannot be written to {out}: {error.strerror or error}"
         raise BlockedError.of("report_not_written", message, "Give another --out, or free disk space.") from None
-    return out
 
 
 def _environment() -> jinja2.Environment:
@@ -50,5 +70,11 @@ def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"number": views.number_text, "duration": views.duration_text, "slug": views.slug}
+    environment.filters |= {
+        "number": views.number_text,
+        "duration": views.duration_text,
+        "slug": views.slug,
+        "breakable": views.breakable,
+        "quoted": lambda path: shlex.quote(str(path)),
+    }
     return environment

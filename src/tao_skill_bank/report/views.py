@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from markupsafe import Markup, escape
+
 from tao_skill_bank import results, yaml12
 from tao_skill_bank.results import Curve, Result
 from tao_skill_bank.run_directory import RunDirectory, read_json_file
@@ -139,7 +141,7 @@ def findings(runs: Sequence[RunView]) -> list[dict[str, Any]]:
 
 def number_text(value: Any) -> str:
     """Return a number with four significant digits, a dash for none."""
-    if not isinstance(value, (int, float)):
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
         return "–" if value is None else str(value)
     return str(int(value)) if float(value).is_integer() and abs(value) < 1e9 else f"{value:.4g}"
 
@@ -153,6 +155,11 @@ def duration_text(seconds: float | None) -> str:
     if hours:
         return f"{hours} h {minutes} min"
     return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
+
+
+def breakable(path: str) -> Markup:
+    """Return a spec path that may go on in another line after a dot."""
+    return Markup(str(escape(path)).replace(".", ".<wbr>"))
 
 
 def slug(text: str) -> str:

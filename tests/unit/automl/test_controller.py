@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from tao_skill_bank import dispatch, jobs
-from tao_skill_bank.automl import controller, ending, progress, resuming
+from tao_skill_bank.automl import controller, progress, resuming
+from tao_skill_bank.automl.best import best_of
 from tao_skill_bank.automl.history import TrialState
 from tao_skill_bank.contracts import Request, State
 from tao_skill_bank.errors import ConflictError, TaoSkillsError
@@ -32,7 +33,7 @@ def test_a_search_finds_a_better_spec_than_the_recipe_and_hands_it_on(tmp_path):
     assert status.state is State.COMPLETE, status.message
     entries = found.storage.entries()
     assert [entry.state for entry in entries] == [TrialState.COMPLETE] * 8
-    best = ending.best_of(entries)
+    best = best_of(entries)
     assert best.trial.score < entries[0].trial.score
     assert (tmp_path / "run" / "best_trial").resolve() == found.folder(best.number)
     assert f"trial {best.number}" in status.message
@@ -128,7 +129,7 @@ def test_a_failed_trial_is_failed_with_its_diagnosis_and_has_no_score(tmp_path):
     failed = [entry for entry in found.storage.entries() if entry.state is TrialState.FAILED]
     assert failed
     assert all(entry.trial.score is None and "The loss is no number." in entry.diagnosis for entry in failed)
-    assert ending.best_of(found.storage.entries()).values.get("train.optm_lr", 1e-3) <= 2e-3
+    assert best_of(found.storage.entries()).values.get("train.optm_lr", 1e-3) <= 2e-3
 
 
 def test_a_search_whose_first_trials_all_fail_ends(tmp_path):

@@ -260,7 +260,8 @@ def test_long_curves_are_thinned_and_keep_their_end():
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(None, "–"), (0.98958, "0.9896"), (24, "24"), (24.0, "24"), (1.5e-05, "1.5e-05"), ("x", "x")]
+    ("value", "text"),
+    [(None, "–"), (0.98958, "0.9896"), (24, "24"), (True, "True"), (24.0, "24"), (1.5e-05, "1.5e-05"), ("x", "x")],
 )
 def test_numbers_have_four_significant_digits(value, text):
     assert views.number_text(value) == text
