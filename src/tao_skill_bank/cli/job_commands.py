@@ -10,7 +10,6 @@ from tao_skill_bank.errors import UnknownNameError
 
 if TYPE_CHECKING:
     from tao_skill_bank.contracts import JobRecord
-    from tao_skill_bank.jobs import JobHandle
 
 JobId = Annotated[str, typer.Argument(help="Job id.")]
 
@@ -102,6 +101,7 @@ def report(
     as_json: JsonFlag = False,
 ) -> None:
     """Write a job's result as one self-contained HTML page; of a search, all its trials."""
+    from tao_skill_bank.cli.job_end import is_search
     from tao_skill_bank.jobs import JobHandle
     from tao_skill_bank.report import write_report
 
@@ -111,7 +111,7 @@ def report(
         message = f"The run directory of job {job} is gone: {handle.run_directory.path}."
         raise UnknownNameError.of("run_directory_gone", message, "Nothing is left to report.", path=job)
     target = out or handle.run_directory.report_file
-    if _is_search(handle):
+    if is_search(handle.run_directory):
         from tao_skill_bank.automl import controller
         from tao_skill_bank.automl import page as search_page
 
@@ -122,14 +122,6 @@ def report(
         print_json(document({"job_id": job, "report": str(path)}))
     else:
         typer.echo(path)
-
-
-def _is_search(handle: "JobHandle") -> bool:
-    """Tell whether a job is the controller of a search; a plan that cannot be read is no search's."""
-    from tao_skill_bank.run_directory import read_json_file
-
-    plan = read_json_file(handle.run_directory.plan_file)
-    return isinstance(plan, dict) and plan.get("study") is not None
 
 
 def diagnose(

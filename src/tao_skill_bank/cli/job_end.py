@@ -32,19 +32,20 @@ def report_end(handle: JobHandle, as_json: bool) -> NoReturn:
 
 def _next(handle: JobHandle, status: JobStatus) -> str:
     run = handle.run_directory
-    is_search = _is_search(run)
+    searches = is_search(run)
     if not status.state.is_terminal:
-        return command(*(["automl"] if is_search else []), "status", handle.id)
-    if is_search and (status.is_interrupted or status.state is State.CANCELED):
+        return command(*(["automl"] if searches else []), "status", handle.id)
+    if searches and (status.is_interrupted or status.state is State.CANCELED):
         return command("automl", "resume", handle.id)
-    if is_search and status.state is State.COMPLETE:
+    if searches and status.state is State.COMPLETE:
         return command("automl", "best", handle.id)
     if status.is_interrupted:
         return command("run", "--request", run.request_file, "--results-dir", run.path, "--set", "train.resume=true")
     return command("report" if status.state is State.COMPLETE else "diagnose", handle.id)
 
 
-def _is_search(run: RunDirectory) -> bool:
+def is_search(run: RunDirectory) -> bool:
+    """Tell whether a run directory is a search's; a plan that cannot be read is none."""
     plan = read_json_file(run.plan_file)
     return isinstance(plan, dict) and plan.get("study") is not None
 
