@@ -112,7 +112,7 @@ def view(trials: TrialJobs, state: State, message: str = "") -> SearchView:
                 row=row,
                 epochs=_epochs(entry),
                 values=tuple(own.get(path) for path in paths),
-                rationale=str(entry.trial.sampler.get(RATIONALE) or ""),
+                rationale=_rationale(entry),
                 is_best=row.number == now.best_trial,
             )
             for row, entry, own in zip(now.trials, entries, values, strict=False)
@@ -120,6 +120,13 @@ def view(trials: TrialJobs, state: State, message: str = "") -> SearchView:
         plots=tuple(plots.of_search(trials, entries)),
         best_request=request,
     )
+
+
+def _rationale(entry: Entry) -> str:
+    """Return what a language model said of the trial, or of the phase that it belongs to."""
+    kept = entry.trial.sampler
+    phase = kept.get("phase")
+    return str(kept.get(RATIONALE) or (phase.get(RATIONALE) if isinstance(phase, dict) else "") or "")
 
 
 def _figures(trials: TrialJobs, entries: Sequence[Entry], best: Entry | None) -> list[Figure]:

@@ -50,7 +50,7 @@ def search(tmp_path):
     add_trial(search, 2e-3, 4, 0.9, 0.6, adjusted="batch_size 4 became 2.", sampler={"rationale": f"Rates {EVIL} up."})
     add_trial(search, 5e-3, 3, 0.1, state=TrialState.FAILED, why="The loss is no number.")
     add_trial(search, 3e-3, 5, 0.7, state=TrialState.RUNNING)
-    add_trial(search, 4e-3, 5, 0.9, 0.7)
+    add_trial(search, 4e-3, 5, 0.9, 0.7, sampler={"phase": {"rationale": "Now the low ranks."}})
     return search
 
 
@@ -80,6 +80,7 @@ def test_the_table_has_every_trial_with_what_became_of_it(search):
     assert "failed – 1 1 h 0 min bayesian" in shown.words
     assert "The loss is no number." in shown.words
     assert "batch_size 4 became 2." in shown.words
+    assert "<q>Now the low ranks.</q>" in shown.html
     assert "<q>Rates &lt;script&gt;alert(1)&lt;/script&gt; up.</q>" in shown.html
 
 
