@@ -1,6 +1,7 @@
 """A PostgreSQL server of Debian's for the tests that need one, started once and stopped at the end."""
 
 import shutil
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -9,7 +10,12 @@ from pathlib import Path
 import pytest
 
 BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-PORT = 54329
+
+
+def free_port() -> int:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        return int(server.getsockname()[1])
 
 
 @pytest.fixture(scope="session")
@@ -26,11 +32,12 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         user = ["runuser", "-u", "postgres", "--"] if Path.home() == Path("/root") else []
         subprocess.run([*user, str(BINARIES[-1] / words[0]), *words[1:]], check=True, capture_output=True, cwd=folder)
 
+    port = free_port()
     run("initdb", "-D", str(data), "-A", "trust", "-U", "tao")
-    options = f"-p {PORT} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off"
+    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off"
     run("pg_ctl", "-D", str(data), "-l", str(folder / "log"), "-w", "-o", options, "start")
     try:
-        yield f"postgresql://tao@127.0.0.1:{PORT}/postgres"
+        yield f"postgresql://tao@127.0.0.1:{port}/postgres"
     finally:
         run("pg_ctl", "-D", str(data), "-m", "immediate", "stop")
         shutil.rmtree(folder)

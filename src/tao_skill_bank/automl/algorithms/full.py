@@ -11,7 +11,7 @@ from tao_skill_bank.automl.algorithms.samplers import Sampler, untried_proposal
 from tao_skill_bank.automl.history import Coordinate, Decision, Done, Start, Trial, TrialState, Wait
 from tao_skill_bank.errors import RequestError
 
-SPENT = "max_trials trials have been started"
+SPENT = "as many as max_trials allows"
 EXHAUSTED = "every point of the space has been tried"
 
 
