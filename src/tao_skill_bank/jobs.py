@@ -24,7 +24,7 @@ from tao_skill_bank.run_directory import (
     json_text,
     set_aside,
     timestamp,
-    write_synced,
+    write_whole,
 )
 
 __all__ = ["JobHandle", "JobStore", "cancel", "launch", "list_jobs", "logs", "new_job_id", "refresh", "status"]
@@ -91,7 +91,7 @@ def launch(plan: Plan) -> JobHandle:
     platform = platforms.load(plan.launched_on)
     try:
         if earlier is not None:
-            set_aside(RunDirectory(Path(job.results_dir)), earlier)
+            _set_aside(Path(job.results_dir), earlier)
         _write_run_directory(plan)
         reference = platform.submit(plan)
     except BaseException as error:
@@ -202,6 +202,13 @@ def _require_free(plan: Plan, store: JobStore, *, is_continued: bool) -> None:
         raise ConflictError.of("results_dir_not_empty", message, fix, path="results_dir", got=str(folder))
 
 
+def _set_aside(folder: Path, earlier: str) -> None:
+    try:
+        set_aside(RunDirectory(folder), earlier)
+    except OSError as error:
+        raise _unwritable(folder, error) from None
+
+
 def _write_run_directory(plan: Plan) -> None:
     folder = Path(plan.job.results_dir)
     documents = {"plan.json": json_text(to_json(plan)), "request.json": json_text(to_json(plan.request))}
@@ -210,11 +217,15 @@ def _write_run_directory(plan: Plan) -> None:
         for name, text in {**documents, **plan.files}.items():
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_synced(path, text)
+            write_whole(path, text)
     except OSError as error:
-        message = f"The run directory {folder} cannot be written: {error.strerror or error}"
-        fix = "Free disk space there, or choose another results_dir."
-        raise BlockedError.of("results_dir_unwritable", message, fix, path="results_dir") from None
+        raise _unwritable(folder, error) from None
+
+
+def _unwritable(folder: Path, error: OSError) -> BlockedError:
+    message = f"The run directory {folder} cannot be written: {error.strerror or error}"
+    fix = "Free disk space there, or choose another results_dir."
+    return BlockedError.of("results_dir_unwritable", message, fix, path="results_dir")
 
 
 def _new_record(plan: Plan) -> JobRecord:

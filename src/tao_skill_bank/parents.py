@@ -69,7 +69,9 @@ def _best_trial(run: Path, job_id: str) -> Path:
     trial = (run / BEST_TRIAL).resolve()
     if not (trial / "plan.json").is_file():
         message = f"The search {job_id} has no best trial yet."
-        fix = f"Wait: tao-skills watch {job_id}. Or name the job of one trial: tao-skills automl status {job_id} --json"
+        go_on = "watch" if JobStore().read(job_id).terminal_state is None else "automl resume"
+        fix = f"Bring it to its end: tao-skills {go_on} {job_id}. Or name the job of one trial: "
+        fix += f"tao-skills automl status {job_id} --json"
         raise UnknownNameError.of("no_best_trial", message, fix, path="parent_job_id", got=job_id)
     return trial
 

@@ -22,9 +22,19 @@ from tao_skill_bank.automl import algorithms, ending, study
 from tao_skill_bank.automl.best import best_of
 from tao_skill_bank.automl.history import Algorithm, Done, Promote, Start, TrialState, Wait
 from tao_skill_bank.automl.lease import Lease
-from tao_skill_bank.automl.storage import Entry, Point, Storage
+from tao_skill_bank.automl.storage import Entry, Point, Storage, require_sqlite
 from tao_skill_bank.automl.study import Study
-from tao_skill_bank.automl.trials import EVALUATE, TRAIN, Look, TrialJobs, failure, may_go_on, newest_checkpoint
+from tao_skill_bank.automl.trials import (
+    EVALUATE,
+    FOLDER,
+    TRAIN,
+    Look,
+    TrialJobs,
+    failure,
+    has_succeeded,
+    may_go_on,
+    newest_checkpoint,
+)
 from tao_skill_bank.contracts import EXIT_INTERRUPTED, Plan, State
 from tao_skill_bank.errors import BackendError, ConflictError, JobFailedError, Problem, TaoSkillsError
 from tao_skill_bank.platforms import _base as platforms
@@ -144,7 +154,7 @@ class Controller:
             self._launch(entry, entry.jobs[-1].kind if entry.jobs and _is_current(entry) else TRAIN)
             return
         state = look.status.state
-        if state is State.COMPLETE:
+        if state is State.COMPLETE or has_succeeded(look.status):
             self._trained(entry, look)
         elif state is State.CANCELED and entry.number in self.adopted:
             self._launch(entry, entry.jobs[-1].kind)
@@ -152,8 +162,10 @@ class Controller:
             self._finish(entry, TrialState.FAILED, "Its job was cancelled.")
         elif state is State.ERROR and may_go_on(entry, look.status):
             logger.warning("trial %d goes on after: %s", entry.number, look.status.message)
+            self.trials.clear(entry)
             self._launch(entry, entry.jobs[-1].kind)
         elif state is State.ERROR:
+            self.trials.clear(entry)
             self._finish(entry, TrialState.FAILED, failure(look.status))
         elif why := self._has_diverged(entry):
             self.trials.cancel(entry)
@@ -324,6 +336,8 @@ def open_search(run_dir: Path) -> TrialJobs:
     """Return the trials of the search in a run directory, with a study that is new at first. Raises TaoSkillsError."""
     plan: Plan = planner.read(run_dir / "plan.json")
     sealed = study.of_plan(plan)
+    if sealed.options.storage is None and (run_dir / FOLDER).is_dir():
+        require_sqlite(run_dir)
     storage = Storage(
         sealed.storage_url(run_dir),
         sealed.name,
@@ -372,7 +386,8 @@ def _end_stopped(controller: Controller | None, status: StatusWriter, *, cancels
     if cancels and controller is not None:
         controller.cancel_trials()
     cause = "A signal ended the search; every trial so far is kept."
-    diagnosis = Diagnosis("interrupted", cause, "Go on with: tao-skills automl resume JOB")
+    job_id = controller.trials.plan.job.id if controller is not None else "JOB"
+    diagnosis = Diagnosis("interrupted", cause, f"Go on with: tao-skills automl resume {job_id}")
     status.write("FAILURE", cause, diagnosis=diagnosis)
     return EXIT_INTERRUPTED
 

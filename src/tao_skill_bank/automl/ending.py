@@ -10,7 +10,7 @@ from tao_skill_bank.automl import page
 from tao_skill_bank.automl.best import best_of, score_of, write_best_request
 from tao_skill_bank.automl.history import TrialState
 from tao_skill_bank.automl.storage import Entry
-from tao_skill_bank.automl.trials import BASELINE, FINAL, TRAIN, TrialJobs, evaluation_request, failure
+from tao_skill_bank.automl.trials import BASELINE, FINAL, TRAIN, TrialJobs, evaluation_request, failure, freed
 from tao_skill_bank.contracts import State
 from tao_skill_bank.errors import ConflictError, JobFailedError, TaoSkillsError
 from tao_skill_bank.run_directory import BEST_TRIAL, RunDirectory, json_text, read_json_file, write_whole
@@ -123,7 +123,7 @@ def _evaluate(trials: TrialJobs, name: str, parent_job_id: str | None, pause: Pa
     if job_id is None or (status is not None and status.state in (State.ERROR, State.CANCELED)):
         devices = trials.study.devices[0] if trials.study.devices else None
         sealed = dispatch.plan(
-            evaluation_request(trials.plan, evaluation.action, str(_free(folder)), parent_job_id, devices)
+            evaluation_request(trials.plan, evaluation.action, str(freed(folder)), parent_job_id, devices)
         )
         gate.raise_if_blocked([found for found in sealed.findings if found.blocks_run])
         job_id = dispatch.run(sealed).id
@@ -137,16 +137,6 @@ def _evaluate(trials: TrialJobs, name: str, parent_job_id: str | None, pause: Pa
     if ended.state is not State.COMPLETE:
         message = f"The evaluation of the {name.replace('_', ' ')} failed: {failure(ended)}"
         raise JobFailedError.of("evaluation_failed", message, f"See: tao-skills diagnose {job_id}", path=str(folder))
-
-
-def _free(folder: Path) -> Path:
-    """Move what an earlier attempt left aside, and return the folder."""
-    number = 1
-    while folder.exists() and (aside := folder.with_name(f"{folder.name}_{number}")):
-        if not aside.exists():
-            folder.rename(aside)
-        number += 1
-    return folder
 
 
 def _metric(folder: Path, name: str) -> float | None:

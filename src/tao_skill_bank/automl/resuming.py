@@ -1,5 +1,8 @@
 """Goes on with a search whose controller ended before the search did."""
 
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,7 +10,7 @@ from tao_skill_bank import jobs, planner
 from tao_skill_bank.automl import study
 from tao_skill_bank.automl.lease import Lease
 from tao_skill_bank.contracts import Launch, Plan, State
-from tao_skill_bank.errors import ConflictError
+from tao_skill_bank.errors import BlockedError, ConflictError, UnknownNameError
 from tao_skill_bank.jobs import JobHandle
 from tao_skill_bank.platforms import _base as platforms
 
@@ -21,10 +24,13 @@ def resume(job_id: str) -> tuple[JobHandle, Plan]:
         ConflictError: a controller works on it, or the search is over.
 
     """
-    record = jobs.JobStore().read(job_id)
-    run_dir = Path(record.results_dir)
-    sealed = planner.read(run_dir / "plan.json")
-    study.of_plan(sealed)
+    run_dir = Path(jobs.JobStore().read(job_id).results_dir)
+    with exclusively(run_dir / "resume.lock"):
+        return _resume(job_id, run_dir)
+
+
+def _resume(job_id: str, run_dir: Path) -> tuple[JobHandle, Plan]:
+    sealed = read_search(run_dir, job_id)
     lease = Lease(run_dir)
     now = jobs.status(sealed.job.id)
     if lease.is_held() or now.state in (State.PENDING, State.RUNNING):
@@ -40,6 +46,34 @@ def resume(job_id: str) -> tuple[JobHandle, Plan]:
     launch: Launch = platforms.load(drafted.launched_on).render(drafted)
     again = planner.seal(replace(drafted, files=_config(sealed)), launch)
     return jobs.launch(again), again
+
+
+def read_search(run_dir: Path, job_id: str) -> Plan:
+    """Return the plan of a search as it was launched last.
+
+    Raises:
+        UnknownNameError: its run directory is gone.
+        RequestError: the job is no search.
+
+    """
+    if not (run_dir / "plan.json").is_file():
+        message = f"The run directory of job {job_id} is gone: there is no {run_dir / 'plan.json'}."
+        raise UnknownNameError.of("run_directory_gone", message, "Put it back, or begin a new search.", path=job_id)
+    sealed = planner.read(run_dir / "plan.json")
+    study.of_plan(sealed)
+    return sealed
+
+
+@contextmanager
+def exclusively(path: Path) -> Iterator[None]:
+    """Let one process at a time in; the others wait. Raises BlockedError when the file cannot be made."""
+    try:
+        with path.open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+    except OSError as error:
+        message = f"{path} cannot be written: {error.strerror or error}"
+        raise BlockedError.of("results_dir_unwritable", message, "Free disk space there.", path=str(path)) from None
 
 
 def _config(sealed: Plan) -> dict[str, str]:

@@ -236,10 +236,12 @@ def sqlite_url(run_dir: Path) -> str:
 
 
 def require_sqlite(run_dir: Path) -> None:
-    """Refuse to read a study that is not there. Raises UnknownNameError."""
-    if not (run_dir / FILE).is_file():
-        message = f"There is no study in {run_dir}: the search has not begun."
-        raise UnknownNameError.of("study_missing", message, "Wait for it, or see: tao-skills status JOB", path=FILE)
+    """Refuse a search that has begun and whose study is gone. Raises UnknownNameError."""
+    path = run_dir / FILE
+    if not path.is_file() or not path.stat().st_size:
+        message = f"The study of the search in {run_dir} is gone: {FILE} is missing or empty."
+        fix = f"Put {FILE} back, or begin again in another results_dir; the trials' own folders are unharmed."
+        raise UnknownNameError.of("study_missing", message, fix, path=str(path))
 
 
 def _optuna() -> Any:
@@ -266,12 +268,14 @@ def _with_driver(url: str) -> str:
 
 
 def _connect(optuna: Any, url: str) -> Any:
-    from sqlalchemy.exc import OperationalError, ProgrammingError
+    from sqlalchemy.exc import DBAPIError
 
     options = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {"pool_pre_ping": True}
     try:
         return optuna.storages.RDBStorage(_with_driver(url), engine_kwargs=options)
-    except (OperationalError, ProgrammingError) as error:
-        message = f"The study's storage {url} cannot be reached: {str(error.orig).strip().splitlines()[0]}"
+    except DBAPIError as error:
+        message = f"The study's storage {url} cannot be used: {str(error.orig).strip().splitlines()[0]}"
         fix = "Start the database, or see that automl.storage and the password in $PGPASSWORD or ~/.pgpass are right."
+        if url.startswith("sqlite"):
+            fix = "Put a whole study.db back, or begin again in another results_dir."
         raise BackendError.of("storage_unreachable", message, fix, path="automl.storage") from None

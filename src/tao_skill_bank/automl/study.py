@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,13 @@ from tao_skill_bank.automl.storage import sqlite_url
 from tao_skill_bank.catalog import Skill
 from tao_skill_bank.contracts import DatasetPaths, Finding, Job, Plan, Request, State, contract, from_json, to_json
 from tao_skill_bank.data_sources import absolute
-from tao_skill_bank.errors import BlockedError, RequestError
+from tao_skill_bank.errors import BlockedError, Problem, RequestError
 from tao_skill_bank.run_directory import RunDirectory, read_json_file
 from tao_skill_bank.skill_info import AutomlKeys
 
 RECIPE = "recipe"
+SHOWN_TRIALS = 8  # of the first batch
+MOST_TRIALS = 10_000
 SAMPLED_JOBS = 200  # newest records that an estimate looks through
 
 
@@ -142,6 +144,8 @@ def prepare(skill: Skill, request: Request, job: Job, given: frozenset[str], fin
         raise RequestError.of("cannot_pause", message, "Use bayesian, tpe or random.", path="automl.algorithm")
     epochs = int(nested.get(job.spec, keys.epochs))
     max_epochs = chosen.max_epochs or epochs
+    if problems := [*_size_problems(chosen), *_epoch_problems(chosen, keys, max_epochs, rungs=info.needs_rungs)]:
+        raise RequestError(problems)
     if info.needs_rungs:
         chosen = replace(chosen, exclude=tuple({*chosen.exclude, keys.epochs}))
     searched = space.build(skill, job.spec, given, chosen)
@@ -157,12 +161,39 @@ def prepare(skill: Skill, request: Request, job: Job, given: frozenset[str], fin
         max_epochs=max_epochs,
         records=counted.get("records"),
         ranks=job.workload.data_parallel_ranks,
-        parallel=chosen.parallel,
+        parallel=min(chosen.parallel, chosen.max_trials),
         notes=(*searched.notes, *_notes(info.needs_rungs, keys, max_epochs)),
         descriptions=_descriptions(skill, searched) if chosen.endpoint else {},
     )
     study = _with_devices(study, job)
     return replace(study, first=tuple(first_batch(study, job)), estimate=estimate(study, job))
+
+
+def _size_problems(chosen: AutomlOptions) -> Iterator[Problem]:
+    if chosen.max_trials > MOST_TRIALS:
+        message = (
+            f"automl.max_trials is {chosen.max_trials}; a search takes {MOST_TRIALS}, for it decides from all of them."
+        )
+        yield Problem("too_large", message, f"Set automl.max_trials to at most {MOST_TRIALS}.", "automl.max_trials")
+
+
+def _epoch_problems(chosen: AutomlOptions, keys: AutomlKeys, max_epochs: int, *, rungs: bool) -> Iterator[Problem]:
+    """Yield options of epochs that mean nothing to the algorithm, or contradict what it does with them."""
+    if not rungs:
+        for name in ("min_epochs", "max_epochs"):
+            if getattr(chosen, name) is not None:
+                message = f"automl.{name} means nothing to {chosen.algorithm}: its trials never pause."
+                fix = f"Leave it out, set {keys.epochs}, or use an algorithm with rungs, such as asha."
+                yield Problem("unused_option", message, fix, f"automl.{name}")
+        return
+    if (chosen.min_epochs or 0) > max_epochs:
+        message = f"automl.min_epochs is {chosen.min_epochs}, and a trial has {max_epochs} epochs in all."
+        fix = f"Set automl.min_epochs to at most {max_epochs}, or raise automl.max_epochs."
+        yield Problem("epochs_reversed", message, fix, "automl.min_epochs")
+    for name in ("ranges", "add", "parameters"):
+        if keys.epochs in (getattr(chosen, name) or ()):
+            message = f"automl.{name} names {keys.epochs}, which {chosen.algorithm} decides: it pauses trials."
+            yield Problem("contradiction", message, "Set automl.max_epochs instead.", f"automl.{name}")
 
 
 def located(skill: Skill, request: Request, job: Job, given: frozenset[str]) -> Request:
@@ -194,7 +225,7 @@ def first_batch(study: Study, job: Job) -> list[dict[str, Any]]:
     algorithm = algorithms.build(study.options.algorithm, study.setup())
     if study.options.endpoint is not None:
         return batch  # asking costs money: that is for the search itself
-    while len(trials) < min(study.parallel, study.options.max_trials):
+    while len(trials) < min(study.parallel, SHOWN_TRIALS):
         decision = algorithm.decide(trials)
         if not isinstance(decision, Start):
             break

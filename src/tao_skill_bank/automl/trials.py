@@ -1,5 +1,6 @@
 """Turns trials into ordinary jobs, and what their run directories say into scores."""
 
+import itertools
 import math
 from collections.abc import Mapping
 from contextlib import suppress
@@ -16,6 +17,7 @@ from tao_skill_bank.errors import ConflictError, UnknownNameError
 from tao_skill_bank.run_directory import RunDirectory, json_lines
 
 MAX_ATTEMPTS = 3  # of a job that a machine ended, not its program
+KILLED = (-9, 137)  # exit codes of a program that had no say in its end
 FOLDER = "trials"
 TRAIN, EVALUATE = "train", "evaluate"
 BASELINE, FINAL = "baseline", "final_evaluation"  # folders of the evaluations before and after the search
@@ -85,7 +87,7 @@ class TrialJobs:
     def evaluate(self, entry: Entry, devices: str | None) -> None:
         """Launch the evaluation that scores a trial at the epoch that it has reached. Raises TaoSkillsError."""
         trained = next(job for job in reversed(entry.jobs) if job.kind == TRAIN)
-        folder = self.folder(entry.number) / f"evaluation_{_until(entry) or 'last'}"
+        folder = freed(self.folder(entry.number) / f"evaluation_{_until(entry) or 'last'}")
         action = str(self.study.metric.action)
         self._launch(
             entry,
@@ -109,6 +111,11 @@ class TrialJobs:
         if status is not None and not status.state.is_terminal:
             with suppress(ConflictError):  # it has ended meanwhile
                 jobs.cancel(status.id)
+
+    def clear(self, entry: Entry) -> None:
+        """Stop what the ended job of a trial left running: its GPU is another trial's now."""
+        with suppress(ConflictError):  # how a job that had ended is cancelled
+            jobs.cancel(entry.jobs[-1].id)
 
     def spent(self, entry: Entry) -> tuple[float, float]:
         """Return the seconds of a trial's jobs, and the same in hours of one GPU (of one process on a CPU)."""
@@ -181,6 +188,14 @@ class TrialJobs:
         return scores, found
 
 
+def freed(folder: Path) -> Path:
+    """Move what an earlier attempt left in a folder aside, and return the folder."""
+    if folder.exists():
+        numbers = itertools.count(1)
+        folder.rename(next(aside for number in numbers if not (aside := Path(f"{folder}_{number}")).exists()))
+    return folder
+
+
 def newest_checkpoint(folder: Path) -> Path | None:
     """Return the checkpoint that another trial may go on from."""
     return checkpoint_folders.newest(folder / "checkpoints")
@@ -218,10 +233,16 @@ def failure(status: JobStatus) -> str:
     return status.message or f"The job ended as {status.state}."
 
 
+def has_succeeded(status: JobStatus) -> bool:
+    """Tell whether a job's program came to its end, though what watched it was killed."""
+    return status.state is State.ERROR and status.progress.get("state") == "SUCCESS"
+
+
 def may_go_on(entry: Entry, status: JobStatus) -> bool:
-    """Tell whether a machine ended the job, so that it is worth another attempt."""
+    """Tell whether the job was killed from outside, so that it is worth another attempt."""
     attempts = sum(job.kind == entry.jobs[-1].kind and job.until == entry.jobs[-1].until for job in entry.jobs)
-    return status.state is State.ERROR and status.err_class == "ERR_INFRA" and attempts < MAX_ATTEMPTS
+    was_killed = status.exit_code in KILLED and status.progress.get("state") != "FAILURE"
+    return status.state is State.ERROR and (status.err_class == "ERR_INFRA" or was_killed) and attempts < MAX_ATTEMPTS
 
 
 def _until(entry: Entry) -> int | None:

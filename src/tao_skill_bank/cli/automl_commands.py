@@ -10,6 +10,7 @@ from tao_skill_bank.cli.request_options import Options, takes_request
 
 if TYPE_CHECKING:
     from tao_skill_bank.automl.trials import TrialJobs
+    from tao_skill_bank.contracts import JobStatus
 
 app = typer.Typer(no_args_is_help=True)
 JobId = Annotated[str, typer.Argument(help="Job id of the search.")]
@@ -34,14 +35,16 @@ def status(job: JobId, as_json: JsonFlag = False) -> None:
     from tao_skill_bank.contracts import to_json
 
     search = _search(job)
-    now = jobs.status(job)
+    now = jobs.status(search.plan.job.id)  # of the controller that came last
     shown = progress.of(search)
+    following = [_next(now)]
     if as_json:
-        print_json(document({"job_id": job, "state": str(now.state), **to_json(shown)}))
+        payload = {"job_id": now.id, "state": str(now.state), **to_json(shown)}
+        print_json(document(payload, following=following))
         return
     print_rows(("trial", "state", "epochs", shown.metric, "s", "by", "values"), progress.rows(shown))
-    typer.echo(f"{job}\t{now.state}\t{shown.summary}")
-    print_next([command("automl", "best", job)] if now.state.is_terminal else [command("watch", job)])
+    typer.echo(f"{now.id}\t{now.state}\t{shown.summary}")
+    print_next(following)
 
 
 @app.command("resume")
@@ -98,11 +101,21 @@ def report(job: JobId, as_json: JsonFlag = False) -> None:
     job_commands.report(job, None, as_json)
 
 
+def _next(now: "JobStatus") -> str:
+    from tao_skill_bank.contracts import State
+
+    if not now.state.is_terminal:
+        return command("watch", now.id)
+    return command("automl", "best" if now.state is State.COMPLETE else "resume", now.id)
+
+
 def _search(job: str) -> "TrialJobs":
     """Return the search of a job. Raises UnknownNameError or RequestError."""
     from pathlib import Path
 
-    from tao_skill_bank.automl import controller
+    from tao_skill_bank.automl import controller, resuming
     from tao_skill_bank.jobs import JobStore
 
-    return controller.open_search(Path(JobStore().read(job).results_dir))
+    run_dir = Path(JobStore().read(job).results_dir)
+    resuming.read_search(run_dir, job)
+    return controller.open_search(run_dir)

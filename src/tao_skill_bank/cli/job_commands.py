@@ -56,9 +56,15 @@ def watch(job: JobId, as_json: JsonFlag = False) -> None:
 def cancel(job: JobId, as_json: JsonFlag = False) -> None:
     """Stop a job and everything it started."""
     from tao_skill_bank import jobs as job_verbs
+    from tao_skill_bank.cli.job_end import is_search
     from tao_skill_bank.contracts import to_json
 
-    now = job_verbs.cancel(job)
+    if is_search(job_verbs.JobHandle(job).run_directory):
+        from tao_skill_bank.automl import stopping
+
+        now = stopping.cancel(job)
+    else:
+        now = job_verbs.cancel(job)
     if as_json:
         print_json(document(to_json(now)))
     else:

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from tao_skill_bank import dispatch, jobs
-from tao_skill_bank.automl import controller, progress, resuming
+from tao_skill_bank.automl import controller, progress, resuming, stopping
 from tao_skill_bank.automl.best import best_of
 from tao_skill_bank.automl.history import TrialState
 from tao_skill_bank.contracts import Request, State
-from tao_skill_bank.errors import ConflictError, TaoSkillsError
+from tao_skill_bank.errors import ConflictError, RequestError, TaoSkillsError
 from tao_skill_bank.platforms import _processes
 from tao_skill_bank.run_directory import json_lines
 
@@ -187,3 +187,60 @@ def test_a_second_controller_is_refused_while_one_works(tmp_path):
     handle.wait(60)
     with pytest.raises(ConflictError, match="is over"):
         resuming.resume(handle.id)
+
+
+def test_cancel_stops_the_trials_of_a_killed_controller_whichever_of_its_jobs_is_named(tmp_path):
+    run = tmp_path / "run"
+    handle = dispatch.run(dispatch.plan(request(run, {"train.seconds_per_epoch": 0.5}, max_trials=2)))
+    when(lambda: [entry for entry in entries_at(run) if entry.trial.scores])
+    kill(handle.record)
+    stopping.cancel(handle.id)
+    trial = entries_at(run)[0].jobs[-1].id
+    assert jobs.status(trial).state is State.CANCELED
+    again, _ = resuming.resume(handle.id)
+    when(lambda: jobs.status(again.id).state is State.RUNNING)
+    assert stopping.cancel(handle.id).state is State.CANCELED
+    assert again.status().state is State.CANCELED
+
+
+@pytest.mark.parametrize(("victim", "num_jobs"), [("its trainer", 2), ("what watches it", 1)])
+def test_a_trial_of_which_one_process_is_killed_ends_well_and_trains_no_epoch_twice(tmp_path, victim, num_jobs):
+    run = tmp_path / "run"
+    handle = dispatch.run(dispatch.plan(request(run, {"train.seconds_per_epoch": 0.5}, max_trials=1)))
+    entry = when(lambda: [entry for entry in entries_at(run) if entry.trial.scores])[0]
+    record = jobs.JobStore().read(entry.jobs[-1].id)
+    processes = _processes.of_job(record.id)
+    chosen = [process for process in processes if (process.pid == record.backend_ref["pid"]) == (num_jobs == 1)]
+    for process in chosen:
+        process.kill()
+    assert handle.wait(90).state is State.COMPLETE, victim
+    found = controller.open_search(run)
+    assert epochs_trained(found, 0) == [1, 2, 3, 4]
+    assert len(found.storage.entry(0).jobs) == num_jobs
+    assert not _processes.of_job(record.id)
+
+
+@pytest.mark.parametrize(
+    ("damage", "error"), [(Path.unlink, "is gone"), (lambda path: path.write_text("garbage" * 999), "database")]
+)
+def test_a_study_that_is_gone_or_broken_is_said_so_and_not_begun_anew(tmp_path, damage, error):
+    run = tmp_path / "run"
+    search(run, max_trials=1)
+    damage(run / "study.db")
+    with pytest.raises(TaoSkillsError, match=error):
+        controller.open_search(run)
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        ({"max_epochs": 1}, "unused_option"),
+        ({"algorithm": "asha", "min_epochs": 5}, "epochs_reversed"),
+        ({"algorithm": "asha", "ranges": {"train.epoch": {"choices": [1, 2]}}}, "contradiction"),
+        ({"max_trials": 10**6}, "too_large"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(tmp_path, options, code):
+    with pytest.raises(RequestError) as caught:
+        dispatch.plan(request(tmp_path / "run", **options))
+    assert [problem.code for problem in caught.value.problems] == [code]
