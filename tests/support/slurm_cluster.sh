@@ -110,7 +110,7 @@ SchedulerParameters=sched_interval=1,bf_interval=1,batch_sched_delay=0,sched_min
 ReturnToService=2
 MpiDefault=none
 SwitchType=switch/none
-KillWait=5
+KillWait=2
 SlurmdParameters=config_overrides
 DefMemPerCPU=256
 NodeName=n1 NodeAddr=$network.11 CPUs=2 RealMemory=4096
