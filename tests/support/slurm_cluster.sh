@@ -9,13 +9,22 @@ verb=$1 folder=$2 number=${3:-0}
 bridge=taosl$number network=10.77.$number
 controller_port=$((17000 + number)) accounting_port=$((17200 + number))
 
+end_node() {  # PROCESS: ends it and what it left in its network, which nobody else is in
+  local network_of_node process
+  network_of_node=$(readlink "/proc/$1/ns/net") || return 0
+  [[ $network_of_node != "$(readlink /proc/self/ns/net)" ]] || return 0
+  for process in /proc/[0-9]*; do
+    [[ $(readlink "$process/ns/net" 2> /dev/null) != "$network_of_node" ]] || kill -KILL "${process#/proc/}" || true
+  done
+}
+
 down() {
-  local file pid
+  local file
+  for file in "$folder"/run/node-*.pid; do
+    [[ ! -s $file ]] || end_node "$(cat "$file")"
+  done
   for file in "$folder"/run/*.pid; do
-    [[ -s $file ]] || continue
-    pid=$(cat "$file")
-    [[ $file != *node-*.pid ]] || pkill -KILL --parent "$pid" || true
-    kill -TERM "$pid" 2> /dev/null || true
+    [[ ! -s $file ]] || kill -TERM "$(cat "$file")" 2> /dev/null || true
   done
   for file in "$folder"/run/*.pid; do
     [[ -s $file ]] || continue
