@@ -264,6 +264,8 @@ class Job:
         config: the spec as the trainer reads it: model URIs replaced by local folders.
         fetches: (URI, folder) pairs that are materialised before the module starts.
         skill_dir: folder of the skill that owns the action.
+        resume_key: the path of `config` that, set true, goes on from the newest checkpoint of the run directory, for a
+            platform that starts a job again by itself; None where the action has none.
 
     """
 
@@ -287,6 +289,7 @@ class Job:
     upload_excludes: tuple[str, ...] = ()
     dataset_required_fields: tuple[str, ...] = ()
     distributed: bool = True
+    resume_key: str | None = None
 
 
 @contract

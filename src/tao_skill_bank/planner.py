@@ -8,9 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, cast
 
-import tomli_w
-
-from tao_skill_bank import model_uri, nested, yaml12
+from tao_skill_bank import config_files, model_uri, nested
 from tao_skill_bank.catalog import Skill
 from tao_skill_bank.contracts import Finding, Job, Launch, Plan, Request, Resources, Route, Workload, read_json, to_json
 from tao_skill_bank.errors import ConflictError, RequestError
@@ -63,14 +61,14 @@ def assemble(skill: Skill, request: Request, spec: Spec, parent: Inheritance, jo
         upload_excludes=action.upload_excludes,
         dataset_required_fields=skill.info.dataset_contract.required_fields,
         distributed=action.resources.distributed,
+        resume_key=_resume_key(skill, request.action) if workload.trains else None,
     )
 
 
 def draft(job: Job, request: Request, route: Route, findings: Sequence[Finding]) -> Plan:
     """Return the plan before the platform renders its launch."""
     request = replace(request, skill=job.skill)
-    config = tomli_w.dumps(job.config) if job.config_file.endswith(".toml") else yaml12.render(job.config)
-    files = {job.config_file: config}
+    files = {job.config_file: config_files.text(job.config_file, job.config)}
     return Plan(job=job, request=request, route=route, findings=tuple(findings), files=files, argv=())
 
 
@@ -115,6 +113,11 @@ def _results_dir(spec: Spec, request: Request, keys: Sequence[str]) -> str | Non
         message = f"The run directory is given more than once, and differently: {', '.join(sorted(folders))}."
         raise RequestError.of("given_twice", message, f"Keep one of: {', '.join(named)}.", path="results_dir")
     return folders.pop() if folders else None
+
+
+def _resume_key(skill: Skill, action: str) -> str | None:
+    automl = skill.info.automl
+    return skill.action(action).parent.resume or (automl.resume if automl else None)
 
 
 def _resources(

@@ -5,7 +5,7 @@ import sys
 import time
 from pathlib import Path
 
-from tao_skill_bank import job_store
+from tao_skill_bank import config_files, job_store
 from tao_skill_bank.contracts import (
     Job,
     JobRecord,
@@ -64,7 +64,9 @@ def make_plan(job, platform="local"):
     route = Route("direct", job.skill, "plain training was asked for")
     draft = Plan(job, Request(job.skill, job.action), route, (), {}, ())
     launch = platforms.load(platform).render(draft)
-    files = {job.config_file: json.dumps(job.config), **launch.files}
+    is_json = job.config_file.endswith(".json")
+    config = json.dumps(job.config) if is_json else config_files.text(job.config_file, job.config)
+    files = {job.config_file: config, **launch.files}
     return Plan(job, draft.request, route, (), files, launch.argv, sha256="0" * 64)
 
 

@@ -47,6 +47,10 @@ def test_an_output_folder_that_the_user_chose_is_the_run_directory() -> None:
         assemble({"train.output_dir": "/mine"}, results_dir="/other")
 
 
+def test_a_training_knows_the_key_that_goes_on_from_its_newest_checkpoint() -> None:
+    assert assemble().resume_key == "train.resume"
+
+
 def test_replicas_share_one_machine_unless_nodes_are_asked_for() -> None:
     overrides = {"dp_shard_size": 2, "dp_replicate_size": 2}
     shared = assemble(overrides, one_machine=True).resources

@@ -8,7 +8,7 @@ from typing import Any
 
 from tao_skill_bank.annotations import media_of
 from tao_skill_bank.contracts import Finding, Job
-from tao_skill_bank.errors import TaoSkillsError
+from tao_skill_bank.errors import RequestError, TaoSkillsError
 from tao_skill_bank.platforms._base import Platform
 from tao_skill_bank.preflight import (
     adapters,
@@ -44,6 +44,10 @@ def run(job: Job, platform: Platform, *, compares_resumed: bool = True) -> list[
     Nothing is changed but the cache of inspected models. `platform.options` may hold `preflight_samples` (media
     decoded per dataset) and `preflight_decode_seconds` (time for each of them). `compares_resumed` is false where the
     caller's own request made the checkpoint that is gone on from.
+
+    Raises:
+        RequestError: options of the platform that its engine would not understand.
+
     """
     options = job.platform.options
     runs_here = getattr(platform, "runs_here", False)
@@ -92,6 +96,8 @@ def run(job: Job, platform: Platform, *, compares_resumed: bool = True) -> list[
 def _probe(platform: Platform, job: Job) -> list[Finding]:
     try:
         return platform.probe(job)
+    except RequestError:
+        raise  # its options contradict themselves, whatever the engine says
     except TaoSkillsError as error:
         return from_error(error)
 

@@ -9,7 +9,7 @@ from preflight_worlds import QuietPlatform, codes, make_job, make_record, only, 
 
 from tao_skill_bank import preflight
 from tao_skill_bank.contracts import ClipDataset, Finding, Resources
-from tao_skill_bank.errors import BackendError
+from tao_skill_bank.errors import BackendError, RequestError
 from tao_skill_bank.preflight import hardware, inspection, runner
 
 
@@ -85,6 +85,19 @@ def test_a_failing_platform_probe_is_a_finding(dataset, tmp_path, monkeypatch):
 
     found = preflight.run(make_job(tmp_path, use_of(dataset())), Broken())
     assert codes(found, "blocking") == ["backend_unreachable"]
+
+
+def test_options_that_contradict_themselves_are_the_requests_mistake_and_no_finding(dataset, tmp_path, monkeypatch):
+    without_inspection(monkeypatch)
+
+    class Strict(QuietPlatform):
+        def probe(self, job):  # noqa: ARG002 - the protocol names it
+            raise RequestError.of(
+                "invalid_option", "No such time.", "Write minutes.", path="platform.options.time_limit"
+            )
+
+    with pytest.raises(RequestError, match="No such time"):
+        preflight.run(make_job(tmp_path, use_of(dataset())), Strict())
 
 
 def test_nothing_is_written_but_the_cache(dataset, tmp_path, monkeypatch):

@@ -1,0 +1,58 @@
+"""What the launch scripts of platforms share: the job's environment, and an exit code that outlives the job."""
+
+import shlex
+
+from tao_skill_bank.contracts import Plan
+from tao_skill_bank.platforms import _processes
+
+# An EXIT trap of a script whose folder is the run directory.
+RECORD_EXIT_CODE = """\
+# The exit code is written whole or not at all, whatever ends the job short of SIGKILL.
+record_exit_code() {{
+  local code=$?
+  trap '' TERM INT HUP
+{on_signal}  printf '%s\\n' "$code" > logs/.exit_code.partial
+  sync logs/.exit_code.partial
+  mv -f logs/.exit_code.partial logs/exit_code
+{afterwards}}}
+trap record_exit_code EXIT
+trap 'code=$?; exit $((code ? code : 143))' TERM INT HUP  # the code of what was signaled with this script
+trap : USR1  # it is for the trainer, which saves itself and ends
+"""
+INTERRUPTED_AT_START = """\
+  # A signal that came before the trainer listened: nothing is lost, and run again with train.resume=true it begins.
+  if [[ $code == 138 || $code == 143 ]] && ! grep -qs '"state": "RUNNING"' status.jsonl; then code=75; fi
+"""
+GPU_ENVIRONMENT = """\
+export PYTORCH_ALLOC_CONF="${PYTORCH_ALLOC_CONF:-expandable_segments:True}"  # fewer fragments between gradients
+"""
+CPU_ENVIRONMENT = """\
+export CUDA_VISIBLE_DEVICES=""
+cores="$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)"
+export OMP_NUM_THREADS="${{OMP_NUM_THREADS:-$((cores > {processes} ? cores / {processes} : 1))}}"
+"""
+
+
+def record_exit_code(plan: Plan, *, afterwards: str = "") -> str:
+    """Return the shell lines that leave logs/exit_code; `afterwards` are lines that know it as $code."""
+    on_signal = INTERRUPTED_AT_START if plan.job.workload.trains else ""
+    return RECORD_EXIT_CODE.format(on_signal=on_signal, afterwards=afterwards)
+
+
+def environment(plan: Plan, *, devices: str | None = None) -> str:
+    """Return the shell lines that set a job's environment; `devices` are the GPUs it may see, all by default."""
+    job = plan.job
+    lines = (
+        f"export {_processes.JOB_VARIABLE}={shlex.quote(job.id)}\n"
+        "export PYTHONUNBUFFERED=1\n"
+        "export PYTHONSAFEPATH=1  # the run directory is no place to import from\n"
+        "export TOKENIZERS_PARALLELISM=false\n"
+        'export TORCHINDUCTOR_CACHE_DIR="'  # the next job finds what this one compiled
+        '${TORCHINDUCTOR_CACHE_DIR:-${TAO_STATE_DIR:-${HOME:-/tmp}/.tao}/cache/inductor}"\n'
+        f"export TAO_DEVICE={job.resources.device}\n"
+    )
+    at_once = 1 if plan.study is None else plan.study["parallel"]  # a search's trials take their share from here
+    if job.resources.device == "cpu":
+        return lines + CPU_ENVIRONMENT.format(processes=job.resources.processes_per_node * at_once)
+    chosen = f"export CUDA_VISIBLE_DEVICES={shlex.quote(devices)}\n" if devices is not None else ""
+    return lines + chosen + GPU_ENVIRONMENT
