@@ -1,5 +1,6 @@
 """A PostgreSQL server of Debian's for the tests that need one, started once and stopped at the end."""
 
+import os
 import shutil
 import socket
 import subprocess
@@ -29,7 +30,7 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     data = folder / "data"
 
     def run(*words: str) -> None:
-        user = ["runuser", "-u", "postgres", "--"] if Path.home() == Path("/root") else []
+        user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
         subprocess.run([*user, str(BINARIES[-1] / words[0]), *words[1:]], check=True, capture_output=True, cwd=folder)
 
     port = free_port()
