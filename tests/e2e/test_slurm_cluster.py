@@ -124,8 +124,8 @@ def number_of(handle):
     return str(handle.record.backend_ref["slurm_job_id"])
 
 
-def start_again(handle, when="now"):
-    """Let a requeued job start. Slurm waits for two minutes, so that nothing meant for its first run hits it."""
+def start_again(handle, when="now+20"):
+    """Let a requeued job start soon. Slurm waits for two minutes, so that nothing meant for its first run hits it."""
     number = number_of(handle)
 
     def is_waiting():
