@@ -60,7 +60,7 @@ def images():
     return [Image.fromarray(generator.integers(0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8)) for _ in range(7)]
 
 
-def close(ours, theirs):
+def assert_close(ours, theirs):
     torch.testing.assert_close(ours, theirs, atol=2e-4, rtol=2e-4)
 
 
@@ -70,19 +70,19 @@ def test_image_to_video_is_that_of_diffusers_pipeline(parts, plain, images, guid
     start = sampler.noise(SHAPE, [7])
     theirs = plain(start, image=images[0], guidance_scale=guidance_scale, conditional_frame_timestep=timestep)
     sampling = Sampling(STEPS, guidance_scale, timestep)
-    close(parts.sample(start, [parts.condition(images[:1])], sampling), theirs)
+    assert_close(parts.sample(start, [parts.condition(images[:1])], sampling), theirs)
 
 
 @pytest.mark.parametrize("latent_frames", [1, 2])
 def test_video_to_video_is_that_of_diffusers_pipeline(parts, plain, images, latent_frames):
     start = sampler.noise(SHAPE, [7])
     theirs = plain(start, video=images, num_latent_conditional_frames=latent_frames)
-    close(parts.sample(start, [parts.condition(images[-(4 * latent_frames - 3) :])]), theirs)
+    assert_close(parts.sample(start, [parts.condition(images[-(4 * latent_frames - 3) :])]), theirs)
 
 
 def test_text_to_video_is_that_of_diffusers_pipeline(parts, plain):
     start = sampler.noise(SHAPE, [7])
-    close(parts.sample(start, [None]), plain(start))
+    assert_close(parts.sample(start, [None]), plain(start))
 
 
 def test_a_batch_of_different_conditions_is_its_rows(parts, images):
@@ -90,7 +90,7 @@ def test_a_batch_of_different_conditions_is_its_rows(parts, images):
     conditions = [parts.condition(images[:1]), None, parts.condition(images[-5:])]
     together = parts.sample(start, conditions)
     alone = [parts.sample(start[row : row + 1], conditions[row : row + 1]) for row in range(3)]
-    close(together, torch.cat(alone))
+    assert_close(together, torch.cat(alone))
 
 
 def test_conditioned_frames_end_where_they_were_given(parts, images):
