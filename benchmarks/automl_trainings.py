@@ -1,10 +1,10 @@
 """A search with the real trainer on the tiny model: a bad recipe repaired, and ASHA beside random search.
 
-    python benchmarks/automl_trainings.py [--folder FOLDER] [--seeds 0 1 2] [--only repair|halving]
+    python benchmarks/automl_trainings.py [--folder FOLDER] [--seeds 0 1 2] [--only repair random asha]
 
 Repair: the request's own learning rate is 100 times too small; 12 trials of the default algorithm look for a better
 one, on the held-out loss. Halving: random search and ASHA start as many trials of as many epochs; printed are the best
-held-out loss of each and the epochs that were trained for it. Everything goes through `tao-skills` jobs, two at once.
+held-out loss of each and the epochs that were trained for it. Everything goes through `tao-skills` jobs.
 """
 
 import argparse
@@ -26,6 +26,7 @@ MODEL = "builtin://tiny-cosmos-reason"
 LORA = {"r": 8, "lora_alpha": 16, "target_modules": ["q_proj", "v_proj"]}
 GOOD_RATE = 1e-3
 HELD_OUT = 96  # records that are split off, so that no time goes into evaluations
+SEARCHES = ("repair", "random", "asha")
 RANGES = {"train.optm_lr": {"minimum": GOOD_RATE / 100, "maximum": GOOD_RATE}}
 
 
@@ -49,7 +50,7 @@ class Outcome:
 
 
 def search(folder: Path, name: str, seed: int, overrides: dict[str, Any], **options: Any) -> Outcome:
-    """Run one search to its end."""
+    """Run one search to its end, with the options of `automl:`."""
     run = folder / f"{name}_{seed}"
     request = Request(
         skill="tao-finetune-cosmos-reason",
@@ -62,7 +63,7 @@ def search(folder: Path, name: str, seed: int, overrides: dict[str, Any], **opti
             **overrides,
         },
         results_dir=str(run),
-        automl={"seed": seed, "parallel": 2, "ranges": RANGES, **options},
+        automl={"seed": seed, "ranges": RANGES, **options},
     )
     began = time.monotonic()
     status = dispatch.run(dispatch.plan(request)).wait()
@@ -84,19 +85,16 @@ def _epochs(run: Path) -> int:
     return sum("val/avg_loss" in line for line in lines)
 
 
-def repair(folder: Path, seeds: list[int]) -> list[Outcome]:
+def repair(folder: Path, seed: int, parallel: int) -> Outcome:
     bad = {"train.optm_lr": GOOD_RATE / 100, "train.epoch": 2}
-    return [search(folder, "repair", seed, bad, max_trials=12) for seed in seeds[:1]]
+    return search(folder, "repair", seed, bad, max_trials=12, parallel=parallel)
 
 
-def halving(folder: Path, seeds: list[int], trials: int, epochs: int) -> list[Outcome]:
-    recipe = {"train.optm_lr": GOOD_RATE / 30, "train.epoch": epochs}
-    options = {"max_trials": trials, "exclude": ["train.epoch"], "max_epochs": epochs, "min_epochs": 1}
-    return [
-        search(folder, algorithm, seed, recipe, algorithm=algorithm, **options)
-        for seed in seeds
-        for algorithm in ("random", "asha")
-    ]
+def halving(folder: Path, name: str, seed: int, arguments: argparse.Namespace) -> Outcome:
+    recipe = {"train.optm_lr": GOOD_RATE / 30, "train.epoch": arguments.epochs}
+    rungs = {"max_epochs": arguments.epochs, "min_epochs": 1} if name == "asha" else {}
+    options = {"algorithm": name, "max_trials": arguments.trials, "parallel": arguments.parallel}
+    return search(folder, name, seed, recipe, **options, **rungs, exclude=["train.epoch"])
 
 
 def main() -> None:
@@ -105,17 +103,20 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--trials", type=int, default=9, help="of the halving")
     parser.add_argument("--epochs", type=int, default=9, help="of the halving")
-    parser.add_argument("--only", choices=("repair", "halving"))
+    parser.add_argument("--parallel", type=int, default=2, help="trials at once")
+    parser.add_argument("--only", nargs="+", choices=SEARCHES, default=SEARCHES)
     arguments = parser.parse_args()
     folder = arguments.folder.absolute()
     os.environ.setdefault("TAO_STATE_DIR", str(folder / "state"))
     if not (folder / "data").is_dir():
         vlm.make(folder / "data")
     print("| search | seed | trials | epochs | seconds | recipe | best |\n|---|---|---|---|---|---|---|", flush=True)
-    outcomes = [] if arguments.only == "halving" else repair(folder, arguments.seeds)
-    if arguments.only != "repair":
-        outcomes += halving(folder, arguments.seeds, arguments.trials, arguments.epochs)
-    for name in ("random", "asha"):
+    outcomes = []
+    if "repair" in arguments.only:
+        outcomes.append(repair(folder, arguments.seeds[0], arguments.parallel))
+    for seed in arguments.seeds:
+        outcomes += [halving(folder, name, seed, arguments) for name in SEARCHES[1:] if name in arguments.only]
+    for name in SEARCHES[1:]:
         of_name = [one for one in outcomes if one.name == name]
         if of_name:
             best, epochs = (statistics.mean(getattr(one, key) for one in of_name) for key in ("best", "epochs"))

@@ -13,7 +13,7 @@ from tao_skill_bank import jobs, yaml12
 from tao_skill_bank.contracts import JobRecord, State, contract
 from tao_skill_bank.job_store import JobStore
 from tao_skill_bank.redact import redacted
-from tao_skill_bank.run_directory import RunDirectory, json_lines
+from tao_skill_bank.run_directory import RunDirectory, json_lines, read_json_file
 
 RULE_FILE = "failures.yaml"
 MAX_LINE_LENGTH = 2000  # a longer line is cut: no symptom starts that late, and patterns take long on it
@@ -179,6 +179,8 @@ def _unexplained(record: JobRecord, found: list[Diagnosis]) -> Diagnosis:
     log = found[0] if found else None
     cause = f"{reason} {log.cause if log else 'It has no log.'}"
     cure = log.cure if log and log.line_number else f"Run it again; see: tao-skills status {record.id}"
+    if (read_json_file(RunDirectory.of(record.results_dir, record.id).plan_file) or {}).get("study"):
+        cure = f"Go on with: tao-skills automl resume {record.id}"
     symptom = log.symptom if log else ""
     return Diagnosis(
         "no_known_failure",

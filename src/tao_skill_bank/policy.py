@@ -64,6 +64,7 @@ MEANINGS: tuple[tuple[str, Policy], ...] = (
     (rf"{SEARCH}\s+(?:turned\s+|switched\s+)?(?:off|disabled)\b", "off"),
     (rf"{SEARCH}{UNWANTED}", "off"),
     (r"no\s+(?:tuning|search)\b(?!\s+of\b)", "off"),
+    (r"no\s+need\s+(?:to\s+(?:tune|search|optimi[sz]e)|for\s+(?:tuning|a\s+search))\b(?!\s+of\b)", "off"),
     (r"(?:default|given|fixed|these|my)\s+hyper[\s-]?param(?:eter)?s?\b", "off"),
     (r"hyper[\s-]?param(?:eter)?s?\s+are\s+fixed", "off"),
     (PLAIN, "off"),

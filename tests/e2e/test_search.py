@@ -108,6 +108,38 @@ def test_a_request_through_the_automl_route_trains_its_trials_and_hands_the_best
     assert str((run / "best_trial").resolve()) in json.dumps(following["spec"])
 
 
+@pytest.mark.slow
+def test_a_metric_that_the_evaluation_does_not_compute_ends_the_search_before_any_trial(
+    sample_data: Path, reason: dict[str, Any], tmp_path: Path, command_line: Call
+) -> None:
+    data = ("--train", sample_data / "train", "--eval", sample_data / "val", *options(reason))
+    search = ("--automl", "metric=evaluate:acuracy", "--automl", "direction=maximize", "--option", "device=cpu")
+    words = ("tao-finetune-cosmos-reason", "train", *data, *search, "--results-dir", tmp_path / "run")
+    code, document = command_line("run", *words)
+    assert code == 8, document
+    assert "Did you mean 'accuracy'?" in document["errors"][0]["message"]
+    assert not (tmp_path / "run" / "trials").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_population_goes_on_from_another_trials_checkpoint_with_a_changed_learning_rate(
+    sample_data: Path, reason: dict[str, Any], tmp_path: Path, command_line: Call
+) -> None:
+    spec = {**reason, "train.epoch": 2, "train.train_policy.dataset.test_size": 4}
+    search = ["algorithm=pbt", "max_trials=5", "parallel=2", "min_epochs=1", 'parameters=["train.optm_lr"]']
+    words = ("--train", sample_data / "train", *options(spec), *(word for one in search for word in ("--automl", one)))
+    words = ("tao-finetune-cosmos-reason", "train", *words, "--option", "device=cpu", "--results-dir", tmp_path / "run")
+    code, document = command_line("run", *words)
+    assert (code, document["state"]) == (0, "COMPLETE"), document["errors"]
+    _, told = command_line("automl", "status", document["job_id"])
+    (copy,) = (trial for trial in told["trials"] if trial["origin"] == "pbt")
+    assert (copy["state"], list(copy["scores"])) == ("COMPLETE", ["2"])
+    asked = json.loads((tmp_path / "run" / "trials" / f"trial_{copy['number']:04d}" / "request.json").read_text())
+    parent = int(Path(asked["overrides"]["train.resume"]).parents[1].name.removeprefix("trial_"))
+    assert told["trials"][parent]["values"] != copy["values"]
+
+
 def test_a_search_without_validation_data_is_refused_before_any_trial(
     sample_data: Path, reason: dict[str, Any], tmp_path: Path, command_line: Call
 ) -> None:

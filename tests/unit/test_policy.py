@@ -23,6 +23,8 @@ dont use automl
 do not run HPO
 I don't want AutoML
 no need for hyperparameter tuning
+no need to tune
+There is no need to search, train it
 just train it
 just fine-tune the model on my clips
 automl_policy: off

@@ -35,7 +35,14 @@ def write_best_request(trials: TrialJobs, best: Entry) -> Path:
 
 def best_document(trials: TrialJobs, best: Entry) -> dict[str, Any]:
     """Return that request as its file says it, without what is empty."""
-    return {name: value for name, value in to_json(best_request(trials, best)).items() if value not in (None, {})}
+    document: dict[str, Any] = _without_empty(to_json(best_request(trials, best)))
+    return document
+
+
+def _without_empty(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return {name: _without_empty(child) for name, child in value.items() if child not in (None, {}, "")}
 
 
 def best_request(trials: TrialJobs, best: Entry) -> Request:

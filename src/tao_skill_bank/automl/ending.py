@@ -11,6 +11,7 @@ from tao_skill_bank.automl.best import best_of, score_of, write_best_request
 from tao_skill_bank.automl.history import TrialState
 from tao_skill_bank.automl.storage import Entry
 from tao_skill_bank.automl.trials import BASELINE, FINAL, TRAIN, TrialJobs, evaluation_request, failure, freed
+from tao_skill_bank.catalog import did_you_mean
 from tao_skill_bank.contracts import State
 from tao_skill_bank.errors import ConflictError, JobFailedError, TaoSkillsError
 from tao_skill_bank.run_directory import BEST_TRIAL, RunDirectory, json_text, read_json_file, write_whole
@@ -24,13 +25,28 @@ def require_baseline(trials: TrialJobs, pause: Pause) -> None:
     """Evaluate the model that the search starts from, once.
 
     Raises:
-        JobFailedError: it could not be evaluated: trials would not be either.
+        JobFailedError: it could not be evaluated, or has no such metric: trials would not be either.
         TaoSkillsError: the evaluation is refused.
 
     """
-    if _why_not_evaluated(trials) or (trials.run_dir / BASELINE / "metrics_summary.json").is_file():
+    if _why_not_evaluated(trials):
         return
-    _evaluate(trials, BASELINE, None, pause)
+    if not (trials.run_dir / BASELINE / SUMMARY).is_file():
+        _evaluate(trials, BASELINE, None, pause)
+    _require_metric(trials)
+
+
+def _require_metric(trials: TrialJobs) -> None:
+    """Refuse a metric that the baseline's evaluation does not know. Raises JobFailedError."""
+    metric, evaluation = trials.study.metric, trials.study.keys.evaluation
+    if evaluation is None or metric.action != evaluation.action:
+        return
+    told = results.read(RunDirectory(trials.run_dir / BASELINE))
+    known = [*told.metrics, *told.not_computed]
+    if metric.name not in known:
+        message = f"{metric.action} computes no metric {metric.name}.{did_you_mean(metric.name, known)}"
+        fix = f"Set automl.metric to {metric.action}: and one of {', '.join(told.metrics)}."
+        raise JobFailedError.of("metric_never_written", message, fix, path="automl.metric", got=metric.title)
 
 
 def conclude(trials: TrialJobs, reason: str, pause: Pause) -> str:
@@ -92,7 +108,7 @@ def _final_evaluation(
     assert evaluation is not None
     parent = next(job.id for job in reversed(best.jobs) if job.kind == TRAIN)
     try:
-        if not (trials.run_dir / FINAL / "metrics_summary.json").is_file():
+        if not (trials.run_dir / FINAL / SUMMARY).is_file():
             _evaluate(trials, FINAL, parent, pause)
     except TaoSkillsError as error:  # the search itself stands
         not_computed["evaluation"] = str(error)

@@ -53,7 +53,8 @@ def _name_problems(options: "AutomlOptions", names: tuple[str, ...], language: t
         yield Problem("invalid_metric", message, fix, "automl.metric", options.metric)
     if "metric" not in options.objectives or len(set(options.objectives)) < len(options.objectives):
         message = "automl.objectives must hold metric, and each objective once."
-        yield Problem("invalid_objectives", message, "Set it to [metric] or [metric, cost].", "automl.objectives")
+        fix = "Set it to [metric] or [metric, cost]; leave it out for the metric alone."
+        yield Problem("invalid_objectives", message, fix, "automl.objectives")
 
 
 def _limit_problems(options: "AutomlOptions") -> Iterator[Problem]:

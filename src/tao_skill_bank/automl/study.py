@@ -162,7 +162,7 @@ def prepare(skill: Skill, request: Request, job: Job, given: frozenset[str], fin
         records=counted.get("records"),
         ranks=job.workload.data_parallel_ranks,
         parallel=min(chosen.parallel, chosen.max_trials),
-        notes=(*searched.notes, *_notes(info.needs_rungs, keys, max_epochs)),
+        notes=(*searched.notes, *_notes(info.needs_rungs, keys, max_epochs), *_disk_notes(chosen, findings)),
         descriptions=_descriptions(skill, searched) if chosen.endpoint else {},
     )
     study = _with_devices(study, job)
@@ -297,6 +297,17 @@ def _counted(findings: Sequence[Finding]) -> dict[str, Any]:
 
 def _notes(rungs: bool, keys: AutomlKeys, max_epochs: int) -> tuple[str, ...]:
     return (f"{keys.epochs} is {max_epochs} for every trial: the algorithm decides who gets there.",) if rungs else ()
+
+
+def _disk_notes(chosen: AutomlOptions, findings: Sequence[Finding]) -> Iterator[str]:
+    """Yield that the checkpoints of all trials together do not fit: each keeps its own."""
+    told = next((found.evidence for found in findings if found.code == "disk"), None)
+    if told and told["checkpoints"] and told["needed_bytes"] * chosen.max_trials > told["free_bytes"]:
+        whole, free = (round(number / 2**30, 1) for number in (told["needed_bytes"], told["free_bytes"]))
+        yield (
+            f"Every trial keeps its checkpoints, at most {whole} GiB each; {free} GiB are free, which "
+            f"{chosen.max_trials} trials may exceed: free space, keep fewer checkpoints, or lower automl.max_trials."
+        )
 
 
 def _descriptions(skill: Skill, searched: Space) -> dict[str, str]:

@@ -13,7 +13,7 @@ from tao_skill_bank import catalog, checkpoint_folders, dispatch, gate, jobs, ne
 from tao_skill_bank.automl.storage import Entry, Storage, TrialJob
 from tao_skill_bank.automl.study import Study
 from tao_skill_bank.contracts import JobRecord, JobStatus, Plan, Request, State
-from tao_skill_bank.errors import ConflictError, UnknownNameError
+from tao_skill_bank.errors import BlockedError, ConflictError, UnknownNameError
 from tao_skill_bank.run_directory import RunDirectory, json_lines
 
 MAX_ATTEMPTS = 3  # of a job that a machine ended, not its program
@@ -77,10 +77,13 @@ class TrialJobs:
             parent: checkpoint of another trial that it goes on from.
 
         Raises:
-            TaoSkillsError: the trial's spec is refused, or the platform did not take the job.
+            TaoSkillsError: the trial's spec is refused, what it trained is gone, or the platform did not take the job.
 
         """
         folder = self.folder(entry.number)
+        if entry.trial.scores and not (folder / "plan.json").is_file():
+            message = f"{folder} is gone, and with it what trial {entry.number} trained."
+            raise BlockedError.of("trial_gone", message, "Bring it back, or let the others go on.", path=str(folder))
         job = TrialJob("", TRAIN, str(folder), _until(entry))
         self._launch(entry, self._train_request(entry, devices, parent), job)
 

@@ -1,16 +1,17 @@
 """A search of a skill that nothing here names: real jobs of the local platform, a real SQLite study."""
 
+import shutil
 import time
 from pathlib import Path
 
 import pytest
 
-from tao_skill_bank import dispatch, jobs
+from tao_skill_bank import diagnose, dispatch, jobs
 from tao_skill_bank.automl import controller, progress, resuming, stopping
 from tao_skill_bank.automl.best import best_of
 from tao_skill_bank.automl.history import TrialState
 from tao_skill_bank.contracts import Request, State
-from tao_skill_bank.errors import ConflictError, RequestError, TaoSkillsError
+from tao_skill_bank.errors import BlockedError, ConflictError, RequestError, TaoSkillsError
 from tao_skill_bank.platforms import _processes
 from tao_skill_bank.run_directory import json_lines
 
@@ -96,6 +97,7 @@ def test_a_killed_controller_is_replaced_and_nothing_is_lost_or_run_twice(tmp_pa
     when(lambda: sum(entry.state.is_final for entry in entries_at(run)) >= 1)
     kill(first.record)
     assert first.status().state is State.ERROR
+    assert diagnose.diagnose(first.id)[0].cure == f"Go on with: tao-skills automl resume {first.id}"
     running = [entry for entry in entries_at(run) if entry.state is TrialState.RUNNING]
     handle, _ = resuming.resume(first.id)
     status = handle.wait(120)
@@ -130,6 +132,14 @@ def test_a_failed_trial_is_failed_with_its_diagnosis_and_has_no_score(tmp_path):
     assert failed
     assert all(entry.trial.score is None and "The loss is no number." in entry.diagnosis for entry in failed)
     assert best_of(found.storage.entries()).values.get("train.optm_lr", 1e-3) <= 2e-3
+
+
+def test_a_trial_whose_folder_is_gone_is_not_trained_anew(tmp_path):
+    _, found = search(tmp_path / "run", max_trials=1)
+    shutil.rmtree(found.folder(0))
+    with pytest.raises(BlockedError, match="what trial 0 trained"):
+        found.train(found.storage.entry(0), None)
+    assert not found.folder(0).exists()
 
 
 def test_a_search_whose_first_trials_all_fail_ends(tmp_path):

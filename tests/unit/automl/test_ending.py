@@ -33,6 +33,7 @@ def test_the_best_request_runs_as_it_is_and_gets_the_best_trials_score(tmp_path)
     )
     best = best_of(search.storage.entries())
     assert best.number > 0
+    assert not [value for value in yaml12.read(run / "best_request.yaml").values() if value in ("", None, {})]
     told = CliRunner().invoke(app, ["run", "--request", str(run / "best_request.yaml"), "--json"])
     assert told.exit_code == 0, told.output
     job = json.loads(told.stdout)["result"]["job_id"]
