@@ -43,6 +43,7 @@ schemas: setup  ## Regenerate schemas, templates and parameter tables from the d
 check: lint  ## Lint, plus drift of generated files and validity of the skills.
 	$(BIN)/python scripts/generate_dataclass_schemas.py --check
 	for skill in skills/*/; do $(BIN)/agentskills validate $$skill || exit 1; done
+	$(BIN)/tao-skills redact --check tests/golden skills schemas references README.md
 
 bench: setup  ## Print the performance tables.
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done

@@ -1,4 +1,7 @@
-"""Durable job records: one JSON file per job, written whole, changed only under a lock."""
+"""Durable job records: one JSON file per job, written whole, changed only under a lock.
+
+An empty file in `.live/` marks a job that may not have ended, so that a launch need not read thousands that have.
+"""
 
 import difflib
 import fcntl
@@ -52,6 +55,7 @@ class JobStore:
                 fix = f"Choose another results_dir, or: tao-skills cancel {other.id}"
                 raise ConflictError.of("results_dir_in_use", message, fix, path="results_dir")
             try:
+                self._mark(record.id)
                 self._write_new(record)
             except FileExistsError:
                 message = f"Job {record.id} exists already: a plan runs once."
@@ -90,8 +94,18 @@ class JobStore:
     def bound_to(self, results_dir: str) -> list[JobRecord]:
         """Return the jobs that write into `results_dir` and have not ended."""
         bound = Path(results_dir).resolve()
-        live = (record for record in self.all() if record.terminal_state is None)
-        return [record for record in live if Path(record.results_dir).resolve() == bound]
+        return [record for record in self.live() if Path(record.results_dir).resolve() == bound]
+
+    def live(self) -> list[JobRecord]:
+        """Return every readable record of a job that has not ended, in no order."""
+        marks = self.folder / ".live"
+        if not marks.is_dir():  # of a release without marks
+            return [record for record in self.all() if record.terminal_state is None]
+        records = []
+        for mark in marks.iterdir():
+            with suppress(OSError, pydantic.ValidationError):
+                records.append(_RECORD.validate_json(self._path(mark.name).read_bytes()))
+        return [record for record in records if record.terminal_state is None]
 
     def transition(
         self,
@@ -124,6 +138,8 @@ class JobStore:
                 backend_ref=record.backend_ref if backend_ref is None else backend_ref,
             )
             write_whole(self._path(job_id), _text(changed))
+            if changed.terminal_state is not None:
+                (self.folder / ".live" / job_id).unlink(missing_ok=True)
             return changed
 
     @contextmanager
@@ -137,6 +153,17 @@ class JobStore:
             message = f"Job records cannot be written below {self.folder}: {error.strerror or error}"
             fix = "Free disk space there, or set TAO_STATE_DIR to a folder that can be written."
             raise BlockedError.of("state_dir_unwritable", message, fix, path=str(self.folder)) from None
+
+    def _mark(self, job_id: str) -> None:
+        """Mark a job as one that has not ended; the first mark of a folder marks its older jobs, too."""
+        marks = self.folder / ".live"
+        if not marks.is_dir():
+            work = marks.with_name(".live.partial")
+            work.mkdir(exist_ok=True)
+            for record in self.live():
+                (work / record.id).touch()
+            work.rename(marks)
+        (marks / job_id).touch()
 
     def _write_new(self, record: JobRecord) -> None:
         path = self._path(record.id)

@@ -4,6 +4,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,6 +31,7 @@ from tao_skill_bank.run_directory import (
 __all__ = ["JobHandle", "JobStore", "cancel", "launch", "list_jobs", "logs", "new_job_id", "refresh", "status"]
 
 WAIT_POLL_SECONDS = 0.5
+ASKED_AT_ONCE = 16  # jobs whose platforms are asked together: an answer over ssh takes a while
 
 
 @dataclass(frozen=True)
@@ -167,12 +169,16 @@ def list_jobs() -> list[JobRecord]:
     """Return every job, newest first; those that had not ended are asked for again."""
     store = JobStore()
     records = store.all()
-    for record in records:
-        if record.terminal_state is None:
-            with suppress(BackendError):  # one unreachable cluster must not hide the other jobs
-                refresh(record)
-    changed = {record.id for record in records if record.terminal_state is None}
+    live = [record for record in records if record.terminal_state is None]
+    with ThreadPoolExecutor(ASKED_AT_ONCE) as pool:
+        list(pool.map(_refresh_if_reachable, live))
+    changed = {record.id for record in live}
     return [store.read(record.id) if record.id in changed else record for record in records]
+
+
+def _refresh_if_reachable(record: JobRecord) -> None:
+    with suppress(BackendError):  # one unreachable cluster must not hide the other jobs
+        refresh(record)
 
 
 def _continued_job(plan: Plan) -> str | None:

@@ -1,6 +1,7 @@
 import os
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import threading
@@ -66,6 +67,21 @@ def test_a_results_dir_belongs_to_one_live_job(store, record, tmp_path):
     store.transition(record.id, COMPLETE)
     store.create(other)
     assert store.read(other.id) == other
+
+
+def test_a_launch_reads_no_job_that_has_ended(store, record, tmp_path):
+    store.transition(record.id, COMPLETE)
+    assert store.live() == []
+    running = make_record(make_job(tmp_path / "other"))
+    store.create(running)
+    assert store.live() == [running]
+
+
+def test_a_job_of_a_release_without_marks_still_owns_its_results_dir(store, record, tmp_path):
+    shutil.rmtree(store.folder / ".live")
+    store.create(make_record(make_job(tmp_path / "other")))
+    with pytest.raises(ConflictError, match=record.id):
+        store.create(make_record(make_job(tmp_path / "run")))
 
 
 def test_an_unknown_job_suggests_the_one_that_was_meant(store, record):
@@ -141,6 +157,24 @@ def test_no_transition_of_concurrent_writers_is_lost(store, record):
     assert sorted(messages) == sorted(f"{name}-{number}" for name in "abcd" for number in range(10))
 
 
+WRITE = """
+import sys
+from pathlib import Path
+from tao_skill_bank.contracts import State, Transition
+from tao_skill_bank.job_store import JobStore
+for number in range(250):
+    moved = Transition("2026-01-01T00:00:00.000+00:00", State.RUNNING, f"{sys.argv[3]}-{number}", "backend")
+    JobStore(Path(sys.argv[1])).transition(sys.argv[2], moved)
+"""
+
+
+def test_a_thousand_transitions_of_four_processes_are_all_kept(store, record):
+    writers = [subprocess.Popen([PYTHON, "-c", WRITE, str(store.folder), record.id, name]) for name in "abcd"]
+    assert [writer.wait(60) for writer in writers] == [0, 0, 0, 0]
+    messages = [transition.message for transition in store.read(record.id).transitions[1:]]
+    assert sorted(messages) == sorted(f"{name}-{number}" for name in "abcd" for number in range(250))
+
+
 # --- a full disk, a killed writer ---------------------------------------------------------------------------------
 
 
@@ -161,7 +195,7 @@ def test_a_full_disk_leaves_the_record_as_it_was(store, record, full_disk):
     with pytest.raises(BlockedError, match="cannot be written"):
         store.transition(record.id, replace(RUNNING, message="x" * 600))
     assert store.read(record.id) == record
-    assert sorted(path.name for path in store.folder.iterdir()) == [".lock", f"{record.id}.json"]
+    assert sorted(path.name for path in store.folder.iterdir()) == [".live", ".lock", f"{record.id}.json"]
 
 
 def test_a_full_disk_creates_no_record(store, tmp_path, full_disk):

@@ -35,9 +35,9 @@ def logs(
 ) -> None:
     """Print a job's log, credentials masked."""
     from tao_skill_bank import jobs as job_verbs
-    from tao_skill_bank.redact import redacted
+    from tao_skill_bank.redact import masker
 
-    lines = (redacted(line) for line in job_verbs.logs(job, follow=follow))
+    lines = map(masker(), job_verbs.logs(job, follow=follow))
     if as_json:
         print_json(document({"job_id": job, "lines": list(lines)}))
         return

@@ -35,6 +35,7 @@ COMMANDS = {
         "diagnose": "diagnose",
     },
     "demo_command": {"demo": "demo"},
+    "redact_command": {"redact": "redact"},
 }
 GROUPS = {
     "data": ("data_commands", "Make sample data and repair annotations."),
