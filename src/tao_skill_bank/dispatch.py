@@ -42,7 +42,7 @@ def plan(request: Request, *, compares_resumed: bool = True) -> Plan:
     return planner.seal(drafted, Launch({}, ()) if drafted.blocking else launcher.render(drafted))
 
 
-def run(sealed: Plan, findings: Sequence[Finding] | None = None) -> jobs.JobHandle:
+def run(sealed: Plan, findings: Sequence[Finding] | None = None, *, retry_of: str | None = None) -> jobs.JobHandle:
     """Launch a sealed plan: record, then submit. `findings` replace the plan's own: see `look_again`.
 
     Raises:
@@ -53,7 +53,7 @@ def run(sealed: Plan, findings: Sequence[Finding] | None = None) -> jobs.JobHand
     planner.verify(sealed)
     gate.raise_if_blocked([found for found in (sealed.findings if findings is None else findings) if found.blocks_run])
     gate.require_runnable(sealed)
-    return jobs.launch(sealed)
+    return jobs.launch(sealed, retry_of=retry_of)
 
 
 def look_again(sealed: Plan) -> list[Finding]:

@@ -77,8 +77,8 @@ class JobHandle:
         return results.read(self.run_directory, now.state)
 
 
-def launch(plan: Plan) -> JobHandle:
-    """Record a job, write its run directory and submit it.
+def launch(plan: Plan, *, retry_of: str | None = None) -> JobHandle:
+    """Record a job, write its run directory and submit it. `retry_of` is the job that a machine ended.
 
     Raises:
         ConflictError: the plan ran before, or results_dir holds something else; nothing was started.
@@ -89,7 +89,7 @@ def launch(plan: Plan) -> JobHandle:
     job, store = plan.job, JobStore()
     earlier = _continued_job(plan)
     _require_free(plan, store, is_continued=earlier is not None)
-    store.create(_new_record(plan))
+    store.create(replace(_new_record(plan), retry_of=retry_of))
     platform = platforms.load(plan.launched_on)
     try:
         if earlier is not None:
@@ -171,13 +171,14 @@ def list_jobs() -> list[JobRecord]:
     records = store.all()
     live = [record for record in records if record.terminal_state is None]
     with ThreadPoolExecutor(ASKED_AT_ONCE) as pool:
-        list(pool.map(_refresh_if_reachable, live))
+        list(pool.map(refresh_if_reachable, live))
     changed = {record.id for record in live}
     return [store.read(record.id) if record.id in changed else record for record in records]
 
 
-def _refresh_if_reachable(record: JobRecord) -> None:
-    with suppress(BackendError):  # one unreachable cluster must not hide the other jobs
+def refresh_if_reachable(record: JobRecord) -> None:
+    """Like `refresh`; a platform that cannot be reached changes nothing: it must not hide the other jobs."""
+    with suppress(BackendError):
         refresh(record)
 
 

@@ -45,12 +45,54 @@ def logs(
         typer.echo(line)
 
 
-def watch(job: JobId, as_json: JsonFlag = False) -> None:
-    """Attach to a running job: show its progress until it ends. Ctrl-C leaves the job running."""
+def watch(
+    job: Annotated[list[str] | None, typer.Argument(help="Job ids; every job that has not ended by default.")] = None,
+    post: Annotated[
+        str | None,
+        typer.Option("--post", envvar="TAO_POST_URL", help="Post every change of state as JSON to this URL."),
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Follow jobs until they end: the progress of one, every change of state of several. Ctrl-C leaves them running."""
     from tao_skill_bank.cli.job_end import report_end
+    from tao_skill_bank.job_store import JobStore
     from tao_skill_bank.jobs import JobHandle
 
-    report_end(JobHandle(job), as_json)
+    if job and len(job) == 1 and post is None:
+        report_end(JobHandle(job[0]), as_json)
+    _watch_transitions(job or [record.id for record in JobStore().live()], post, as_json)
+
+
+def _watch_transitions(job_ids: list[str], post: str | None, as_json: bool) -> None:
+    """Print every change of state, one line each, and post it; a receiver that is away does not end the watching."""
+    from tao_skill_bank import transitions
+    from tao_skill_bank.contracts import State, to_json
+    from tao_skill_bank.errors import BackendError, JobFailedError
+
+    webhook = transitions.Webhook(post) if post else None
+    refused: BackendError | None = None
+    states: dict[str, State] = {}
+    told = []
+    for event in transitions.events(job_ids):
+        states[event.job_id] = event.state
+        told.append(to_json(event))
+        if not as_json:
+            typer.echo(event.text)
+        if webhook is not None:
+            try:
+                webhook.post(event)
+                refused = None
+            except BackendError as error:
+                refused = error
+                typer.echo(f"warning: {error}", err=True)
+    if refused is not None:
+        raise refused
+    if failed := [job_id for job_id, state in states.items() if state is not State.COMPLETE]:
+        message = f"{len(failed)} of {len(states)} jobs did not end well: {', '.join(failed)}"
+        fix = f"Find the cause with: tao-skills diagnose {failed[0]}"
+        raise JobFailedError.of("job_failed", message, fix, path=failed[0])
+    if as_json:
+        print_json(document({"events": told}))
 
 
 def cancel(job: JobId, as_json: JsonFlag = False) -> None:

@@ -1,10 +1,12 @@
 """The end of a job as a command shows it."""
 
+import time
 from typing import NoReturn
 
 import typer
 from rich.console import Console
 
+from tao_skill_bank import retries
 from tao_skill_bank.cli.output import command, document, print_json, print_next, print_problems
 from tao_skill_bank.contracts import JobStatus, State, to_json
 from tao_skill_bank.errors import Problem
@@ -13,9 +15,12 @@ from tao_skill_bank.jobs import JobHandle
 from tao_skill_bank.run_directory import RunDirectory, read_json_file
 
 
-def report_end(handle: JobHandle, as_json: bool) -> NoReturn:
-    """Follow a job to its end, print how it ended and exit with 0, or 8 when it failed."""
-    status = follow(handle, Console(stderr=True))
+def report_end(handle: JobHandle, as_json: bool, max_retries: int = 0) -> NoReturn:
+    """Follow a job to its end, print how it ended and exit with 0, or 8 when it failed.
+
+    What its machines ended is run again, at most `max_retries` times.
+    """
+    handle, status = _followed(handle, max_retries)
     ended = status.state.is_terminal
     code = 8 if ended and status.state is not State.COMPLETE else 0
     following = [_next(handle, status)]
@@ -30,6 +35,22 @@ def report_end(handle: JobHandle, as_json: bool) -> NoReturn:
     raise typer.Exit(code)
 
 
+def _followed(handle: JobHandle, max_retries: int) -> tuple[JobHandle, JobStatus]:
+    """Return the last of a job's retries and how it ended."""
+    console = Console(stderr=True)
+    status = follow(handle, console)
+    for number in range(1, max_retries + 1):
+        if not status.state.is_terminal or not retries.may_retry(handle.record):
+            break
+        pause = retries.pause_seconds(number)
+        typer.echo(f"{handle.id}  {status.message}", err=True)
+        typer.echo(f"Retry {number} of {max_retries} in {pause:g} s.", err=True)
+        time.sleep(pause)
+        handle = retries.retry(handle.id)
+        status = follow(handle, console)
+    return handle, status
+
+
 def _next(handle: JobHandle, status: JobStatus) -> str:
     run = handle.run_directory
     searches = is_search(run)
@@ -39,8 +60,8 @@ def _next(handle: JobHandle, status: JobStatus) -> str:
         return command("automl", "resume", handle.id)
     if searches and status.state is State.COMPLETE:
         return command("automl", "best", handle.id)
-    if status.is_interrupted:
-        return command("run", "--request", run.request_file, "--results-dir", run.path, "--set", "train.resume=true")
+    if retries.may_retry(handle.record):
+        return command("retry", handle.id)
     return command("report" if status.state is State.COMPLETE else "diagnose", handle.id)
 
 

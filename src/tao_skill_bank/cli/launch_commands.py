@@ -16,7 +16,14 @@ from tao_skill_bank.cli.output import (
     print_next,
     print_rows,
 )
-from tao_skill_bank.cli.request_options import Options, refuse_request, takes_request, to_request
+from tao_skill_bank.cli.request_options import (
+    Options,
+    PlatformSetOption,
+    pairs,
+    refuse_request,
+    takes_request,
+    to_request,
+)
 from tao_skill_bank.errors import RequestError, TaoSkillsError
 
 if TYPE_CHECKING:
@@ -25,6 +32,10 @@ if TYPE_CHECKING:
 OutOption = Annotated[Path | None, typer.Option("--out", help="Write the sealed plan to this file.")]
 PlanOption = Annotated[Path | None, typer.Option("--plan", help="Run a sealed plan.")]
 DetachFlag = Annotated[bool, typer.Option("--detach", help="Return once the job is submitted.")]
+RetriesOption = Annotated[
+    int, typer.Option("--retries", help="Run it again when its machines end it, at most so often.", min=0, max=10)
+]
+JobId = Annotated[str, typer.Argument(help="Job id.")]
 
 
 @takes_request
@@ -87,10 +98,19 @@ def plan(options: Options, out: OutOption = None, as_json: JsonFlag = False) -> 
 
 
 @takes_request
-def run(options: Options, plan_file: PlanOption = None, detach: DetachFlag = False, as_json: JsonFlag = False) -> None:
+def run(
+    options: Options,
+    plan_file: PlanOption = None,
+    detach: DetachFlag = False,
+    retries: RetriesOption = 0,
+    as_json: JsonFlag = False,
+) -> None:
     """Plan a request, or take a sealed plan, and run it; follows the job unless --detach."""
     from tao_skill_bank import dispatch, planner
 
+    if detach and retries:
+        fix = "Leave one of them out; run it again later with: tao-skills retry JOB"
+        raise RequestError.of("nobody_retries", "--retries needs a process that watches; --detach leaves.", fix)
     if plan_file:
         refuse_request(options)
         sealed = planner.read(plan_file)
@@ -98,7 +118,19 @@ def run(options: Options, plan_file: PlanOption = None, detach: DetachFlag = Fal
     else:
         sealed = dispatch.plan(to_request(options))
         findings = sealed.findings
-    _launch(sealed, findings, detach=detach, as_json=as_json)
+    _launch(sealed, findings, detach=detach, as_json=as_json, max_retries=retries)
+
+
+def retry(job: JobId, option: PlatformSetOption = None, detach: DetachFlag = False, as_json: JsonFlag = False) -> None:
+    """Run a job again that its machines ended: a training goes on from its newest checkpoint."""
+    from tao_skill_bank import planner, retries
+    from tao_skill_bank.cli.job_end import report_end
+
+    handle = retries.retry(job, pairs("--option", tuple(option or ()), parse=True))
+    if detach:
+        report_submitted(planner.read(handle.run_directory.plan_file), as_json)
+        return
+    report_end(handle, as_json)
 
 
 def run_search(options: Options, *, detach: bool, as_json: bool) -> None:
@@ -112,7 +144,7 @@ def run_search(options: Options, *, detach: bool, as_json: bool) -> None:
     _launch(sealed, sealed.findings, detach=detach, as_json=as_json)
 
 
-def _launch(sealed: Any, findings: "Sequence[Finding]", *, detach: bool, as_json: bool) -> None:
+def _launch(sealed: Any, findings: "Sequence[Finding]", *, detach: bool, as_json: bool, max_retries: int = 0) -> None:
     from tao_skill_bank import dispatch
     from tao_skill_bank.cli.job_end import report_end
 
@@ -122,7 +154,7 @@ def _launch(sealed: Any, findings: "Sequence[Finding]", *, detach: bool, as_json
     if detach:
         report_submitted(sealed, as_json)
         return
-    report_end(handle, as_json)
+    report_end(handle, as_json, max_retries)
 
 
 def _payload(sealed: Any) -> dict[str, Any]:

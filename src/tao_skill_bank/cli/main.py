@@ -24,7 +24,13 @@ CommandLineError: Any = typer.BadParameter.__mro__[2]
 # module -> {command: function}; imports inside each function keep --help fast.
 COMMANDS = {
     "catalog_commands": {"list": "list_skills", "show": "show", "schema": "schema", "template": "template"},
-    "launch_commands": {"validate": "validate", "preflight": "preflight", "plan": "plan", "run": "run"},
+    "launch_commands": {
+        "validate": "validate",
+        "preflight": "preflight",
+        "plan": "plan",
+        "run": "run",
+        "retry": "retry",
+    },
     "job_commands": {
         "status": "status",
         "logs": "logs",

@@ -159,10 +159,10 @@ def to_request(options: Options) -> Any:
     platform = document.get("platform") or {}
     platform = {"name": platform} if isinstance(platform, str) else platform
     from_json(Request, {**named, **document, "platform": platform}, source)
-    document["overrides"] = {**(document.get("overrides") or {}), **_pairs("--set", options.sets, parse=True)}
-    document["datasets"] = {**(document.get("datasets") or {}), **_pairs("--dataset", options.datasets, parse=False)}
-    document["automl"] = {**(document.get("automl") or {}), **_pairs("--automl", options.automl_sets, parse=True)}
-    choices = {**platform.get("options", {}), **_pairs("--option", options.platform_sets, parse=True)}
+    document["overrides"] = {**(document.get("overrides") or {}), **pairs("--set", options.sets, parse=True)}
+    document["datasets"] = {**(document.get("datasets") or {}), **pairs("--dataset", options.datasets, parse=False)}
+    document["automl"] = {**(document.get("automl") or {}), **pairs("--automl", options.automl_sets, parse=True)}
+    choices = {**platform.get("options", {}), **pairs("--option", options.platform_sets, parse=True)}
     document["platform"] = {**platform, **dict(options.platform_fields), "options": choices}
     request = from_json(Request, document, source)
     return request if options.request_file is None else _with_paths_from(request, options.request_file.parent)
@@ -178,7 +178,7 @@ def _with_paths_from(request: Any, folder: Path) -> Any:
     return replace(request, datasets={role: resolve(value) for role, value in request.datasets.items()})
 
 
-def _pairs(option: str, texts: tuple[str, ...], *, parse: bool) -> dict[str, Any]:
+def pairs(option: str, texts: tuple[str, ...], *, parse: bool) -> dict[str, Any]:
     from tao_skill_bank import yaml12
 
     pairs: dict[str, Any] = {}
