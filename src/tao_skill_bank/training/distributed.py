@@ -14,6 +14,7 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from tao_skill_bank import settings
 from tao_skill_bank.errors import BlockedError, RequestError
+from tao_skill_bank.training import links
 
 TIMEOUT = timedelta(minutes=20)  # long enough for rank 0 to write an 8B checkpoint, short enough to end a dead run
 # Ranks that answer questions meet once, at the end: one may wait for hours for a rank with longer videos. A rank that
@@ -77,16 +78,17 @@ def start(timeout: timedelta = TIMEOUT) -> Ranks:
 
     Raises:
         BlockedError: the launcher planned a GPU and torch sees none.
+        BackendError: the processes do not reach each other.
 
     """
     on_gpu = uses_gpu()
     device = torch.device("cuda", local_rank()) if on_gpu else torch.device("cpu")
     if on_gpu:
         torch.cuda.set_device(device)
-    backend = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
     if dist.is_torchelastic_launched():
-        dist.init_process_group(backend, timeout=timeout, device_id=device if on_gpu else None)
+        links.join(device, timeout)
     else:
+        backend = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
         dist.init_process_group(backend, store=HashStore(), rank=0, world_size=1, timeout=timeout)
     return Ranks(dist.get_rank(), dist.get_world_size(), device)
 
