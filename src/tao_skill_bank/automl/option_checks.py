@@ -20,9 +20,14 @@ POSTGRESQL = ("postgresql", "postgresql+psycopg")
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-def problems(options: "AutomlOptions", names: tuple[str, ...], language: tuple[str, ...]) -> Iterator[Problem]:
-    """Yield every mistake; `names` are all algorithms, `language` those that need an endpoint."""
-    yield from _name_problems(options, names, language)
+def problems(
+    options: "AutomlOptions", names: tuple[str, ...], language: tuple[str, ...], refused: tuple[str, ...]
+) -> Iterator[Problem]:
+    """Yield every mistake; `names` are all algorithms, `language` those that need an endpoint.
+
+    `refused` are names that mean something and cannot be had: their reason is told where the algorithm is built.
+    """
+    yield from _name_problems(options, names, language, refused)
     yield from _limit_problems(options)
     yield from _parameter_problems(options)
     for path, wanted in options.ranges.items():
@@ -34,9 +39,11 @@ def problems(options: "AutomlOptions", names: tuple[str, ...], language: tuple[s
         yield from _endpoint_limits(options.endpoint)
 
 
-def _name_problems(options: "AutomlOptions", names: tuple[str, ...], language: tuple[str, ...]) -> Iterator[Problem]:
+def _name_problems(
+    options: "AutomlOptions", names: tuple[str, ...], language: tuple[str, ...], refused: tuple[str, ...]
+) -> Iterator[Problem]:
     for key, name in (("algorithm", options.algorithm), ("fallback", options.fallback)):
-        if name is not None and name not in names:
+        if name is not None and name not in (*names, *(refused if key == "algorithm" else ())):
             message = f"automl.{key}: there is no algorithm '{name}'.{did_you_mean(name, names)}"
             fix = f"Use one of: {', '.join(names)}."
             yield Problem("unknown_algorithm", message, fix, f"automl.{key}", name)

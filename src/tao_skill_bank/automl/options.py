@@ -27,10 +27,10 @@ CLASSICAL_NAMES = (
     "hyperband_es",
     "asha",
     "bohb",
-    "dehb",
     "pbt",
 )
 NAMES = (*CLASSICAL_NAMES, *LANGUAGE_NAMES)
+REFUSED_NAMES = ("dehb",)  # `algorithms` says why
 Direction = Literal["minimize", "maximize"]
 Objective = Literal["metric", "cost"]
 Scalar = bool | int | float | str
@@ -164,7 +164,10 @@ def parse(raw: Mapping[str, Any], info: SkillInfo | None = None) -> AutomlOption
         except pydantic.ValidationError as error:
             problems += _type_problems(key, error, known)
     options = AutomlOptions(**values)
-    problems += [*option_checks.problems(options, NAMES, LANGUAGE_NAMES), *_direction_problems(options, info)]
+    problems += [
+        *option_checks.problems(options, NAMES, LANGUAGE_NAMES, REFUSED_NAMES),
+        *_direction_problems(options, info),
+    ]
     if problems:
         order = {name: index for index, name in enumerate(known)}
         raise RequestError(sorted(problems, key=lambda found: order.get(found.path.split(".")[1], -1)))

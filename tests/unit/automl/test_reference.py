@@ -8,7 +8,7 @@ import pytest
 
 from tao_skill_bank import automl, catalog
 from tao_skill_bank.automl import algorithms, reference
-from tao_skill_bank.automl.options import NAMES, AutomlOptions, Endpoint, Range
+from tao_skill_bank.automl.options import NAMES, REFUSED_NAMES, AutomlOptions, Endpoint, Range
 
 CODE = re.compile(r"(?:Problem|\.of)\(\s*\"([a-z_]+)\"")
 SOURCES = sorted(Path(next(iter(automl.__path__))).rglob("*.py"))
@@ -21,7 +21,8 @@ def test_every_option_has_a_meaning_and_no_meaning_is_of_an_option_that_is_gone(
 
 def test_every_algorithm_is_described_and_a_refused_one_only_with_its_reason() -> None:
     offered, refused = reference.algorithm_table(), reference.refused_table()
-    assert set(algorithms.INFO) == set(NAMES)
+    assert set(algorithms.INFO) == {*NAMES, *REFUSED_NAMES}
+    assert {name for name, info in algorithms.INFO.items() if info.refused} == set(REFUSED_NAMES)
     for name, info in algorithms.INFO.items():
         assert (f"| `{name}` |" in offered) != bool(info.refused)
         assert (f"| `{name}` |" in refused) == bool(info.refused)
