@@ -74,16 +74,22 @@ def search(folder: Path, name: str, seed: int, overrides: dict[str, Any], **opti
     best = ending.best_of(entries)
     assert best is not None, status.message
     assert best.trial.score is not None
-    epochs = sum(_epochs(found.folder(entry.number)) for entry in entries)
+    epochs = sum(len(_validations(found.folder(entry.number))) for entry in entries)
     outcome = Outcome(name, seed, seconds, len(entries), epochs, entries[0].trial.score, best.trial.score)
     print(outcome.row, flush=True)
     return outcome
 
 
-def _epochs(run: Path) -> int:
-    """Return the epochs that a trial trained, each counted as often as it was."""
-    lines = json_lines(RunDirectory(run).metrics_file)
-    return sum("val/avg_loss" in line for line in lines)
+def _validations(run: Path) -> list[dict[str, Any]]:
+    """Return what a trial wrote after each epoch that it trained, each as often as it was trained."""
+    return [line for line in json_lines(RunDirectory(run).metrics_file) if "val/avg_loss" in line]
+
+
+def epochs_until(search_folder: Path, loss: float) -> int | None:
+    """Return the epochs that all trials together had trained when one first was as good; None when none was."""
+    lines = [line for trial in (search_folder / "trials").iterdir() for line in _validations(trial)]
+    in_order = sorted(lines, key=lambda line: line["time"])
+    return next((place for place, line in enumerate(in_order, 1) if line["val/avg_loss"] <= loss), None)
 
 
 def repair(folder: Path, seed: int, parallel: int) -> Outcome:
@@ -121,6 +127,9 @@ def main() -> None:
         outcomes.append(repair(folder, arguments.seeds[0], arguments.parallel))
     for seed in arguments.seeds:
         outcomes += [halving(folder, name, seed, arguments) for name in SEARCHES[1:] if name in arguments.only]
+    for of_random in (one for one in outcomes if one.name == "random" and "asha" in arguments.only):
+        until = epochs_until(folder / f"asha_{of_random.seed}", of_random.best)
+        print(f"seed {of_random.seed}: asha reached random's best after {until or 'no'} epochs")
     for name in SEARCHES[1:]:
         of_name = [one for one in outcomes if one.name == name]
         if of_name:
