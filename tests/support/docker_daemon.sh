@@ -9,15 +9,17 @@ set -euo pipefail
 verb=$1 folder=$2
 export DOCKER_HOST=unix://$folder/docker.sock
 
-require_packages() {
-  command -v dockerd docker containerd runc > /dev/null && return
+require_packages() (  # in a shell of its own, with which the lock ends
+  exec 9> /var/lock/tao-test-packages  # tests may run side by side
+  flock 9
+  command -v dockerd docker containerd runc > /dev/null && exit
   export DEBIAN_FRONTEND=noninteractive
   apt-get update -qq
   # Nothing is to start by itself: policy-rc.d says so while the packages are set up.
   [[ -e /usr/sbin/policy-rc.d ]] || { printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d; chmod 755 /usr/sbin/policy-rc.d
     trap 'rm -f /usr/sbin/policy-rc.d' EXIT; }
   apt-get install -y -qq --no-install-recommends docker.io procps > /dev/null
-}
+)
 
 until_true() {  # SECONDS COMMAND...
   local deadline=$((SECONDS + $1))

@@ -22,6 +22,7 @@ FROM_OUTSIDE = (
 UNREPORTED = "Exit code {code} before the trainer had reported anything; the log ends with: {line}"
 WHICH_PYTHON = " See that --option python names an interpreter of the image that has this package."
 AT_ONCE = "The container ended at once with exit code {code}: {output}"
+NO_BASH = " The image has no bash: use one that has it and this package; ours is docker/Dockerfile."
 WHICH_FOLDER = " See that {folder} is shared with the daemon's machine, and that the user may write there."
 
 
@@ -33,6 +34,9 @@ def meaning(record: JobRecord, run: RunDirectory, container: Container, progress
         return _run_files.ended(record, code, progress, was_cancelled=True)
     if container.oom_killed and code not in (0, EXIT_INTERRUPTED):
         return _error(record, OUT_OF_MEMORY.format(code=code), "ERR_PROGRAM", code, progress)
+    if _is_from_outside(recorded, code, progress):
+        resume = " with train.resume=true" if (run.path / "checkpoints").is_dir() else ""
+        return _error(record, FROM_OUTSIDE.format(code=code, resume=resume), "ERR_INFRA", code, progress)
     if recorded is None and code != 0:
         return _error(record, _unrecorded(run, container), "ERR_INFRA", code, progress)
     if code not in (0, EXIT_INTERRUPTED) and not progress:
@@ -49,13 +53,16 @@ def is_settled(run: RunDirectory, container: Container, progress: dict[str, Any]
     return is_told or _age_seconds(container) >= within_seconds
 
 
+def _is_from_outside(recorded: int | None, code: int, progress: dict[str, Any]) -> bool:
+    """Tell whether a signal ended the container, not its program: one that it could still record, or none."""
+    return (recorded is None and code == KILLED) or (code == TERMINATED and progress.get("state") != "FAILURE")
+
+
 def _unrecorded(run: RunDirectory, container: Container) -> str:
-    """Return why a container left no exit code: it was killed, or its script never began."""
-    if container.exit_code in (KILLED, TERMINATED):
-        resume = " with train.resume=true" if (run.path / "checkpoints").is_dir() else ""
-        return FROM_OUTSIDE.format(code=container.exit_code, resume=resume)
+    """Return why a container left no exit code: its script never began."""
     said = container.output or container.error or "it said nothing."
-    return AT_ONCE.format(code=container.exit_code, output=said) + WHICH_FOLDER.format(folder=run.path)
+    cure = NO_BASH if "exec bash failed" in said else WHICH_FOLDER.format(folder=run.path)
+    return AT_ONCE.format(code=container.exit_code, output=said) + cure
 
 
 def _error(record: JobRecord, message: str, err_class: Any, code: int, progress: dict[str, Any]) -> JobStatus:
