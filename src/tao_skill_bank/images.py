@@ -123,6 +123,9 @@ def _for_own_commands(job: Job, image: Image, model_keys: Sequence[str]) -> Job:
     if job.action not in image.commands:
         message = f"Image {image.image} has no command for {job.action}; it has: {', '.join(image.commands)}."
         problems.append(Problem("action_not_in_image", message, f"Use ours: --image {OUR_OWN}", "image", image.image))
+    if job.resources.nodes > 1:
+        message = f"Image {image.image} is started on one node only; the job asks for {job.resources.nodes}."
+        problems.append(Problem("nodes_not_in_image", message, f"Use ours: --image {OUR_OWN}", "platform.nodes"))
     for key in model_keys:
         uri = nested.get(job.spec, key)
         if not isinstance(uri, str) or not model_uri.is_remote(uri):

@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import pytest
 from runs import make_job
 
 from tao_skill_bank import catalog, dispatch, images
-from tao_skill_bank.contracts import PlatformRequest, Request
+from tao_skill_bank.contracts import PlatformRequest, Request, Resources
 from tao_skill_bank.errors import BlockedError, RequestError, UnknownNameError
 
 SKILL = catalog.find("tao-finetune-cosmos-reason")
@@ -113,6 +115,13 @@ def test_what_a_foreign_image_cannot_do_is_refused_with_the_way_out(action, mode
     (problem,) = error.value.problems
     assert problem.path == path
     assert "--image tao-skill-bank" in problem.fix
+
+
+def test_a_foreign_image_is_not_started_on_several_nodes():
+    job = replace(job_of("cosmos-rl"), resources=Resources(nodes=2))
+    with pytest.raises(RequestError) as error:
+        choose(job)
+    assert [problem.code for problem in error.value.problems] == ["nodes_not_in_image"]
 
 
 def test_a_bank_without_a_list_of_images_knows_none(tmp_path, monkeypatch):

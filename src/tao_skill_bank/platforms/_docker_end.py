@@ -60,7 +60,7 @@ def _is_from_outside(recorded: int | None, code: int, progress: dict[str, Any]) 
 
 def _unrecorded(run: RunDirectory, container: Container) -> str:
     """Return why a container left no exit code: its script never began."""
-    said = container.output or container.error or "it said nothing."
+    said = (container.output or container.error or "it said nothing").rstrip(".") + "."
     cure = NO_BASH if "exec bash failed" in said else WHICH_FOLDER.format(folder=run.path)
     return AT_ONCE.format(code=container.exit_code, output=said) + cure
 

@@ -1,6 +1,8 @@
 """Asks a Docker daemon, without changing anything, what stands in the way of a job."""
 
+import itertools
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,15 +11,18 @@ from typing import Any
 from tao_skill_bank import images
 from tao_skill_bank.contracts import Finding, Job
 from tao_skill_bank.errors import BackendError
+from tao_skill_bank.platforms import _docker_run, _inputs
 from tao_skill_bank.platforms._docker_cli import Daemon
 from tao_skill_bank.platforms._docker_options import Options
 
 NVIDIA_HOOK = "nvidia-container-runtime-hook"  # a daemon that finds it gives GPUs without a runtime of that name
 
+MOST_ENTRIES = 5000  # of a folder that are looked at
+
 
 def findings(job: Job, options: Options) -> list[Finding]:
     """Return what the daemon lacks to run `job`."""
-    found = list(_of_request(job))
+    found = list(_of_request(job, options))
     try:
         daemon = Daemon.current(options.host)
         info = json.loads(daemon.ask("info", "--format", "{{json .}}"))
@@ -29,7 +34,7 @@ def findings(job: Job, options: Options) -> list[Finding]:
         return [*found, _elsewhere_perhaps(problem.code, problem.message, problem.fix, problem.path)]
 
 
-def _of_request(job: Job) -> Iterator[Finding]:
+def _of_request(job: Job, options: Options) -> Iterator[Finding]:
     if job.resources.nodes > 1:
         message = (
             f"Platform docker is one machine; the job asks for {job.resources.nodes} nodes: containers of several "
@@ -37,6 +42,7 @@ def _of_request(job: Job) -> Iterator[Finding]:
         message += "machines would need a network and a start in step, which a cluster's scheduler gives."
         fix = "Set platform.nodes=1, or use platform slurm or kubernetes."
         yield Finding("docker_single_node", "blocking", message, fix, "platform.nodes")
+    yield from _links_that_lead_out(job, options)
 
 
 def _of_daemon(job: Job, options: Options, daemon: Daemon, info: dict[str, Any]) -> Iterator[Finding]:
@@ -59,6 +65,21 @@ def _of_daemon(job: Job, options: Options, daemon: Daemon, info: dict[str, Any])
     for mount in missing:
         message = f"The path {mount.source} to be mounted does not exist."
         yield Finding("mount_missing", "blocking", message, "Correct --option mounts.", "platform.options.mounts")
+
+
+def _links_that_lead_out(job: Job, options: Options) -> Iterator[Finding]:
+    """Find inputs that are links, such as a model in the hub's cache, to what the container is not given."""
+    seen = [Path(mount.target) for mount in _docker_run.mounts(job, options)]
+    for folder in filter(os.path.isdir, _inputs.paths(job)):
+        with os.scandir(folder) as entries:
+            links = [entry.path for entry in itertools.islice(entries, MOST_ENTRIES) if entry.is_symlink()]
+        targets = [Path(os.path.normpath(Path(folder, Path(link).readlink()))) for link in links]
+        unseen = [target.parent for target in targets if not any(target.is_relative_to(path) for path in seen)]
+        if unseen:
+            where = os.path.commonpath(unseen)
+            message = f"{len(unseen)} entries of {folder} are links to {where}, which the container does not see."
+            fix = f"Mount it too: --option mounts={where}:ro"
+            yield Finding("links_lead_out", "blocking", message, fix, "platform.options.mounts")
 
 
 def _gpu_findings(daemon: Daemon, info: dict[str, Any]) -> Iterator[Finding]:

@@ -19,6 +19,7 @@ PASSED_ON = (
     *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
 )
 HOST_NETWORK = "host"
+THREADS = "OMP_NUM_THREADS"
 HOME = "/tmp"  # the user of the request has no home in the image
 
 SCRIPT = """\
@@ -76,6 +77,9 @@ def _argv(job: Job, options: Options) -> tuple[str, ...]:
         words += ["--mount", _mount_text(mount)]
     settled = {"HOME": HOME, "USER": "tao", "TAO_STATE_DIR": str(settings.state_dir())}
     settled["HF_HOME"] = str(settings.state_dir() / "cache" / "huggingface")
+    if options.cpus is not None and job.resources.device == "cpu" and THREADS not in options.env:
+        # A limit is no smaller machine: what counts the cores would start threads for all of them.
+        settled[THREADS] = str(max(1, int(options.cpus) // job.resources.processes_per_node))
     for name, value in settled.items():
         words += ["--env", f"{name}={value}"]
     for name in dict.fromkeys((*PASSED_ON, *(credential.name for credential in job.credentials), *options.env)):

@@ -149,6 +149,16 @@ def test_a_mount_of_the_user_replaces_that_of_an_input():
     assert "/models/base" not in {mount.source for mount in found}
 
 
+@pytest.mark.parametrize(
+    ("options", "threads"),
+    [({"cpus": 5}, ["OMP_NUM_THREADS=2"]), ({"cpus": 0.5}, ["OMP_NUM_THREADS=1"]), ({}, []),
+     ({"cpus": 5, "env": "OMP_NUM_THREADS"}, ["OMP_NUM_THREADS"])],
+)  # fmt: skip
+def test_a_limit_of_cores_limits_the_threads_of_each_process(options, threads):
+    job = docker_job("/run", options, resources=Resources(processes_per_node=2, device="cpu"))
+    assert [word for word in make_plan(job, "docker").argv if word.startswith("OMP_NUM_THREADS")] == threads
+
+
 def test_values_of_variables_are_neither_in_the_command_nor_in_a_file(daemon, job, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_not-to-be-seen")
     daemon.has_none()
@@ -275,6 +285,22 @@ def test_what_stands_in_the_way_is_told_all_together(daemon, tmp_path):
         ("unknown_network", "blocking"),
         ("mount_missing", "blocking"),
     ]
+
+
+def test_links_to_what_the_container_does_not_see_are_told_with_the_mount_that_shows_it(daemon, tmp_path):
+    snapshot, blobs = tmp_path / "cache" / "snapshots" / "main", tmp_path / "cache" / "blobs"
+    for folder in (snapshot, blobs):
+        folder.mkdir(parents=True)
+    (blobs / "00ff").touch()
+    (snapshot / "config.json").symlink_to("../../blobs/00ff")
+    (snapshot / "again.json").symlink_to("config.json")
+    config = {"policy": {"model_name_or_path": str(snapshot)}}
+    daemon.says("info", json.dumps(INFO))
+    (found,) = PLATFORM.probe(docker_job(tmp_path / "run", config=config))
+    assert (found.code, found.severity) == ("links_lead_out", "blocking")
+    assert found.message.startswith("1 entries")
+    assert found.fix.endswith(f"--option mounts={blobs}:ro")
+    assert PLATFORM.probe(docker_job(tmp_path / "run", {"mounts": f"{blobs}:ro"}, config=config)) == []
 
 
 @pytest.mark.parametrize(
