@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tao_skill_bank import settings
 from tao_skill_bank.contracts import Job
 from tao_skill_bank.errors import Problem, RequestError
 
@@ -45,7 +46,7 @@ class Options:
     Attributes:
         host: the daemon, as `docker --host` takes it; None for the one that the environment or the context names.
         python: interpreter in the image.
-        devices: the GPUs that are given to the container; None for as many as the job needs.
+        devices: the GPUs that are given to the container; None for any, as many as the job needs.
         env: variables that are passed on by name, besides the usual ones.
         keep: the container is not removed once it has ended.
 
@@ -77,10 +78,11 @@ def of(job: Job) -> Options:
     problems = _problems(values, job)
     if problems:
         raise RequestError(problems)
-    plain = ("python", "memory", "shm_size", "ipc", "network", "devices")
+    plain = ("python", "memory", "shm_size", "ipc", "network")
     return Options(
         **{name: str(values[name]) for name in plain if name in values},
         host=host(values),
+        devices=str(values["devices"]) if "devices" in values else _visible_devices(values, job),
         cpus=float(values["cpus"]) if "cpus" in values else None,
         user=str(values.get("user", f"{os.getuid()}:{os.getgid()}")),  # results belong to who asked for them
         env=tuple(str(values["env"]).split(",")) if "env" in values else (),
@@ -101,6 +103,15 @@ def host(values: Mapping[str, Any]) -> str | None:
 def is_remote(host: str | None) -> bool:
     """Tell whether a daemon is on another machine, as far as its address tells."""
     return host is not None and not host.startswith("unix://")
+
+
+def _visible_devices(values: Mapping[str, Any], job: Job) -> str | None:
+    """Return the GPUs that the user made visible, where the daemon is on this machine; None for any."""
+    visible = settings.visible_gpus() or ""
+    if is_remote(host(values) or settings.docker_host()) or not re.fullmatch(FORMS["devices"][0], visible):
+        return None
+    chosen = visible.split(",")[: job.resources.processes_per_node]
+    return ",".join(chosen) if len(chosen) == job.resources.processes_per_node else None
 
 
 def _mount(text: str) -> Mount:

@@ -16,7 +16,7 @@ LABEL = "tao-skill-bank.job"  # docker ps --all --filter label=tao-skill-bank.jo
 PASSED_ON = (
     *("HF_TOKEN", "HF_ENDPOINT", "HF_HUB_OFFLINE", "WANDB_API_KEY", "OPENAI_API_KEY"),
     *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_ENDPOINT_URL"),
-    *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
 )
 HOST_NETWORK = "host"
 THREADS = "OMP_NUM_THREADS"

@@ -23,6 +23,7 @@ from tao_skill_bank.run_directory import RunDirectory, json_text, write_whole
 CONTAINER, HOST, CONTEXT, MACHINE = "container_id", "docker_host", "docker_context", "machine"
 GRACE, KEEP = "grace_seconds", "keep"
 POLL_SECONDS = 0.2
+RUN_SECONDS = 300.0  # a busy disk takes its time to lay out a large image
 RECONCILE_SECONDS = 5.0
 SETTLE_SECONDS = 10.0  # until the last lines of a run directory are seen through a shared file system
 STOP_SECONDS = 30.0  # beside the grace period
@@ -79,7 +80,7 @@ class Docker:
         reference |= {name: value for name, value in ((HOST, daemon.host), (CONTEXT, daemon.context)) if value}
         reference |= {} if daemon.is_remote else {MACHINE: socket.gethostname()}
         try:
-            done = daemon.start(plan.argv)
+            done = daemon.start(plan.argv, RUN_SECONDS)
         except BackendError as error:
             return reference | _reconcile(daemon, job.id, str(error))
         if done.returncode == 0 and (found := re.match(r"[0-9a-f]{12,64}$", done.stdout.strip())):
@@ -211,6 +212,9 @@ def _reconcile(daemon: Daemon, name: str, said: str) -> dict[str, str]:
                 break
             time.sleep(POLL_SECONDS)
         _remove_unstarted(daemon, name)
+        there = daemon.inspect(name)
+        if there is not None and there.label == name and there.status != "created":  # it started that very moment
+            return {CONTAINER: there.id}
     except BackendError:
         return {}  # status finds it by its name
     message = f"docker run gave no answer, and the daemon runs no container named {name}. "

@@ -113,6 +113,7 @@ def golden_text(plan):
 )  # fmt: skip
 def test_the_rendered_launch_is_the_golden_one(golden, changes, options, monkeypatch):
     monkeypatch.setenv("TAO_STATE_DIR", "/state")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     plan = make_plan(docker_job("/results/a run", options, **changes), "docker")
     assert golden_text(plan) == (GOLDEN / golden).read_text()
 
@@ -224,6 +225,23 @@ def test_as_many_gpus_are_named_as_the_job_uses():
     with pytest.raises(RequestError) as error:
         _docker_options.of(docker_job("/run", {"devices": "0"}, resources=resources))
     assert error.value.problems[0].expected == "2 GPUs"
+
+
+@pytest.mark.parametrize(
+    ("visible", "options", "devices"),
+    [
+        ("3,5,7", {}, "3,5"),
+        ("3,5", {"devices": "0,1"}, "0,1"),
+        ("3,5", {"host": "me@gpu1"}, None),
+        ("3", {}, None),
+        ("", {}, None),
+    ],
+)
+def test_gpus_that_the_user_made_visible_are_taken_on_this_machine(monkeypatch, visible, options, devices):
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    job = docker_job("/run", options, resources=Resources(processes_per_node=2, device="cuda"))
+    assert _docker_options.of(job).devices == devices
 
 
 @pytest.mark.parametrize(
