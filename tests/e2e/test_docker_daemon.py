@@ -114,6 +114,7 @@ def pretend(name, tmp_path, monkeypatch, script):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)  # two trainings, which import much
 def test_a_training_in_a_container_completes_with_the_losses_of_one_without(sample_data, tmp_path):
     handles, losses = {}, {}
     for name in ("local", "docker"):  # at the same time, each on one core
@@ -232,7 +233,7 @@ def test_what_the_daemon_cannot_do_is_one_error_and_leaves_no_container(planned,
 
 def test_an_image_without_bash_says_so(launch):
     now = until_over(launch(options={"mounts": "/var/tmp:/var/tmp:ro"}))
-    assert (now.state, now.err_class, now.exit_code) == (State.ERROR, "ERR_INFRA", 127)
+    assert (now.state, now.err_class, now.exit_code) == (State.ERROR, "ERR_PROGRAM", 127)
     assert "The image has no bash" in now.message
 
 

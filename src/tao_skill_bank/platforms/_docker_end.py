@@ -38,7 +38,7 @@ def meaning(record: JobRecord, run: RunDirectory, container: Container, progress
         resume = " with train.resume=true" if (run.path / "checkpoints").is_dir() else ""
         return _error(record, FROM_OUTSIDE.format(code=code, resume=resume), "ERR_INFRA", code, progress)
     if recorded is None and code != 0:
-        return _error(record, _unrecorded(run, container), "ERR_INFRA", code, progress)
+        return _error(record, _unrecorded(run, container), "ERR_PROGRAM", code, progress)  # it would end so again
     if code not in (0, EXIT_INTERRUPTED) and not progress:
         message = UNREPORTED.format(code=code, line=_last_line(run))
         message += WHICH_PYTHON if code in NOT_STARTED else ""

@@ -573,7 +573,7 @@ def test_a_trainer_that_never_reported_is_told_by_the_end_of_its_log(daemon, rec
 def test_a_container_that_did_not_find_its_script_names_the_folder_to_share(daemon, record):
     daemon.says("logs", stderr="bash: /run/launch.sh: No such file or directory\n")
     now = ended(daemon, record, 127)
-    assert (now.state, now.err_class) == (State.ERROR, "ERR_INFRA")
+    assert (now.state, now.err_class) == (State.ERROR, "ERR_PROGRAM")
     assert "launch.sh: No such file" in now.message
     assert f"{record.results_dir} is shared" in now.message
 
