@@ -62,7 +62,7 @@ def resolve(name: str) -> Image:
     if name in images:
         return images[name]
     key, separator, image = name.partition("=")
-    if separator:
+    if separator and "/" not in key:
         if key not in images:
             message = f"There is no image key '{key}'.{catalog.did_you_mean(key, images)}"
             raise UnknownNameError.of("unknown_image", message, f"Use one of: {', '.join(images)}.", path="image")
@@ -126,6 +126,9 @@ def _for_own_commands(job: Job, image: Image, model_keys: Sequence[str]) -> Job:
     if job.resources.nodes > 1:
         message = f"Image {image.image} is started on one node only; the job asks for {job.resources.nodes}."
         problems.append(Problem("nodes_not_in_image", message, f"Use ours: --image {OUR_OWN}", "platform.nodes"))
+    for uri in (uri for uri, _ in job.fetches if not model_uri.is_remote(uri)):
+        message = f"Image {image.image} cannot bring {uri} to the job."
+        problems.append(Problem("storage_not_in_image", message, f"Use ours: --image {OUR_OWN}", "datasets", uri))
     for key in model_keys:
         uri = nested.get(job.spec, key)
         if not isinstance(uri, str) or not model_uri.is_remote(uri):

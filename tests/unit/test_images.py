@@ -58,6 +58,7 @@ def test_our_own_image_is_built_by_a_file_of_this_repository(project_root):
         ("cosmos-rl", UPSTREAM, "cosmos-rl"),
         (UPSTREAM, UPSTREAM, "cosmos-rl"),
         ("cosmos-rl=mirror/cosmos-rl:7", "mirror/cosmos-rl:7", "cosmos-rl"),
+        ("/images/a=b.sqsh", "/images/a=b.sqsh", None),
         ("lab/trainers@sha256:00ff", "lab/trainers@sha256:00ff", None),
     ],
 )
@@ -115,6 +116,14 @@ def test_what_a_foreign_image_cannot_do_is_refused_with_the_way_out(action, mode
     (problem,) = error.value.problems
     assert problem.path == path
     assert "--image tao-skill-bank" in problem.fix
+
+
+def test_a_foreign_image_stages_no_data():
+    job = job_of("cosmos-rl")
+    job = replace(job, fetches=(*job.fetches, ("s3://bucket/train", "/run/inputs/train")))
+    with pytest.raises(RequestError) as error:
+        choose(job)
+    assert [problem.code for problem in error.value.problems] == ["storage_not_in_image"]
 
 
 def test_a_foreign_image_is_not_started_on_several_nodes():
