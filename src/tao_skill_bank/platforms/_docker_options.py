@@ -9,6 +9,7 @@ from typing import Any
 from tao_skill_bank import settings
 from tao_skill_bank.contracts import Job
 from tao_skill_bank.errors import Problem, RequestError
+from tao_skill_bank.redact import SECRET_NAME
 
 DEFAULT_GRACE_SECONDS = 120.0  # a training finishes its step and saves itself
 DEFAULT_SHM_SIZE = "8g"  # workers of data loaders hand batches over in it; Docker's own 64 MiB hold not one
@@ -23,7 +24,7 @@ FORMS: dict[str, tuple[str, str]] = {  # option: (what it must match, what it is
     "user": (r"[A-Za-z0-9_][\w.-]*(?::[A-Za-z0-9_][\w.-]*)?", "a name or number in the image, or USER:GROUP"),
     "network": (r"[A-Za-z0-9][\w.:-]*", "the name of a network, such as host"),
     "devices": (r"[\w-]+(?:,[\w-]+)*", "numbers or UUIDs of GPUs, separated by commas"),
-    "env": (r"[A-Za-z_]\w*(?:,[A-Za-z_]\w*)*", "names of environment variables, separated by commas, without values"),
+    "env": (r"[A-Za-z_]\w*(?:=[^,\n\r]*)?(?:,[A-Za-z_]\w*(?:=[^,\n\r]*)?)*", "NAME or NAME=VALUE, separated by commas"),
     "mounts": (r"/[^,\n\r]*(?:,/[^,\n\r]*)*", "absolute paths, separated by commas: A, A:B, A:ro or A:B:ro"),
 }
 TEXTS = tuple(FORMS)
@@ -47,7 +48,7 @@ class Options:
         host: the daemon, as `docker --host` takes it; None for the one that the environment or the context names.
         python: interpreter in the image.
         devices: the GPUs that are given to the container; None for any, as many as the job needs.
-        env: variables that are passed on by name, besides the usual ones.
+        env: variables that are set, or passed on by their names alone, besides the usual ones.
         keep: the container is not removed once it has ended.
 
     """
@@ -123,7 +124,7 @@ def _mount(text: str) -> Mount:
 
 def _problems(values: Mapping[str, Any], job: Job) -> list[Problem]:
     problems = [
-        _invalid(name, values[name], expected)
+        _invalid(name, _shown(name, values[name]), expected)
         for name, (form, expected) in FORMS.items()
         if name in values and not (_is_text(values[name]) and re.fullmatch(form, str(values[name]), re.ASCII))
     ]
@@ -132,6 +133,11 @@ def _problems(values: Mapping[str, Any], job: Job) -> list[Problem]:
         for text in (str(values["mounts"]).split(",") if "mounts" in values else ())
         if not _is_mount(text)
     ][:1]
+    problems += [
+        _invalid("env", f"{name}=...", "the names alone of what is secret; the values come from the environment")
+        for name, has_value, _ in (text.partition("=") for text in str(values.get("env", "")).split(","))
+        if has_value and SECRET_NAME.search(name)
+    ]
     problems += [
         _invalid(name, values[name], "true or false")
         for name in FLAGS
@@ -145,6 +151,10 @@ def _problems(values: Mapping[str, Any], job: Job) -> list[Problem]:
         message = "Platform docker runs containers, and the request names no image."
         problems.append(Problem("image_needed", message, "Name one: --image IMAGE", "image"))
     return list({problem.path: problem for problem in problems}.values())
+
+
+def _shown(name: str, value: Any) -> Any:
+    return re.sub(r"=[^,]*", "=...", value) if name == "env" and isinstance(value, str) else value
 
 
 def _is_mount(text: str) -> bool:

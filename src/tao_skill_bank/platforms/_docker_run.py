@@ -77,7 +77,7 @@ def _argv(job: Job, options: Options) -> tuple[str, ...]:
         words += ["--mount", _mount_text(mount)]
     settled = {"HOME": HOME, "USER": "tao", "TAO_STATE_DIR": str(settings.state_dir())}
     settled["HF_HOME"] = str(settings.state_dir() / "cache" / "huggingface")
-    if options.cpus is not None and job.resources.device == "cpu" and THREADS not in options.env:
+    if options.cpus is not None and job.resources.device == "cpu" and not _sets(options, THREADS):
         # A limit is no smaller machine: what counts the cores would start threads for all of them.
         settled[THREADS] = str(max(1, int(options.cpus) // job.resources.processes_per_node))
     for name, value in settled.items():
@@ -87,6 +87,10 @@ def _argv(job: Job, options: Options) -> tuple[str, ...]:
     # The script is the whole container: what an image starts by itself is not wanted.
     words += ["--workdir", "/", "--entrypoint", "bash"]
     return (*words, str(job.image), str(Path(job.results_dir) / SCRIPT_FILE))
+
+
+def _sets(options: Options, name: str) -> bool:
+    return any(text.partition("=")[0] == name for text in options.env)
 
 
 def _limits(job: Job, options: Options) -> list[str]:
