@@ -148,6 +148,27 @@ def test_a_training_in_a_container_completes_with_the_losses_of_one_without(samp
     assert docker("ps", "--all", "--quiet") == ""
 
 
+@pytest.mark.slow
+def test_processes_of_a_job_find_each_other_without_a_network(launch):
+    resources = Resources(processes_per_node=2, device="cpu")
+    handle = launch("start", "step:1", "succeed", resources=resources, distributed=True, options={"network": "none"})
+    assert until_over(handle).state is State.COMPLETE, "\n".join(handle.logs())
+    assert {path.name for path in handle.run_directory.path.glob("rank_*.pid")} == {"rank_0.pid", "rank_1.pid"}
+
+
+def test_a_credential_reaches_the_trainer_and_no_file_of_ours(launch, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_not-to-be-seen")
+    handle = launch("start", "environment:HF_TOKEN,COLOUR", "succeed", options={
+        "env": f"{IN_THE_CONTAINER['env']},COLOUR=blue"})  # fmt: skip
+    assert until_over(handle).state is State.COMPLETE
+    written = handle.run_directory.path / "environment.json"
+    seen = json.loads(written.read_text())
+    assert (seen["HF_TOKEN"], seen["COLOUR"]) == ("hf_not-to-be-seen", "blue")
+    written.unlink()
+    files = [path for path in handle.run_directory.path.rglob("*") if path.is_file()]
+    assert not any("not-to-be-seen" in path.read_text(errors="replace") for path in files)
+
+
 def test_a_failing_job_ends_as_error_with_its_cause_and_its_log_is_followed(launch):
     handle = launch("start", "say:hello", "fail:A bad video.")
     assert "hello" in list(handle.logs(follow=True))
