@@ -262,6 +262,7 @@ class Job:
         module: the training-plane module that torchrun starts.
         config_file: path of the rendered config, relative to `results_dir`.
         config: the spec as the trainer reads it: model URIs replaced by local folders.
+        command: the program of a foreign container image that takes `--config FILE` in place of `module`.
         fetches: (URI, folder) pairs that are materialised before the module starts.
         skill_dir: folder of the skill that owns the action.
         resume_key: the path of `config` that, set true, goes on from the newest checkpoint of the run directory, for a
@@ -286,6 +287,7 @@ class Job:
     credentials: tuple[Credential, ...] = ()
     parent_job_id: str | None = None
     image: str | None = None
+    command: tuple[str, ...] = ()
     upload_excludes: tuple[str, ...] = ()
     dataset_required_fields: tuple[str, ...] = ()
     distributed: bool = True

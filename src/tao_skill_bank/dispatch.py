@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from tao_skill_bank import catalog, gate, jobs, parents, planner, platforms, policy, preflight, spec
+from tao_skill_bank import catalog, gate, images, jobs, parents, planner, platforms, policy, preflight, spec
 from tao_skill_bank.automl import study
 from tao_skill_bank.catalog import Skill
 from tao_skill_bank.contracts import Finding, Launch, Plan, Request, to_json
@@ -28,11 +28,13 @@ def plan(request: Request, *, compares_resumed: bool = True) -> Plan:
     built = spec.build(skill, request, parent.values)
     route, route_findings = policy.route(skill, request)
     job_id = jobs.new_job_id(skill.info.network_arch, request.action)
-    job = planner.assemble(skill, request, built, parent, job_id, one_machine=platform.runs_here)
+    job = planner.assemble(skill, request, built, parent, job_id, one_machine=platform.one_machine)
+    job, image_findings = images.choose(job, skill, runs_in_image=platform.uses_image(request.platform.options))
     gate.require_validation(route, job.workload)
     findings = [
         *built.findings,
         *route_findings,
+        *image_findings,
         *gate.for_route(preflight.run(job, platform, compares_resumed=compares_resumed), route),
     ]
     drafted = planner.draft(job, request, route, findings)
@@ -71,5 +73,6 @@ def _with_study(drafted: Plan, skill: Skill, given: frozenset[str]) -> Plan:
     except MissingExtraError as error:
         finding = gate.missing_extra(error)
         return replace(drafted, findings=(*drafted.findings, finding))
-    request = study.located(skill, drafted.request, drafted.job, given)
+    located = study.located(skill, drafted.request, drafted.job, given)
+    request = replace(located, image=located.image or drafted.job.image)  # reviewed with the plan; trials ask no more
     return replace(drafted, request=request, study=to_json(prepared))

@@ -22,6 +22,11 @@ def bank_path() -> Path | None:
     return Path(value).expanduser().absolute() if value else None
 
 
+def docker_host() -> str | None:
+    """Return the Docker daemon that the user named with $DOCKER_HOST, if any."""
+    return os.environ.get("DOCKER_HOST", "").strip() or None
+
+
 def has_variable(name: str) -> bool:
     """Tell whether a non-empty environment variable exists. Its value is never returned."""
     return bool(os.environ.get(name, "").strip())

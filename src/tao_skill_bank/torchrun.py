@@ -23,7 +23,10 @@ class Rendezvous:
 
 def command(job: Job, *, python: str = sys.executable, rendezvous: Rendezvous | None = None) -> tuple[str, ...]:
     """Return the argv that starts the processes of one node; several nodes need a rendezvous."""
-    module = ("-m", job.module, "--config", str(Path(job.results_dir) / job.config_file))
+    config = ("--config", str(Path(job.results_dir) / job.config_file))
+    if job.command:  # it starts its own processes
+        return (*job.command, *config)
+    module = ("-m", job.module, *config)
     if not job.distributed:
         return (python, *module)
     assert rendezvous is not None or job.resources.nodes == 1, "several nodes need a rendezvous"

@@ -1,18 +1,21 @@
 """What every platform promises; a new platform is tested because its file exists."""
 
 import inspect
+import json
 from contextlib import contextmanager
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import pytest
 from runs import make_job, make_plan, make_record
 
-from tao_skill_bank.contracts import Credential, Finding, Launch, PlatformRequest, Resources, State
-from tao_skill_bank.errors import BackendError, UnknownNameError
+from tao_skill_bank import catalog, gate
+from tao_skill_bank.contracts import Credential, Finding, Launch, PlatformRequest, Request, Resources, State
+from tao_skill_bank.errors import BackendError, RequestError, UnknownNameError
 from tao_skill_bank.platforms import _base
 
-VERBS = ("probe", "render", "submit", "status", "logs", "cancel")
+VERBS = ("runs_here", "uses_image", "probe", "render", "submit", "status", "logs", "cancel")
 SECRET = "hf_contract-test-secret"
+SECRETS = ("HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "WANDB_API_KEY")
 
 
 @pytest.fixture(params=_base.names())
@@ -23,7 +26,8 @@ def platform(request):
 @pytest.fixture
 def plan(platform, tmp_path, monkeypatch):
     """Return a plan for two processes of a job that needs a credential and fetches a model."""
-    monkeypatch.setenv("HF_TOKEN", SECRET)
+    for name in SECRETS:
+        monkeypatch.setenv(name, SECRET)
     job = make_job(
         tmp_path / "run",
         module="tao_skill_bank.models.cosmos_reason.train",
@@ -40,6 +44,21 @@ def plan(platform, tmp_path, monkeypatch):
 @pytest.fixture
 def never_submitted(platform, plan):
     return make_record(plan.job, platform=platform.name)
+
+
+@pytest.fixture
+def ended(platform, plan):
+    """Return the record of a job that its engine knows nothing of any more, and whose run directory tells its end."""
+    logs = PurePosixPath(plan.job.results_dir, "logs")
+    Path(logs).mkdir(parents=True)
+    Path(logs, "exit_code").write_text("0\n")
+    Path(plan.job.results_dir, "status.jsonl").write_text(json.dumps({"state": "SUCCESS", "message": "done"}) + "\n")
+    return make_record(plan.job, platform=platform.name)
+
+
+def files_below(folder):
+    """Return every file with its content."""
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @contextmanager
@@ -60,6 +79,39 @@ def test_it_has_the_verbs_of_the_protocol(platform):
     for verb in VERBS:
         promised = list(inspect.signature(getattr(_base.Platform, verb)).parameters)[1:]
         assert list(inspect.signature(getattr(platform, verb)).parameters) == promised, verb
+
+
+def test_it_says_where_jobs_run_and_whether_in_a_container(platform):
+    assert isinstance(platform.one_machine, bool)
+    assert isinstance(platform.runs_here({}), bool)
+    assert isinstance(platform.uses_image({}), bool)
+
+
+def test_its_skill_documents_every_option(platform):
+    text = (catalog.find(f"tao-run-on-{platform.name}").folder / "SKILL.md").read_text()
+    undocumented = [name for name in (*platform.number_options, *platform.text_options) if f"`{name}" not in text]
+    assert undocumented == []
+
+
+def test_its_skill_can_be_found_from_the_runbook_of_the_runner(platform):
+    text = (catalog.find("tao-run-platform").folder / "SKILL.md").read_text()
+    assert f"`tao-run-on-{platform.name}`" in text
+
+
+def test_an_option_that_it_does_not_have_is_refused_by_its_name(platform):
+    request = Request("x", "train", platform=PlatformRequest(platform.name, options={"no_such_option": 1}))
+    with pytest.raises(RequestError) as error:
+        gate.require_known_options(request, platform)
+    assert [problem.path for problem in error.value.problems] == ["platform.options.no_such_option"]
+
+
+def test_numbers_that_are_none_are_refused_together_by_their_names(platform):
+    options = dict.fromkeys(platform.number_options, "many")
+    with pytest.raises(RequestError) as error:
+        gate.require_known_options(
+            Request("x", "train", platform=PlatformRequest(platform.name, options=options)), platform
+        )
+    assert {problem.path for problem in error.value.problems} == {f"platform.options.{name}" for name in options}
 
 
 def test_it_does_not_share_mutable_state(platform):
@@ -106,6 +158,7 @@ def test_a_job_that_was_never_submitted_is_not_called_ended(platform, never_subm
     with unless_unreachable():
         now = platform.status(never_submitted)
         assert (now.id, now.state) == (never_submitted.id, State.UNKNOWN)
+        assert now.message
 
 
 def test_cancelling_a_job_that_was_never_submitted_changes_nothing(platform, never_submitted, tmp_path):
@@ -114,6 +167,22 @@ def test_cancelling_a_job_that_was_never_submitted_changes_nothing(platform, nev
         platform.cancel(never_submitted)
         platform.cancel(never_submitted)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_an_end_that_its_engine_has_forgotten_is_told_by_the_run_directory(platform, ended):
+    with unless_unreachable():
+        now = platform.status(ended)
+        assert now.state is State.COMPLETE or (now.state is State.UNKNOWN and now.message)
+
+
+def test_cancelling_a_job_that_has_ended_changes_nothing(platform, ended, tmp_path):
+    before = files_below(tmp_path)
+    with unless_unreachable():
+        first = platform.status(ended)
+        platform.cancel(ended)
+        platform.cancel(ended)
+        assert platform.status(ended) == first
+    assert files_below(tmp_path) == before
 
 
 def test_a_job_that_was_never_submitted_has_no_logs(platform, never_submitted):

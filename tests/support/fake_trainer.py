@@ -72,6 +72,7 @@ ACTS = {
     "say": lambda _run, text: print(text, flush=True),
     "wait_for": wait_for,
     "environment": show_environment,
+    "allocate": lambda _run, mib: bytearray(int(mib) << 20),
     "leave_orphan": leave_orphan,
     "ignore_sigterm": lambda _run, _: signal.signal(signal.SIGTERM, signal.SIG_IGN),
     "save_on_signal": save_on_signal,

@@ -79,7 +79,10 @@ class QuietPlatform:
 
     def __init__(self, findings=(), *, runs_here=True):
         self.findings = list(findings)
-        self.runs_here = runs_here
+        self.is_here = runs_here
+
+    def runs_here(self, options):  # noqa: ARG002 - the protocol names it
+        return self.is_here
 
     def probe(self, job):  # noqa: ARG002 - the protocol names it
         return self.findings

@@ -321,7 +321,8 @@ class Controller:
     def _pause(self) -> None:
         """Wait a moment. Raises Stopped when a signal came."""
         if not self.stop:
-            here = platforms.load(self.trials.plan.job.platform.name).runs_here
+            chosen = self.trials.plan.job.platform
+            here = platforms.load(chosen.name).runs_here(chosen.options)
             time.sleep(POLL_SECONDS if here else REMOTE_POLL_SECONDS)
         if self.stop:
             raise Stopped(cancels=self.stop != signal.SIGUSR1)

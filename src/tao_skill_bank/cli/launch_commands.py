@@ -1,5 +1,6 @@
 """validate, preflight, plan, run: the stages of a request."""
 
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from tao_skill_bank.cli.output import (
     print_json,
     print_next,
     print_rows,
+    print_titled,
 )
 from tao_skill_bank.cli.request_options import (
     Options,
@@ -29,7 +31,14 @@ from tao_skill_bank.errors import RequestError, TaoSkillsError
 if TYPE_CHECKING:
     from tao_skill_bank.contracts import Finding
 
+MAX_WIDTH = 120
 OutOption = Annotated[Path | None, typer.Option("--out", help="Write the sealed plan to this file.")]
+ShowFilesFlag = Annotated[
+    bool,
+    typer.Option(
+        "--show-files", help="Print every file of the launch; without it, its scripts unless it runs locally."
+    ),
+]
 PlanOption = Annotated[Path | None, typer.Option("--plan", help="Run a sealed plan.")]
 DetachFlag = Annotated[bool, typer.Option("--detach", help="Return once the job is submitted.")]
 RetriesOption = Annotated[
@@ -75,7 +84,7 @@ def preflight(options: Options, as_json: JsonFlag = False) -> None:
 
 
 @takes_request
-def plan(options: Options, out: OutOption = None, as_json: JsonFlag = False) -> None:
+def plan(options: Options, out: OutOption = None, show_files: ShowFilesFlag = False, as_json: JsonFlag = False) -> None:
     """Resolve, check and seal a request; show exactly what would run. Launches nothing, writes only --out."""
     from tao_skill_bank import dispatch
 
@@ -92,7 +101,7 @@ def plan(options: Options, out: OutOption = None, as_json: JsonFlag = False) -> 
             document(_payload(sealed), code=code, problems=problems, findings=sealed.findings, following=following)
         )
     else:
-        _print_plan(sealed)
+        _print_plan(sealed, show_files=show_files)
         print_next(following)
     raise typer.Exit(code)
 
@@ -178,8 +187,9 @@ def _payload(sealed: Any) -> dict[str, Any]:
     }
 
 
-def _print_plan(sealed: Any) -> None:
+def _print_plan(sealed: Any, *, show_files: bool) -> None:
     job, resources = sealed.job, sealed.job.resources
+    shown = _shown_files(sealed, all_of_them=show_files)
     rows = [
         ("job", job.id),
         ("route", f"{sealed.route.kind} -> {sealed.route.skill}"),
@@ -187,8 +197,9 @@ def _print_plan(sealed: Any) -> None:
         ("model", job.workload.model),
         *((f"{use.role} data", use.annotation_path) for use in job.workload.datasets),
         ("processes", f"{resources.nodes} node(s) x {resources.processes_per_node} on {resources.device}"),
+        *([("image", job.image)] if job.image else []),
         ("results", job.results_dir),
-        ("command", " ".join(sealed.argv)),
+        *([] if shown else [("command", " ".join(sealed.argv))]),
         ("files", ", ".join(sealed.files)),
         ("sha256", sealed.sha256),
     ]
@@ -198,9 +209,37 @@ def _print_plan(sealed: Any) -> None:
 
         for table in review.tables(sealed):
             print_rows(*table)
+    if shown:
+        print_titled("command", _on_lines(sealed.argv))
+    for name, text in shown.items():
+        print_titled(name, text)
     print_findings(sealed.findings)
     blocked = _block(sealed.blocking)
     typer.echo("blocked: nothing was launched" if blocked else "planned: nothing was launched", err=True)
+
+
+def _shown_files(sealed: Any, *, all_of_them: bool) -> dict[str, str]:
+    """Return the files that a plan shows whole: what is sent to an engine, which is not this machine's own shell."""
+    from tao_skill_bank.contracts import PlatformRequest
+
+    configs = Path(sealed.job.config_file).parent
+    is_sent = sealed.launched_on != PlatformRequest().name
+    return {
+        name: text for name, text in sealed.files.items() if all_of_them or (is_sent and Path(name).parent != configs)
+    }
+
+
+def _on_lines(argv: Sequence[str]) -> str:
+    """Return a command line as a shell takes it: one option a line where it is long."""
+    text = shlex.join(argv)
+    if len(text) <= MAX_WIDTH:
+        return text
+    parts = [""]
+    for word in argv:
+        if word.startswith("--"):
+            parts.append("")
+        parts[-1] += f" {shlex.quote(word)}" if parts[-1] else shlex.quote(word)
+    return " \\\n  ".join(parts)
 
 
 def _write_plan(sealed: Any, out: Path) -> None:

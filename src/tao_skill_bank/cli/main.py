@@ -47,6 +47,7 @@ GROUPS = {
     "data": ("data_commands", "Make sample data and repair annotations."),
     "automl": ("automl_commands", "Search hyperparameters over trainings."),
     "models": ("model_commands", "Create and find models."),
+    "images": ("image_commands", "Find container images."),
 }
 
 

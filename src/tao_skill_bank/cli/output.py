@@ -59,6 +59,11 @@ def print_rows(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     Console().print(table)
 
 
+def print_titled(title: str, text: str) -> None:
+    """Print a text as it is, below a line with its title."""
+    typer.echo(f"\n# --- {title}\n{text}", nl=not text.endswith("\n"))
+
+
 def print_findings(findings: "Sequence[Finding]") -> None:
     """Print findings on stderr, the blocking ones first."""
     order = list(SEVERITY_STYLE)

@@ -2,8 +2,8 @@
 
 import importlib
 import pkgutil
-from collections.abc import Iterator
-from typing import Protocol
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
 
 from tao_skill_bank.contracts import Finding, Job, JobRecord, JobStatus, Launch, Plan
 from tao_skill_bank.errors import UnknownNameError
@@ -13,9 +13,17 @@ class Platform(Protocol):
     """Drives an engine that exists: renders what it will send, sends exactly that, and answers for it."""
 
     name: str
-    runs_here: bool  # on the machine that submits
+    one_machine: bool  # whatever nodes a spec names become processes of it
     number_options: tuple[str, ...]  # names in platform.options, besides those that every platform has
     text_options: tuple[str, ...]
+
+    def runs_here(self, options: Mapping[str, Any]) -> bool:
+        """Tell whether jobs with these platform options run on the machine that submits."""
+        ...
+
+    def uses_image(self, options: Mapping[str, Any]) -> bool:
+        """Tell whether jobs with these platform options run in a container image."""
+        ...
 
     def probe(self, job: Job) -> list[Finding]:
         """Look at the engine without changing it and report what stands in the way of `job`."""

@@ -43,6 +43,20 @@ def reason(record: JobRecord, progress: dict[str, Any]) -> str:
     return " ".join(str(part) for part in parts if part)
 
 
+def asked_at_times(question: Callable[[], bool], seconds: float) -> Callable[[], bool]:
+    """Return the question, put to its engine now and then only, and answered with no in between."""
+    asked_at = -seconds
+
+    def answer() -> bool:
+        nonlocal asked_at
+        if time.monotonic() - asked_at < seconds:
+            return False
+        asked_at = time.monotonic()
+        return question()
+
+    return answer
+
+
 def log_lines(path: Path, is_over: Callable[[], bool], *, follow: bool) -> Iterator[str]:
     """Yield the lines of a log file; with `follow`, wait for it and for more until the job is over."""
     while follow and not path.is_file() and not is_over():

@@ -23,6 +23,12 @@ INTERRUPTED_AT_START = """\
   # A signal that came before the trainer listened: nothing is lost, and run again with train.resume=true it begins.
   if [[ $code == 138 || $code == 143 ]] && ! grep -qs '"state": "RUNNING"' status.jsonl; then code=75; fi
 """
+TOLD_BY_EXIT_CODE = """\
+  # The image's own program writes no status.jsonl: how it ended is all that is known of it.
+  if [[ $code == 0 ]]; then
+    printf '{{"time": %s, "state": "SUCCESS", "message": "%s ended well."}}\\n' "$(date +%s)" {program} >> status.jsonl
+  fi
+"""
 GPU_ENVIRONMENT = """\
 export PYTORCH_ALLOC_CONF="${PYTORCH_ALLOC_CONF:-expandable_segments:True}"  # fewer fragments between gradients
 """
@@ -36,6 +42,8 @@ export OMP_NUM_THREADS="${{OMP_NUM_THREADS:-$((cores > {processes} ? cores / {pr
 def record_exit_code(plan: Plan, *, afterwards: str = "") -> str:
     """Return the shell lines that leave logs/exit_code; `afterwards` are lines that know it as $code."""
     on_signal = INTERRUPTED_AT_START if plan.job.workload.trains else ""
+    if plan.job.command:
+        on_signal = TOLD_BY_EXIT_CODE.format(program=shlex.quote(plan.job.command[0]))
     return RECORD_EXIT_CODE.format(on_signal=on_signal, afterwards=afterwards)
 
 

@@ -4,10 +4,11 @@ import importlib.util
 import shlex
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -35,9 +36,17 @@ class Local:
     """Runs a job as processes of this machine."""
 
     name: str = "local"
-    runs_here: bool = True
+    one_machine: bool = True
     number_options: tuple[str, ...] = ("grace_seconds",)
     text_options: tuple[str, ...] = ("devices",)
+
+    def runs_here(self, options: Mapping[str, Any]) -> bool:  # noqa: ARG002 - the protocol names it
+        """Local is here."""
+        return True
+
+    def uses_image(self, options: Mapping[str, Any]) -> bool:  # noqa: ARG002 - the protocol names it
+        """Processes of this machine need no image."""
+        return False
 
     def probe(self, job: Job) -> list[Finding]:
         """Report what this machine lacks to run `job`."""

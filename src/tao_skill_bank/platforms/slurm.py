@@ -7,7 +7,7 @@ ended, or the controller where there is no accounting. Why it ended is read from
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,12 +44,20 @@ class Slurm:
     """Runs a job as one sbatch script with an srun on every node."""
 
     name: str = "slurm"
-    runs_here: bool = False
+    one_machine: bool = False
     number_options: tuple[str, ...] = ("cpus_per_task", "grace_seconds", "save_seconds")
     text_options: tuple[str, ...] = (
         *("partition", "account", "qos", "constraint", "exclude", "time_limit", "mem"),
         *("requeue", "python", "host", "container", "mounts"),
     )
+
+    def runs_here(self, options: Mapping[str, Any]) -> bool:  # noqa: ARG002 - the protocol names it
+        """Its nodes are not the machine that submits, even where one of them is."""
+        return False
+
+    def uses_image(self, options: Mapping[str, Any]) -> bool:
+        """A job runs in a container when it is told to."""
+        return "container" in options
 
     def probe(self, job: Job) -> list[Finding]:
         """Ask the cluster whether it could ever run `job`.
@@ -135,7 +143,8 @@ class Slurm:
     def logs(self, record: JobRecord, *, follow: bool) -> Iterator[str]:
         """Yield the lines of logs/job.log, which every node writes through its srun."""
         path = RunDirectory.of(record.results_dir, record.id).log_file
-        return _run_files.log_lines(path, self._asked_at_times(record), follow=follow)
+        is_over = _run_files.asked_at_times(lambda: self.status(record).state.is_terminal, FOLLOW_SECONDS)
+        return _run_files.log_lines(path, is_over, follow=follow)
 
     def cancel(self, record: JobRecord) -> None:
         """Stop the job and wait until the cluster lists it no longer; a training saves itself first.
@@ -159,19 +168,6 @@ class Slurm:
         if not _is_gone(cluster, record.id, STOP_SECONDS):
             message = f"Slurm job {listed.number} ({record.id}) could not be stopped. {done.stderr.strip()}".rstrip()
             raise BackendError.of("slurm_stop_failed", message, f"scancel --full {listed.number}", path=record.id)
-
-    def _asked_at_times(self, record: JobRecord) -> Callable[[], bool]:
-        """Return a question whether the job is over that asks the cluster now and then only."""
-        asked_at = -FOLLOW_SECONDS
-
-        def is_over() -> bool:
-            nonlocal asked_at
-            if time.monotonic() - asked_at < FOLLOW_SECONDS:
-                return False
-            asked_at = time.monotonic()
-            return self.status(record).state.is_terminal
-
-        return is_over
 
 
 def _cluster(record: JobRecord, run: RunDirectory) -> Cluster:

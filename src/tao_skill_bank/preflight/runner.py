@@ -50,7 +50,7 @@ def run(job: Job, platform: Platform, *, compares_resumed: bool = True) -> list[
 
     """
     options = job.platform.options
-    runs_here = getattr(platform, "runs_here", False)
+    runs_here = platform.runs_here(options)
     num_samples = _positive(options, "preflight_samples", DEFAULT_SAMPLES)
     decode_seconds = _positive(options, "preflight_decode_seconds", DEFAULT_DECODE_SECONDS)
     with ThreadPoolExecutor(NUM_WORKERS) as pool, tempfile.TemporaryDirectory(prefix="tao-preflight-") as folder:

@@ -1,6 +1,7 @@
 """The command line as a process: exit codes, stdout and stderr."""
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -94,6 +95,41 @@ def test_a_blocked_plan_exits_3_shows_every_finding_and_writes_nothing(tmp_path:
     assert {finding["severity"] for finding in document["findings"]} >= {"blocking", "info"}
     assert document["spec"]["policy"]["model_name_or_path"] == "builtin://tiny-cosmos-reason"
     assert list(tmp_path.iterdir()) == []
+
+
+EXPORT = [SKILL, "export", "--set", "model_path=builtin://tiny-cosmos-reason", "--image", "tao-skill-bank"]
+
+
+def scripts_in(text: str) -> dict[str, str]:
+    """Return the titled texts that a plan prints."""
+    return {title: body for title, _, body in (part.partition("\n") for part in text.split("\n# --- ")[1:])}
+
+
+@pytest.mark.parametrize("platform", ["slurm", "docker"])
+def test_a_plan_prints_exactly_what_an_engine_would_be_sent(platform: str, tmp_path: Path) -> None:
+    out = tmp_path / "plan.json"
+    finished = call("plan", *EXPORT, "--platform", platform, "--out", out)
+    sealed = json.loads(out.read_text())
+    shown = scripts_in(finished.stdout)
+    assert (finished.returncode, list(shown)) == (0, ["command", "launch.sh"])
+    assert shown["launch.sh"] == sealed["files"]["launch.sh"]
+    assert shlex.split(shown["command"].replace("\\\n", "")) == sealed["argv"]
+
+
+def test_a_local_plan_prints_its_files_when_it_is_asked_to() -> None:
+    assert scripts_in(call("plan", *EXPORT).stdout) == {}
+    shown = scripts_in(call("plan", *EXPORT, "--show-files").stdout)
+    assert list(shown) == ["command", "config/export.toml", "launch.sh"]
+
+
+def test_an_image_is_resolved_by_skill_and_by_key() -> None:
+    assert answer("images", "resolve", SKILL, code=0)["commands"] == {
+        "train": "cosmos-rl",
+        "evaluate": "cosmos-rl-evaluate",
+    }
+    ours = answer("images", "resolve", "tao-skill-bank", code=0)
+    assert (ours["commands"], ours["get"].split()[:2]) == ({}, ["docker", "build"])
+    assert answer("images", "resolve", "cosmos-rI=x", code=5)["errors"][0]["code"] == "unknown_image"
 
 
 def test_the_next_command_of_an_answer_is_exact() -> None:
