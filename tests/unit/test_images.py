@@ -145,15 +145,13 @@ def test_a_bank_without_a_list_of_images_knows_none(tmp_path, monkeypatch):
 def test_a_skills_own_image_is_shown_by_a_plan_and_run_only_from_a_sealed_one(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))  # without docker
     request = Request(
-        SKILL.name,
-        "train",
-        automl_policy="off",
-        datasets={"train": str(tmp_path)},
-        overrides={"validation.enable": False},
+        "tao-finetune-cosmos-predict",
+        "prepare",  # which loads no model
+        overrides={"source": str(tmp_path)},
         platform=PlatformRequest("docker"),
     )
     planned = dispatch.plan(request)
-    assert planned.job.image == UPSTREAM
+    assert planned.job.image == OURS
     with pytest.raises(BlockedError) as error:
         dispatch.run(planned)
     assert "image_unconfirmed" in [problem.code for problem in error.value.problems]
