@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow.parquet
 import pytest
+from needs import lacking
 
 from tao_skill_bank.gaps import COLUMNS
 from tao_skill_bank.job_store import JobStore
@@ -57,7 +58,7 @@ def test_the_smoke_demo_runs_every_step_and_leaves_a_report(summary: dict[str, A
 def _check_in_a_browser(report: Path, tmp_path: Path) -> None:
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is None:
-        pytest.skip("no Chromium on this machine; everything before it was checked")
+        lacking("no Chromium on this machine; everything before it was checked")
     command = [browser, *BROWSER_FLAGS, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", f"file://{report}"]
     page = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert page.count("<svg") >= 2

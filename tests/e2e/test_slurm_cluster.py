@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 import small_training
+from needs import lacking
 from runs import eventually, make_job, make_plan
 
 from tao_skill_bank import jobs, torchrun
@@ -40,7 +41,7 @@ def why_not() -> str:
 @pytest.fixture(scope="module")
 def slurm_conf():
     if reason := why_not():
-        pytest.skip(reason)
+        lacking(reason)
     folder = tempfile.mkdtemp(prefix="tao-slurm-", dir="/var/tmp")  # munge refuses a private folder
     number = str(os.getpid() % 200)
     try:
@@ -52,7 +53,7 @@ def slurm_conf():
             check=False,
         )
         if started.returncode != 0 and "Unable to locate package" in started.stderr:
-            pytest.skip(f"a Slurm cluster needs Debian's packages: {started.stderr.strip().splitlines()[-1]}")
+            lacking(f"a Slurm cluster needs Debian's packages: {started.stderr.strip().splitlines()[-1]}")
         assert started.returncode == 0, started.stderr
         yield started.stdout.split()[-1]
     finally:

@@ -12,7 +12,7 @@ export DOCKER_HOST=unix://$folder/docker.sock
 require_packages() (  # in a shell of its own, with which the lock ends
   exec 9> /var/lock/tao-test-packages  # tests may run side by side
   flock 9
-  command -v dockerd docker containerd runc > /dev/null && exit
+  type -P dockerd docker containerd runc > /dev/null && exit
   export DEBIAN_FRONTEND=noninteractive
   apt-get update -qq
   # Nothing is to start by itself: policy-rc.d says so while the packages are set up.

@@ -35,14 +35,14 @@ down() {
 }
 
 require_packages() {
-  command -v slurmctld slurmd slurmdbd sbatch munged mariadbd ip > /dev/null && return
+  type -P slurmctld slurmd slurmdbd sbatch munged mariadbd ip iptables > /dev/null && return
   export DEBIAN_FRONTEND=noninteractive
   apt-get update -qq
   # Nothing is to start by itself: policy-rc.d says so while the packages are set up.
   [[ -e /usr/sbin/policy-rc.d ]] || { printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d; chmod 755 /usr/sbin/policy-rc.d
     trap 'rm -f /usr/sbin/policy-rc.d' EXIT; }
   apt-get install -y -qq --no-install-recommends \
-    slurmctld slurmd slurmdbd slurm-client munge mariadb-server iproute2 procps > /dev/null
+    slurmctld slurmd slurmdbd slurm-client munge mariadb-server iproute2 iptables procps > /dev/null
 }
 
 until_true() {  # SECONDS COMMAND...

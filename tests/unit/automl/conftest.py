@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from needs import lacking
 
 BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 
@@ -23,7 +24,7 @@ def free_port() -> int:
 def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Return the URL of an empty database; its server runs as the user postgres where the tests run as root."""
     if not BINARIES:
-        pytest.skip("PostgreSQL is not installed (Debian: postgresql)")
+        lacking("PostgreSQL is not installed (Debian: postgresql)")
     folder = Path("/tmp") / f"tao-postgresql-{time.time_ns()}"  # readable by its user, and short: a socket lies in it
     folder.mkdir(mode=0o777)
     folder.chmod(0o777)
