@@ -1,6 +1,7 @@
 """What the launch scripts of platforms share: the job's environment, and an exit code that outlives the job."""
 
 import shlex
+import sys
 
 from tao_skill_bank.contracts import Plan
 from tao_skill_bank.platforms import _processes
@@ -23,6 +24,15 @@ INTERRUPTED_AT_START = """\
   # A signal that came before the trainer listened: nothing is lost, and run again with train.resume=true it begins.
   if [[ $code == 138 || $code == 143 ]] && ! grep -qs '"state": "RUNNING"' status.jsonl; then code=75; fi
 """
+UPLOAD_THE_REST = """\
+  # The results are whole here; should the upload fail, logs/upload.json says so, and it can be made good later.
+  if [[ -n ${{uploader:-}} ]]; then kill "$uploader" 2> /dev/null; wait "$uploader"; fi 2> /dev/null || true
+  {upload} --last || true
+"""
+UPLOAD = """\
+{upload} &  # what is whole, as it appears
+uploader=$!
+"""
 GPU_ENVIRONMENT = """\
 export PYTORCH_ALLOC_CONF="${PYTORCH_ALLOC_CONF:-expandable_segments:True}"  # fewer fragments between gradients
 """
@@ -33,10 +43,21 @@ export OMP_NUM_THREADS="${{OMP_NUM_THREADS:-$((cores > {processes} ? cores / {pr
 """
 
 
-def record_exit_code(plan: Plan, *, afterwards: str = "") -> str:
-    """Return the shell lines that leave logs/exit_code; `afterwards` are lines that know it as $code."""
+def record_exit_code(plan: Plan, *, afterwards: str = "", python: str = sys.executable) -> str:
+    """Return the shell lines that leave logs/exit_code, and upload the run directory where results are remote.
+
+    Args:
+        plan: of the job.
+        afterwards: lines that know the exit code as $code.
+        python: the interpreter that uploads, where the script runs.
+
+    """
     on_signal = INTERRUPTED_AT_START if plan.job.workload.trains else ""
-    return RECORD_EXIT_CODE.format(on_signal=on_signal, afterwards=afterwards)
+    if plan.job.results_uri is None:
+        return RECORD_EXIT_CODE.format(on_signal=on_signal, afterwards=afterwards)
+    upload = shlex.join((python, "-P", "-m", "tao_skill_bank.staging.upload", plan.job.results_dir))
+    afterwards += UPLOAD_THE_REST.format(upload=upload)
+    return RECORD_EXIT_CODE.format(on_signal=on_signal, afterwards=afterwards) + UPLOAD.format(upload=upload)
 
 
 def environment(plan: Plan, *, devices: str | None = None) -> str:

@@ -98,7 +98,7 @@ def _script_text(plan: Plan, options: Options) -> str:
         directives="\n".join(f"#SBATCH {flag}" for flag in directives),
         job_id=job.id,
         results_dir=shlex.quote(job.results_dir),
-        record_exit_code=_script.record_exit_code(plan, afterwards=afterwards),
+        record_exit_code=_script.record_exit_code(plan, afterwards=afterwards, python=options.python),
         environment=_script.environment(plan),
         config=config,
         rendezvous=RENDEZVOUS.format(port=_port(job.id)) if _meets(job) else "",

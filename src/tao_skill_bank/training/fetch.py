@@ -2,6 +2,7 @@
 
 builtin://NAME          a tiny model, made by the model folder that packages `builtin/NAME`
 hf_model://ORG/NAME[@REVISION], ORG/NAME   a download from the Hugging Face Hub
+s3://, gs://, hf://datasets/...   a file or folder of an object store (tao_skill_bank.staging)
 
 The folder appears when it is whole; where it is whole already, nothing is done. Where the Hub cannot be reached, a
 model that is complete in the Hugging Face cache is taken from there.
@@ -15,6 +16,7 @@ import shutil
 import signal
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -23,7 +25,9 @@ from tao_skill_bank import model_uri, models
 from tao_skill_bank.errors import BlockedError, TaoSkillsError, UnknownNameError
 from tao_skill_bank.model_folders import is_complete, is_model_folder
 from tao_skill_bank.model_uri import BUILTIN, HUB
+from tao_skill_bank.staging import places
 from tao_skill_bank.training import hub_errors
+from tao_skill_bank.training.status import Diagnosis, StatusWriter
 
 if TYPE_CHECKING:  # importing torch here would cost every launch of a cached model seconds
     from tao_skill_bank.training.distributed import Ranks
@@ -59,7 +63,7 @@ def for_all_ranks(uri: str, ranks: "Ranks") -> Path:
 
 
 def fetch(uri: str, out_dir: Path) -> Path:
-    """Make or download the model into `out_dir` and return it.
+    """Make or download the model into `out_dir`, or stage what lies in an object store there, and return it.
 
     Raises:
         UnknownNameError: there is no such model or revision.
@@ -67,6 +71,10 @@ def fetch(uri: str, out_dir: Path) -> Path:
         BackendError: the Hub cannot be reached.
 
     """
+    if places.is_remote(uri):
+        from tao_skill_bank.staging import inputs
+
+        return inputs.stage(uri, out_dir, _teller(out_dir)).path
     if is_model_folder(out_dir):
         return out_dir
     out_dir.parent.mkdir(parents=True, exist_ok=True)
@@ -80,6 +88,23 @@ def fetch(uri: str, out_dir: Path) -> Path:
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return out_dir
+
+
+def _teller(path: Path) -> Callable[[str], None]:
+    """Return what tells progress: the log, and the status of the job in whose run directory `path` lies."""
+    status = _status_of(path)
+
+    def tell(line: str) -> None:
+        logger.info("%s", line)
+        if status is not None:
+            status.write("STARTED", line)
+
+    return tell
+
+
+def _status_of(path: Path) -> StatusWriter | None:
+    is_input = path.parent.name == places.INPUTS and (path.parents[1] / "plan.json").is_file()
+    return StatusWriter(path.parents[1]) if is_input else None
 
 
 def _work_prefix(out_dir: Path) -> str:
@@ -165,6 +190,8 @@ def main() -> None:
         folder = fetch(arguments.uri, out_dir)
     except TaoSkillsError as error:
         problem = error.problems[0]
+        if status := _status_of(out_dir):
+            status.write("FAILURE", str(error), diagnosis=Diagnosis.of(problem))
         sys.stderr.write(f"error: {problem.message} Fix: {problem.fix}\n")
         sys.exit(error.exit_code)
     sys.stdout.write(f"{folder}\n")

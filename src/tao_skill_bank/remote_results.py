@@ -1,0 +1,97 @@
+"""What is known of the upload of a job's results, and its small files when the job ran on another machine's disk."""
+
+import shutil
+import time
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from tao_skill_bank.contracts import JobRecord, JobStatus, State
+from tao_skill_bank.errors import ConflictError, TaoSkillsError
+from tao_skill_bank.run_directory import RunDirectory, read_json_file
+from tao_skill_bank.staging import blobs, places, store_errors, stores, uploads
+
+# What status, logs and result are read from.
+SMALL_FILES = (
+    "status.jsonl",
+    "metrics.jsonl",
+    "results.json",
+    "metrics_summary.json",
+    "logs/exit_code",
+    "logs/job.log",
+)
+MIRROR_SECONDS = 5.0
+MIRRORED = "logs/.mirrored"
+
+
+def with_upload(record: JobRecord, now: JobStatus) -> JobStatus:
+    """Return a job's status with how the upload of its results stands; the record keeps the job's own message."""
+    uri = record.results_uri
+    if uri is None:
+        return now
+    document = read_json_file(Path(record.results_dir) / uploads.LOCAL_MANIFEST)
+    manifest = document if isinstance(document, dict) and document.get("job_id") == record.id else {}
+    state = str(manifest.get("state", ""))
+    if now.state.is_terminal and state != uploads.COMPLETE:
+        state = uploads.INCOMPLETE
+    message = [now.message]
+    if state == uploads.COMPLETE:
+        message.append(f"All {len(manifest['files'])} files are in {uri}.")
+    elif state == uploads.INCOMPLETE:
+        reason = manifest.get("reason") or "It was not brought to its end."
+        message.append(f"The upload to {uri} is INCOMPLETE; the results are whole in {record.results_dir}. {reason}")
+        message.append(f"Again: tao-skills data upload {record.id}")
+    elif manifest.get("reason"):
+        message.append(f"The upload to {uri} does not work at the moment: {manifest['reason']}")
+    return replace(now, message=" ".join(part for part in message if part), upload=state)
+
+
+def upload(record: JobRecord) -> uploads.Manifest:
+    """Upload what is missing of an ended job's results.
+
+    Raises:
+        ConflictError: the job still runs, and uploads by itself; or its results are local, or gone.
+        BlockedError, BackendError: the store refuses, or is away; the results are as they were.
+
+    """
+    fix = f"See it: tao-skills status {record.id}"
+    if record.results_uri is None:
+        message = f"The results of job {record.id} are local: {record.results_dir}."
+        raise ConflictError.of("results_are_local", message, fix, path=record.id)
+    if record.terminal_state is None:
+        message = f"Job {record.id} is {record.state}: it uploads its results itself."
+        raise ConflictError.of("job_not_ended", message, fix, path=record.id)
+    if not (Path(record.results_dir) / "plan.json").is_file():
+        message = f"The run directory of job {record.id} is not on this machine: {record.results_dir}."
+        raise ConflictError.of(
+            "run_directory_gone", message, "Call it on the machine that ran the job.", path=record.id
+        )
+    run = Path(record.results_dir)
+    return uploads.Uploader(run, record.results_uri, record.id, record.upload_excludes).finish()
+
+
+def mirror(record: JobRecord) -> None:
+    """Bring the small files of a job here that ran on another machine's disk; what cannot be read now is left."""
+    run = Path(record.results_dir)
+    marker = run / MIRRORED
+    if record.results_uri is None or record.platform == "local" or record.terminal_state is not None:
+        return
+    if (run / uploads.LOCAL_MANIFEST).is_file() or (RunDirectory(run).status_file.is_file() and not marker.is_file()):
+        return  # the job writes into this very folder
+    if marker.is_file() and time.time() - marker.stat().st_mtime < MIRROR_SECONDS:
+        return
+    with suppress(TaoSkillsError, OSError):
+        marker.parent.mkdir(parents=True, exist_ok=True)
+        marker.touch()
+        store = stores.of(record.results_uri)
+        with store_errors.explained(record.results_uri):
+            wanted = {places.join(record.results_uri, name): name for name in SMALL_FILES}
+            for uri, entry in store.entries(list(wanted)).items():
+                target = run / wanted[uri]
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(blobs.fetch(store, entry), target)
+
+
+def is_short(status: JobStatus) -> bool:
+    """Tell whether a job succeeded and its results are not all where the request wants them."""
+    return status.state is State.COMPLETE and status.upload == uploads.INCOMPLETE
