@@ -8,6 +8,7 @@ import fcntl
 import hashlib
 import logging
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -17,12 +18,14 @@ from typing import IO
 from tao_skill_bank import settings
 from tao_skill_bank.errors import BackendError, BlockedError
 from tao_skill_bank.staging import places, store_errors
+from tao_skill_bank.staging.progress import mib
 from tao_skill_bank.staging.stores import Entry, Store
 
 CHUNK_BYTES = 8 * 2**20  # of one request: what a dropped connection costs at most
 MAX_ATTEMPTS = 6  # in a row that bring nothing
 FIRST_WAIT_SECONDS = 0.5
 READ_BYTES = 2**20
+SPARE_BYTES = 2**28  # that are left free beside what is downloaded
 logger = logging.getLogger(__name__)
 
 
@@ -53,6 +56,17 @@ def bytes_left(entry: Entry) -> int:
     with suppress(OSError):
         return max(0, entry.size - _partial(path_of(entry)).stat().st_size)
     return entry.size
+
+
+def require_space(num_bytes: int, root: str) -> None:
+    """Raise BlockedError when the disk of the cache has no room for a download."""
+    place = folder()
+    place.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(place).free
+    if num_bytes and num_bytes + SPARE_BYTES > free:
+        message = f"{root} takes {mib(num_bytes)} MiB more, and the disk of {place} has {mib(free)} MiB free."
+        fix = f"Free space there (rm -r {place} forgets what was staged), or set TAO_STATE_DIR to a larger disk."
+        raise BlockedError.of("disk_too_small", message, fix, path=str(place))
 
 
 def fetch(store: Store, entry: Entry, note: Callable[[int], None] = lambda _: None) -> Path:
@@ -94,27 +108,42 @@ def _verify(store: Store, entry: Entry, file: IO[bytes], note: Callable[[int], N
         raise _mismatch(entry, found)
 
 
+def read(store: Store, entry: Entry, start: int, end: int) -> bytes:
+    """Return bytes of a remote file; a connection that breaks is tried again, for some time.
+
+    Raises:
+        BlockedError: the file is gone, or access is refused.
+        BackendError: the store cannot be reached, or the file is shorter than it was.
+
+    """
+    for attempt in range(1, MAX_ATTEMPTS + 1):
+        try:
+            data = store.read(entry, start, end)
+        except Exception as error:  # noqa: BLE001 - whatever the store's client raises
+            if not store_errors.is_worth_retrying(error) or attempt == MAX_ATTEMPTS:
+                raise store_errors.explain(error, entry.uri) from None
+            logger.info("%s broke off at byte %d (%s); going on", entry.uri, start, type(error).__name__)
+            time.sleep(FIRST_WAIT_SECONDS * 2 ** (attempt - 1))
+        else:
+            if len(data) == end - start:
+                return data
+    raise changed(entry)
+
+
+def changed(entry: Entry) -> BackendError:
+    """Return the error of a file that is another one than when it was asked for."""
+    message = f"{entry.uri} was changed while it was downloaded."
+    return BackendError.of("remote_changed", message, "Run it again once nobody writes it.", path=entry.uri)
+
+
 def _append(store: Store, entry: Entry, file: IO[bytes], note: Callable[[int], None]) -> None:
-    """Append what is missing, chunk by chunk; give up after several attempts in a row that brought nothing."""
-    failures = 0
+    """Append what is missing, chunk by chunk, so that a later attempt goes on from the last whole chunk."""
     file.seek(0, os.SEEK_END)
     if file.tell() > entry.size:
         file.truncate(0)
         file.seek(0)
     while (start := file.tell()) < entry.size:
-        try:
-            data = store.read(entry, start, min(start + CHUNK_BYTES, entry.size))
-        except Exception as error:  # noqa: BLE001 - whatever the store's client raises
-            failures += 1
-            if not store_errors.is_worth_retrying(error) or failures >= MAX_ATTEMPTS:
-                raise store_errors.explain(error, entry.uri) from None
-            logger.info("%s broke off at byte %d (%s); going on", entry.uri, start, type(error).__name__)
-            time.sleep(FIRST_WAIT_SECONDS * 2 ** (failures - 1))
-            continue
-        if not data:
-            message = f"{entry.uri} ended at byte {start} of {entry.size}: it was changed meanwhile."
-            raise BackendError.of("remote_changed", message, "Run it again once nobody writes it.", path=entry.uri)
-        failures = 0
+        data = read(store, entry, start, min(start + CHUNK_BYTES, entry.size))
         file.write(data)
         file.flush()
         note(len(data))
@@ -124,9 +153,8 @@ def _asked_again(store: Store, entry: Entry) -> Entry:
     """Return the entry as it is told alone: a listing takes for a checksum what is none for an encrypted file."""
     with store_errors.explained(entry.uri):
         again = store.entry(entry.uri)
-    if again.version != entry.version or again.size != entry.size:
-        message = f"{entry.uri} was changed while it was downloaded."
-        raise BackendError.of("remote_changed", message, "Run it again once nobody writes it.", path=entry.uri)
+    if (again.version, again.size) != (entry.version, entry.size):
+        raise changed(entry)
     return again
 
 

@@ -25,7 +25,6 @@ from tao_skill_bank.staging.progress import Progress, mib
 from tao_skill_bank.staging.stores import Entry, Store
 
 NUM_DOWNLOADS = 16
-SPARE_BYTES = 2**28  # that are left free beside what is downloaded
 logger = logging.getLogger(__name__)
 Tell = Callable[[str], None]
 
@@ -123,7 +122,7 @@ def _download(store: Store, entries: Mapping[str, Entry], root: str, tell: Tell)
     """Download what is not here yet, after a look at the disk. Returns how many bytes that is."""
     wanted = list({blobs.path_of(entry): entry for entry in entries.values() if not blobs.has(entry)}.values())
     needed = sum(blobs.bytes_left(entry) for entry in wanted)
-    require_space(needed, root)
+    blobs.require_space(needed, root)
     progress = Progress(f"Staging {root}", len(wanted), needed, tell)
 
     def fetch(entry: Entry) -> None:
@@ -144,17 +143,6 @@ def in_parallel(work: Callable[[Entry], None], entries: Iterable[Entry]) -> None
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-
-
-def require_space(num_bytes: int, root: str) -> None:
-    """Raise BlockedError when the disk of the cache has no room for a download."""
-    folder = blobs.folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(folder).free
-    if num_bytes and num_bytes + SPARE_BYTES > free:
-        message = f"{root} takes {mib(num_bytes)} MiB more, and the disk of {folder} has {mib(free)} MiB free."
-        fix = f"Free space there (rm -r {folder} forgets what was staged), or set TAO_STATE_DIR to a larger disk."
-        raise BlockedError.of("disk_too_small", message, fix, path=str(folder))
 
 
 def _folder_of(files: Mapping[str, Path]) -> Path:

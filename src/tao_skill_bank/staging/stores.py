@@ -168,12 +168,6 @@ class S3(Store):
         answer = self.filesystem.call_s3("list_objects_v2", Bucket=bucket, Prefix=key, MaxKeys=1)
         return bool(answer.get("Contents"))
 
-    def read(self, entry: Entry, start: int, end: int) -> bytes:
-        data = super().read(entry, start, end)
-        if len(data) != min(end, entry.size) - start:
-            raise OSError(f"{len(data)} bytes came of {min(end, entry.size) - start}")
-        return data
-
     def _listed(self, folder: str, names: list[str], found: dict[str, Entry]) -> list[str]:
         """Look names of one folder up by listing from the first to the last; return those that listing did not reach.
 

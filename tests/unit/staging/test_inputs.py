@@ -181,7 +181,7 @@ def test_an_endpoint_that_is_down_is_named(store, dataset, tmp_path, monkeypatch
 
 
 def test_a_disk_without_room_is_told_before_the_download(store, dataset, tmp_path, monkeypatch):
-    monkeypatch.setattr(inputs, "SPARE_BYTES", 2**60)
+    monkeypatch.setattr(blobs, "SPARE_BYTES", 2**60)
     with pytest.raises(BlockedError) as caught:
         inputs.stage(dataset, tmp_path / "media")
     assert caught.value.problems[0].code == "disk_too_small"
