@@ -123,8 +123,21 @@ class Store:
 class Hub(Store):
     """Datasets of the Hugging Face Hub: a file's content is named by git, or by its sha256 where it is large."""
 
-    def path(self, uri: str) -> str:
-        return uri.partition("://")[2]
+    def entry(self, uri: str) -> Entry:
+        """Return one file. Raises PermissionError for a gated dataset, which the client calls missing."""
+        try:
+            return super().entry(uri)
+        except FileNotFoundError as error:
+            if "GatedRepo" in type(error.__cause__).__name__:
+                raise PermissionError(f"{error.__cause__}") from error
+            raise
+
+    def read(self, entry: Entry, start: int, end: int) -> bytes:
+        """Return bytes of a file, and have no more of it sent."""
+        with self.filesystem.open(self.path(entry.uri), "rb", cache_type="none", size=entry.size) as file:
+            file.seek(start)
+            data: bytes = file.read(end - start)
+            return data
 
     def _entry(self, uri: str, info: dict[str, Any]) -> Entry:
         large = info.get("lfs") or {}

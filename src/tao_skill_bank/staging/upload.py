@@ -7,7 +7,6 @@ import argparse
 import logging
 import signal
 import sys
-import threading
 from pathlib import Path
 
 from tao_skill_bank.contracts import Plan, read_json
@@ -46,9 +45,10 @@ def main() -> None:
     try:
         uploader = uploader_of(arguments.run_dir.absolute())
         if not arguments.last:
-            pause = threading.Event()
-            while not pause.wait(LOOK_SECONDS):
+            signal.signal(signal.SIGTERM, lambda *_: uploader.stopped.set())
+            while not uploader.stopped.wait(LOOK_SECONDS):
                 uploader.look()
+            return
         manifest = uploader.finish()
     except TaoSkillsError as error:
         sys.stderr.write(f"error: {error.problems[0].message} Fix: {error.problems[0].fix}\n")

@@ -9,6 +9,7 @@ import hashlib
 import json
 import logging
 import os
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -65,6 +66,7 @@ class Uploader:
         before = read_json_file(run_dir / LOCAL_MANIFEST)
         if isinstance(before, dict) and before.get("job_id") == job_id:
             self.manifest.files = before.get("uploaded", {})
+        self.stopped = threading.Event()  # what is under way is brought to its end, and nothing more begun
         self._store: Store | None = None
 
     @property
@@ -127,6 +129,8 @@ class Uploader:
         manifest.reason = manifest.fix = ""
 
         def put(name: str) -> None:
+            if self.stopped.is_set():
+                return
             if manifest.reason:  # the store is away: every other file would wait for it just as long
                 manifest.failed[name] = manifest.reason
                 return
@@ -209,9 +213,8 @@ def read_manifest(results_uri: str) -> dict[str, Any] | None:
     uri = places.join(results_uri, REMOTE_MANIFEST)
     store = stores.of(uri)
     with store_errors.explained(uri):
-        try:
-            entry = store.entry(uri)
-        except FileNotFoundError:
+        entry = store.entries([uri]).get(uri)  # unlike `entry`, it tells a missing bucket from a missing file
+        if entry is None:
             return None
         document: Any = json.loads(store.read(entry, 0, entry.size))
     return document if isinstance(document, dict) and "job_id" in document else None
