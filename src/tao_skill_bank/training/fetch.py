@@ -4,11 +4,13 @@ builtin://NAME          a tiny model, made by the model folder that packages `bu
 hf_model://ORG/NAME[@REVISION], ORG/NAME   a download from the Hugging Face Hub
 s3://, gs://, hf://datasets/...   a file or folder of an object store (tao_skill_bank.staging)
 
-The folder appears when it is whole; where it is whole already, nothing is done. Where the Hub cannot be reached, a
-model that is complete in the Hugging Face cache is taken from there.
+The folder appears when it is whole; where it is whole already, nothing is done. A download that was killed is gone on
+with the files that are not whole yet, and after a dropped connection a file goes on where it ended. Where the Hub
+cannot be reached, a model that is complete in the Hugging Face cache is taken from there.
 """
 
 import argparse
+import fcntl
 import importlib
 import logging
 import os
@@ -16,7 +18,8 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -78,16 +81,54 @@ def fetch(uri: str, out_dir: Path) -> Path:
     if is_model_folder(out_dir):
         return out_dir
     out_dir.parent.mkdir(parents=True, exist_ok=True)
+    if not uri.startswith(BUILTIN):
+        _download_once(uri.removeprefix(HUB), out_dir)
+        return out_dir
     work = Path(tempfile.mkdtemp(prefix=_work_prefix(out_dir), dir=out_dir.parent))
     try:
-        if uri.startswith(BUILTIN):
-            _make_builtin(uri.removeprefix(BUILTIN), work)
-        else:
-            _download(uri.removeprefix(HUB), work)
+        _make_builtin(uri.removeprefix(BUILTIN), work)
         _publish(work, out_dir)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return out_dir
+
+
+def _download_once(name: str, out_dir: Path) -> None:
+    """Download into a folder beside `out_dir` that a later process goes on with; of several, one works at a time."""
+    part = out_dir.parent / f".{out_dir.name}.part"
+    with _locked(part):
+        if is_model_folder(out_dir):  # another process was faster
+            part.rmdir()
+            return
+        for unfinished in part.rglob(
+            "*.incomplete"
+        ):  # of a process that was killed: its client begins such a file anew
+            unfinished.unlink()
+        try:
+            _download(name, part)
+            _publish(part, out_dir)
+        except TaoSkillsError:
+            if not any(path.is_file() for path in part.glob("*")):
+                shutil.rmtree(part, ignore_errors=True)
+            raise
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Make a folder and hold it for this process alone, waiting for whoever does."""
+    while True:
+        folder.mkdir(exist_ok=True)
+        try:
+            descriptor = os.open(folder, os.O_RDONLY)
+        except FileNotFoundError:
+            continue
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if folder.exists() and folder.stat().st_ino == os.fstat(descriptor).st_ino:  # else it was published
+                yield
+                return
+        finally:
+            os.close(descriptor)
 
 
 def _teller(path: Path) -> Callable[[str], None]:
@@ -156,8 +197,8 @@ def _copy_cached(repository: str, revision: str, folder: Path) -> bool:
         return False
     if not is_complete(cached):
         return False
-    shutil.rmtree(folder)
-    shutil.copytree(cached, folder, copy_function=link)
+    shutil.copytree(cached, folder, copy_function=link, dirs_exist_ok=True)
+    shutil.rmtree(folder / ".cache", ignore_errors=True)
     logger.info("%s is taken from the cache: %s", repository, cached)
     return True
 
