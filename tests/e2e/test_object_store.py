@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,6 @@ SMALL = (
     *("--set", "train.train_policy.dataloader_num_workers=0", "--set", "train.param_dtype=float32"),
     *("--set", "custom.vision.nframes=4", "--set", "validation.enable=false", "--automl-policy", "off"),
 )
-
-
-@pytest.fixture
-def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStore]:
-    with object_store.serving(monkeypatch) as running:
-        yield running
 
 
 @pytest.fixture

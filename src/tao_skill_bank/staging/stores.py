@@ -176,10 +176,11 @@ class S3(Store):
         return self._pages(f"{folder.rstrip('/')}/")
 
     def is_there(self, uri: str) -> bool:
-        """Tell whether anything lies at or below a URI, by one question about names."""
+        """Tell whether anything lies at or below a URI, by a question or two about names."""
         bucket, key = self._split(uri.rstrip("/"))
-        answer = self.filesystem.call_s3("list_objects_v2", Bucket=bucket, Prefix=key, MaxKeys=1)
-        return bool(answer.get("Contents"))
+        prefix = f"{key}/" if key else ""
+        answer = self.filesystem.call_s3("list_objects_v2", Bucket=bucket, Prefix=prefix, MaxKeys=1)
+        return bool(answer.get("Contents")) or bool(key and self._entry_or_none(uri.rstrip("/")))
 
     def _listed(self, folder: str, names: list[str], found: dict[str, Entry]) -> list[str]:
         """Look names of one folder up by listing from the first to the last; return those that listing did not reach.
