@@ -29,7 +29,7 @@ def with_upload(record: JobRecord, now: JobStatus) -> JobStatus:
     uri = record.results_uri
     if uri is None:
         return now
-    document = read_json_file(Path(record.results_dir) / uploads.LOCAL_MANIFEST)
+    document = read_json_file(RunDirectory.of(record.results_dir, record.id).upload_file)
     manifest = document if isinstance(document, dict) and document.get("job_id") == record.id else {}
     state = str(manifest.get("state", ""))
     if now.state.is_terminal and state != uploads.COMPLETE:
@@ -66,6 +66,9 @@ def upload(record: JobRecord) -> uploads.Manifest:
         raise ConflictError.of(
             "run_directory_gone", message, "Call it on the machine that ran the job.", path=record.id
         )
+    if RunDirectory.of(record.results_dir, record.id).set_aside_id:
+        message = f"Another job went on where {record.id} ended, and uploads what is there now."
+        raise ConflictError.of("run_continued", message, "Upload that one: tao-skills jobs", path=record.id)
     run = Path(record.results_dir)
     return uploads.Uploader(run, record.results_uri, record.id, record.upload_excludes).finish()
 

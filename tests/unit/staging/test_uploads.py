@@ -4,12 +4,13 @@ import json
 import os
 import subprocess
 import time
+from dataclasses import replace
 
 import object_store
 import pytest
 from runs import eventually, make_job, make_plan
 
-from tao_skill_bank import jobs, remote_results
+from tao_skill_bank import job_store, jobs, remote_results
 from tao_skill_bank.contracts import State, to_json
 from tao_skill_bank.errors import BlockedError
 from tao_skill_bank.jobs import JobHandle
@@ -200,6 +201,18 @@ def test_an_upload_can_be_made_good_and_a_running_job_is_left_alone(store, job, 
     store.refused_writes = 0
     assert remote_results.upload(handle.record).state == "complete"
     assert JobHandle(handle.id).status().upload == "complete"
+
+
+def test_a_job_that_another_one_went_on_from_keeps_how_its_upload_ended(store, job):
+    first = jobs.launch(make_plan(job))
+    first.wait(timeout_seconds=60)
+    workload = replace(job.workload, resume=True)
+    second = jobs.launch(make_plan(replace(job, id=job_store.new_job_id("cosmos-rl", "train"), workload=workload)))
+    assert second.wait(timeout_seconds=60).upload == "complete"
+    assert first.status().upload == "complete"
+    assert json.loads(store.body("runs/one/upload.json"))["job_id"] == second.id
+    with pytest.raises(jobs.ConflictError):
+        remote_results.upload(first.record)
 
 
 def test_the_rendered_script_is_bash_and_names_no_secret(store, job):
