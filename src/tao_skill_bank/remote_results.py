@@ -35,6 +35,8 @@ def with_upload(record: JobRecord, now: JobStatus) -> JobStatus:
     if now.state.is_terminal and state != uploads.COMPLETE:
         state = uploads.INCOMPLETE
     message = [now.message]
+    if not now.state.is_terminal and now.progress.get("state") == "SUCCESS":
+        message.append(f"The rest is being uploaded to {uri}.")
     if state == uploads.COMPLETE:
         message.append(f"All {len(manifest['files'])} files are in {uri}.")
     elif state == uploads.INCOMPLETE:

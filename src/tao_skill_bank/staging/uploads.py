@@ -27,7 +27,6 @@ REMOTE_MANIFEST, LOCAL_MANIFEST = "upload.json", "logs/upload.json"
 UPLOADING, COMPLETE, INCOMPLETE = "uploading", "complete", "incomplete"
 GROWING = ("*.jsonl", "*.log")  # appended to: they go up as they are, again and again
 WHOLE_HIDDEN = (".metadata",)  # of a sharded checkpoint
-OWN = (places.INPUTS, LOCAL_MANIFEST)
 SETTLE_SECONDS = 3.0
 NUM_UPLOADS = 4
 MAX_ATTEMPTS = 5
@@ -111,7 +110,8 @@ class Uploader:
 
     def _is_wanted(self, path: Path) -> bool:
         name = path.as_posix()
-        if name in OWN:
+        is_inputs = path.name == places.INPUTS and (self.run_dir / path.parent / "plan.json").is_file()
+        if name == LOCAL_MANIFEST or is_inputs:  # of the run, or of a trial in it
             return False
         return not any(fnmatch(name, pattern) or fnmatch(path.name, pattern) for pattern in self.excludes)
 

@@ -11,7 +11,7 @@ import pytest
 from runs import eventually, make_job, make_plan
 
 from tao_skill_bank import job_store, jobs, remote_results
-from tao_skill_bank.contracts import State, to_json
+from tao_skill_bank.contracts import PlatformRequest, State, to_json
 from tao_skill_bank.errors import BlockedError
 from tao_skill_bank.jobs import JobHandle
 from tao_skill_bank.staging import uploads
@@ -31,6 +31,9 @@ def run(tmp_path):
         "checkpoints/.epoch_2/shard": "half",
         "cache/clip.pt": "c",
         "inputs/media": "link",
+        "trials/trial_0001/plan.json": "{}",
+        "trials/trial_0001/inputs/annotations.json": "[]",
+        "samples/inputs/kept.json": "{}",
         "logs/.exit_code.partial": "0",
     }.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -55,6 +58,7 @@ def test_what_is_whole_goes_up_without_what_is_excluded(store, run):
     manifest = uploader(run).finish()
     assert (manifest.state, manifest.failed) == ("complete", {})
     expected = {"status.jsonl", "plan.json", "checkpoints/epoch_1/.metadata", "checkpoints/epoch_1/shard"}
+    expected |= {"trials/trial_0001/plan.json", "samples/inputs/kept.json"}
     assert uploaded(store) == {*expected, "upload.json"}
     document = json.loads(store.body("runs/one/upload.json"))
     assert (document["state"], document["job_id"]) == ("complete", "job-1")
@@ -180,7 +184,8 @@ def test_a_job_ends_once_its_results_are_there(store, job):
 
 def test_a_failed_and_a_cancelled_job_bring_what_they_have(store, tmp_path, fake_trainer):
     failing = make_job(tmp_path / "failing", acts=("start", "fail:No data."), results_uri=f"{URI}/failing")
-    waiting = make_job(tmp_path / "waiting", acts=("start", "step:1", "wait_for:never"), results_uri=f"{URI}/waiting")
+    acts, patient = ("start", "step:1", "wait_for:never"), PlatformRequest(options={"grace_seconds": 60})
+    waiting = make_job(tmp_path / "waiting", acts, results_uri=f"{URI}/waiting", platform=patient)
     first, second = jobs.launch(make_plan(failing)), jobs.launch(make_plan(waiting))
     assert first.wait(timeout_seconds=60).upload == "complete"
     eventually(lambda: second.status().progress.get("step") == 1)
