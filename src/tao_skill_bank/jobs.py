@@ -115,6 +115,7 @@ def launch(plan: Plan, *, retry_of: str | None = None) -> JobHandle:
 
 def refresh(record: JobRecord) -> JobStatus:
     """Ask the platform for a job's state and record what changed. An ended job is never asked for again."""
+    remote_results.mirror(record)
     return remote_results.with_upload(record, _refresh(record))
 
 
@@ -122,7 +123,6 @@ def _refresh(record: JobRecord) -> JobStatus:
     if record.terminal_state is not None:
         return _recorded(record)
     store = JobStore()
-    remote_results.mirror(record)
     now = platforms.load(record.platform).status(record)
     if now.state is State.UNKNOWN and "launcher" in record.backend_ref:
         now = _while_submitting(record, now)

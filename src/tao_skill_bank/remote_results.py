@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tao_skill_bank.contracts import JobRecord, JobStatus, State
 from tao_skill_bank.errors import ConflictError, TaoSkillsError
-from tao_skill_bank.run_directory import RunDirectory, read_json_file
+from tao_skill_bank.run_directory import RunDirectory, json_text, read_json_file, write_whole
 from tao_skill_bank.staging import blobs, places, store_errors, stores, uploads
 
 # What status, logs and result are read from.
@@ -76,25 +76,37 @@ def upload(record: JobRecord) -> uploads.Manifest:
 
 
 def mirror(record: JobRecord) -> None:
-    """Bring the small files of a job here that ran on another machine's disk; what cannot be read now is left."""
-    run = Path(record.results_dir)
-    marker = run / MIRRORED
-    if record.results_uri is None or record.platform == "local" or record.terminal_state is not None:
-        return
-    if (run / uploads.LOCAL_MANIFEST).is_file() or (RunDirectory(run).status_file.is_file() and not marker.is_file()):
-        return  # the job writes into this very folder
-    if marker.is_file() and time.time() - marker.stat().st_mtime < MIRROR_SECONDS:
+    """Bring the small files of a run directory here that is not on this machine; what cannot be read now is left."""
+    run = RunDirectory.of(record.results_dir, record.id)
+    if record.results_uri is None or run.set_aside_id or not _is_elsewhere(record, run):
         return
     with suppress(TaoSkillsError, OSError):
+        marker = run.path / MIRRORED
         marker.parent.mkdir(parents=True, exist_ok=True)
         marker.touch()
+        manifest = uploads.read_manifest(record.results_uri)
+        if manifest is None or manifest["job_id"] != record.id:  # of the job that this one goes on from
+            return
         store = stores.of(record.results_uri)
         with store_errors.explained(record.results_uri):
             wanted = {places.join(record.results_uri, name): name for name in SMALL_FILES}
             for uri, entry in store.entries(list(wanted)).items():
-                target = run / wanted[uri]
+                target = run.path / wanted[uri]
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(blobs.fetch(store, entry), target)
+        write_whole(run.upload_file, json_text(manifest))
+
+
+def _is_elsewhere(record: JobRecord, run: RunDirectory) -> bool:
+    """Tell whether a run directory is written on another machine's disk, or was removed here, and is worth a look."""
+    marker = run.path / MIRRORED
+    if marker.is_file():
+        manifest = read_json_file(run.upload_file) or {}
+        is_final = record.terminal_state is not None and manifest.get("state") == uploads.COMPLETE
+        return not is_final and time.time() - marker.stat().st_mtime >= MIRROR_SECONDS
+    if record.platform == "local" and record.terminal_state is None:
+        return False
+    return not run.status_file.is_file() and not run.upload_file.is_file()
 
 
 def is_short(status: JobStatus) -> bool:
