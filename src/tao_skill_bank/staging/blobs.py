@@ -25,6 +25,7 @@ CHUNK_BYTES = 8 * 2**20  # of one request: what a dropped connection costs at mo
 MAX_ATTEMPTS = 6  # in a row that bring nothing
 FIRST_WAIT_SECONDS = 0.5
 READ_BYTES = 2**20
+ALGORITHMS = {"md5": "md5", "sha256": "sha256", "git-sha1": "sha1"}
 SPARE_BYTES = 2**28  # that are left free beside what is downloaded
 logger = logging.getLogger(__name__)
 
@@ -162,7 +163,7 @@ def _checksum(file: IO[bytes], entry: Entry) -> str:
     algorithm = entry.checksum.partition(":")[0]
     if not algorithm:
         return ""
-    digest = hashlib.sha256() if algorithm == "sha256" else hashlib.sha1() if algorithm == "git-sha1" else hashlib.md5()
+    digest = hashlib.new(ALGORITHMS[algorithm], usedforsecurity=False)
     if algorithm == "git-sha1":
         digest.update(f"blob {entry.size}\0".encode())
     file.seek(0)

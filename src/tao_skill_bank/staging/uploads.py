@@ -21,7 +21,7 @@ from typing import Any
 from tao_skill_bank.errors import TaoSkillsError
 from tao_skill_bank.run_directory import json_text, read_json_file, timestamp, write_whole
 from tao_skill_bank.staging import places, store_errors, stores
-from tao_skill_bank.staging.stores import Store
+from tao_skill_bank.staging.stores import Entry, Store
 
 REMOTE_MANIFEST, LOCAL_MANIFEST = "upload.json", "logs/upload.json"
 UPLOADING, COMPLETE, INCOMPLETE = "uploading", "complete", "incomplete"
@@ -173,14 +173,15 @@ class Uploader:
                     self.store.remove(places.join(self.uri, name))
                     del manifest.files[name]
                 there = stores.relative(self.store.below(self.uri), self.uri)
+                for name in [name for name, file in manifest.files.items() if not _is_same(there.get(name), file)]:
+                    if name in there:  # a listing takes for an MD5 what is none of an encrypted file
+                        there[name] = self.store.entry(there[name].uri)
         except TaoSkillsError as error:
             manifest.failed["*"] = manifest.reason = error.problems[0].message
             manifest.fix = error.problems[0].fix
             return
         for name, file in manifest.files.items():
-            entry = there.get(name)
-            kind, _, found = entry.checksum.partition(":") if entry else ("", "", "")
-            if entry is None or entry.size != file["size"] or (kind in file and found != file[kind]):
+            if not _is_same(there.get(name), file):
                 manifest.failed[name] = f"{places.join(self.uri, name)} is not in the store as it was sent."
         for name in manifest.failed:
             manifest.files.pop(name, None)
@@ -218,6 +219,14 @@ def read_manifest(results_uri: str) -> dict[str, Any] | None:
             return None
         document: Any = json.loads(store.read(entry, 0, entry.size))
     return document if isinstance(document, dict) and "job_id" in document else None
+
+
+def _is_same(entry: Entry | None, file: dict[str, Any]) -> bool:
+    """Tell whether the store holds a file as it was sent, as far as it says."""
+    if entry is None or entry.size != file["size"]:
+        return False
+    kind, _, found = entry.checksum.partition(":")
+    return kind not in file or found == file[kind]
 
 
 def _grows(name: str) -> bool:

@@ -1,5 +1,6 @@
 """Inputs come from a real S3 server once, whole, and only as far as they are named."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -11,7 +12,7 @@ import object_store
 import pytest
 
 from tao_skill_bank.errors import BackendError, BlockedError
-from tao_skill_bank.staging import blobs, inputs
+from tao_skill_bank.staging import blobs, inputs, stores
 
 
 def annotate(path, names):
@@ -139,6 +140,20 @@ def test_a_wrong_byte_is_noticed_and_not_taken(store, tmp_path):
     assert (tmp_path / "clip.mp4").read_bytes() == b"right bytes"
 
 
+def test_an_encrypted_file_whose_etag_is_no_md5_is_taken(store, tmp_path, monkeypatch):
+    original = stores.S3._told
+
+    def told(self, uri, size, etag, head):
+        encrypted = {**head, "ServerSideEncryption": "aws:kms"} if head else {}
+        return original(self, uri, size, hashlib.md5(etag.encode()).hexdigest(), encrypted)
+
+    monkeypatch.setattr(stores.S3, "_told", told)
+    store.put("data/clip.mp4", b"clip")
+    inputs.stage("s3://lab/data", tmp_path / "data")
+    assert (tmp_path / "data" / "clip.mp4").read_bytes() == b"clip"
+    assert store.downloads() == ["data/clip.mp4"]
+
+
 def test_two_jobs_at_once_download_everything_once(store, dataset, tmp_path):
     with ThreadPoolExecutor(2) as pool:
         for future in [pool.submit(inputs.stage, dataset, tmp_path / name) for name in ("one", "two")]:
@@ -197,8 +212,6 @@ def test_a_folder_of_the_user_is_never_replaced(store, tmp_path):
 
 
 def test_a_folder_that_lists_many_more_than_are_named_is_not_read_to_its_end(store, tmp_path, monkeypatch):
-    from tao_skill_bank.staging import stores
-
     monkeypatch.setattr(stores, "LIST_PAGE", 10)
     store.put_many({f"data/{number:03}.mp4": b"clip %d" % number for number in range(100)})
     annotation = annotate(tmp_path / "a.json", [f"{number:03}.mp4" for number in range(0, 100, 9)])

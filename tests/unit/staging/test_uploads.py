@@ -1,5 +1,6 @@
 """A run directory goes to a real S3 server as it grows; nothing half-written, and nobody is told that a part is all."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -15,6 +16,7 @@ from tao_skill_bank.contracts import PlatformRequest, State, to_json
 from tao_skill_bank.errors import BlockedError
 from tao_skill_bank.jobs import JobHandle
 from tao_skill_bank.staging import uploads
+from tao_skill_bank.staging.stores import S3
 from tao_skill_bank.staging.uploads import Uploader
 
 URI = "s3://lab/runs/one"
@@ -62,8 +64,6 @@ def test_what_is_whole_goes_up_without_what_is_excluded(store, run):
     assert uploaded(store) == {*expected, "upload.json"}
     document = json.loads(store.body("runs/one/upload.json"))
     assert (document["state"], document["job_id"]) == ("complete", "job-1")
-    import hashlib
-
     shard = document["files"]["checkpoints/epoch_1/shard"]
     assert shard == {
         "size": 1000,
@@ -146,6 +146,17 @@ def test_what_the_store_lost_or_changed_is_noticed(store, run):
     assert (manifest.state, list(manifest.failed)) == ("incomplete", ["plan.json"])
     assert beside.finish().state == "complete"
     assert store.body("runs/one/plan.json") == b"{}"
+
+
+def test_an_encrypted_bucket_whose_etags_are_no_md5_is_not_taken_for_damage(store, run, monkeypatch):
+    original = S3._told
+
+    def told(self, uri, size, etag, head):
+        encrypted = {**head, "ServerSideEncryption": "aws:kms"} if head else {}
+        return original(self, uri, size, hashlib.md5(etag.encode()).hexdigest(), encrypted)
+
+    monkeypatch.setattr(S3, "_told", told)
+    assert uploader(run).finish().state == "complete"
 
 
 def test_wrong_keys_and_a_missing_bucket_are_told_with_their_cure(store, run, monkeypatch):
