@@ -61,3 +61,12 @@ def third_skill(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPa
     (folder / "schemas" / "train.schema.json").write_text(json.dumps(document))
     (folder / "references" / "spec_template_train.yaml").write_text(yaml12.render(schema.template(document)))
     return bank
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch):
+    """Serve an S3 bucket, `lab`, on loopback; the environment points to it."""
+    import object_store
+
+    with object_store.serving(monkeypatch) as running:
+        yield running

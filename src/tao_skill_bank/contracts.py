@@ -263,7 +263,9 @@ class Job:
         config_file: path of the rendered config, relative to `results_dir`.
         config: the spec as the trainer reads it: model URIs replaced by local folders.
         command: the program of a foreign container image that takes `--config FILE` in place of `module`.
-        fetches: (URI, folder) pairs that are materialised before the module starts.
+        fetches: (URI, path) pairs that are materialised before the module starts; of a URI with the fragment
+            `#named-in=FILE` only the media that an annotation file names.
+        results_uri: where the run directory is uploaded as it grows, when results go to an object store.
         skill_dir: folder of the skill that owns the action.
         resume_key: the path of `config` that, set true, goes on from the newest checkpoint of the run directory, for a
             platform that starts a job again by itself; None where the action has none.
@@ -292,6 +294,7 @@ class Job:
     dataset_required_fields: tuple[str, ...] = ()
     distributed: bool = True
     resume_key: str | None = None
+    results_uri: str | None = None
 
 
 @contract
@@ -360,6 +363,7 @@ class JobRecord:
     backend_ref: dict[str, Any] = field(default_factory=dict)
     image: str | None = None
     storage_tier: str = "local"
+    results_uri: str | None = None
     upload_excludes: tuple[str, ...] = ()
     transitions: tuple[Transition, ...] = ()
     terminal_state: State | None = None
@@ -379,7 +383,10 @@ EXIT_INTERRUPTED = 75  # EX_TEMPFAIL: a signal ended a training, which lost noth
 
 @contract
 class JobStatus:
-    """What the backend says of a job now. `progress` is the newest line of status.jsonl."""
+    """What the backend says of a job now. `progress` is the newest line of status.jsonl.
+
+    `upload` of results that go to an object store is `uploading`, `complete` or `incomplete`; else empty.
+    """
 
     id: str
     state: State
@@ -387,6 +394,7 @@ class JobStatus:
     err_class: Literal["ERR_INFRA", "ERR_PROGRAM"] | None = None
     exit_code: int | None = None
     progress: dict[str, Any] = field(default_factory=dict)
+    upload: str = ""
 
     @property
     def is_interrupted(self) -> bool:

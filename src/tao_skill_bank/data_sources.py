@@ -65,4 +65,4 @@ def _shape_problems(role: str, value: str | DatasetPaths, source: DataSource) ->
 
 def absolute(name: str) -> str:
     """Return a local path made absolute; a URI is left alone."""
-    return name if "://" in name else str(Path(name).expanduser().absolute())
+    return name.rstrip("/") if "://" in name else str(Path(name).expanduser().absolute())

@@ -6,10 +6,10 @@ from dataclasses import replace
 from tao_skill_bank import catalog
 from tao_skill_bank.annotations import is_positive_number
 from tao_skill_bank.contracts import Finding, Plan, Request, Route, Workload
-from tao_skill_bank.errors import BlockedError, MissingExtraError, Problem, RequestError, UnknownNameError
+from tao_skill_bank.errors import BackendError, BlockedError, MissingExtraError, Problem, RequestError, UnknownNameError
 from tao_skill_bank.platforms import Platform
 
-CREDENTIAL, CHECKPOINT = "credential_", "checkpoint_missing"
+CREDENTIAL, CHECKPOINT, STORAGE = "credential_", "checkpoint_missing", "storage_unreachable"
 COMMON_NUMBERS = {"preflight_samples", "preflight_decode_seconds"}
 BLOCKING_FOR_AUTOML = {"train_eval_overlap"}
 
@@ -19,6 +19,7 @@ def raise_if_blocked(findings: Sequence[Finding]) -> None:
 
     Raises:
         BlockedError: exit 4 when only credentials block, else 3.
+        BackendError: exit 6, when all that blocks is an object store that does not answer.
         UnknownNameError: exit 5, when all that blocks is a checkpoint that does not exist.
     """
     if not findings:
@@ -26,7 +27,9 @@ def raise_if_blocked(findings: Sequence[Finding]) -> None:
     problems = [Problem(found.code, found.message, found.fix, found.path) for found in findings]
     if all(found.code == CHECKPOINT for found in findings):
         raise UnknownNameError(problems)
-    raise BlockedError(problems, exit_code=4 if all(found.code.startswith(CREDENTIAL) for found in findings) else None)
+    if all(found.code.startswith(CREDENTIAL) for found in findings):
+        raise BlockedError(problems, exit_code=4)
+    raise BackendError(problems) if all(found.code == STORAGE for found in findings) else BlockedError(problems)
 
 
 def for_route(findings: Sequence[Finding], route: Route) -> list[Finding]:

@@ -129,6 +129,9 @@ def _for_own_commands(job: Job, image: Image, model_keys: Sequence[str]) -> Job:
     for uri in (uri for uri, _ in job.fetches if not model_uri.is_remote(uri)):
         message = f"Image {image.image} cannot bring {uri} to the job."
         problems.append(Problem("storage_not_in_image", message, f"Use ours: --image {OUR_OWN}", "datasets", uri))
+    if job.results_uri is not None:
+        message = f"Image {image.image} cannot bring results to {job.results_uri}."
+        problems.append(Problem("storage_not_in_image", message, f"Use ours: --image {OUR_OWN}", "results_dir"))
     for key in model_keys:
         uri = nested.get(job.spec, key)
         if not isinstance(uri, str) or not model_uri.is_remote(uri):

@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 
-from tao_skill_bank import results
+from tao_skill_bank import remote_results, results
 from tao_skill_bank.contracts import Job, JobRecord, JobStatus, Plan, State, Transition, to_json
 from tao_skill_bank.errors import BackendError, BlockedError, ConflictError, TaoSkillsError
 from tao_skill_bank.job_store import JobStore, new_job_id
@@ -27,6 +27,7 @@ from tao_skill_bank.run_directory import (
     timestamp,
     write_whole,
 )
+from tao_skill_bank.staging import places
 
 __all__ = ["JobHandle", "JobStore", "cancel", "launch", "list_jobs", "logs", "new_job_id", "refresh", "status"]
 
@@ -114,6 +115,11 @@ def launch(plan: Plan, *, retry_of: str | None = None) -> JobHandle:
 
 def refresh(record: JobRecord) -> JobStatus:
     """Ask the platform for a job's state and record what changed. An ended job is never asked for again."""
+    remote_results.mirror(record)
+    return remote_results.with_upload(record, _refresh(record))
+
+
+def _refresh(record: JobRecord) -> JobStatus:
     if record.terminal_state is not None:
         return _recorded(record)
     store = JobStore()
@@ -247,6 +253,8 @@ def _new_record(plan: Plan) -> JobRecord:
         submitted_at=timestamp(),
         backend_ref={"launcher": _launcher()},
         image=job.image,
+        storage_tier=places.scheme(job.results_uri or "") or "local",
+        results_uri=job.results_uri,
         upload_excludes=job.upload_excludes,
         transitions=(_moved(State.PENDING, "Recorded.", "dispatcher"),),
         parent_job=job.parent_job_id,

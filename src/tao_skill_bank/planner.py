@@ -8,12 +8,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from tao_skill_bank import config_files, model_uri, nested
+from tao_skill_bank import config_files, model_uri, nested, remote_inputs
 from tao_skill_bank.catalog import Skill
 from tao_skill_bank.contracts import Finding, Job, Launch, Plan, Request, Resources, Route, Workload, read_json, to_json
 from tao_skill_bank.errors import ConflictError, RequestError
 from tao_skill_bank.parents import Inheritance
 from tao_skill_bank.spec import Spec
+from tao_skill_bank.staging import places
 
 DEVICES = ("cpu", "cuda")
 
@@ -25,7 +26,9 @@ def assemble(skill: Skill, request: Request, spec: Spec, parent: Inheritance, jo
         RequestError: `platform.options.device` is no device, or the run directory is given twice.
     """
     action = skill.action(request.action)
-    results_dir = _results_dir(spec, request, action.results_keys) or str(Path("results", job_id).absolute())
+    named = _results_dir(spec, request, action.results_keys) or str(Path("results", job_id).absolute())
+    results_uri = named if places.is_remote(named) else None
+    results_dir = places.scratch_folder(results_uri) if results_uri else named
     values = spec.values
     for path in action.results_keys:
         values = nested.with_value(values, path, results_dir)
@@ -33,10 +36,12 @@ def assemble(skill: Skill, request: Request, spec: Spec, parent: Inheritance, jo
         request.action, values
     )
     uris = [uri for path in action.inputs.models if isinstance(uri := nested.get(values, path), str) and uri]
-    config = values
+    staged = remote_inputs.place(skill, request.action, values, results_dir)
+    config = staged.values
     for path in action.inputs.models:
-        if uri := nested.get(values, path):
+        if uri := nested.get(config, path):
             config = nested.with_value(config, path, str(model_uri.local_folder(uri)))
+    remote = [*(uri for uri, _ in staged.fetches), *([results_uri] if results_uri else [])]
     resources = _resources(skill, request, values, uris, parent)
     if one_machine and request.platform.nodes is None:  # replicas share the machine
         resources = replace(resources, nodes=1, processes_per_node=resources.world_size)
@@ -51,11 +56,12 @@ def assemble(skill: Skill, request: Request, spec: Spec, parent: Inheritance, jo
         config=nested.without_nulls(config),
         config_file=f"config/{request.action}.{action.config_format}",
         results_dir=results_dir,
+        results_uri=results_uri,
         resources=resources,
         workload=workload,
         platform=request.platform,
-        fetches=tuple(model_uri.fetches(uris)),
-        credentials=skill.info.credentials,
+        fetches=(*model_uri.fetches(uris), *staged.fetches),
+        credentials=remote_inputs.with_credentials(skill.info.credentials, remote),
         parent_job_id=request.parent_job_id,
         image=request.image,
         upload_excludes=action.upload_excludes,
@@ -108,11 +114,23 @@ def _results_dir(spec: Spec, request: Request, keys: Sequence[str]) -> str | Non
     """Return the one run directory that the request names, by its own field or by the spec's keys."""
     named = {"results_dir": request.results_dir} if request.results_dir else {}
     named |= {path: nested.get(spec.values, path) for path in keys if path in spec.given}
-    folders = {str(Path(name).expanduser().absolute()) for name in named.values() if name}
+    folders = {_folder(name) for name in named.values() if name}
     if len(folders) > 1:
         message = f"The run directory is given more than once, and differently: {', '.join(sorted(folders))}."
         raise RequestError.of("given_twice", message, f"Keep one of: {', '.join(named)}.", path="results_dir")
     return folders.pop() if folders else None
+
+
+def _folder(name: str) -> str:
+    """Return a run directory made absolute, or a URI in an object store. Raises RequestError for any other URI."""
+    if "://" not in name:
+        return str(Path(name).expanduser().absolute())
+    wrong = "its scheme is none of s3, gs"
+    if places.scheme(name) in ("s3", "gs") and not (wrong := places.problem_of(name) or ""):
+        return name.rstrip("/")
+    message = f"Results cannot go to {name}: {wrong}."
+    fix = "Use a local folder, s3://BUCKET/PATH or gs://BUCKET/PATH."
+    raise RequestError.of("invalid_place", message, fix, path="results_dir", got=name)
 
 
 def _resume_key(skill: Skill, action: str) -> str | None:

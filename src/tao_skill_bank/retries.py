@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from tao_skill_bank import dispatch, jobs
@@ -60,12 +59,12 @@ def pause_seconds(number: int) -> float:
 def _request(plan: Plan, number: int, options: Mapping[str, Any]) -> Request:
     job, request = plan.job, plan.request
     platform = replace(request.platform, options={**request.platform.options, **options})
-    folder, overrides = Path(job.results_dir), dict(request.overrides)
+    folder, overrides = job.results_uri or job.results_dir, dict(request.overrides)
     if job.resume_key is not None and job.workload.trains:
         overrides[job.resume_key] = True
     elif not job.workload.adds:
-        folder = folder.with_name(f"{folder.name}-retry-{number}")
-    return replace(request, platform=platform, overrides=overrides, results_dir=str(folder), automl_policy="off")
+        folder = f"{folder}-retry-{number}"
+    return replace(request, platform=platform, overrides=overrides, results_dir=folder, automl_policy="off")
 
 
 def _require_retryable(record: JobRecord, message: str, number: int) -> None:

@@ -16,7 +16,10 @@ TAIL_BYTES = 64 * 1024
 BEST_TRIAL = "best_trial"  # of a search: a link to the run directory of its best trial
 # What belongs to one job alone, where several run in one folder: what the next one writes anew, and what it begins.
 REWRITTEN = ("plan.json", "request.json", "launch.sh")
-BEGUN_ANEW = ("status.jsonl", "result.json", "report.html", "logs/job.log", "logs/exit_code", "logs/cancel_requested")
+BEGUN_ANEW = (
+    *("status.jsonl", "result.json", "report.html"),
+    *("logs/job.log", "logs/exit_code", "logs/cancel_requested", "logs/upload.json"),
+)
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,11 @@ class RunDirectory:
     def cancel_file(self) -> Path:
         """Exists once somebody asked for the job to be cancelled."""
         return self._own("logs/cancel_requested")
+
+    @property
+    def upload_file(self) -> Path:
+        """What was uploaded of it, where its results go to an object store."""
+        return self._own("logs/upload.json")
 
     @property
     def result_file(self) -> Path:

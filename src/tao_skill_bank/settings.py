@@ -27,6 +27,16 @@ def docker_host() -> str | None:
     return os.environ.get("DOCKER_HOST", "").strip() or None
 
 
+def storage_endpoint(scheme: str) -> str | None:
+    """Return the address of an object store that the user named, or None for the public one."""
+    names = {
+        "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
+        "gs": ("STORAGE_EMULATOR_HOST",),
+        "hf": ("HF_ENDPOINT",),
+    }
+    return next((value for name in names.get(scheme, ()) if (value := os.environ.get(name, "").strip())), None)
+
+
 def has_variable(name: str) -> bool:
     """Tell whether a non-empty environment variable exists. Its value is never returned."""
     return bool(os.environ.get(name, "").strip())

@@ -1,7 +1,7 @@
 """Template + shorthand keys + overrides + data sources + parent -> one validated nested spec."""
 
 import fnmatch
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,8 +11,10 @@ from tao_skill_bank.catalog import Skill
 from tao_skill_bank.contracts import Finding, Request, to_json
 from tao_skill_bank.data_sources import absolute, dataset_problems, dataset_values
 from tao_skill_bank.errors import Problem, RequestError
+from tao_skill_bank.remote_inputs import OUTPUT
 from tao_skill_bank.rules import broken, same_branch
 from tao_skill_bank.spec_errors import nearest_path, violations
+from tao_skill_bank.staging import places
 
 
 @dataclass(frozen=True)
@@ -161,7 +163,22 @@ def _with_datasets(spec: Spec, skill: Skill, request: Request) -> Spec:
             placed = [_with_absolute(item, key) for item in items]
             spec = replace(spec, values=nested.with_value(spec.values, path, placed))
     problems += dataset_problems(skill.name, request, sources, spec.values)
+    problems += _place_problems(spec, (*keys, *inputs.models, *inputs.paths))
     return replace(spec, problems=(*spec.problems, *problems))
+
+
+def _place_problems(spec: Spec, keys: Sequence[str]) -> Iterator[Problem]:
+    """Yield the inputs that name a place which cannot be read, and outputs that must be local."""
+    for path in dict.fromkeys(keys):
+        name = nested.get(spec.values, path)
+        if not isinstance(name, str) or not places.is_remote(name):
+            continue
+        if OUTPUT in path:
+            message = f"{path} is {name}; it is written locally."
+            fix = f"Set it to a local folder; results_dir may be remote, and {path} is then a folder of it by default."
+            yield Problem("remote_output", message, fix, path, name)
+        elif wrong := places.problem_of(name):
+            yield Problem("invalid_place", f"{path} is {name}: {wrong}.", "Correct it.", path, name)
 
 
 def _with_absolute(item: Any, key: str) -> Any:
@@ -232,8 +249,8 @@ def _uri_problem(path: str, uri: str) -> Problem | None:
         return Problem(
             "invalid_hub_id", message, "Write it as hf_model://ORG/NAME or hf_model://ORG/NAME@REVISION.", path, uri
         )
-    if f"{scheme}://" not in (model_uri.BUILTIN, model_uri.HUB):
-        fix = "Use hf_model://ORG/NAME, builtin://NAME or a local folder."
+    if f"{scheme}://" not in (model_uri.BUILTIN, model_uri.HUB, "s3://", "gs://"):
+        fix = "Use hf_model://ORG/NAME, builtin://NAME, s3://BUCKET/PATH, gs://BUCKET/PATH or a local folder."
         return Problem(
             "unknown_model_scheme", f"{path}: '{scheme}://' is not supported for checkpoints.", fix, path, uri
         )

@@ -3,6 +3,7 @@
 import inspect
 import json
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -138,6 +139,15 @@ def test_what_is_rendered_names_the_job_and_its_module(platform, plan):
     launch = platform.render(plan)
     rendered = "\n".join([*launch.argv, *launch.files.values()])
     for part in (plan.job.id, plan.job.module, plan.job.config_file, "hf_model://ORG/NAME"):
+        assert part in rendered
+
+
+def test_remote_inputs_are_staged_and_remote_results_uploaded(platform, plan):
+    target = f"{plan.job.results_dir}/inputs/media"
+    remote = replace(plan.job, fetches=(("s3://lab/data", target),), results_uri="s3://lab/runs/one")
+    launch = platform.render(make_plan(remote, platform.name))
+    rendered = "\n".join([*launch.argv, *launch.files.values()])
+    for part in ("s3://lab/data", target, "tao_skill_bank.staging.upload", "--last"):
         assert part in rendered
 
 

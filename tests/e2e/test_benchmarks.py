@@ -36,3 +36,10 @@ def test_the_benchmark_of_the_searches_runs_at_tiny_size(tmp_path):
     assert finished.returncode in (0, 1), finished.stderr
     assert all(f"| {name} |" in finished.stdout for name in only)
     assert plot.stat().st_size > 10_000
+
+
+def test_the_benchmark_of_staging_runs_with_small_clips():
+    command = [sys.executable, str(FOLDER / "staging.py"), "--smoke", "--round-trips-ms", "0"]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert finished.returncode == 0, finished.stderr
+    assert all(f"| {name} |" in finished.stdout for name in ("ours", "boto3_loop", "s3fs_get"))

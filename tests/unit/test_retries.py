@@ -1,5 +1,6 @@
 """Jobs that a machine ended and that run again: real jobs of a skill that nothing here names."""
 
+import json
 import time
 from pathlib import Path
 
@@ -53,6 +54,22 @@ def test_a_lost_training_goes_on_as_a_new_job_and_trains_no_epoch_twice(tmp_path
     assert (again.record.retry_of, again.run_directory.path) == (first.id, tmp_path / "run")
     assert first.record.state is State.ERROR
     assert epochs_of(tmp_path / "run") == [1, 2, 3, 4]
+
+
+def test_a_retry_of_a_job_with_remote_results_goes_on_there(store, tmp_path):
+    values = {"train.seconds_per_epoch": 0.3}
+    request = Request("toy", "train", overrides=values, automl_policy="off", results_dir="s3://lab/runs/toy")
+    first = dispatch.run(dispatch.plan(request))
+    run = first.run_directory.path
+    eventually(lambda: (run / "checkpoints").is_dir() and epochs_of(run))
+    lose_machine(first.id)
+    assert first.wait(30).upload == "incomplete"
+    again = retries.retry(first.id)
+    status = again.wait(60)
+    assert (status.state, status.upload) == (State.COMPLETE, "complete")
+    assert (again.record.results_uri, again.run_directory.path) == ("s3://lab/runs/toy", run)
+    assert json.loads(store.body("runs/toy/upload.json"))["job_id"] == again.id
+    assert epochs_of(run) == [1, 2, 3, 4]
 
 
 def test_a_retry_replaces_platform_options_and_nothing_else(tmp_path):

@@ -1,4 +1,4 @@
-"""data sample, data fix-video-fps."""
+"""data sample, data fix-video-fps, data stage, data upload."""
 
 import importlib
 import pkgutil
@@ -54,6 +54,51 @@ def fix_video_fps(
         print_json(document(to_json(report)))
     else:
         typer.echo(f"{target}\tfixed={report.fixed}\trecords={report.records}")
+
+
+@app.command("stage")
+def stage(
+    uri: Annotated[str, typer.Argument(help="File, folder or dataset: s3://, gs:// or hf://datasets/ORG/NAME/PATH.")],
+    out: Annotated[Path, typer.Argument(help="New path; becomes a link to the staged data.")],
+    annotations: Annotated[
+        str | None,
+        typer.Option("--annotations", help="Annotation file, local or remote: only the media that it names are taken."),
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Bring data from an object store here, once: what is here already is not downloaded again."""
+    from tao_skill_bank.staging import by_hand
+
+    staged = by_hand.stage(uri, out.absolute(), annotations, lambda line: typer.echo(line, err=True))
+    if as_json:
+        print_json(document({"path": str(out), **staged}))
+    else:
+        typer.echo(f"{out}\tfiles={staged['files']}\tbytes={staged['bytes']}\tdownloaded={staged['downloaded']}")
+
+
+@app.command("upload")
+def upload(job: Annotated[str, typer.Argument(help="Job id.")], as_json: JsonFlag = False) -> None:
+    """Upload what is missing of an ended job's results, and say whether all of it is there."""
+    from tao_skill_bank import jobs, remote_results
+    from tao_skill_bank.cli.output import print_problems
+    from tao_skill_bank.errors import Problem
+
+    handle = jobs.JobHandle(job)
+    handle.status()
+    manifest = remote_results.upload(handle.record)
+    uri = handle.record.results_uri
+    problems = []
+    if manifest.failed:
+        message = f"{len(manifest.failed)} files are missing in {uri}. {manifest.reason}"
+        problems = [Problem("upload_incomplete", message, manifest.fix or command("data", "upload", job), path=job)]
+    code = 6 if problems else 0
+    if as_json:
+        payload = {"job_id": job, "results_uri": uri, "state": manifest.state, "files": len(manifest.files)}
+        print_json(document(payload, code=code, problems=problems))
+    else:
+        print_problems(problems)
+        typer.echo(f"{uri}\t{manifest.state}\tfiles={len(manifest.files)}")
+    raise typer.Exit(code)
 
 
 def _samples(kind: str) -> Any:

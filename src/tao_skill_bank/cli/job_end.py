@@ -6,7 +6,7 @@ from typing import NoReturn
 import typer
 from rich.console import Console
 
-from tao_skill_bank import retries
+from tao_skill_bank import remote_results, retries
 from tao_skill_bank.cli.output import command, document, print_json, print_next, print_problems
 from tao_skill_bank.contracts import JobStatus, State, to_json
 from tao_skill_bank.errors import Problem
@@ -14,9 +14,11 @@ from tao_skill_bank.follow import follow
 from tao_skill_bank.jobs import JobHandle
 from tao_skill_bank.run_directory import RunDirectory, read_json_file
 
+EXIT_UPLOAD = 6
+
 
 def report_end(handle: JobHandle, as_json: bool, max_retries: int = 0) -> NoReturn:
-    """Follow a job to its end, print how it ended and exit with 0, or 8 when it failed.
+    """Follow a job to its end, print how it ended and exit with 0, 8 when it failed, 6 when only its upload did.
 
     What its machines ended is run again, at most `max_retries` times.
     """
@@ -25,12 +27,16 @@ def report_end(handle: JobHandle, as_json: bool, max_retries: int = 0) -> NoRetu
     code = 8 if ended and status.state is not State.COMPLETE else 0
     following = [_next(handle, status)]
     problems = [_failure(handle.id, status, following[0])] if code else []
+    if remote_results.is_short(status):
+        code, following = EXIT_UPLOAD, [command("data", "upload", handle.id)]
+        problems = [Problem("upload_incomplete", f"Job {handle.id}: {status.message}", following[0], path=handle.id)]
     if as_json:
         payload = {"job_id": handle.id, "state": str(status.state), "result": to_json(handle.result())}
         print_json(document(payload, code=code, problems=problems, following=following))
     else:
         print_problems(problems)
-        typer.echo(f"{handle.id}\t{status.state}\t{handle.record.results_dir}")
+        record = handle.record
+        typer.echo(f"{handle.id}\t{status.state}\t{record.results_uri or record.results_dir}")
         print_next(following)
     raise typer.Exit(code)
 

@@ -42,7 +42,7 @@ def launch(plan: Plan, options: Options) -> Launch:
     script = SCRIPT.format(
         job_id=job.id,
         results_dir=shlex.quote(job.results_dir),
-        record_exit_code=_script.record_exit_code(plan),
+        record_exit_code=_script.record_exit_code(plan, python=options.python),
         environment=_script.environment(plan),
         commands="".join(f"{shlex.join(command)}\n" for command in commands),
     )

@@ -1,6 +1,8 @@
 """What the launch scripts of platforms share: the job's environment, and an exit code that outlives the job."""
 
 import shlex
+import sys
+from collections.abc import Callable, Sequence
 
 from tao_skill_bank.contracts import Plan
 from tao_skill_bank.platforms import _processes
@@ -29,6 +31,15 @@ TOLD_BY_EXIT_CODE = """\
     printf '{{"time": %s, "state": "SUCCESS", "message": "%s ended well."}}\\n' "$(date +%s)" {program} >> status.jsonl
   fi
 """
+UPLOAD_THE_REST = """\
+  # The results are whole here; should the upload fail, logs/upload.json says so, and it can be made good later.
+  if [[ -n ${{uploader:-}} ]]; then kill "$uploader" 2> /dev/null; wait "$uploader"; fi 2> /dev/null || true
+  {upload} || true
+"""
+UPLOAD = """\
+{upload} &  # what is whole, as it appears
+uploader=$!
+"""
 GPU_ENVIRONMENT = """\
 export PYTORCH_ALLOC_CONF="${PYTORCH_ALLOC_CONF:-expandable_segments:True}"  # fewer fragments between gradients
 """
@@ -39,12 +50,30 @@ export OMP_NUM_THREADS="${{OMP_NUM_THREADS:-$((cores > {processes} ? cores / {pr
 """
 
 
-def record_exit_code(plan: Plan, *, afterwards: str = "") -> str:
-    """Return the shell lines that leave logs/exit_code; `afterwards` are lines that know it as $code."""
+def record_exit_code(
+    plan: Plan,
+    *,
+    afterwards: str = "",
+    python: str = sys.executable,
+    line_of: Callable[[Sequence[str]], str] = shlex.join,
+) -> str:
+    """Return the shell lines that leave logs/exit_code, and upload the run directory where results are remote.
+
+    Args:
+        plan: of the job.
+        afterwards: lines that know the exit code as $code.
+        python: the interpreter that uploads.
+        line_of: makes a shell line of a command, where the script itself runs elsewhere than the job.
+
+    """
     on_signal = INTERRUPTED_AT_START if plan.job.workload.trains else ""
     if plan.job.command:
         on_signal = TOLD_BY_EXIT_CODE.format(program=shlex.quote(plan.job.command[0]))
-    return RECORD_EXIT_CODE.format(on_signal=on_signal, afterwards=afterwards)
+    if plan.job.results_uri is None:
+        return RECORD_EXIT_CODE.format(on_signal=on_signal, afterwards=afterwards)
+    upload = (python, "-P", "-m", "tao_skill_bank.staging.upload", plan.job.results_dir)
+    afterwards += UPLOAD_THE_REST.format(upload=line_of((*upload, "--last")))
+    return RECORD_EXIT_CODE.format(on_signal=on_signal, afterwards=afterwards) + UPLOAD.format(upload=line_of(upload))
 
 
 def environment(plan: Plan, *, devices: str | None = None) -> str:

@@ -1,6 +1,8 @@
 """A sealed plan to the sbatch script that runs it. Pure."""
 
 import shlex
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from tao_skill_bank import config_files, nested, torchrun
@@ -98,7 +100,9 @@ def _script_text(plan: Plan, options: Options) -> str:
         directives="\n".join(f"#SBATCH {flag}" for flag in directives),
         job_id=job.id,
         results_dir=shlex.quote(job.results_dir),
-        record_exit_code=_script.record_exit_code(plan, afterwards=afterwards),
+        record_exit_code=_script.record_exit_code(
+            plan, afterwards=afterwards, python=options.python, line_of=partial(_upload_line, job, options)
+        ),
         environment=_script.environment(plan),
         config=config,
         rendezvous=RENDEZVOUS.format(port=_port(job.id)) if _meets(job) else "",
@@ -129,6 +133,12 @@ def _commands(job: Job, options: Options) -> list[str]:
     *command, _ = torchrun.command(job, python=options.python, rendezvous=rendezvous)  # ends with the config
     on_node = " ".join(f'"{word}"' if word.startswith("$") else shlex.quote(word) for word in (*command, "$TAO_CONFIG"))
     return [*lines, _srun(job, options, job.resources.nodes, on_node)]
+
+
+def _upload_line(job: Job, options: Options, words: Sequence[str]) -> str:
+    """Return what uploads: beside the script, or in the job's container where the interpreter is there."""
+    line = shlex.join(words)
+    return _srun(job, options, 1, line).replace("srun ", "srun --overlap ", 1) if options.container else line
 
 
 def _srun(job: Job, options: Options, nodes: int, on_node: str) -> str:

@@ -131,7 +131,8 @@ def _cached_when_offline(uri: str) -> list[Finding]:
 
 
 def _remote(uri: str) -> Finding:
-    return not_checked("checkpoint_remote", f"Checkpoint {uri} is not on this machine.", "Stage it locally.", uri)
+    fix = f"To have it checked first: tao-skills data stage {uri} FOLDER, then name the folder."
+    return not_checked("checkpoint_remote", f"Checkpoint {uri} is not on this machine.", fix, uri)
 
 
 def _missing(message: str, fix: str, path: str) -> Finding:

@@ -56,7 +56,7 @@ def scan(use: ClipDataset, pool: Executor, timeout_seconds: float) -> ClipScan:
     folder = Path(use.folder)
     if locations.is_uri(use.folder):
         message = f"Clips {use.folder} are not on this machine."
-        fix = "Stage the folder locally to have it checked before the launch."
+        fix = f"To have them checked first: tao-skills data stage {use.folder} FOLDER, then name the folder."
         return ClipScan(use, ClipFolder(folder), not_checked("clips_remote", message, fix, use.folder))
     found = clip_folders.read(folder, captions=use.captions, key=use.caption_key, nested=use.nested)
     videos = [clip.video for clip in found.clips]

@@ -7,10 +7,11 @@ from pathlib import Path, PurePosixPath
 
 from tao_skill_bank.annotations import media_of
 from tao_skill_bank.contracts import Finding
-from tao_skill_bank.preflight import hashes, locations
+from tao_skill_bank.preflight import hashes, locations, storage
 from tao_skill_bank.preflight.archive import Listing
-from tao_skill_bank.preflight.findings import MAX_LISTED, blocking, listed, not_checked
+from tao_skill_bank.preflight.findings import MAX_LISTED, blocking, info, listed, not_checked
 from tao_skill_bank.preflight.scan import Scan, records_at
+from tao_skill_bank.staging import places
 
 
 def check(scan: Scan, listing: Listing | None) -> list[Finding]:
@@ -18,9 +19,15 @@ def check(scan: Scan, listing: Listing | None) -> list[Finding]:
     if scan.failure or not (scan.media or scan.num_remote_media):
         return []
     path = scan.use.media_path
+    if places.is_remote(path) and not scan.num_remote_media:
+        return [*_outside(scan), *_remote(scan)]
     if locations.is_uri(path) or scan.num_remote_media:
         message = f"Media of {scan.use.annotation_path} lie behind a URI; their existence was not checked."
-        return [not_checked("media_remote", message, "Stage them locally to have them checked.", path)]
+        return [not_checked("media_remote", message, "Name media relative to their folder.", path)]
+    return _local(scan, path, listing)
+
+
+def _local(scan: Scan, path: str, listing: Listing | None) -> list[Finding]:
     if not Path(path).exists():
         message = f"Media path {path} does not exist."
         return [blocking("media_path_missing", message, "Give the folder or archive that holds the media.", path)]
@@ -63,6 +70,8 @@ def _outside(scan: Scan) -> list[Finding]:
 
 
 def _is_inside(folder: str, root: str, *, is_folder: bool) -> bool:
+    if places.is_remote(root):
+        return f"{folder}/".startswith(f"{root}/") and ".." not in folder.split("/")
     if not is_folder and ".." in PurePosixPath(folder.removeprefix(root)).parts:
         return False  # an archive is unpacked under another name
     lexical = os.path.normpath(folder)
@@ -79,6 +88,20 @@ def _existing(folders: Iterable[str]) -> "array[int]":
         except OSError:
             continue  # its files are reported as missing
     return found
+
+
+def _remote(scan: Scan) -> list[Finding]:
+    """Compare with the names that the store lists, unless they are too many to be asked for."""
+    path = scan.use.media_path
+    existing = None if locations.is_archive(path) else storage.existing(sorted(scan.folders))
+    if existing is None:
+        message = f"Whether {path} has all media of {scan.use.annotation_path} is seen when they are staged."
+        fix = f"To have them checked first: tao-skills data stage {path} FOLDER, then name the folder."
+        return [not_checked("media_remote", message, fix, path)]
+    if missing := _missing(scan, existing):
+        return missing
+    message = f"{path} has all media of {scan.use.annotation_path}; they are decoded where the job runs."
+    return [info("media_remote", message, path)]
 
 
 def _missing_from_archive(scan: Scan, listing: Listing) -> list[Finding]:

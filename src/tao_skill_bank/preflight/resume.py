@@ -22,7 +22,8 @@ def check(job: Job, *, compares: bool = True) -> list[Finding]:
     place = named or job.results_dir
     if locations.is_uri(place):
         message = f"The checkpoint to resume from, in {place}, is not on this machine."
-        return [not_checked("checkpoint_remote", message, "Stage it locally.", place)]
+        fix = f"To have it checked first: tao-skills data stage {place} FOLDER, then name the folder."
+        return [not_checked("checkpoint_remote", message, fix, place)]
     if named and not Path(named).is_absolute():
         message = f"The checkpoint to resume from, {named}, is no absolute path: the run starts in its own folder."
         return [blocking("resume_relative", message, f"Name it {Path(named).absolute()}.", named)]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tao_skill_bank.annotations import media_of
-from tao_skill_bank.contracts import Finding, Job
+from tao_skill_bank.contracts import DatasetUse, Finding, Job
 from tao_skill_bank.errors import RequestError, TaoSkillsError
 from tao_skill_bank.platforms._base import Platform
 from tao_skill_bank.preflight import (
@@ -27,6 +27,7 @@ from tao_skill_bank.preflight import (
     overlap,
     prompt_pairs,
     sampled_media,
+    storage,
     token_budget,
 )
 from tao_skill_bank.preflight.findings import from_error
@@ -57,7 +58,11 @@ def run(job: Job, platform: Platform, *, compares_resumed: bool = True) -> list[
         engine = pool.submit(_probe, platform, job)
         hub = pool.submit(credentials.check, job)
         saved = pool.submit(checkpoints.check, job, compares_resumed=compares_resumed)
-        scans = [scan(use, job.dataset_required_fields, int(num_samples)) for use in job.workload.datasets]
+        remote = storage.look(job, runs_here=runs_here)
+        scans = [
+            _scan(use, remote.failed.get(use.annotation_path), job.dataset_required_fields, int(num_samples))
+            for use in remote.uses
+        ]
         listings = [_list_archive(found, Path(folder), position) for position, found in enumerate(scans)]
         pairs = list(zip(scans, listings, strict=True))
         decoded = [sampled_media.decode(found, listing, pool, decode_seconds) for found, listing in pairs]
@@ -68,8 +73,9 @@ def run(job: Job, platform: Platform, *, compares_resumed: bool = True) -> list[
         prompts = prompt_pairs.check(job.workload, pool, decode_seconds)
         inspected = model.result()
         kept = kept_features.estimate(job, inspected, scans, records, runs_here=runs_here)
-        return [
+        found = [
             *hub.result(),
+            *remote.findings,
             *saved.result(),
             *(finding for found in scans for finding in datasets.check(found)),
             *(finding for found, listing in pairs for finding in media_files.check(found, listing)),
@@ -91,6 +97,11 @@ def run(job: Job, platform: Platform, *, compares_resumed: bool = True) -> list[
             *disk.check(job, inspected, kept),
             *engine.result(),
         ]
+        return remote.as_the_user_knows_it(found)
+
+
+def _scan(use: DatasetUse, failure: Finding | None, required_fields: tuple[str, ...], num_samples: int) -> Scan:
+    return Scan(use, failure=failure) if failure else scan(use, required_fields, num_samples)
 
 
 def _probe(platform: Platform, job: Job) -> list[Finding]:

@@ -79,7 +79,7 @@ def decode_files(workload: Workload, pool: Executor, timeout_seconds: float) -> 
     findings: list[Finding] = []
     for name in workload.media:
         if locations.is_uri(name):
-            findings.append(not_checked("media_remote", f"{name} is not on this machine.", "Stage it locally.", name))
+            findings.append(_remote(name))
         elif not Path(name).is_file():
             message = f"Media file {name} does not exist."
             findings.append(blocking("media_missing", message, "Give the path of an existing file.", name))
@@ -89,6 +89,11 @@ def decode_files(workload: Workload, pool: Executor, timeout_seconds: float) -> 
             records += [Probed(None, {kind: name}, (media,), (outcome,)) for outcome in outcomes.values()]
             findings += problems
     return Decoded(tuple(records), tuple(findings))
+
+
+def _remote(name: str) -> Finding:
+    fix = f"To have it checked first: tao-skills data stage {name} FILE, then name the file."
+    return not_checked("media_remote", f"{name} is not on this machine.", fix, name)
 
 
 def check(where: str, decoded: Decoded, workload: Workload) -> list[Finding]:

@@ -80,7 +80,7 @@ def scan(use: DatasetUse, required_fields: tuple[str, ...], num_samples: int) ->
     """Read the whole annotation file of `use` in constant memory. A file that cannot be read is a `failure`."""
     if locations.is_uri(use.annotation_path):
         message = f"Annotations {use.annotation_path} are not on this machine."
-        fix = "Stage the file locally to have it checked before the launch."
+        fix = "Give their folder as a local path to have them checked before the launch."
         return Scan(use, failure=findings.not_checked("annotation_remote", message, fix, use.annotation_path))
     rules = RecordRules(use.conversations_key, required_fields, needs_answer=use.role in ("train", "eval"))
     scanner = _Scanner(Scan(use), rules, num_samples)

@@ -2,12 +2,15 @@
 
 builtin://NAME          a tiny model, made by the model folder that packages `builtin/NAME`
 hf_model://ORG/NAME[@REVISION], ORG/NAME   a download from the Hugging Face Hub
+s3://, gs://, hf://datasets/...   a file or folder of an object store (tao_skill_bank.staging)
 
-The folder appears when it is whole; where it is whole already, nothing is done. Where the Hub cannot be reached, a
-model that is complete in the Hugging Face cache is taken from there.
+The folder appears when it is whole; where it is whole already, nothing is done. A download that was killed is gone on
+with the files that are not whole yet, and after a dropped connection a file goes on where it ended. Where the Hub
+cannot be reached, a model that is complete in the Hugging Face cache is taken from there.
 """
 
 import argparse
+import fcntl
 import importlib
 import logging
 import os
@@ -15,6 +18,8 @@ import shutil
 import signal
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -23,7 +28,9 @@ from tao_skill_bank import model_uri, models
 from tao_skill_bank.errors import BlockedError, TaoSkillsError, UnknownNameError
 from tao_skill_bank.model_folders import is_complete, is_model_folder
 from tao_skill_bank.model_uri import BUILTIN, HUB
+from tao_skill_bank.staging import places
 from tao_skill_bank.training import hub_errors
+from tao_skill_bank.training.status import Diagnosis, StatusWriter
 
 if TYPE_CHECKING:  # importing torch here would cost every launch of a cached model seconds
     from tao_skill_bank.training.distributed import Ranks
@@ -59,7 +66,7 @@ def for_all_ranks(uri: str, ranks: "Ranks") -> Path:
 
 
 def fetch(uri: str, out_dir: Path) -> Path:
-    """Make or download the model into `out_dir` and return it.
+    """Make or download the model into `out_dir`, or stage what lies in an object store there, and return it.
 
     Raises:
         UnknownNameError: there is no such model or revision.
@@ -67,19 +74,78 @@ def fetch(uri: str, out_dir: Path) -> Path:
         BackendError: the Hub cannot be reached.
 
     """
+    if places.is_remote(uri):
+        from tao_skill_bank.staging import inputs
+
+        return inputs.stage(uri, out_dir, _teller(out_dir)).path
     if is_model_folder(out_dir):
         return out_dir
     out_dir.parent.mkdir(parents=True, exist_ok=True)
+    if not uri.startswith(BUILTIN):
+        _download_once(uri.removeprefix(HUB), out_dir)
+        return out_dir
     work = Path(tempfile.mkdtemp(prefix=_work_prefix(out_dir), dir=out_dir.parent))
     try:
-        if uri.startswith(BUILTIN):
-            _make_builtin(uri.removeprefix(BUILTIN), work)
-        else:
-            _download(uri.removeprefix(HUB), work)
+        _make_builtin(uri.removeprefix(BUILTIN), work)
         _publish(work, out_dir)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return out_dir
+
+
+def _download_once(name: str, out_dir: Path) -> None:
+    """Download into a folder beside `out_dir` that a later process goes on with; of several, one works at a time."""
+    part = out_dir.parent / f".{out_dir.name}.part"
+    with _locked(part):
+        if is_model_folder(out_dir):  # another process was faster
+            part.rmdir()
+            return
+        for unfinished in part.rglob(
+            "*.incomplete"
+        ):  # of a process that was killed: its client begins such a file anew
+            unfinished.unlink()
+        try:
+            _download(name, part)
+            _publish(part, out_dir)
+        except TaoSkillsError:
+            if not any(path.is_file() for path in part.glob("*")):
+                shutil.rmtree(part, ignore_errors=True)
+            raise
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Make a folder and hold it for this process alone, waiting for whoever does."""
+    while True:
+        folder.mkdir(exist_ok=True)
+        try:
+            descriptor = os.open(folder, os.O_RDONLY)
+        except FileNotFoundError:
+            continue
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if folder.exists() and folder.stat().st_ino == os.fstat(descriptor).st_ino:  # else it was published
+                yield
+                return
+        finally:
+            os.close(descriptor)
+
+
+def _teller(path: Path) -> Callable[[str], None]:
+    """Return what tells progress: the log, and the status of the job in whose run directory `path` lies."""
+    status = _status_of(path)
+
+    def tell(line: str) -> None:
+        logger.info("%s", line)
+        if status is not None:
+            status.write("STARTED", line)
+
+    return tell
+
+
+def _status_of(path: Path) -> StatusWriter | None:
+    is_input = path.parent.name == places.INPUTS and (path.parents[1] / "plan.json").is_file()
+    return StatusWriter(path.parents[1]) if is_input else None
 
 
 def _work_prefix(out_dir: Path) -> str:
@@ -131,8 +197,8 @@ def _copy_cached(repository: str, revision: str, folder: Path) -> bool:
         return False
     if not is_complete(cached):
         return False
-    shutil.rmtree(folder)
-    shutil.copytree(cached, folder, copy_function=link)
+    shutil.copytree(cached, folder, copy_function=link, dirs_exist_ok=True)
+    shutil.rmtree(folder / ".cache", ignore_errors=True)
     logger.info("%s is taken from the cache: %s", repository, cached)
     return True
 
@@ -165,6 +231,8 @@ def main() -> None:
         folder = fetch(arguments.uri, out_dir)
     except TaoSkillsError as error:
         problem = error.problems[0]
+        if status := _status_of(out_dir):
+            status.write("FAILURE", str(error), diagnosis=Diagnosis.of(problem))
         sys.stderr.write(f"error: {problem.message} Fix: {problem.fix}\n")
         sys.exit(error.exit_code)
     sys.stdout.write(f"{folder}\n")

@@ -7,10 +7,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
+from runs import eventually
 
 from tao_skill_bank.errors import BlockedError, TaoSkillsError, UnknownNameError
 from tao_skill_bank.training import fetch
@@ -34,12 +37,29 @@ class StubHub(BaseHTTPRequestHandler):
             listing = tree if "/tree/" in self.path else {"id": "acme/open", "sha": COMMIT, "siblings": files}
             return self._send(200, json.dumps(listing).encode())
         name = self.path.rsplit("/", 1)[-1]
+        if "/resolve/" in self.path and self.command == "GET" and hasattr(self.server, "gets"):
+            self.server.gets.append((name, self.headers.get("Range")))
         if name == "model.safetensors" and self.command == "GET":
-            self.server.asked.set()  # type: ignore[attr-defined]
-            return self.server.ended.wait(60)  # type: ignore[attr-defined]
+            return self._send_weights(FILES[name])
         if self.path.startswith("/acme/open/resolve/") and name in FILES:
             return self._send(200, FILES[name], {"X-Repo-Commit": COMMIT, "ETag": f'"{name}"'})
         return self._send(404, b"{}", {"X-Error-Code": "RepoNotFound"})
+
+    def _send_weights(self, body: bytes) -> None:
+        """Send a half, and the rest once the test says so, or never; ranges are answered."""
+        server: Any = self.server
+        if asked := self.headers.get("Range"):
+            return self._send(206, body[int(asked.removeprefix("bytes=").partition("-")[0]) :])
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        with suppress(OSError):
+            self.wfile.write(body[: len(body) // 2])
+            server.asked.set()
+            if not server.drops:
+                server.ended.wait(60)
+                self.wfile.write(body[len(body) // 2 :])
+        return None
 
     def _send(self, code: int, body: bytes, headers: dict[str, str] | None = None) -> None:
         self.send_response(code)
@@ -165,22 +185,50 @@ def test_a_uri_is_made_in_the_folder_that_the_control_plane_expects(cache: Path,
         fetch.to_cache("/nowhere")
 
 
-def test_a_download_that_is_cut_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(FILES, "model.safetensors", b"weights")
-    server = ThreadingHTTPServer(("127.0.0.1", 0), StubHub)
-    server.asked, server.ended = threading.Event(), threading.Event()  # type: ignore[attr-defined]
+@pytest.fixture
+def weights(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A stub of the Hub whose model has 24 MiB of weights, half of which come at first."""
+    monkeypatch.setitem(FILES, "model.safetensors", os.urandom(24 * 2**20))
+    server: Any = ThreadingHTTPServer(("127.0.0.1", 0), StubHub)
+    server.asked, server.ended, server.gets, server.drops = threading.Event(), threading.Event(), [], False
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    command = [sys.executable, "-m", "tao_skill_bank.training.fetch", "hf_model://acme/open"]
-    environment = {**os.environ, "HF_ENDPOINT": f"http://127.0.0.1:{server.server_address[1]}"}
-    environment |= {"HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "0"}
-    process = subprocess.Popen([*command, str(tmp_path / "models" / "open")], env=environment)
+    yield server
+    server.ended.set()
+    server.shutdown()
+
+
+def command_of(server: Any, out: Path, home: Path) -> tuple[list[str], dict[str, str]]:
+    command = [sys.executable, "-m", "tao_skill_bank.training.fetch", "hf_model://acme/open", str(out)]
+    address = f"http://127.0.0.1:{server.server_address[1]}"
+    return command, {**os.environ, "HF_ENDPOINT": address, "HF_HOME": str(home), "HF_HUB_OFFLINE": "0"}
+
+
+def test_a_dropped_connection_is_gone_on_with_where_it_ended(tmp_path: Path, weights: Any) -> None:
+    weights.drops = True
+    out = tmp_path / "models" / "open"
+    command, environment = command_of(weights, out, tmp_path / "home")
+    assert subprocess.run(command, env=environment, check=False, stdout=subprocess.DEVNULL).returncode == 0
+    assert (out / "model.safetensors").read_bytes() == FILES["model.safetensors"]
+    first, second = [asked for name, asked in weights.gets if name == "model.safetensors"]
+    assert first is None
+    assert second == f"bytes={10 * 2**20}-"  # the client writes 10 MiB at a time
+
+
+def test_a_killed_download_is_gone_on_with_by_the_next_process(tmp_path: Path, weights: Any) -> None:
+    out = tmp_path / "models" / "open"
+    command, environment = command_of(weights, out, tmp_path / "home")
+    process = subprocess.Popen(command, env=environment)
     try:
-        assert server.asked.wait(60)  # type: ignore[attr-defined]
-        assert len(list((tmp_path / "models").iterdir())) == 1
+        assert weights.asked.wait(60)
+        eventually(lambda: sum(path.name in FILES for path in out.parent.rglob("*")) == 2)
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 128 + signal.SIGTERM
     finally:
         process.kill()
-        server.ended.set()  # type: ignore[attr-defined]
-        server.shutdown()
-    assert list((tmp_path / "models").iterdir()) == []
+    assert not out.exists()
+    weights.ended.set()
+    weights.gets.clear()
+    assert subprocess.run(command, env=environment, check=False, stdout=subprocess.DEVNULL).returncode == 0
+    assert (out / "model.safetensors").read_bytes() == FILES["model.safetensors"]
+    assert [name for name, _ in weights.gets] == ["model.safetensors"]
+    assert [path.name for path in out.parent.iterdir()] == ["open"]

@@ -1,0 +1,230 @@
+"""Takes the named members out of a tar archive in an object store.
+
+A plain tar of large members is read by ranges: its headers form an index, which is kept, and then only the named
+members come. Headers follow each other, so that an index costs one round trip per member. Where that takes longer than
+the whole archive would, or the archive is compressed, the whole archive comes and is kept like any other content.
+"""
+
+import hashlib
+import json
+import os
+import tarfile
+import tempfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from tao_skill_bank import settings
+from tao_skill_bank.errors import BlockedError
+from tao_skill_bank.listing import listed
+from tao_skill_bank.run_directory import read_json_file, write_whole
+from tao_skill_bank.staging import blobs, store_errors
+from tao_skill_bank.staging.progress import Progress
+from tao_skill_bank.staging.stores import NUM_REQUESTS, Entry, Store
+
+BLOCK = tarfile.BLOCKSIZE
+# One header costs as much as this many bytes of a transfer: 30 ms at 64 MiB/s. Measure before you change it.
+BYTES_PER_HEADER = 2 * 2**20
+SMALL_BYTES = 8 * 2**20  # archives that come whole without a look
+HEAD_BYTES = 64 * 2**10  # of the archive's beginning, from which the size of its members is judged
+WINDOW_BYTES = 8 * 2**10  # a header with its long name, and the next one where the member is small
+EXTENSIONS = b"xgLK"  # headers that belong to the next one
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Member:
+    """A file of an archive: where its bytes are."""
+
+    start: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Taken:
+    """Members by name, how large they are, and how much was downloaded for them."""
+
+    files: dict[str, Path]
+    num_bytes: int
+    downloaded: int
+
+
+def take(store: Store, uri: str, names: Sequence[str], tell: Tell) -> Taken:
+    """Return the named members of an archive as files.
+
+    Raises:
+        BlockedError: the archive lacks members or cannot be read, or the disk has no room.
+
+    """
+    with store_errors.explained(uri):
+        entry = store.entry(uri)
+    paths = {name: _path_of(entry, name) for name in names}
+    wanted = [name for name, path in paths.items() if not path.is_file()]
+    downloaded = 0
+    if wanted:
+        index = _index(store, entry, len(wanted), tell)
+        downloaded = _by_ranges(store, entry, index, wanted, tell) if index else _whole(store, entry, wanted, tell)
+    return Taken(paths, sum(path.stat().st_size for path in paths.values()), downloaded)
+
+
+def _path_of(entry: Entry, name: str) -> Path:
+    """Return where a member is kept: named after the archive's content and its own name."""
+    digest = hashlib.sha256(f"{blobs.path_of(entry).name}\0{name}".encode()).hexdigest()[:40]
+    return blobs.folder() / digest[:2] / f"{digest}{PurePosixPath(name).suffix}"
+
+
+# --- by ranges ----------------------------------------------------------------------------------------------------
+
+
+def _index(store: Store, entry: Entry, num_named: int, tell: Tell) -> Mapping[str, Member] | None:
+    """Return what a plain archive holds; None where the whole archive is the cheaper way, or is here already."""
+    if not entry.uri.endswith(".tar") or entry.size <= SMALL_BYTES or blobs.has(entry):
+        return None
+    kept = settings.state_dir() / "cache" / "staged" / "indexes" / f"{blobs.path_of(entry).stem}.json"
+    if isinstance(known := read_json_file(kept), dict):
+        return {name: Member(*place) for name, place in known.items()}
+    reader = _Reader(store, entry)
+    found: dict[str, Member] = {}
+    for name, member, end in reader.members():
+        found[name] = member
+        if reader.num_requests > 1 and _is_whole_cheaper(entry.size, end / reader.num_requests, num_named):
+            tell(f"{entry.uri}: the whole archive comes faster than its headers and members one by one.")
+            return None
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(kept, json.dumps({name: (member.start, member.size) for name, member in found.items()}))
+    return found
+
+
+def _is_whole_cheaper(archive_bytes: int, bytes_per_header: float, num_named: int) -> bool:
+    headers = archive_bytes / bytes_per_header * BYTES_PER_HEADER
+    return headers + num_named * bytes_per_header >= archive_bytes
+
+
+class _Reader:
+    """Walks from header to header with one small range each."""
+
+    def __init__(self, store: Store, entry: Entry) -> None:
+        self.store, self.entry = store, entry
+        self.num_requests = 0
+        self._data, self._start = b"", 0
+
+    def members(self) -> Iterator[tuple[str, Member, int]]:
+        """Yield name, place and end of every plain file. Raises BlockedError when this is no tar archive."""
+        position, long_name = 0, ""
+        while position + BLOCK <= self.entry.size:
+            block = self._bytes(position, BLOCK)
+            if not block.strip(b"\0"):
+                return
+            try:
+                header = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+            except tarfile.HeaderError as error:
+                raise _unreadable(self.entry.uri, str(error)) from None
+            start = position + BLOCK
+            position = start + -(-header.size // BLOCK) * BLOCK
+            if header.type[:1] in EXTENSIONS:
+                long_name = _long_name(header, self._bytes(start, header.size)) or long_name
+                continue
+            name, long_name = str(PurePosixPath(long_name or header.name)), ""
+            if header.isreg():
+                yield name, Member(start, header.size), position
+
+    def _bytes(self, start: int, count: int) -> bytes:
+        if start < self._start or start + count > self._start + len(self._data):
+            self.num_requests += 1
+            length = max(count, HEAD_BYTES if start == 0 else WINDOW_BYTES)
+            self._data = blobs.read(self.store, self.entry, start, min(start + length, self.entry.size))
+            self._start = start
+        return self._data[start - self._start : start - self._start + count]
+
+
+def _long_name(header: tarfile.TarInfo, data: bytes) -> str:
+    """Return the name that an extended header gives to the next member; empty when it gives another thing."""
+    if header.type == tarfile.GNUTYPE_LONGNAME:
+        return data.split(b"\0")[0].decode("utf-8", "surrogateescape")
+    while header.type == tarfile.XHDTYPE and data.strip(b"\0"):
+        length = int(data.split(b" ", 1)[0])
+        key, _, value = data[:length].split(b" ", 1)[1].rstrip(b"\n").partition(b"=")
+        if key == b"path":
+            return value.decode("utf-8", "surrogateescape")
+        data = data[length:]
+    return ""
+
+
+def _by_ranges(store: Store, entry: Entry, index: Mapping[str, Member], names: Sequence[str], tell: Tell) -> int:
+    _require(entry.uri, names, index)
+    needed = sum(index[name].size for name in names)
+    blobs.require_space(needed, entry.uri)
+    progress = Progress(f"Staging {entry.uri}", len(names), needed, tell)
+
+    def fetch(name: str) -> None:
+        member, path = index[name], _path_of(entry, name)
+        with _written(path) as sink:
+            for start in range(0, member.size, blobs.CHUNK_BYTES):
+                end = min(start + blobs.CHUNK_BYTES, member.size)
+                sink.write(blobs.read(store, entry, member.start + start, member.start + end))
+                progress.add(num_bytes=end - start)
+        progress.add(files=1)
+
+    with ThreadPoolExecutor(NUM_REQUESTS) as pool:
+        list(pool.map(fetch, names))
+    with store_errors.explained(entry.uri):
+        if store.entry(entry.uri).version != entry.version:
+            raise blobs.changed(entry)
+    return needed
+
+
+# --- the whole archive --------------------------------------------------------------------------------------------
+
+
+def _whole(store: Store, entry: Entry, names: Sequence[str], tell: Tell) -> int:
+    """Download the archive and take the members out of it, in one pass."""
+    downloaded = blobs.bytes_left(entry)
+    blobs.require_space(downloaded + entry.size, entry.uri)  # it and, at most, everything in it
+    progress = Progress(f"Staging {entry.uri}", 1, downloaded, tell)
+    archive = blobs.fetch(store, entry, lambda count: progress.add(num_bytes=count))
+    left = dict.fromkeys(names)
+    try:
+        with tarfile.open(archive, "r|*") as tar:
+            for member in tar:
+                name = str(PurePosixPath(member.name))
+                if name in left and member.isreg() and (source := tar.extractfile(member)):
+                    with _written(_path_of(entry, name)) as sink:
+                        while data := source.read(blobs.READ_BYTES):
+                            sink.write(data)
+                    del left[name]
+                if not left:
+                    break
+    except (tarfile.TarError, EOFError, zlib.error) as error:
+        raise _unreadable(entry.uri, str(error)) from None
+    _require(entry.uri, names, {name: None for name in names if name not in left})
+    return downloaded
+
+
+def _require(uri: str, names: Sequence[str], there: Mapping[str, object]) -> None:
+    if absent := [name for name in names if name not in there]:
+        message = f"{len(absent)} of the {len(names)} named media are not in {uri}: {listed(absent)}."
+        fix = "Correct the names, pack the archive with the media at its top, or drop the records."
+        raise BlockedError.of("media_missing", message, fix, path=uri)
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[IO[bytes]]:
+    """Write a file that gets its name when it is whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, work = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+        Path(work).chmod(0o644)
+        Path(work).replace(path)
+    finally:
+        Path(work).unlink(missing_ok=True)
+
+
+def _unreadable(uri: str, reason: str) -> BlockedError:
+    return BlockedError.of("archive_unreadable", f"Archive {uri} cannot be read: {reason}.", "Pack it again.", path=uri)

@@ -1,0 +1,176 @@
+"""Brings what a job reads from an object store to this machine: one file, a folder, or what an annotation names of one.
+
+The result is a link to something that never changes: a content of `blobs`, or a folder of links to such contents, named
+after all of them. So a data set that is changed later does not change under a job that runs, and jobs share what is
+equal.
+"""
+
+import hashlib
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from tao_skill_bank import settings
+from tao_skill_bank.annotations import media_of, stream_records
+from tao_skill_bank.errors import BlockedError
+from tao_skill_bank.listing import listed
+from tao_skill_bank.staging import archives, blobs, places, store_errors, stores
+from tao_skill_bank.staging.progress import Progress, mib
+from tao_skill_bank.staging.stores import Entry, Store
+
+NUM_DOWNLOADS = 16
+logger = logging.getLogger(__name__)
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Staged:
+    """What was staged, and how much of it had to be downloaded."""
+
+    path: Path
+    files: int
+    num_bytes: int
+    downloaded: int
+
+
+def stage(uri: str, path: Path, tell: Tell = logger.info) -> Staged:
+    """Make `path` a link to what lies at `uri`; what is here already is not downloaded again.
+
+    Args:
+        uri: of a file or folder; with the fragment `#named-in=FILE`, of a folder or tar archive of which only the media
+            are taken that an annotation file names.
+        path: the link; an earlier one is replaced, anything else is refused.
+        tell: gets a line about the progress now and then.
+
+    Raises:
+        BlockedError: something named is missing, access is refused, the disk is too small, a checksum is wrong, or
+            `path` holds something else.
+        BackendError: the store cannot be reached.
+
+    """
+    root, annotation = places.split_fragment(uri)
+    if path.exists() and not path.is_symlink():
+        message = f"{path} exists and is no link to staged data."
+        raise BlockedError.of("staging_target_in_use", message, "Name a new path, or move it away.", path=str(path))
+    store = stores.of(root)
+    with store_errors.explained(root):
+        staged = _whole(store, root, tell) if annotation is None else _named(store, root, Path(annotation), tell)
+    _link(path, staged.path)
+    of_them = f"{mib(staged.num_bytes)} MiB, of which {mib(staged.downloaded)} downloaded"
+    tell(f"Staged {root}: {staged.files} files, {of_them}.")
+    return Staged(path, staged.files, staged.num_bytes, staged.downloaded)
+
+
+def _whole(store: Store, root: str, tell: Tell) -> Staged:
+    """Stage one file, or every file below a folder."""
+    if not root.endswith("/"):
+        with suppress(FileNotFoundError, IsADirectoryError):
+            entry = store.entry(root)
+            downloaded = _download(store, {"": entry}, root, tell)
+            return Staged(blobs.path_of(entry), 1, entry.size, downloaded)
+    found = stores.relative(store.below(root), root)
+    if not found:
+        raise store_errors.missing(root)
+    downloaded = _download(store, found, root, tell)
+    folder = _folder_of({name: blobs.path_of(entry) for name, entry in found.items()})
+    return Staged(folder, len(found), sum(entry.size for entry in found.values()), downloaded)
+
+
+def _named(store: Store, root: str, annotation: Path, tell: Tell) -> Staged:
+    names = names_in(annotation)
+    if places.is_archive(root):
+        taken = archives.take(store, root, names, tell)
+        return Staged(_folder_of(taken.files), len(names), taken.num_bytes, taken.downloaded)
+    entries = store.entries([places.join(root, name) for name in names])
+    found = stores.relative(entries.values(), root)
+    if absent := [name for name in names if name not in found]:
+        message = (
+            f"{len(absent)} of the {len(names)} media that {annotation} names are not in {root}: {listed(absent)}."
+        )
+        fix = "Correct the names or the media path, upload the files, or drop the records."
+        raise BlockedError.of("media_missing", message, fix, path=root)
+    downloaded = _download(store, found, root, tell)
+    folder = _folder_of({name: blobs.path_of(entry) for name, entry in found.items()})
+    return Staged(folder, len(found), sum(entry.size for entry in found.values()), downloaded)
+
+
+def names_in(annotation: Path) -> list[str]:
+    """Return the media that an annotation file names, each once, as plain relative names.
+
+    Raises:
+        BlockedError: the file cannot be read, or a name leaves the media path.
+
+    """
+    records = (record for record in stream_records(annotation) if isinstance(record, dict))
+    names = dict.fromkeys(media.name for record in records for media in media_of(record))
+    outside = [name for name in names if "://" in name or name.startswith("/") or ".." in PurePosixPath(name).parts]
+    if outside:
+        message = f"Media names in {annotation} leave the media path: {listed(outside)}."
+        raise BlockedError.of(
+            "media_outside_root", message, "Name media relative to the media path.", path=str(annotation)
+        )
+    return list(dict.fromkeys(str(PurePosixPath(name)) for name in names))
+
+
+def _download(store: Store, entries: Mapping[str, Entry], root: str, tell: Tell) -> int:
+    """Download what is not here yet, after a look at the disk. Returns how many bytes that is."""
+    wanted = list({blobs.path_of(entry): entry for entry in entries.values() if not blobs.has(entry)}.values())
+    needed = sum(blobs.bytes_left(entry) for entry in wanted)
+    blobs.require_space(needed, root)
+    progress = Progress(f"Staging {root}", len(wanted), needed, tell)
+
+    def fetch(entry: Entry) -> None:
+        blobs.fetch(store, entry, lambda count: progress.add(num_bytes=count))
+        progress.add(files=1)
+
+    in_parallel(fetch, wanted)
+    return needed
+
+
+def in_parallel(work: Callable[[Entry], None], entries: Iterable[Entry]) -> None:
+    """Do some work for every entry, a few at once; the first failure ends it."""
+    with ThreadPoolExecutor(NUM_DOWNLOADS) as pool:
+        running = [pool.submit(work, entry) for entry in entries]
+        try:
+            for future in running:
+                future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _folder_of(files: Mapping[str, Path]) -> Path:
+    """Return a folder with links to contents, by name; the same names and contents give the same folder."""
+    lines = (f"{name}\0{path.name}" for name, path in sorted(files.items()))
+    digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:40]
+    folder = settings.state_dir() / "cache" / "staged" / "sets" / digest
+    if folder.is_dir():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{digest}.", dir=folder.parent))
+    try:
+        for name, path in files.items():
+            link = work / name
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(path)
+        work.chmod(0o755)
+        with suppress(OSError):  # another job was faster
+            work.rename(folder)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return folder
+
+
+def _link(path: Path, target: Path) -> None:
+    """Make `path` a link to `target` in one step, also where there is one already."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    work = path.with_name(f".{path.name}.{os.getpid()}")
+    work.unlink(missing_ok=True)
+    work.symlink_to(target)
+    work.replace(path)

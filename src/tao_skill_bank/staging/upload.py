@@ -1,0 +1,62 @@
+"""Uploads the run directory of a job beside its trainer: `python -m tao_skill_bank.staging.upload RUN_DIR [--last]`.
+
+Without --last it goes on until it is stopped; with it, it brings the rest and records whether all of it is there.
+"""
+
+import argparse
+import logging
+import signal
+import sys
+from pathlib import Path
+
+from tao_skill_bank.contracts import Plan, read_json
+from tao_skill_bank.errors import BlockedError, TaoSkillsError
+from tao_skill_bank.staging.uploads import COMPLETE, Manifest, Uploader
+
+LOOK_SECONDS = 5.0
+EXIT_INCOMPLETE = 6
+
+
+def uploader_of(run_dir: Path) -> Uploader:
+    """Return the uploader of a run directory, by the plan in it. Raises BlockedError when its results stay local."""
+    job = read_json(Plan, run_dir / "plan.json").job
+    if job.results_uri is None:
+        message = f"The results of job {job.id} are local: {run_dir}."
+        fix = "Plan with --results-dir s3://BUCKET/PATH to have them uploaded."
+        raise BlockedError.of("results_are_local", message, fix, path=str(run_dir))
+    return Uploader(run_dir, job.results_uri, job.id, job.upload_excludes)
+
+
+def told(manifest: Manifest, uri: str) -> str:
+    """Return one line on how an upload ended."""
+    if manifest.state == COMPLETE:
+        return f"All {len(manifest.files)} files are in {uri}."
+    missing = f"{len(manifest.failed)} files are missing there"
+    return f"The upload to {uri} is incomplete: {missing}. {manifest.reason} {manifest.fix}".rstrip()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run_dir", type=Path)
+    parser.add_argument("--last", action="store_true", help="bring the rest and end")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # it is for the trainer
+    try:
+        uploader = uploader_of(arguments.run_dir.absolute())
+        if not arguments.last:
+            signal.signal(signal.SIGTERM, lambda *_: uploader.stopped.set())
+            while not uploader.stopped.wait(LOOK_SECONDS):
+                uploader.look()
+            return
+        manifest = uploader.finish()
+    except TaoSkillsError as error:
+        sys.stderr.write(f"error: {error.problems[0].message} Fix: {error.problems[0].fix}\n")
+        sys.exit(error.exit_code)
+    if manifest.state != COMPLETE:
+        sys.stderr.write(f"warning: {told(manifest, uploader.uri)}\n")
+        sys.exit(EXIT_INCOMPLETE)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,39 @@
+"""A job stages its inputs before its trainer starts, and tells what it does and what went wrong."""
+
+import object_store
+import pytest
+from runs import make_job, make_plan
+
+from tao_skill_bank import jobs
+from tao_skill_bank.contracts import State
+from tao_skill_bank.run_directory import json_lines
+
+pytestmark = pytest.mark.usefixtures("fake_trainer")
+
+
+@pytest.fixture
+def job(store, tmp_path):
+    store.put("data/clip.mp4", b"clip")
+    run = tmp_path / "run"
+    return make_job(run, fetches=(("s3://lab/data/clip.mp4", str(run / "inputs" / "media.mp4")),))
+
+
+def test_inputs_are_there_when_the_trainer_starts(job):
+    handle = jobs.launch(make_plan(job))
+    assert handle.wait(60).state is State.COMPLETE
+    run = handle.run_directory
+    assert (run.path / "inputs" / "media.mp4").read_bytes() == b"clip"
+    first = next(json_lines(run.status_file))
+    assert (first["state"], first["message"][:6]) == ("STARTED", "Staged")
+
+
+def test_keys_that_are_refused_where_the_job_runs_end_it_with_the_code_of_credentials(job, store, monkeypatch):
+    object_store.refuse_keys(store, monkeypatch)
+    handle = jobs.launch(make_plan(job))
+    status = handle.wait(60)
+    assert (status.state, status.exit_code) == (State.ERROR, 4)
+    assert "AWS_ACCESS_KEY_ID" in status.message
+    log = handle.run_directory.log_file.read_text()
+    assert "Traceback" not in log
+    assert "AKIAWRONG" not in log
+    assert not (handle.run_directory.path / "rank_0.pid").exists()  # the trainer was not started
