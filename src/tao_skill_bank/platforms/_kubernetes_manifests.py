@@ -38,7 +38,7 @@ exec {pod}
 def files(plan: Plan, options: Options) -> dict[str, str]:
     """Return the manifests, and the script and the config of a restart that they hold."""
     scripts = _scripts(plan, options)
-    manifests = objects(plan.job, options, {**scripts, plan.job.config_file: _config(plan.job)})
+    manifests = objects(plan.job, options, {**scripts, plan.job.config_file: plan.files[plan.job.config_file]})
     return {**scripts, MANIFEST_FILE: yaml12.render_all(manifests)}
 
 
@@ -121,10 +121,6 @@ def _restart_file(job: Job, options: Options) -> str | None:
         return None
     path = Path(job.config_file)
     return str(path.with_name(f"{path.stem}{RESTART_SUFFIX}{path.suffix}"))
-
-
-def _config(job: Job) -> str:
-    return config_files.text(job.config_file, job.config)
 
 
 def _config_map(job: Job, options: Options, texts: dict[str, str]) -> Manifest:

@@ -221,11 +221,13 @@ def _nodes(cluster: Cluster, job: Job, options: Options) -> Iterator[Finding]:
     if options.autoscale:
         return
     try:
-        nodes = cluster.items("Node")
+        nodes, why = cluster.items("Node"), "the cluster shows none"
     except BlockedError as error:
         if error.problems[0].code != FORBIDDEN:
             raise
-        message = "Whether a node can meet the request was not checked: the account may not list nodes."
+        nodes, why = [], "the account may not list nodes"
+    if not nodes:
+        message = f"Whether a node can meet the request was not checked: {why}."
         fix = "A pod that no node can hold stays PENDING, and status tells the scheduler's reason."
         yield Finding("nodes_not_checked", "not_checked", message, fix, "platform.gpus")
         return
