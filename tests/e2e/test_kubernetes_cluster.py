@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -17,27 +19,39 @@ from tao_skill_bank.contracts import PlatformRequest, Request, Resources, State,
 
 SUPPORT = Path(__file__).parents[1] / "support"
 TWO_PODS = Resources(nodes=2, processes_per_node=1, device="cpu")
-IMAGE_VARIABLE = "TAO_TEST_IMAGE"  # of a docker daemon that DOCKER_HOST names: bash, and a libc of this machine's kind
+IMAGE = "tao-test:bare"  # of docker_daemon.sh: no programs, so that this machine's are mounted
 
 
-def why_no_containers():
-    """Return what this machine lacks for pods that are containers, or nothing."""
-    if not os.environ.get(IMAGE_VARIABLE):
-        return f"pods as containers need ${IMAGE_VARIABLE}, an image of a docker daemon"
+@pytest.fixture(scope="module")
+def docker_host():
+    """Return the address of a docker daemon that has the image: one that runs, or one of this test's own."""
+    if "DOCKER_HOST" in os.environ and shutil.which("docker"):
+        words = ["docker", "image", "inspect", IMAGE]
+        if subprocess.run(words, capture_output=True, check=False).returncode == 0:
+            yield os.environ["DOCKER_HOST"]
+            return
+    script = SUPPORT / "docker_daemon.sh"
+    if not script.is_file() or os.geteuid() != 0:
+        pytest.skip("pods as containers need a docker daemon: root, or DOCKER_HOST with the image of docker_daemon.sh")
+    folder = tempfile.mkdtemp(prefix="tao-docker-", dir="/var/tmp")
     try:
-        asked = subprocess.run(["docker", "version"], capture_output=True, text=True, check=False)
-    except OSError as error:
-        return f"pods as containers need docker: {error.strerror}"
-    return "" if asked.returncode == 0 else f"pods as containers need a docker daemon: {asked.stderr.strip()}"
+        words = ["bash", script, "up", folder]
+        started = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        if started.returncode != 0 and "Unable to locate package" in started.stderr:
+            pytest.skip(f"a docker daemon needs Debian's packages: {started.stderr.strip().splitlines()[-1]}")
+        assert started.returncode == 0, started.stderr
+        yield started.stdout.split()[-1]
+    finally:
+        subprocess.run(["bash", script, "down", folder], capture_output=True, check=False)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(params=["processes", "containers"])
-def runner(request, tmp_path):
+def runner(request, tmp_path, monkeypatch):
     if request.param == "processes":
         return ProcessRunner(tmp_path / "pods")
-    if reason := why_no_containers():
-        pytest.skip(reason)
-    return ContainerRunner(tmp_path / "pods", os.environ[IMAGE_VARIABLE], tmp_path)
+    monkeypatch.setenv("DOCKER_HOST", request.getfixturevalue("docker_host"))
+    return ContainerRunner(tmp_path / "pods", IMAGE, tmp_path)
 
 
 @pytest.fixture
@@ -100,7 +114,7 @@ def expected_losses(tmp_path_factory):
     return small_training.losses(folder)
 
 
-def until(handle, *states, seconds=120):
+def until(handle, *states, seconds=240):
     return eventually(lambda: (now := handle.status()).state in states and now, seconds=seconds)
 
 
@@ -211,7 +225,7 @@ def test_the_tiny_model_trains_on_two_pods_and_its_adapter_is_there(sample_data,
         "tao-finetune-cosmos-reason",
         "train",
         automl_policy="off",
-        datasets={"train": str(_copied(sample_data / "train", tmp_path))},
+        datasets={"train": str(shutil.copytree(sample_data / "train", tmp_path / "data"))},
         overrides={
             "policy.model_name_or_path": "builtin://tiny-cosmos-reason",
             "train.epoch": 1,
@@ -229,14 +243,8 @@ def test_the_tiny_model_trains_on_two_pods_and_its_adapter_is_there(sample_data,
     plan = dispatch.plan(request)
     assert [found.code for found in plan.findings if found.blocks_run] == []
     handle = dispatch.run(plan)
-    now = handle.wait(timeout_seconds=200)
+    now = handle.wait(timeout_seconds=280)
     assert now.state is State.COMPLETE, log_of(handle)
     metrics = [json.loads(line) for line in handle.run_directory.metrics_file.read_text().splitlines()]
     assert sum("train/loss_avg" in line for line in metrics) == 3  # 12 records / (2 pods x batch 2)
     assert list((tmp_path / "run").rglob("adapter_config.json"))
-
-
-def _copied(folder, tmp_path):
-    import shutil
-
-    return shutil.copytree(folder, tmp_path / "data")

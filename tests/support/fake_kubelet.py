@@ -1,8 +1,8 @@
 """What runs the pods of the fake API server: real processes of this machine, or real containers."""
 
 import os
-import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -113,51 +113,41 @@ class ProcessRunner:
 
 
 class ContainerRunner:
-    """A pod is a container of a docker daemon, on a network of its own with the pods' names.
+    """A pod is a container of a docker daemon. Its image has no programs: this machine's are mounted, at their paths.
 
-    The image has no Python: this machine's is mounted, with its libraries, at the same paths.
+    The containers share the network of the machine, so that the daemon needs none, and know each other by name.
     """
 
-    def __init__(self, folder, image, shared):
+    def __init__(self, folder, image, shared, environment=None):
         self.folder, self.image, self.shared = folder, image, shared
-        self.network = f"pods-{os.getpid()}"
-        self.prefix = f"172.31.{os.getpid() % 250}"
-        self.last = 1
-        _docker("network", "create", "--subnet", f"{self.prefix}.0/24", self.network)
+        self.environment = environment or {}
 
     def start(self, pod):
         folder = self.folder / pod.name
         pod.write_volumes(folder)
         message_file = folder / "termination-log"
         message_file.touch()
-        self.last += 1
-        address = f"{self.prefix}.{self.last}"
         mounts = [f"{folder}:{pod.mount_path}:ro", f"{message_file}:{TERMINATION_LOG}", f"{self.shared}:{self.shared}"]
-        mounts += [f"{path}:{path}:ro" for path in _python_folders()]
-        environment = {"PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT / "tests" / "support")]),
-                       "OMP_NUM_THREADS": "1", **pod.environment(address)}  # fmt: skip
-        words = ["docker", "run", "--name", pod.name, "--network", self.network, "--ip", address, "--shm-size", "64m"]
-        words += ["--hostname", pod.host_name]
-        words += [word for name in pod.host_names for word in ("--network-alias", name)]
+        mounts += [f"{path}:{path}:ro" for path in _program_folders()]
+        paths = os.pathsep.join([str(ROOT / "src"), str(ROOT / "tests" / "support")])
+        environment = {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1", **self.environment, **pod.environment("127.0.0.1")}
+        words = ["docker", "run", "--name", pod.name, "--network", "host", "--ipc", "private", "--shm-size", "64m"]
+        words += [
+            word for name in (socket.gethostname(), *pod.host_names) for word in ("--add-host", f"{name}:127.0.0.1")
+        ]
         words += [word for mount in mounts for word in ("--volume", mount)]
         words += [word for name, value in environment.items() for word in ("--env", f"{name}={value}")]
-        words += [self.image, *pod.command]
         process = subprocess.Popen(
-            words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
-        )
+            [*words, self.image, *pod.command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
         return RunningContainer(pod, process, message_file)
 
     def close(self):
-        subprocess.run(["docker", "network", "rm", self.network], capture_output=True, check=False)
+        pass
 
 
-def _docker(*words):
-    subprocess.run(["docker", *words], capture_output=True, check=True)
-
-
-def _python_folders():
-    """Return what a container needs of this machine to run its Python: the environment, the interpreter, sources."""
-    found = {Path(sys.prefix), Path(sys.base_prefix), ROOT / "src", ROOT / "tests" / "support"}
-    real = Path(os.path.realpath(shutil.which(sys.executable) or sys.executable))
-    found |= {Path(path) for path in ("/lib", "/lib64", "/usr/lib") if str(real).startswith("/usr/")}
-    return sorted(str(path) for path in found if path.exists() and str(path) != "/usr")
+def _program_folders():
+    """Return what a container needs of this machine to run its Python: programs, environment, interpreter, sources."""
+    found = {Path("/usr"), Path(sys.prefix), Path(sys.base_prefix), ROOT / "src", ROOT / "tests" / "support"}
+    return sorted(str(path) for path in found if path == Path("/usr") or not path.is_relative_to("/usr"))

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+import yaml
+
 from tao_skill_bank import settings
 from tao_skill_bank.errors import BackendError, BlockedError, MissingExtraError, Problem, TaoSkillsError
 
@@ -97,7 +99,7 @@ class Cluster:
                 contexts, active = config.list_kube_config_contexts(path)
                 named = next((found for found in contexts if found["name"] == context), active)
                 own = (named.get("context") or {}).get("namespace")
-        except (config.ConfigException, OSError, TypeError, ValueError, KeyError) as error:
+        except (config.ConfigException, yaml.YAMLError, OSError, TypeError, ValueError, KeyError) as error:
             message = f"There is no usable kubeconfig: {_one_line(error)}"
             fix = "Set KUBECONFIG or --option kubeconfig=PATH, and see its contexts: kubectl config get-contexts"
             raise BackendError.of("kubernetes_no_config", message, fix, path="platform.options.kubeconfig") from None

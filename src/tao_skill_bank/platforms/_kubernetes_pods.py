@@ -137,6 +137,12 @@ class View:
         ready = self.owner.get("status", {}).get("ready") or 0
         return ready >= 1 or any(pod.phase == "Running" for pod in self.pods)
 
+    @property
+    def is_short(self) -> bool:
+        """Whether pods of it were not made yet."""
+        spec = self.owner["spec"]
+        return len(self.newest) < (spec.get("completions") or spec.get("trainer", {}).get("numNodes") or 1)
+
     @cached_property
     def newest(self) -> tuple[Pod, ...]:
         """The last pod of every index."""
@@ -166,7 +172,7 @@ class View:
     def problem(self, namespace: str) -> Problem | None:
         """Return why the job will not start, where that is certain."""
         found = next((problem for pod in self.newest if (problem := pod.problem)), None)
-        if found is not None or self.is_running:
+        if found is not None or not self.is_short:
             return found
         refused = (client.refusal(message, namespace) for message in _failures(self.events))
         return next((problem for problem in refused if problem), None)

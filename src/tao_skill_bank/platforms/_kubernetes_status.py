@@ -34,7 +34,7 @@ def _active(record: JobRecord, view: View, progress: dict[str, Any]) -> JobStatu
         message = f"It is being deleted; its pods may save what they have. {told}".rstrip()
         return JobStatus(record.id, State.RUNNING, message, progress=progress)
     if view.is_running:
-        return JobStatus(record.id, State.RUNNING, told, progress=progress)
+        return JobStatus(record.id, State.RUNNING, told or view.reason, progress=progress)
     return JobStatus(record.id, State.PENDING, _waiting(view), progress=progress)
 
 

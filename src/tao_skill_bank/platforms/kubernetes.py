@@ -8,7 +8,7 @@ from here, else from what the pods left in their logs and termination messages.
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -228,11 +228,13 @@ def _look(cluster: Cluster, kind: str, name: str, resource: str, uid: str | None
     if uid is not None and owner["metadata"]["uid"] != uid:
         return None  # another job, made by hand
     found = _pods(cluster, name, resource)
-    events: list[Object] = []
-    if not found:
-        with suppress(BlockedError):  # not everybody may read events
-            events = cluster.items("Event", fieldSelector=f"involvedObject.name={name}")
-    return View(owner, tuple(found), tuple(events))
+    view = View(owner, tuple(found))
+    if not view.is_short:
+        return view
+    with suppress(BlockedError):  # not everybody may read events
+        events = cluster.items("Event", fieldSelector=f"involvedObject.name={name}")
+        return replace(view, events=tuple(events))
+    return view
 
 
 def _pods(cluster: Cluster, name: str, resource: str) -> list[Pod]:
@@ -323,7 +325,7 @@ def _await_start(cluster: Cluster, kind: str, name: str, resource: str) -> None:
             return
         if (problem := view.problem(cluster.namespace)) is not None:
             raise BlockedError([problem])
-        if view.is_running or view.condition("Complete", "Failed") or _is_queued(view):
+        if view.condition("Complete", "Failed") or (not view.is_short and (view.is_running or _is_queued(view))):
             return
         time.sleep(POLL_SECONDS)
 

@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
+from torch.distributed import DistError
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.elastic.rendezvous import RendezvousError
 
@@ -35,7 +36,7 @@ def main() -> None:
     except ChildFailedError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(exit_code(error))
-    except RendezvousError as error:
+    except (RendezvousError, DistError) as error:
         sys.stderr.write(f"The nodes of the job did not find each other: {error}\n")
         sys.exit(EXIT_PEER_LOST)
 

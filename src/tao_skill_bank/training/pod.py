@@ -89,9 +89,6 @@ class Pod:
         environment = {"TAO_CONFIG": config}
         if self.options.host is not None:
             environment["TAO_RENDEZVOUS"] = f"{self._meeting_point(attempt)}:{self.options.port}"
-            environment["PET_RDZV_CONF"] = (
-                f"is_host={int(self.gang.index == 0)}"  # torchrun's own reading of names may err
-            )
         return environment
 
     def _meeting_point(self, attempt: Attempt) -> str:
