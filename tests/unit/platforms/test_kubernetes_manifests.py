@@ -34,9 +34,10 @@ GOLDENS = {
         {
             **STORAGE, "namespace": "lab", "cpu": "64", "memory": "512Gi", "shm": "64Gi", "secret": "tokens",
             "service_account": "trainer", "node_selector": "nvidia.com/gpu.product=H100,zone=a", "exclude": "n3,n4",
-            "tolerations": "dedicated=training:NoSchedule,spot", "priority_class": "high",
-            "image_pull_secret": "registry", "queue": "team", "ttl_seconds": 3600, "deadline_seconds": 86400, "retries": 3, "grace_seconds": 300,
-            "user": "1000:2000", "env": "NCCL_DEBUG=INFO,NCCL_IB_HCA=mlx5", "python": "/venv/bin/python",
+            "tolerations": "dedicated=training:NoSchedule,spot", "priority_class": "high", "queue": "team",
+            "image_pull_secret": "registry", "ttl_seconds": 3600, "deadline_seconds": 86400, "retries": 3,
+            "grace_seconds": 300, "user": "1000:2000", "env": "NCCL_DEBUG=INFO,NCCL_IB_HCA=mlx5",
+            "python": "/venv/bin/python",
         },
     ),
     "kubernetes_evaluate_one_node_cpu.yaml": (
