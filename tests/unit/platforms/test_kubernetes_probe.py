@@ -1,7 +1,12 @@
+from pathlib import Path
+
+import kubernetes_validate
 import pytest
 from kubernetes_jobs import kubernetes_job
 
+from tao_skill_bank import yaml12
 from tao_skill_bank.contracts import Resources, Workload
+from tao_skill_bank.platforms._kubernetes_probe import RIGHTS, TRAINER_RIGHTS
 from tao_skill_bank.platforms.kubernetes import PLATFORM
 
 TWO_NODES = Resources(nodes=2, processes_per_node=8, device="cuda")
@@ -166,3 +171,18 @@ def test_a_cluster_that_is_not_there_stops_a_launch_and_no_plan(cluster, job, tm
     code = "kubernetes_unreachable" if how == "server down" else "kubernetes_no_config"
     assert (found.code, found.severity, found.blocks_run) == (code, "warning", True)
     assert found.fix
+
+
+def test_the_rights_that_the_skill_lists_are_those_that_are_asked_for():
+    path = Path(__file__).parents[3] / "skills" / "tao-run-on-kubernetes" / "references" / "rights.yaml"
+    rules = yaml12.read(path)["rules"]
+    given = {
+        (verb, resource, group)
+        for rule in rules
+        for verb in rule["verbs"]
+        for resource in rule["resources"]
+        for group in rule["apiGroups"]
+    }
+    wanted = {(right.verb, right.resource, right.group) for right in (*RIGHTS, *TRAINER_RIGHTS)}
+    assert wanted <= given
+    kubernetes_validate.validate(yaml12.read(path), "1.37", strict=True)
