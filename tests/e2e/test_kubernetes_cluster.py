@@ -46,12 +46,16 @@ def docker_host():
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture(params=["processes", "containers"])
+@pytest.fixture
 def runner(request, tmp_path, monkeypatch):
-    if request.param == "processes":
+    """What runs the pods: processes, unless a test asks for containers as well."""
+    if getattr(request, "param", "processes") == "processes":
         return ProcessRunner(tmp_path / "pods")
     monkeypatch.setenv("DOCKER_HOST", request.getfixturevalue("docker_host"))
     return ContainerRunner(tmp_path / "pods", IMAGE, tmp_path)
+
+
+in_processes_and_containers = pytest.mark.parametrize("runner", ["processes", "containers"], indirect=True)
 
 
 @pytest.fixture
@@ -133,6 +137,7 @@ def log_of(handle):
     return "\n".join(path.read_text() for path in sorted(folder.glob("*.log")))
 
 
+@in_processes_and_containers
 def test_a_training_on_two_pods_completes_with_the_losses_of_one_process(train, expected_losses, cluster):
     handle = train()
     now = until_over(handle)
@@ -172,6 +177,7 @@ def test_a_pod_that_the_cluster_takes_away_is_replaced_and_all_go_on_together(
     assert "Attempt 2 of 2 pod(s), resumed." in log_of(handle)
 
 
+@in_processes_and_containers
 def test_a_failing_job_ends_at_once_as_error_with_its_cause_and_its_log_is_followed(launch, cluster):
     handle = launch("start", "say:hello", "fail:A bad video.")
     lines = list(handle.logs(follow=True))
@@ -220,6 +226,7 @@ def test_a_job_that_is_never_seen_from_here_is_told_by_its_pods(launch, cluster,
     assert not elsewhere.exists()
 
 
+@in_processes_and_containers
 def test_the_tiny_model_trains_on_two_pods_and_its_adapter_is_there(sample_data, options, tmp_path):
     request = Request(
         "tao-finetune-cosmos-reason",

@@ -67,13 +67,17 @@ class Controllers(threading.Thread):
 
     def delete(self, kind, namespace, name):
         """Delete an object as a client asks: what blocks its owner goes first."""
+        with self.fake.lock:
+            self._mark_deleted(kind, namespace, name)
+
+    def _mark_deleted(self, kind, namespace, name):
         found = self.fake.objects[kind, namespace, name]
         if kind == "Pod":
             self.end(found, disruption=None)
         elif kind in ("Job", "TrainJob"):
             found["metadata"].setdefault("deletionTimestamp", now())
             for child in self.owned_by(found, "Pod", "Job", "Service", "ConfigMap"):
-                self.delete(child["kind"], namespace, child["metadata"]["name"])
+                self._mark_deleted(child["kind"], namespace, child["metadata"]["name"])
         else:
             self.fake.remove(kind, name, namespace)
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -84,26 +85,12 @@ class Cluster:
 
         """
         try:
-            from kubernetes import client, config
+            import kubernetes  # noqa: F401
         except ImportError:
             raise MissingExtraError.for_module("kubernetes", "kubernetes") from None
-        configuration = client.Configuration()
-        configuration.retries = 0  # each of our questions is put once
         path = kubeconfig or settings.kubeconfig()
-        try:
-            if kubeconfig is None and context is None and settings.is_in_pod() and not _is_there(path):
-                config.load_incluster_config(configuration)
-                own: str | None = POD_NAMESPACE.read_text(encoding="utf-8").strip()
-            else:
-                config.load_kube_config(path, context, configuration, persist_config=False)
-                contexts, active = config.list_kube_config_contexts(path)
-                named = next((found for found in contexts if found["name"] == context), active)
-                own = (named.get("context") or {}).get("namespace")
-        except (config.ConfigException, yaml.YAMLError, OSError, TypeError, ValueError, KeyError) as error:
-            message = f"There is no usable kubeconfig: {_one_line(error)}"
-            fix = "Set KUBECONFIG or --option kubeconfig=PATH, and see its contexts: kubectl config get-contexts"
-            raise BackendError.of("kubernetes_no_config", message, fix, path="platform.options.kubeconfig") from None
-        return cls(client.ApiClient(configuration), namespace or own or "default")
+        api, own = _connected(path, context, _changed_at(path), is_named=kubeconfig is not None)
+        return cls(api, namespace or own or "default")
 
     def get(self, kind: str, name: str = "", **query: str) -> Object:
         """Return an object, or a list of them without a name. Raises NotFoundError, or as `call` does."""
@@ -260,6 +247,29 @@ class Cluster:
         return BlockedError([forbidden(said, self.namespace)], 4)
 
 
+@lru_cache(maxsize=16)  # login programs of clouds take seconds; the client renews what they gave
+def _connected(
+    path: str, context: str | None, changed_at: tuple[int, ...], *, is_named: bool
+) -> tuple[Any, str | None]:
+    """Return the client of a kubeconfig and the namespace of its context. Raises BackendError."""
+    from kubernetes import client, config
+
+    configuration = client.Configuration()
+    configuration.retries = 0  # each of our questions is put once
+    try:
+        if not is_named and context is None and settings.is_in_pod() and not changed_at:
+            config.load_incluster_config(configuration)
+            return client.ApiClient(configuration), POD_NAMESPACE.read_text(encoding="utf-8").strip()
+        config.load_kube_config(path, context, configuration, persist_config=False)
+        contexts, active = config.list_kube_config_contexts(path)
+    except (config.ConfigException, yaml.YAMLError, OSError, TypeError, ValueError, KeyError) as error:
+        message = f"There is no usable kubeconfig: {_one_line(error)}"
+        fix = "Set KUBECONFIG or --option kubeconfig=PATH, and see its contexts: kubectl config get-contexts"
+        raise BackendError.of("kubernetes_no_config", message, fix, path="platform.options.kubeconfig") from None
+    named = next((found for found in contexts if found["name"] == context), active)
+    return client.ApiClient(configuration), (named.get("context") or {}).get("namespace")
+
+
 def refusal(said: str, namespace: str) -> Problem | None:
     """Return why a server refuses an object; None when what it says is not known here."""
     for pattern, code, message, fix, option in REFUSALS:
@@ -338,5 +348,7 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(reason or error).split())[:300]
 
 
-def _is_there(paths: str) -> bool:
-    return any(Path(part).expanduser().is_file() for part in paths.split(":"))
+def _changed_at(paths: str) -> tuple[int, ...]:
+    """Return when each file of a kubeconfig was written; without any, nothing."""
+    files = [Path(part).expanduser() for part in paths.split(":")]
+    return tuple(file.stat().st_mtime_ns for file in files if file.is_file())

@@ -283,6 +283,16 @@ def test_a_server_that_is_down_is_an_error_and_no_state(cluster, record, tmp_pat
         assert "http://127.0.0.1:9" in str(error.value)
 
 
+def test_a_cluster_that_refuses_the_account_hides_no_other_job(cluster, job):
+    plan = make_plan(job(), "kubernetes")
+    handle = jobs.launch(plan)
+    cluster.token = "another"
+    with pytest.raises(BlockedError) as error:
+        handle.status()
+    assert (error.value.exit_code, error.value.problems[0].code) == (4, "credential_kubernetes")
+    assert [record.id for record in jobs.list_jobs()] == [handle.id]
+
+
 # --- cancel and logs ----------------------------------------------------------------------------------------------
 
 
