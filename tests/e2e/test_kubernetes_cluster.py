@@ -1,5 +1,6 @@
 """Real jobs on the fake API server (tests/support/fake_kubernetes.py): its pods are processes, or containers."""
 
+import itertools
 import json
 import os
 import shutil
@@ -184,7 +185,8 @@ def test_a_failing_job_ends_at_once_as_error_with_its_cause_and_its_log_is_follo
     now = handle.status()
     assert (now.state, now.err_class, now.exit_code) == (State.ERROR, "ERR_PROGRAM", 1)
     assert "A bad video." in now.message
-    assert lines.count("hello") == 1
+    own = list(itertools.takewhile(lambda line: not line.startswith("---"), lines))
+    assert own.count("hello") == 1  # pod 0's; after it the end of the other's, where that failed first
     assert len([pod for pod in cluster.all("Pod") if "-0-" in pod["metadata"]["name"]]) <= 1
 
 
@@ -255,3 +257,32 @@ def test_the_tiny_model_trains_on_two_pods_and_its_adapter_is_there(sample_data,
     metrics = [json.loads(line) for line in handle.run_directory.metrics_file.read_text().splitlines()]
     assert sum("train/loss_avg" in line for line in metrics) == 3  # 12 records / (2 pods x batch 2)
     assert list((tmp_path / "run").rglob("adapter_config.json"))
+
+
+@pytest.mark.parametrize(
+    ("trouble", "expected"),
+    [
+        ("image", (3, "image_missing")),
+        ("right", (4, "credential_forbidden")),
+        ("server", (3, "kubernetes_unreachable")),
+    ],
+)
+def test_a_launch_that_the_cluster_refuses_ends_with_its_code_and_leaves_nothing(
+    cluster, options, data, command_line, trouble, expected
+):
+    if trouble == "image":
+        cluster.missing_images.add("registry/image:1")
+    if trouble == "right":
+        cluster.denied.add(("create", "jobs"))
+    if trouble == "server":
+        options["kubeconfig"] = cluster.kubeconfig(server="http://127.0.0.1:9")
+    words = [word for name, value in options.items() for word in ("--option", f"{name}={value}")]
+    got, document = command_line(
+        *("run", "cosmos-rl", "train", "--train", data / "train", "--automl-policy", "off", "--platform", "kubernetes"),
+        *("--set", "policy.model_name_or_path=builtin://tiny-cosmos-reason", "--set", "validation.enable=false"),
+        *("--set", "train.train_batch_per_replica=4", "--image", "registry/image:1"),
+        *("--results-dir", data.parent / "run", *words),
+    )
+    assert (got, *(found["code"] for found in document["errors"])) == expected
+    assert all(found["fix"] for found in document["errors"])
+    eventually(lambda: cluster.names("Job", "Pod", "Service", "ConfigMap") == [])
