@@ -190,6 +190,17 @@ def test_a_failing_job_ends_at_once_as_error_with_its_cause_and_its_log_is_follo
     assert len([pod for pod in cluster.all("Pod") if "-0-" in pod["metadata"]["name"]]) <= 1
 
 
+def test_a_train_job_runs_its_pods_and_is_followed_and_cancelled(launch, cluster, options):
+    cluster.has_trainer = True
+    del options["grace_seconds"]
+    handle = launch("start", "say:hello", "step:1", "wait_for:go", "succeed", options={"resource": "trainjob"})
+    eventually(lambda: handle.status().progress.get("step") == 1, seconds=120)
+    (handle.run_directory.path / "go").touch()
+    assert "hello" in list(handle.logs(follow=True))
+    assert until_over(handle).state is State.COMPLETE, log_of(handle)
+    assert "TrainJob" in cluster.names("TrainJob")[0]
+
+
 def test_a_cancelled_training_saves_itself_and_nothing_of_it_is_left(launch, cluster):
     handle = launch("start", "save_on_signal", "step:1", "wait_for:never", resume_key="resume")
     eventually(lambda: handle.status().progress.get("step") == 1, seconds=60)
