@@ -50,9 +50,15 @@ def docker_host():
 @pytest.fixture
 def runner(request, tmp_path, monkeypatch):
     """What runs the pods: processes, unless a test asks for containers as well."""
-    if getattr(request, "param", "processes") == "processes":
+    wanted = getattr(request, "param", "processes")
+    if wanted == "processes":
         return ProcessRunner(tmp_path / "pods")
-    monkeypatch.setenv("DOCKER_HOST", request.getfixturevalue("docker_host"))
+    try:
+        monkeypatch.setenv("DOCKER_HOST", request.getfixturevalue("docker_host"))
+    except pytest.skip.Exception:
+        if wanted == "containers":
+            raise
+        return ProcessRunner(tmp_path / "pods")  # the better of the two
     return ContainerRunner(tmp_path / "pods", IMAGE, tmp_path)
 
 
@@ -239,7 +245,7 @@ def test_a_job_that_is_never_seen_from_here_is_told_by_its_pods(launch, cluster,
     assert not elsewhere.exists()
 
 
-@in_processes_and_containers
+@pytest.mark.parametrize("runner", ["containers if possible"], indirect=True)
 def test_the_tiny_model_trains_on_two_pods_and_its_adapter_is_there(sample_data, options, tmp_path):
     request = Request(
         "tao-finetune-cosmos-reason",
