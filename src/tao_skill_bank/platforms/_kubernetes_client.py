@@ -56,6 +56,12 @@ REFUSALS = (
 )  # fmt: skip
 
 
+class AccountError(BackendError):
+    """The server does not accept the account, or does not let it do this: a matter of credentials."""
+
+    exit_code = 4
+
+
 class NotFoundError(Exception):
     """The server has no such object, or no such kind of objects."""
 
@@ -172,7 +178,8 @@ class Cluster:
 
         Raises:
             NotFoundError, TakenError, LostAnswerError: see there.
-            BlockedError: it refuses the request; exit code 4 where the account is refused.
+            BlockedError: it refuses the request.
+            AccountError: it refuses the account.
             BackendError: it cannot be reached, or fails.
 
         """
@@ -243,8 +250,8 @@ class Cluster:
         if status == 401:
             message = f"The API server {self.api.configuration.host} does not accept the credentials of the kubeconfig."
             fix = "Log in again, so that this works: kubectl auth whoami"
-            return BlockedError([Problem("credential_kubernetes", message, fix, "platform.options.kubeconfig")], 4)
-        return BlockedError([forbidden(said, self.namespace)], 4)
+            return AccountError.of("credential_kubernetes", message, fix, path="platform.options.kubeconfig")
+        return AccountError([forbidden(said, self.namespace)])
 
 
 @lru_cache(maxsize=16)  # login programs of clouds take seconds; the client renews what they gave

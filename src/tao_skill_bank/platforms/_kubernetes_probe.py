@@ -6,6 +6,7 @@ from tao_skill_bank.contracts import Finding, Job
 from tao_skill_bank.errors import BackendError, BlockedError, MissingExtraError, Problem
 from tao_skill_bank.platforms import _kubernetes_manifests, _kubernetes_nodes
 from tao_skill_bank.platforms._kubernetes_client import (
+    AccountError,
     Cluster,
     LostAnswerError,
     NotFoundError,
@@ -50,7 +51,7 @@ def dry_run_pod(cluster: Cluster, pod: Object) -> None:
     """
     try:
         cluster.create(pod, dry_run=True)
-    except BlockedError as error:
+    except AccountError as error:
         if error.problems[0].code != FORBIDDEN:
             raise
     except LostAnswerError as error:
@@ -98,7 +99,7 @@ def _of_cluster(cluster: Cluster, job: Job, options: Options) -> list[Finding]:
         try:
             for finding in check(cluster, job, options):
                 found.setdefault((finding.code, finding.path), finding)
-        except BlockedError as error:
+        except (BlockedError, AccountError) as error:
             for problem in error.problems:
                 found.setdefault((problem.code, problem.path), _blocking(problem))
         except (LostAnswerError, NotFoundError, TakenError) as error:
@@ -190,7 +191,7 @@ def _secrets(cluster: Cluster, job: Job, options: Options) -> Iterator[Finding]:
             yield Finding(
                 "credential_secret_missing", "blocking", message, f"Make it: {make}", f"platform.options.{name}"
             )
-        except BlockedError as error:
+        except AccountError as error:
             if error.problems[0].code != FORBIDDEN:
                 raise
             message = f"Whether Secret {secret} exists was not checked: the account may not ask."
@@ -222,7 +223,7 @@ def _nodes(cluster: Cluster, job: Job, options: Options) -> Iterator[Finding]:
         return
     try:
         nodes, why = cluster.items("Node"), "the cluster shows none"
-    except BlockedError as error:
+    except AccountError as error:
         if error.problems[0].code != FORBIDDEN:
             raise
         nodes, why = [], "the account may not list nodes"

@@ -24,7 +24,14 @@ from tao_skill_bank.platforms import (
     _run_files,
 )
 from tao_skill_bank.platforms import _kubernetes_pods as pods
-from tao_skill_bank.platforms._kubernetes_client import Cluster, LostAnswerError, NotFoundError, Object, TakenError
+from tao_skill_bank.platforms._kubernetes_client import (
+    AccountError,
+    Cluster,
+    LostAnswerError,
+    NotFoundError,
+    Object,
+    TakenError,
+)
 from tao_skill_bank.platforms._kubernetes_manifests import CONTAINER, MANIFEST_FILE, TRAINJOB_CONTAINER
 from tao_skill_bank.platforms._kubernetes_pods import Pod, View
 from tao_skill_bank.run_directory import RunDirectory, write_whole
@@ -231,7 +238,7 @@ def _look(cluster: Cluster, kind: str, name: str, resource: str, uid: str | None
     view = View(owner, tuple(found))
     if not view.is_short:
         return view
-    with suppress(BlockedError):  # not everybody may read events
+    with suppress(AccountError):  # not everybody may read events
         events = cluster.items("Event", fieldSelector=f"involvedObject.name={name}")
         return replace(view, events=tuple(events))
     return view
@@ -307,6 +314,8 @@ def _release(cluster: Cluster, owner: Object) -> None:
         try:
             cluster.release(owner["kind"], owner["metadata"]["name"])
             return
+        except AccountError:
+            raise
         except BackendError:
             if time.monotonic() >= deadline:
                 raise

@@ -70,7 +70,7 @@ def test_a_name_that_is_taken_is_a_conflict_and_nothing_is_touched(cluster, job)
 )
 def test_a_missing_right_is_told_with_its_command_and_leaves_nothing(cluster, job, verb, resource):
     made = job(resources=Resources(nodes=2, device="cpu"), distributed=True)
-    with cluster.deny(verb, resource), pytest.raises(BlockedError) as error:
+    with cluster.deny(verb, resource), pytest.raises(BackendError) as error:
         submit(made)
     (problem,) = error.value.problems
     assert (error.value.exit_code, problem.code) == (4, "credential_forbidden")
@@ -287,7 +287,7 @@ def test_a_cluster_that_refuses_the_account_hides_no_other_job(cluster, job):
     plan = make_plan(job(), "kubernetes")
     handle = jobs.launch(plan)
     cluster.token = "another"
-    with pytest.raises(BlockedError) as error:
+    with pytest.raises(BackendError) as error:
         handle.status()
     assert (error.value.exit_code, error.value.problems[0].code) == (4, "credential_kubernetes")
     assert [record.id for record in jobs.list_jobs()] == [handle.id]
