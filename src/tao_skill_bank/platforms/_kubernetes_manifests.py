@@ -7,7 +7,7 @@ from typing import Any
 from tao_skill_bank import config_files, nested, torchrun, yaml12
 from tao_skill_bank.contracts import EXIT_INTERRUPTED, EXIT_PEER_LOST, Job, Plan
 from tao_skill_bank.platforms import _script
-from tao_skill_bank.platforms._kubernetes_options import Options
+from tao_skill_bank.platforms._kubernetes_options import Options, quantity
 from tao_skill_bank.torchrun import Rendezvous
 
 Manifest = dict[str, Any]
@@ -259,6 +259,9 @@ def _environment(job: Job, options: Options) -> list[Manifest]:
     ]
     if options.mount_path is not None:
         found.append({"name": "TAO_STATE_DIR", "value": f"{options.mount_path}/.tao"})
+    if job.resources.device == "cpu" and "OMP_NUM_THREADS" not in dict(options.env):
+        cores = int(quantity(options.cpu) // job.resources.processes_per_node)  # those of the node are not all ours
+        found.append({"name": "OMP_NUM_THREADS", "value": str(max(1, cores))})
     if options.secret is not None:
         found += [
             {

@@ -5,19 +5,9 @@ from collections.abc import Iterator, Mapping
 from tao_skill_bank.contracts import Finding, Job
 from tao_skill_bank.platforms import _kubernetes_manifests
 from tao_skill_bank.platforms._kubernetes_client import Object
-from tao_skill_bank.platforms._kubernetes_options import Options
+from tao_skill_bank.platforms._kubernetes_options import Options, quantity
 
-UNITS = {
-    "m": 1e-3, "": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15,
-    "Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40, "Pi": 2.0**50,
-}  # fmt: skip
 AUTOSCALE = "or say --option autoscale=true where nodes are added on demand"
-
-
-def quantity(text: str) -> float:
-    """Return a Kubernetes quantity (500m, 64Gi) as a number."""
-    number = text.rstrip("mkMGTPi")
-    return float(number) * UNITS[text[len(number) :]]
 
 
 def findings(nodes: list[Object], job: Job, options: Options) -> Iterator[Finding]:

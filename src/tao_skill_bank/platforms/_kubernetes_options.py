@@ -27,6 +27,10 @@ PATH = re.compile(r"/[^\n\r:]*")
 LINE = re.compile(r"[^\s-][^\n\r]*")
 TOLERATION = re.compile(rf"(?P<key>{KEY})(?:=(?P<value>{VALUE}))?(?::(?P<effect>{'|'.join(EFFECTS)}))?")
 USER = re.compile(r"(?P<user>[0-9]+)(?::(?P<group>[0-9]+))?")
+UNITS = {
+    "m": 1e-3, "": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15,
+    "Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40, "Pi": 2.0**50,
+}  # fmt: skip
 BOOLEANS = {"true": True, "false": False}
 
 # name: (form, what is expected)
@@ -141,6 +145,12 @@ def of(job: Job) -> Options:
     cpus, memory = (CPUS_PER_GPU, MEMORY_PER_GPU_GIB) if is_gpu else (CPUS_PER_PROCESS, MEMORY_PER_PROCESS_GIB)
     defaults = {"cpu": str(cpus * processes), "memory": f"{memory * processes}Gi"}
     return Options(**{**defaults, **texts, **flags, **numbers}, limits_memory="memory" in values)
+
+
+def quantity(text: str) -> float:
+    """Return a Kubernetes quantity (500m, 64Gi) as a number."""
+    number = text.rstrip("mkMGTPi")
+    return float(number) * UNITS[text[len(number) :]]
 
 
 def _problems(values: Mapping[str, Any], job: Job) -> list[Problem]:

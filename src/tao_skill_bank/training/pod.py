@@ -38,6 +38,7 @@ LIVE_SECONDS = 5.0
 STATUS_SECONDS = 5.0
 NAME_SECONDS = 120.0  # until a name server has the address of a pod that was started again
 QUIT_SECONDS = 40.0  # torchrun ends its processes within 30
+BESIDE_SECONDS = 10.0
 MESSAGE_BYTES = 4000  # Kubernetes keeps 4096
 STOPPED_CODES = (128 + signal.SIGTERM, 128 + signal.SIGUSR1)
 
@@ -50,6 +51,8 @@ class Pod:
     gang: Gang
     is_stopped: bool = False
     child: subprocess.Popen[bytes] | None = None
+    beside: subprocess.Popen[bytes] | None = None
+    _copying: dict[int, threading.Thread] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _told: dict[str, Any] = field(default_factory=dict)
     _told_at: float = 0.0
@@ -70,6 +73,8 @@ class Pod:
         if self.gang.index == 0:
             EXIT_CODE_FILE.unlink(missing_ok=True)
         start = STATUS_FILE.stat().st_size if STATUS_FILE.is_file() else 0
+        if self.options.beside and self.gang.index == 0:
+            self.beside = self._start(["bash", "-c", f"exec {self.options.beside}"], {})
         code = self._wait(["bash", "-c", self.options.command], self._environment(attempt), attempt)
         if self.is_stopped and self.options.restart_config and code in STOPPED_CODES and not _has_stepped(start):
             code = EXIT_INTERRUPTED  # the signal came before the trainer listened: nothing is lost
@@ -81,6 +86,15 @@ class Pod:
         for write in (self._write_exit_code, self._write_message, self.gang.end):
             with suppress(OSError):  # a full disk must not hide the exit code itself
                 write(code)
+
+    def finish(self, code: int) -> None:
+        """End what ran beside the command of pod 0, and run what comes after it, unless the job is not over here."""
+        if self.beside is not None:
+            self.beside.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                self.beside.wait(BESIDE_SECONDS)
+        if self.options.afterwards and self.gang.index == 0 and code != EXIT_PEER_LOST:
+            self._start(["bash", "-c", f"exec {self.options.afterwards}"], {}).wait()
 
     def _environment(self, attempt: Attempt) -> dict[str, str]:
         resumes = attempt.resumes and self.options.restart_config
@@ -106,12 +120,7 @@ class Pod:
 
     def _wait(self, words: Sequence[str], environment: dict[str, str], attempt: Attempt | None = None) -> int:
         """Run a command to its end; with an `attempt`, end it when a peer is lost."""
-        self.child = subprocess.Popen(
-            words, env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
-        assert self.child.stdout is not None
-        copying = threading.Thread(target=self._copy, args=(self.child.stdout,), daemon=True)
-        copying.start()
+        self.child = self._start(words, environment)
         if self.is_stopped:  # while it was started
             self.child.terminate()
         lived_at, is_lost = 0.0, False
@@ -126,13 +135,23 @@ class Pod:
                 self._say(f"{what} This attempt ends; the job is started again.")
                 self._quit(self.child)
                 is_lost = True
-        copying.join(timeout=5)  # what the command left behind may hold the pipe open
+        self._copying[self.child.pid].join(timeout=5)  # what the command left behind may hold the pipe open
         if is_lost:
             return EXIT_PEER_LOST
         code = self.child.returncode
         if code == -signal.SIGABRT and attempt is not None and self._lost_soon(attempt):
             return EXIT_PEER_LOST  # NCCL aborts a process whose peer is gone
         return 128 - code if code < 0 else code
+
+    def _start(self, words: Sequence[str], environment: dict[str, str]) -> "subprocess.Popen[bytes]":
+        """Start a command whose output is copied to the log."""
+        child = subprocess.Popen(
+            words, env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        assert child.stdout is not None
+        self._copying[child.pid] = threading.Thread(target=self._copy, args=(child.stdout,), daemon=True)
+        self._copying[child.pid].start()
+        return child
 
     def _lost_soon(self, attempt: Attempt) -> bool:
         """Tell whether a peer turns out to be lost: its last sign of life is not old yet."""
@@ -221,6 +240,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--fetch", nargs=2, action="append", metavar=("URI", "FOLDER"))
     parser.add_argument("--fetch-once", action="store_true", help="by pod 0 for all of them: they share the folder")
     parser.add_argument("--termination-log", default="/dev/termination-log")
+    parser.add_argument("--beside", help="for bash, in pod 0: runs while the command does")
+    parser.add_argument("--afterwards", help="for bash, in pod 0: runs after the command, and changes no exit code")
     parser.add_argument("command", help="for bash; it finds $TAO_CONFIG and $TAO_RENDEZVOUS")
     options = parser.parse_args(arguments)
     index = int(os.environ.get("JOB_COMPLETION_INDEX", "0"))
@@ -229,6 +250,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     pod = Pod(options, Gang(Path("logs", f"pods.{options.job}"), index, options.nodes, uid, address))
     code = pod.run()
     pod.record(code)
+    pod.finish(code)
     return code
 
 

@@ -56,6 +56,22 @@ def test_what_a_command_prints_is_in_the_pods_log_and_in_the_run_directory(tmp_p
     assert pod.message == {"exit_code": 0, "status": {"state": "SUCCESS"}}
 
 
+def test_what_runs_beside_a_command_ends_with_it_and_what_comes_after_sees_its_exit_code(tmp_path: Path) -> None:
+    beside = "python3 -c \"import time; open('beside', 'w').close(); time.sleep(60)\""
+    after = "cp logs/exit_code after"
+    pod = Started(tmp_path, "until [ -e beside ]; do :; done; exit 3", "--beside", beside, "--afterwards", after)
+    assert pod.end()[0] == 3
+    assert (tmp_path / "after").read_text() == "3\n"
+
+
+def test_other_pods_run_nothing_beside_their_command(tmp_path: Path) -> None:
+    words = ("--nodes", "2", "--beside", "touch beside", "--afterwards", "touch after_$JOB_COMPLETION_INDEX")
+    pods = [Started(tmp_path, "true", *words, index=index, uid=str(index)) for index in (0, 1)]
+    assert [pod.end()[0] for pod in pods] == [0, 0]
+    assert (tmp_path / "after_0").exists()
+    assert not (tmp_path / "after_1").exists()
+
+
 def test_the_exit_code_of_a_command_is_that_of_its_pod(tmp_path: Path) -> None:
     pod = Started(tmp_path, "exit 3")
     assert pod.end()[0] == 3
