@@ -87,6 +87,12 @@ class Pod:
         return status if isinstance(status, dict) else {}
 
     @property
+    def last_words(self) -> str:
+        """The last line that it printed, where it ended before it could leave a message."""
+        message = str(self.terminated.get("message") or "").strip()
+        return "" if self.last_status or message.startswith("{") else message.rpartition("\n")[2]
+
+    @property
     def waits_for(self) -> str:
         """Why it does not run yet."""
         scheduled = self._condition("PodScheduled") or {}
@@ -143,6 +149,12 @@ class View:
         spec = self.owner["spec"]
         return len(self.newest) < (spec.get("completions") or spec.get("trainer", {}).get("numNodes") or 1)
 
+    @property
+    def prepared(self) -> str | None:
+        """The name of a pod that has a node and no container yet: why, its events tell."""
+        creating = (pod.name for pod in self.newest if pod.waits_for.startswith("ContainerCreating"))
+        return next(creating, None)
+
     @cached_property
     def newest(self) -> tuple[Pod, ...]:
         """The last pod of every index."""
@@ -162,8 +174,14 @@ class View:
     @property
     def reason(self) -> str:
         """Why it waits, in the cluster's words."""
-        reasons = [*(pod.waits_for for pod in self.newest if not pod.is_over), *_failures(self.events)]
-        return next((reason for reason in reasons if reason), "")
+        waits = next((pod.waits_for for pod in self.newest if not pod.is_over and pod.waits_for), "")
+        refused = _failures(self.events)
+        if refused:
+            return refused[-1]
+        newest = max(self.events, key=_moment, default=None)
+        if newest is None or (newest.get("involvedObject") or {}).get("kind") != "Pod":
+            return waits
+        return f"{newest.get('reason', '')}: {newest.get('message', '')}".strip(": ")
 
     def condition(self, *kinds: str) -> Object | None:
         conditions = self.owner.get("status", {}).get("conditions") or ()
@@ -188,6 +206,12 @@ def status_line(lines: Iterable[str]) -> dict[str, Any]:
             except ValueError:  # the line is cut
                 continue
     return newest
+
+
+def _moment(event: Object) -> str:
+    """Return when an event was seen last."""
+    found = event.get("lastTimestamp") or event.get("eventTime") or event["metadata"].get("creationTimestamp")
+    return str(found or "")
 
 
 def _failures(events: Iterable[Object]) -> list[str]:

@@ -9,6 +9,7 @@ from tao_skill_bank.contracts import EXIT_INTERRUPTED, JobRecord, JobStatus, Sta
 from tao_skill_bank.platforms import _run_files
 from tao_skill_bank.platforms._kubernetes_pods import Pod, View
 
+STOPPED = (137, 143, EXIT_INTERRUPTED)  # exit codes of what was ended from outside
 SETTLE_SECONDS = 10.0  # until the last lines of a run directory are seen through a shared file system
 DEADLINE = "It reached its deadline: raise --option deadline_seconds, or go on with train.resume=true."
 MEMORY = "The memory of its pod was used up: raise --option memory, or lower the workers and batch sizes."
@@ -56,17 +57,14 @@ def _failed(
     record: JobRecord, view: View, progress: dict[str, Any], condition: dict[str, Any], *, was_cancelled: bool
 ) -> JobStatus:
     culprit = view.culprit
-    if condition.get("reason") == "DeadlineExceeded" and (culprit is None or culprit.exit_code in _STOPPED):
+    if condition.get("reason") == "DeadlineExceeded" and (culprit is None or culprit.exit_code in STOPPED):
         saved = any(pod.exit_code == EXIT_INTERRUPTED for pod in view.pods)
         if saved:
             status = _run_files.ended(record, EXIT_INTERRUPTED, progress, was_cancelled=was_cancelled)
             return replace(status, message=f"{DEADLINE} {status.message}")
         return JobStatus(record.id, State.ERROR, DEADLINE, "ERR_PROGRAM", None, progress)
     if culprit is not None:
-        if culprit.terminated.get("reason") == "OOMKilled" and not was_cancelled:
-            message = f"OOMKilled in pod {culprit.name}. {MEMORY}"
-            return JobStatus(record.id, State.ERROR, message, "ERR_PROGRAM", culprit.exit_code, progress)
-        return _run_files.ended(record, culprit.exit_code, progress, was_cancelled=was_cancelled)
+        return _failed_by_itself(record, culprit, progress, was_cancelled=was_cancelled)
     if any(pod.exit_code == EXIT_INTERRUPTED for pod in view.pods):
         return _run_files.ended(record, EXIT_INTERRUPTED, progress, was_cancelled=was_cancelled)
     why = f"{condition.get('reason', '')}: {condition.get('message', '')}".strip(": ")
@@ -76,7 +74,14 @@ def _failed(
     return JobStatus(record.id, State.ERROR, message, "ERR_INFRA", None, progress)
 
 
-_STOPPED = (137, 143, EXIT_INTERRUPTED)
+def _failed_by_itself(record: JobRecord, culprit: Pod, progress: dict[str, Any], *, was_cancelled: bool) -> JobStatus:
+    if culprit.terminated.get("reason") == "OOMKilled" and not was_cancelled:
+        message = f"OOMKilled in pod {culprit.name}. {MEMORY}"
+        return JobStatus(record.id, State.ERROR, message, "ERR_PROGRAM", culprit.exit_code, progress)
+    status = _run_files.ended(record, culprit.exit_code, progress, was_cancelled=was_cancelled)
+    if progress.get("state") == "FAILURE" or not culprit.last_words:
+        return status
+    return replace(status, message=f"{status.message} Its last words: {culprit.last_words}")
 
 
 def _end_of(pod: Pod) -> str:

@@ -236,10 +236,11 @@ def _look(cluster: Cluster, kind: str, name: str, resource: str, uid: str | None
         return None  # another job, made by hand
     found = _pods(cluster, name, resource)
     view = View(owner, tuple(found))
-    if not view.is_short:
+    about = name if view.is_short else view.prepared
+    if about is None:
         return view
     with suppress(AccountError):  # not everybody may read events
-        events = cluster.items("Event", fieldSelector=f"involvedObject.name={name}")
+        events = cluster.items("Event", fieldSelector=f"involvedObject.name={about}")
         return replace(view, events=tuple(events))
     return view
 

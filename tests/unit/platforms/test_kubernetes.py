@@ -196,15 +196,10 @@ def say(record, **line):
 
 def test_a_pod_that_runs_is_running_and_one_that_waits_is_not(cluster, record):
     assert PLATFORM.status(record).state is State.RUNNING
-    with cluster.lock:
-        (pod,) = cluster.all("Pod")
-        pod["status"] = {
-            "phase": "Pending",
-            "containerStatuses": [{"state": {"waiting": {"reason": "ContainerCreating"}}}],
-        }
-        cluster.find("Job", JOB)["status"] = {"active": 1, "ready": 0}
-        now = None
-    cluster.controllers.is_stopped = True
+    cluster.controllers.stop()
+    (pod,) = cluster.all("Pod")
+    pod["status"] = {"phase": "Pending", "containerStatuses": [{"state": {"waiting": {"reason": "ContainerCreating"}}}]}
+    cluster.find("Job", JOB)["status"] = {"active": 1, "ready": 0}
     now = PLATFORM.status(record)
     assert (now.state, now.message) == (State.PENDING, "Waits for its pods: ContainerCreating")
 
@@ -231,6 +226,27 @@ def test_how_a_job_failed_is_told_by_its_pods(cluster, record, code, reason, how
         assert "preempted by another" in now.message
     if reason == "DeadlineExceeded":
         assert "deadline_seconds" in now.message
+
+
+def test_a_pod_that_could_not_begin_is_told_by_its_last_words(cluster, record):
+    cluster.controllers.stop()
+    ended(cluster, "Failed", "PodFailurePolicy", code=1)
+    (pod,) = cluster.all("Pod")
+    terminated = pod["status"]["containerStatuses"][0]["state"]["terminated"]
+    terminated["message"] = "one\nNo module named tao_skill_bank\n"
+    assert PLATFORM.status(record).message.endswith("Its last words: No module named tao_skill_bank")
+
+
+def test_a_pod_that_is_prepared_for_long_is_told_by_its_newest_event(cluster, record):
+    cluster.controllers.stop()
+    (pod,) = cluster.all("Pod")
+    pod["status"] = {"phase": "Pending", "containerStatuses": [{"state": {"waiting": {"reason": "ContainerCreating"}}}]}
+    cluster.find("Job", JOB)["status"] = {"active": 1, "ready": 0}
+    about = {"kind": "Pod", "name": pod["metadata"]["name"]}
+    for moment, reason in (("2026-01-02T00:00:00Z", "Pulling"), ("2026-01-01T00:00:00Z", "FailedMount")):
+        cluster.put("Event", reason.lower(), reason=reason, message="x", involvedObject=about, lastTimestamp=moment)
+    now = PLATFORM.status(record)
+    assert (now.state, now.message) == (State.PENDING, "Waits for its pods: Pulling: x")
 
 
 def test_a_job_that_the_cluster_calls_complete_needs_its_own_word_for_it(cluster, record):
