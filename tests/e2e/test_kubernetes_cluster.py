@@ -164,7 +164,10 @@ def test_a_training_that_saved_itself_is_started_again_and_goes_on(train, expect
 
 
 @pytest.mark.parametrize(
-    ("index", "grace_seconds"), [(1, None), (0, 0), (1, 0)], ids=["preempted", "first lost", "lost"]
+    ("runner", "index", "grace_seconds"),
+    [("processes", 1, None), ("processes", 0, 0), ("processes", 1, 0), ("containers", 1, 0)],
+    indirect=["runner"],
+    ids=["preempted", "first lost", "second lost", "second lost in containers"],
 )
 def test_a_pod_that_the_cluster_takes_away_is_replaced_and_all_go_on_together(
     launch, cluster, expected_losses, tmp_path, index, grace_seconds
@@ -245,6 +248,7 @@ def test_a_job_that_is_never_seen_from_here_is_told_by_its_pods(launch, cluster,
     assert not elsewhere.exists()
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("runner", ["containers if possible"], indirect=True)
 def test_the_tiny_model_trains_on_two_pods_and_its_adapter_is_there(sample_data, options, tmp_path):
     request = Request(
@@ -269,7 +273,7 @@ def test_the_tiny_model_trains_on_two_pods_and_its_adapter_is_there(sample_data,
     plan = dispatch.plan(request)
     assert [found.code for found in plan.findings if found.blocks_run] == []
     handle = dispatch.run(plan)
-    now = handle.wait(timeout_seconds=280)
+    now = handle.wait(timeout_seconds=500)
     assert now.state is State.COMPLETE, log_of(handle)
     metrics = [json.loads(line) for line in handle.run_directory.metrics_file.read_text().splitlines()]
     assert sum("train/loss_avg" in line for line in metrics) == 3  # 12 records / (2 pods x batch 2)
