@@ -13,6 +13,7 @@ import pytest
 import small_training
 from fake_kubelet import ContainerRunner, ProcessRunner
 from fake_kubernetes import FakeKubernetes
+from needs import lacking
 from runs import eventually, make_job, make_plan
 
 from tao_skill_bank import dispatch, jobs, torchrun
@@ -25,26 +26,28 @@ IMAGE = "tao-test:bare"  # of docker_daemon.sh: no programs, so that this machin
 
 @pytest.fixture(scope="module")
 def docker_host():
-    """Return the address of a docker daemon that has the image: one that runs, or one of this test's own."""
-    if "DOCKER_HOST" in os.environ and shutil.which("docker"):
-        words = ["docker", "image", "inspect", IMAGE]
-        if subprocess.run(words, capture_output=True, check=False).returncode == 0:
-            yield os.environ["DOCKER_HOST"]
-            return
-    script = SUPPORT / "docker_daemon.sh"
-    if not script.is_file() or os.geteuid() != 0:
-        pytest.skip("pods as containers need a docker daemon: root, or DOCKER_HOST with the image of docker_daemon.sh")
-    folder = tempfile.mkdtemp(prefix="tao-docker-", dir="/var/tmp")
+    """Return the address of a Docker daemon of this test's own."""
+    if os.geteuid() != 0:
+        lacking("pods as containers need a Docker daemon, which needs root")
+    folder = tempfile.mkdtemp(prefix="tao-pods-", dir="/var/tmp")
     try:
-        words = ["bash", script, "up", folder]
-        started = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-        if started.returncode != 0 and "Unable to locate package" in started.stderr:
-            pytest.skip(f"a docker daemon needs Debian's packages: {started.stderr.strip().splitlines()[-1]}")
-        assert started.returncode == 0, started.stderr
-        yield started.stdout.split()[-1]
+        code, said = call_script("up", folder)
+        if code != 0 and ("Unable to locate package" in said or "cgroup" in said):
+            lacking(f"a Docker daemon could not be had: {said.strip().splitlines()[-1]}")
+        assert code == 0, said
+        yield f"unix://{folder}/docker.sock"
     finally:
-        subprocess.run(["bash", script, "down", folder], capture_output=True, check=False)
+        call_script("down", folder)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def call_script(verb, folder):
+    """Run docker_daemon.sh; with its output in a file, since the daemon keeps a pipe open."""
+    with tempfile.TemporaryFile("w+") as said:
+        words = ["bash", SUPPORT / "docker_daemon.sh", verb, folder]
+        done = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=said, stderr=said, check=False)
+        said.seek(0)
+        return done.returncode, said.read()
 
 
 @pytest.fixture

@@ -64,6 +64,12 @@ def _of_request(job: Job, options: Options) -> Iterator[Finding]:
     if not job.image:
         fix = "Name one that holds this package: --image REGISTRY/NAME:TAG"
         yield Finding("no_image", "blocking", "The request names no container image for the pods.", fix, "image")
+    if job.command:
+        message = (
+            f"Image {job.image} brings its own command; what starts, joins and restarts pods is in this package's."
+        )
+        fix = "Use ours: --image tao-skill-bank"
+        yield Finding("image_without_package", "blocking", message, fix, "image")
     if options.mount_path is None:
         message = "No storage is named that the pods keep: what they write would be lost with them."
         fix = "Name a claim (--option claim=NAME --option claim_path=/PATH) or a folder of the nodes (host_path=/PATH)."

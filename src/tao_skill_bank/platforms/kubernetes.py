@@ -6,7 +6,7 @@ from here, else from what the pods left in their logs and termination messages.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -53,9 +53,17 @@ class Kubernetes:
     """Runs a job as one pod on every node."""
 
     name: str = "kubernetes"
-    runs_here: bool = False
+    one_machine: bool = False
     number_options: tuple[str, ...] = _kubernetes_options.WHOLE_NUMBERS
     text_options: tuple[str, ...] = (*_kubernetes_options.FORMS, *_kubernetes_options.FLAGS)
+
+    def runs_here(self, options: Mapping[str, Any]) -> bool:  # noqa: ARG002 - the protocol names it
+        """It runs on the cluster's nodes."""
+        return False
+
+    def uses_image(self, options: Mapping[str, Any]) -> bool:  # noqa: ARG002 - the protocol names it
+        """It runs nothing else."""
+        return True
 
     def probe(self, job: Job) -> list[Finding]:
         """Ask the cluster whether it would take `job` and could ever run it.
