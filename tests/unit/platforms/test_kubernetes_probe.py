@@ -51,6 +51,11 @@ def test_a_job_without_image_or_storage_is_blocked():
     assert codes(found, "blocking") == ["no_image", "no_shared_storage"]
 
 
+def test_an_image_that_brings_its_own_command_is_blocked(cluster, job):
+    cluster.put_node("n1")
+    assert codes(PLATFORM.probe(job(command=("cosmos-rl",))), "blocking") == ["image_without_package"]
+
+
 @pytest.mark.parametrize(
     ("options", "resources", "code", "part"),
     [
