@@ -379,6 +379,7 @@ class JobRecord:
 
 
 EXIT_INTERRUPTED = 75  # EX_TEMPFAIL: a signal ended a training, which lost nothing; run again, it goes on
+EXIT_PEER_LOST = 76  # another process of the job died, and why is told there
 
 
 @contract

@@ -63,6 +63,16 @@ def planned_device() -> str | None:
     return os.environ.get("TAO_DEVICE", "").strip().lower() or None
 
 
+def kubeconfig() -> str:
+    """Return where kubectl looks for its clusters: $KUBECONFIG, else ~/.kube/config."""
+    return os.environ.get("KUBECONFIG") or str(Path("~/.kube/config").expanduser())
+
+
+def is_in_pod() -> bool:
+    """Tell whether Kubernetes started this process."""
+    return has_variable("KUBERNETES_SERVICE_HOST")
+
+
 def processes_on_this_machine() -> int:
     """Return how many ranks of the job torchrun started here ($LOCAL_WORLD_SIZE); 1 without torchrun."""
     return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))

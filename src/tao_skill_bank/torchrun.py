@@ -14,11 +14,13 @@ class Rendezvous:
     Attributes:
         endpoint: `HOST:PORT` of the first node.
         node_rank: this node's rank, or the shell expression that gives it on the node.
+        backend: `static` gives each node its rank; `c10d` gives them by the nodes' names.
 
     """
 
     endpoint: str
     node_rank: str
+    backend: str = "c10d"
 
 
 def command(job: Job, *, python: str = sys.executable, rendezvous: Rendezvous | None = None) -> tuple[str, ...]:
@@ -42,7 +44,7 @@ def _join(job: Job, rendezvous: Rendezvous) -> tuple[str, ...]:
         "--node_rank",
         rendezvous.node_rank,
         "--rdzv_backend",
-        "c10d",
+        rendezvous.backend,
         "--rdzv_id",
         job.id,
         "--rdzv_endpoint",

@@ -4,6 +4,7 @@ PyYAML follows YAML 1.1, where `off` and `yes` are booleans, `1e-5` is a string 
 """
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,16 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
+class _ScriptDumper(_Dumper):
+    """Writes text of several lines as it is."""
+
+
+def _represent_script(dumper: _Dumper, text: str) -> yaml.ScalarNode:
+    if "\n" not in text or any(end in text for end in "\x85\u2028\u2029"):
+        return _represent_string(dumper, text)
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|")
+
+
 def _represent_string(dumper: _Dumper, text: str) -> yaml.ScalarNode:
     """Escape line ends that readers turn into spaces: next line, line and paragraph separator."""
     style = '"' if any(end in text for end in "\x85\u2028\u2029") else None
@@ -58,6 +69,7 @@ for _tag, _pattern, _first in CORE_SCHEMA:
     _Loader.add_implicit_resolver(_tag, re.compile(rf"^(?:{_pattern})$"), list(_first))
     _Dumper.add_implicit_resolver(_tag, re.compile(rf"^(?:{_pattern})$"), list(_first))
 _Dumper.add_representer(str, _represent_string)
+_ScriptDumper.add_representer(str, _represent_script)
 _Loader.add_constructor("tag:yaml.org,2002:int", _construct_int)
 _Loader.add_constructor("tag:yaml.org,2002:float", _construct_float)
 
@@ -81,6 +93,19 @@ def read(path: Path) -> Any:
         message = f"{path} cannot be read: {error}"
         raise RequestError.of("unreadable_file", message, "Give a readable UTF-8 file.", path=str(path)) from None
     return parse(text, str(path))
+
+
+def parse_all(text: str, source: str) -> list[Any]:
+    """Return the values of a stream of documents. Raises RequestError like `parse`."""
+    return [parse(part, source) for part in re.split(r"^---\n", text, flags=re.MULTILINE) if part.strip()]
+
+
+def render_all(values: Iterable[Any]) -> str:
+    """Return a stream of documents, in which text of several lines stays readable."""
+    documents = [
+        yaml.dump(value, Dumper=_ScriptDumper, sort_keys=False, allow_unicode=True, width=110) for value in values
+    ]
+    return "---\n".join(documents)
 
 
 def render(value: Any) -> str:

@@ -62,11 +62,11 @@ def make_job(results_dir, acts=SUCCESS, **changes):
 def make_plan(job, platform="local"):
     """Return a plan as the dispatcher makes it: the rendered config beside what the platform renders."""
     route = Route("direct", job.skill, "plain training was asked for")
-    draft = Plan(job, Request(job.skill, job.action), route, (), {}, ())
-    launch = platforms.load(platform).render(draft)
     is_json = job.config_file.endswith(".json")
     config = json.dumps(job.config) if is_json else config_files.text(job.config_file, job.config)
-    files = {job.config_file: config, **launch.files}
+    draft = Plan(job, Request(job.skill, job.action), route, (), {job.config_file: config}, ())
+    launch = platforms.load(platform).render(draft)
+    files = {**draft.files, **launch.files}
     return Plan(job, draft.request, route, (), files, launch.argv, sha256="0" * 64)
 
 

@@ -25,6 +25,9 @@ def check(job: Job) -> list[Finding]:
         if credential.required and not settings.has_variable(credential.name)
         for repository in [name for name, _ in repositories if _needs(credential, name)][:1]
     ]
+    held = job.platform.options.get("secret")
+    if missing and held:  # the platform's own, whose value is not read here
+        return [_held_elsewhere(str(held), found) for found in missing]
     if missing:
         return missing
     return [
@@ -49,6 +52,15 @@ def _missing(name: str, repository: str) -> Finding:
     message = f"The environment variable {name} is not set; the checkpoint {repository} needs it."
     fix = f"export {name}=... with a token that may read {repository}, or name a local checkpoint folder."
     return blocking("credential_missing", message, fix, name, repository=repository)
+
+
+def _held_elsewhere(secret: str, missing: Finding) -> Finding:
+    repository = missing.evidence["repository"]
+    message = (
+        f"{missing.path} is not set here; the job takes it from Secret {secret} of its platform. Whether it may read"
+    )
+    message += f" {repository} was not checked."
+    return not_checked("hub_access_not_checked", message, f"See that its account may read {repository}.", missing.path)
 
 
 def _access(repository: str, revision: str, variables: Sequence[str]) -> Finding:

@@ -20,7 +20,7 @@ from typing import TypeVar
 import torch
 import torch.distributed as dist
 
-from tao_skill_bank.contracts import EXIT_INTERRUPTED
+from tao_skill_bank.contracts import EXIT_INTERRUPTED, EXIT_PEER_LOST
 from tao_skill_bank.errors import JobFailedError, Problem, TaoSkillsError
 from tao_skill_bank.training import distributed
 from tao_skill_bank.training.config import load_spec
@@ -153,7 +153,7 @@ def _explain(error: BaseException) -> tuple[int, Diagnosis]:
         return code, Diagnosis("canceled", cause, "Run again; train.resume = true continues a training.")
     if _is_lost_peer(error):
         cause = "Another process of the job died, or the connection to it broke."
-        return JobFailedError.exit_code, Diagnosis("peer_died", cause, "Read the log of the rank that ended first.")
+        return EXIT_PEER_LOST, Diagnosis("peer_died", cause, "Read the log of the rank that ended first.")
     traceback.print_exception(error)
     lines = f"{type(error).__name__}: {error}".splitlines()
     return EXIT_BUG, Diagnosis("internal_error", lines[0], "Report it with the log's traceback.")

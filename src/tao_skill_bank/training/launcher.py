@@ -4,7 +4,7 @@ It differs from `torch.distributed.run` in two ways. SIGTERM and SIGUSR1 are pas
 happens: torchrun alone does not pass SIGUSR1 on, and kills a rank 30 seconds after SIGTERM, which is too short for a
 large checkpoint; how long a job may take to end is for its platform to say. Both reach the ranks as SIGUSR1: SIGTERM is
 what torchrun ends them with when another one has died. And it ends with the exit code of the rank that failed first,
-where torchrun always ends with 1.
+where torchrun always ends with 1, or with EXIT_PEER_LOST where the nodes did not find each other.
 """
 
 import os
@@ -14,8 +14,11 @@ from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
+from torch.distributed import DistError
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.elastic.rendezvous import RendezvousError
 
+from tao_skill_bank.contracts import EXIT_PEER_LOST
 from tao_skill_bank.training.interruption import SIGNALS
 
 TORCHRUN_SIGNALS = "SIGINT,SIGHUP,SIGQUIT"  # its default less SIGTERM
@@ -33,6 +36,9 @@ def main() -> None:
     except ChildFailedError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(exit_code(error))
+    except (RendezvousError, DistError) as error:
+        sys.stderr.write(f"The nodes of the job did not find each other: {error}\n")
+        sys.exit(EXIT_PEER_LOST)
 
 
 def exit_code(error: ChildFailedError) -> int:

@@ -67,6 +67,13 @@ def test_a_missing_token_blocks_by_name(tmp_path):
     assert "HF_TOKEN" in found[0].message
 
 
+def test_a_token_that_the_platform_holds_is_not_asked_for_here(tmp_path):
+    job = make_job(tmp_path, model=f"hf_model://{REPOSITORY}", options={"secret": "tokens"})
+    (found,) = credentials.check(job)
+    assert (found.code, found.severity) == ("hub_access_not_checked", "not_checked")
+    assert "Secret tokens" in found.message
+
+
 def test_an_empty_token_is_missing(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", " ")
     assert codes(findings_of(tmp_path)) == ["credential_missing"]

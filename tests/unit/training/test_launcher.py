@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from runs import eventually
 
+from tao_skill_bank.contracts import EXIT_PEER_LOST
+
 pytest.importorskip("torch")
 
 RANK = """
@@ -49,6 +51,17 @@ def test_the_code_of_the_rank_that_failed_first_is_the_jobs(tmp_path: Path) -> N
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 3
     assert "exitcode" in errors  # torchrun's summary, which `diagnose` reads
+
+
+def test_nodes_that_do_not_find_each_other_are_no_fault_of_the_program(tmp_path: Path) -> None:
+    (tmp_path / "rank.py").write_text("")
+    meet = ["--nnodes", "2", "--node_rank", "1", "--rdzv_backend", "c10d", "--rdzv_endpoint", "127.0.0.1:9"]
+    words = [*meet, "--rdzv_conf", "is_host=0,read_timeout=1", str(tmp_path / "rank.py")]
+    command = [sys.executable, "-m", "tao_skill_bank.training.launcher", *words]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert ended.returncode == EXIT_PEER_LOST
+    assert "did not find each other" in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 def test_success_is_success(tmp_path: Path) -> None:

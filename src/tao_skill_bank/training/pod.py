@@ -1,0 +1,258 @@
+"""Runs a job's command in one pod of Kubernetes: `python -m tao_skill_bank.training.pod OPTIONS SHELL_COMMAND`.
+
+It is the pod's first process, which alone gets the signal that ends a pod, and passes it on. It waits for the other
+pods of the job (`gang`), gives the command its config and where to meet ($TAO_CONFIG, $TAO_RENDEZVOUS), and ends it
+when another pod was lost. Its exit code tells Kubernetes what to do (the Job's podFailurePolicy): 75, the training
+saved itself, and 76, another pod was lost, start the pod again; another failure ends the whole job.
+
+Output goes to the pod's log and to the run directory: logs/job.log of pod 0, logs/node_N.log of the others. Pod 0 also
+prints the newest lines of status.jsonl, marked, for a launcher that does not see the run directory, and every pod
+leaves the last one in its termination message.
+"""
+
+import argparse
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import IO, Any
+
+from tao_skill_bank.contracts import EXIT_INTERRUPTED, EXIT_PEER_LOST
+from tao_skill_bank.run_directory import last_json_line, write_whole
+from tao_skill_bank.training import gang
+from tao_skill_bank.training.gang import Attempt, Gang
+
+STATUS_MARK = "tao-status "
+STATUS_FILE, EXIT_CODE_FILE = Path("status.jsonl"), Path("logs/exit_code")
+POLL_SECONDS = 0.25
+LIVE_SECONDS = 5.0
+STATUS_SECONDS = 5.0
+NAME_SECONDS = 120.0  # until a name server has the address of a pod that was started again
+QUIT_SECONDS = 40.0  # torchrun ends its processes within 30
+BESIDE_SECONDS = 10.0
+MESSAGE_BYTES = 4000  # Kubernetes keeps 4096
+STOPPED_CODES = (128 + signal.SIGTERM, 128 + signal.SIGUSR1)
+
+
+@dataclass
+class Pod:
+    """One pod's part of a job, in the run directory as working directory."""
+
+    options: argparse.Namespace
+    gang: Gang
+    is_stopped: bool = False
+    child: subprocess.Popen[bytes] | None = None
+    beside: subprocess.Popen[bytes] | None = None
+    _copying: dict[int, threading.Thread] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _told: dict[str, Any] = field(default_factory=dict)
+    _told_at: float = 0.0
+
+    def run(self) -> int:
+        """Run the fetches, then the command together with the other pods, and return the exit code."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._pass_on)
+        is_fetching = self.gang.index == 0 or not self.options.fetch_once
+        for uri, folder in (self.options.fetch or ()) if is_fetching else ():
+            code = self._wait([sys.executable, "-m", "tao_skill_bank.training.fetch", uri, folder], {})
+            if code != 0:
+                return EXIT_INTERRUPTED if self.is_stopped else code
+        self.gang.join()
+        attempt = self.gang.meet(lambda: any(Path("checkpoints").glob("*")), lambda: self.is_stopped)
+        if attempt is None:
+            return EXIT_INTERRUPTED
+        if self.gang.index == 0:
+            EXIT_CODE_FILE.unlink(missing_ok=True)
+        start = STATUS_FILE.stat().st_size if STATUS_FILE.is_file() else 0
+        if self.options.beside and self.gang.index == 0:
+            self.beside = self._start(["bash", "-c", f"exec {self.options.beside}"], {})
+        code = self._wait(["bash", "-c", self.options.command], self._environment(attempt), attempt)
+        if self.is_stopped and self.options.restart_config and code in STOPPED_CODES and not _has_stepped(start):
+            code = EXIT_INTERRUPTED  # the signal came before the trainer listened: nothing is lost
+        return code
+
+    def record(self, code: int) -> None:
+        """Leave the exit code where it is looked for: the run directory, the other pods, the termination message."""
+        self._tell(is_last=True)
+        for write in (self._write_exit_code, self._write_message, self.gang.end):
+            with suppress(OSError):  # a full disk must not hide the exit code itself
+                write(code)
+
+    def finish(self, code: int) -> None:
+        """End what ran beside the command of pod 0, and run what comes after it, unless the job is not over here."""
+        if self.beside is not None:
+            self.beside.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                self.beside.wait(BESIDE_SECONDS)
+        if self.options.afterwards and self.gang.index == 0 and code != EXIT_PEER_LOST:
+            self._start(["bash", "-c", f"exec {self.options.afterwards}"], {}).wait()
+
+    def _environment(self, attempt: Attempt) -> dict[str, str]:
+        resumes = attempt.resumes and self.options.restart_config
+        config = self.options.restart_config if resumes else self.options.config
+        self._say(f"Attempt {attempt.number} of {self.gang.nodes} pod(s){', resumed' if resumes else ''}.")
+        environment = {"TAO_CONFIG": config}
+        if self.options.host is not None:
+            environment["TAO_RENDEZVOUS"] = f"{self._meeting_point(attempt)}:{self.options.port}"
+        return environment
+
+    def _meeting_point(self, attempt: Attempt) -> str:
+        """Return pod 0's name, once it means the pod of this attempt, else its address."""
+        name: str = self.options.host
+        deadline = time.monotonic() + NAME_SECONDS
+        while not self.is_stopped and time.monotonic() < deadline:
+            with suppress(OSError):
+                if attempt.address in {found[4][0] for found in socket.getaddrinfo(name, None)}:
+                    return name
+            self.gang.live()
+            time.sleep(POLL_SECONDS)
+        self._say(f"The name {name} is not that of {attempt.address}; using the address.")
+        return f"[{attempt.address}]" if ":" in attempt.address else attempt.address
+
+    def _wait(self, words: Sequence[str], environment: dict[str, str], attempt: Attempt | None = None) -> int:
+        """Run a command to its end; with an `attempt`, end it when a peer is lost."""
+        self.child = self._start(words, environment)
+        if self.is_stopped:  # while it was started
+            self.child.terminate()
+        lived_at, is_lost = 0.0, False
+        while self.child.poll() is None:
+            time.sleep(POLL_SECONDS)
+            if attempt is None or time.monotonic() - lived_at < LIVE_SECONDS:
+                continue
+            lived_at = time.monotonic()
+            self.gang.live()
+            self._tell()
+            if (what := self.gang.lost(attempt)) is not None:
+                self._say(f"{what} This attempt ends; the job is started again.")
+                self._quit(self.child)
+                is_lost = True
+        self._copying[self.child.pid].join(timeout=5)  # what the command left behind may hold the pipe open
+        if is_lost:
+            return EXIT_PEER_LOST
+        code = self.child.returncode
+        if code == -signal.SIGABRT and attempt is not None and self._lost_soon(attempt):
+            return EXIT_PEER_LOST  # NCCL aborts a process whose peer is gone
+        return 128 - code if code < 0 else code
+
+    def _start(self, words: Sequence[str], environment: dict[str, str]) -> "subprocess.Popen[bytes]":
+        """Start a command whose output is copied to the log."""
+        child = subprocess.Popen(
+            words, env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        assert child.stdout is not None
+        self._copying[child.pid] = threading.Thread(target=self._copy, args=(child.stdout,), daemon=True)
+        self._copying[child.pid].start()
+        return child
+
+    def _lost_soon(self, attempt: Attempt) -> bool:
+        """Tell whether a peer turns out to be lost: its last sign of life is not old yet."""
+        deadline = time.monotonic() + gang.LOST_SECONDS + 2 * LIVE_SECONDS
+        while self.gang.nodes > 1 and not self.is_stopped and time.monotonic() < deadline:
+            if self.gang.lost(attempt) is not None:
+                return True
+            self.gang.live()
+            time.sleep(POLL_SECONDS)
+        return False
+
+    @staticmethod
+    def _quit(child: subprocess.Popen[bytes]) -> None:
+        """End a command whose processes may hang: SIGTERM would have them save, which takes all of them."""
+        child.send_signal(signal.SIGQUIT)
+        try:
+            child.wait(QUIT_SECONDS)
+        except subprocess.TimeoutExpired:
+            child.kill()
+
+    def _pass_on(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the signature of a handler
+        self.is_stopped = True
+        if self.child is not None and self.child.poll() is None:
+            self.child.terminate()
+
+    def _copy(self, source: IO[bytes]) -> None:
+        for line in source:
+            self._write(line)
+
+    def _say(self, text: str) -> None:
+        self._write(f"{text}\n".encode())
+
+    def _write(self, line: bytes) -> None:
+        name = "job.log" if self.gang.index == 0 else f"node_{self.gang.index}.log"
+        with self._lock:
+            sys.stdout.buffer.write(line)
+            sys.stdout.buffer.flush()
+            with suppress(OSError), Path("logs", name).open("ab") as file:
+                file.write(line)
+
+    def _tell(self, *, is_last: bool = False) -> None:
+        """Print the newest line of status.jsonl, now and then."""
+        if self.gang.index != 0 or not (is_last or time.monotonic() - self._told_at >= STATUS_SECONDS):
+            return
+        line = last_json_line(STATUS_FILE)
+        if line and line != self._told:
+            self._told, self._told_at = line, time.monotonic()
+            with self._lock:
+                sys.stdout.buffer.write(f"{STATUS_MARK}{json.dumps(line)}\n".encode())
+                sys.stdout.buffer.flush()
+
+    def _write_exit_code(self, code: int) -> None:
+        """Keep the code of the pod that failed by itself, whatever the others end with after it."""
+        failed = code not in (0, EXIT_INTERRUPTED, EXIT_PEER_LOST)
+        if failed or (self.gang.index == 0 and code != EXIT_PEER_LOST and not EXIT_CODE_FILE.exists()):
+            write_whole(EXIT_CODE_FILE, f"{code}\n")
+
+    def _write_message(self, code: int) -> None:
+        status = last_json_line(STATUS_FILE)
+        text = json.dumps({"exit_code": code, "status": status})
+        if len(text.encode()) > MESSAGE_BYTES:
+            kept = {name: status[name] for name in ("state", "step", "total") if name in status}
+            cause = str((status.get("diagnosis") or {}).get("cause") or status.get("message") or "")
+            text = json.dumps({"exit_code": code, "status": {**kept, "message": cause[: MESSAGE_BYTES // 8]}})
+        Path(self.options.termination_log).write_text(text, encoding="utf-8")
+
+
+def _has_stepped(start: int) -> bool:
+    """Tell whether the trainer reported a step since status.jsonl had `start` bytes."""
+    try:
+        with STATUS_FILE.open("rb") as file:
+            file.seek(start)
+            return b'"state": "RUNNING"' in file.read()
+    except OSError:
+        return False
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--job", required=True)
+    parser.add_argument("--nodes", type=int, default=1)
+    parser.add_argument("--config", required=True, help="what the command reads")
+    parser.add_argument("--restart-config", help="what it reads instead when it goes on from a checkpoint")
+    parser.add_argument("--host", help="name of pod 0, where the pods meet")
+    parser.add_argument("--port", type=int)
+    parser.add_argument("--fetch", nargs=2, action="append", metavar=("URI", "FOLDER"))
+    parser.add_argument("--fetch-once", action="store_true", help="by pod 0 for all of them: they share the folder")
+    parser.add_argument("--termination-log", default="/dev/termination-log")
+    parser.add_argument("--beside", help="for bash, in pod 0: runs while the command does")
+    parser.add_argument("--afterwards", help="for bash, in pod 0: runs after the command, and changes no exit code")
+    parser.add_argument("command", help="for bash; it finds $TAO_CONFIG and $TAO_RENDEZVOUS")
+    options = parser.parse_args(arguments)
+    index = int(os.environ.get("JOB_COMPLETION_INDEX", "0"))
+    address = os.environ.get("TAO_POD_IP") or socket.gethostbyname(socket.gethostname())
+    uid = os.environ["TAO_POD_UID"]
+    pod = Pod(options, Gang(Path("logs", f"pods.{options.job}"), index, options.nodes, uid, address))
+    code = pod.run()
+    pod.record(code)
+    pod.finish(code)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
