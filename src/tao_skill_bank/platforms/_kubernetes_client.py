@@ -2,6 +2,7 @@
 
 import json
 import re
+import urllib.parse
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -156,13 +157,13 @@ class Cluster:
         response = self._request("GET", f"{self._path('Pod', pod)}/log", query, None, "*/*", FOLLOW_SECONDS)
         rest = b""
         try:
-            for chunk in response.response.stream(4096, decode_content=True):
+            for chunk in response.stream(4096, decode_content=True):
                 *lines, rest = (rest + chunk).split(b"\n")
                 yield from (line.decode(errors="replace") for line in lines)
         except urllib3.exceptions.HTTPError:
             return  # what was cut is asked for again
         finally:
-            response.response.close()
+            response.close()
         if rest:
             yield rest.decode(errors="replace")
 
@@ -195,19 +196,23 @@ class Cluster:
         self, method: str, path: str, query: Mapping[str, str], body: Object | None, accept: str, read_seconds: float
     ) -> Any:
         import urllib3
-        from kubernetes.client.exceptions import ApiException
 
         content_type = "application/merge-patch+json" if method == "PATCH" else "application/json"
         headers = {"Accept": accept, **({"Content-Type": content_type} if body is not None else {})}
+        pairs = list(query.items())
         try:
-            sent = self.api.param_serialize(
-                method, path, query_params=list(query.items()), header_params=headers, body=body,
-                auth_settings=["BearerToken"],
-            )  # fmt: skip
-            response = self.api.call_api(*sent, _request_timeout=(CONNECT_SECONDS, read_seconds))
+            self.api.update_params_for_auth(headers, pairs, ["BearerToken"])
+            response = self.api.rest_client.pool_manager.request(
+                method,
+                f"{self.api.configuration.host}{path}" + (f"?{urllib.parse.urlencode(pairs)}" if pairs else ""),
+                body=None if body is None else json.dumps(body),
+                headers=headers,
+                timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=read_seconds),
+                preload_content=False,
+            )
             if not 200 <= response.status <= 299:
-                response.read()
-        except (urllib3.exceptions.HTTPError, ApiException, OSError) as error:
+                _ = response.data  # reads it
+        except (urllib3.exceptions.HTTPError, OSError) as error:
             if method == "POST" and _may_have_arrived(error):
                 raise LostAnswerError(_one_line(error)) from None
             raise self._unreachable(_one_line(error)) from None
@@ -215,7 +220,7 @@ class Cluster:
             self._refused(response.status, response.data, f"{method} {path}")
         if accept != "*/*":
             try:
-                response.read()
+                _ = response.data
             except urllib3.exceptions.HTTPError as error:
                 if method == "POST":
                     raise LostAnswerError(_one_line(error)) from None
