@@ -100,6 +100,9 @@ def _pod_words(job: Job, options: Options, restart_file: str | None) -> list[str
     words += [f"--fetch {shlex.join(pair)}" for pair in job.fetches]
     if job.fetches and all(options.holds(folder) for _, folder in job.fetches):
         words.append("--fetch-once")
+    if job.results_uri is not None:
+        upload = shlex.join((options.python, "-P", "-m", "tao_skill_bank.staging.upload", job.results_dir))
+        words += [f"--beside {shlex.quote(upload)}", f"--afterwards {shlex.quote(f'{upload} --last')}"]
     rendezvous = Rendezvous("$TAO_RENDEZVOUS", "$JOB_COMPLETION_INDEX", "static") if meets(job) else None
     *command, _ = torchrun.command(job, python=options.python, rendezvous=rendezvous)  # ends with the config
     shell = " ".join(f'"{word}"' if word.startswith("$") else shlex.quote(word) for word in (*command, "$TAO_CONFIG"))

@@ -124,6 +124,13 @@ def test_a_job_retries_what_the_cluster_did_and_fails_at_once_for_what_the_progr
     assert spec["backoffLimit"] == 2 * _kubernetes_options.DEFAULT_RETRIES
 
 
+def test_results_for_an_object_store_are_uploaded_by_pod_0_while_and_after_it_trains():
+    job = kubernetes_job(options=STORAGE, results_uri="s3://lab/runs/one")
+    script = make_plan(job, "kubernetes").files["launch.sh"]
+    assert "--beside 'python3 -P -m tao_skill_bank.staging.upload '\"'\"'/shared/a run'\"'\"''" in script
+    assert script.count("--last") == 1
+
+
 def test_a_job_of_one_pod_has_no_service_and_meets_nobody():
     plan = make_plan(kubernetes_job(options=STORAGE, distributed=True), "kubernetes")
     assert [manifest["kind"] for manifest in manifests(plan)] == ["ConfigMap", "Job"]
