@@ -173,14 +173,21 @@ def _no_failure(record: JobRecord, run: RunDirectory) -> Diagnosis:
     return Diagnosis("no_failure", "none", cause, f"See: tao-skills {verb} {record.id}", str(run.log_file))
 
 
+def _going_on(record: JobRecord) -> str:
+    plan = read_json_file(RunDirectory.of(record.results_dir, record.id).plan_file) or {}
+    return f"Go on with: tao-skills {'automl resume' if plan.get('study') else 'retry'} {record.id}"
+
+
 def _unexplained(record: JobRecord, found: list[Diagnosis]) -> Diagnosis:
     """Return the diagnosis of a failed job whose log explains nothing: the record's own reason comes first."""
     reason = record.transitions[-1].message
     log = found[0] if found else None
     cause = f"{reason} {log.cause if log else 'It has no log.'}"
     cure = log.cure if log and log.line_number else f"Run it again; see: tao-skills status {record.id}"
-    if (read_json_file(RunDirectory.of(record.results_dir, record.id).plan_file) or {}).get("study"):
-        cure = f"Go on with: tao-skills automl resume {record.id}"
+    if record.err_class == "ERR_INFRA":
+        return Diagnosis(
+            "machine_lost", reason, f"{reason} Its log explains nothing.", _going_on(record), record.results_dir
+        )
     symptom = log.symptom if log else ""
     return Diagnosis(
         "no_known_failure",

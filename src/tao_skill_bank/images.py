@@ -4,6 +4,7 @@ Our own image runs the trainers of this package. Another one brings commands of 
 hub ids in place of folders that this package would have filled.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import field, replace
 from pathlib import Path
@@ -56,11 +57,18 @@ def resolve(name: str) -> Image:
 
     Raises:
         UnknownNameError: there is no such key.
+        RequestError: no engine could have an image of this name.
 
     """
     images = known()
     if name in images:
         return images[name]
+    if re.search(r"^-|\s|^$", name):
+        message = f"'{name}' is no name of an image."
+        raise RequestError.of("invalid_image", message, f"Name one, or one of: {', '.join(images)}.", path="image")
+    if not re.search(r"[/:@=.]", name) and (hint := catalog.did_you_mean(name, images)):
+        message = f"There is no image key '{name}'.{hint}"
+        raise UnknownNameError.of("unknown_image", message, f"Use one of: {', '.join(images)}.", path="image")
     key, separator, image = name.partition("=")
     if separator and "/" not in key:
         if key not in images:

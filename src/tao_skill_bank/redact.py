@@ -2,22 +2,52 @@
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 MASK = "[redacted]"
+SHORTEST = 8  # characters of a credential that only its place tells; a shorter one would mask ordinary words
 SECRET_NAME = re.compile(r"(?i)(^|[_.-])(token|secret|password|passwd|api_?key|access_?key|private_?key|credential)s?$")
+# What is a credential by its shape, wherever it stands.
 SECRET_VALUE = re.compile(
-    r"\bhf_[A-Za-z0-9]{16,}|\bnvapi-[\w-]{16,}|\bsk-[\w-]{16,}|\bgh[pousr]_[A-Za-z0-9]{20,}|\bAKIA[A-Z0-9]{16}\b"
-    r"|\bglpat-[\w-]{16,}|-----BEGIN [A-Z ]*PRIVATE KEY-----|\beyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]{10,}"
+    r"\bhf_[A-Za-z0-9]{16,}|\bnvapi-[\w-]{16,}|\bsk-(?=[\w-]*\d)[\w-]{16,}|\b(?:gh[pousr]|github_pat)_[A-Za-z0-9_]{20,}"
+    r"|\b(?:AKIA|ASIA)[A-Z0-9]{16}\b|\bglpat-[\w-]{16,}|\bxox[abeprs]-[\w-]{10,}|\bAIza[\w-]{30,}|\bya29\.[\w-]{20,}"
+    r"|\bnpm_[A-Za-z0-9]{30,}|\bpypi-[\w-]{20,}|\bdckr_pat_[\w-]{20,}|\b[rs]k_(?:live|test)_\w{10,}|\br8_[A-Za-z0-9]{30,}"
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----|\beyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]{10,}"
 )
-# What stands where only a credential stands: the password of a URL, a header, a variable named like one.
-SECRET_PLACE = re.compile(
-    r"(?<=://)[^\s/:@'\"]*:(?!\$)[^\s/@'\"]+(?=@)|(?<=Bearer )(?!\$)[\w.~+/-]{8,}=*"
-    r"|(?<![\w$])((?:[A-Z0-9]+_)*(?:TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|ACCESS_KEY|PRIVATE_KEY|CREDENTIALS?)"
-    r"\s?[=:]\s?[\"']?)(?![$<])[^\s\"'$<]{8,}"
+PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL)
+KEY_BEGINS, KEY_ENDS = (re.compile(rf"-----{word} [A-Z ]*PRIVATE KEY-----") for word in ("BEGIN", "END"))
+# What is one by its place: (what is kept)(the credential).
+SECRET_PLACES = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        r"(://)([^\s/:@'\"]*:(?!\$)[^\s/@'\"]+)(?=@)",
+        r"(https://(?:hooks\.slack\.com|discord(?:app)?\.com/api/webhooks|[\w.-]*webhook\.office\.com)/)([^\s\"']+)",
+        r"(\bauthorization[\"']?\s?[:=]\s?[\"']?(?:(?:basic|bearer|token)\s+)?)(?![$<])([^\s\"'$<]{8,})",
+        r"(\bbearer\s+)(?=[^\s\"']*\d)(?![$<])([\w.~+/-]{8,}=*)",
+        r"(\b(?:set-)?cookie:\s*)(\S.*)",
+        r"([?&](?:[\w-]*token|sig|signature|x-amz-signature|x-amz-credential|key|api_?key|password)=)([^&\s\"'$<]{8,})",
+        r"(\bcurl\b.*\s(?:-u|--user)\s+)([^\s:]+:\S+)",
+        r"(\blogin\s+\S+\s+password\s+)(\S+)",
+        r"(\bwandb\S*\s+(?:login\s+)?)([0-9a-f]{40})\b",
+        # A name that ends like one and its value, in a shell, YAML, JSON, INI, on a command line.
+        r"((?<![\w$.])-{0,2}[\"']?(?:[a-z0-9]+[_.-])*(?:password|passwd)[\"']?(?:\s?[=:]\s?|\s(?<=-password\s))[\"']?)"
+        r"(?![$<])([^\s\"',;&$<]{4,})",
+        r"((?<![\w$.])-{0,2}[\"']?(?:[a-z0-9]+[_.-])*(?:token|secret|api[_-]?key|(?:access|account|private|secret)[_-]?key"
+        r"(?:[_-]id)?|credentials?)[\"']?\s?[=:]\s?[\"']?)(?![$<])([^\s\"',;&$<]{8,})",
+        r"(\s--(?:[a-z0-9]+-)*(?:token|secret|api-key|access-key)\s+)(?![$<-])([^\s$<]{8,})",
+    )
 )
-SHORTEST = 8  # characters of a credential; a shorter value would mask ordinary words
+# Only a line that holds one of these can hold a credential: most lines are passed over in one look.
+HINT = re.compile(
+    r"token|secret|passw|key|credential|bearer|authori[sz]ation|cookie|://|[?&]sig|curl|wandb|_pat_|hf_|sk-|nvapi-|gh[pousr]_"
+    r"|A[KS]IA|glpat-|xox|ya29|AIza|npm_|pypi-|[rs]k_|r8_|eyJ",
+    re.IGNORECASE,
+)
+ORDINARY_NAME = re.compile(
+    r"(?i)\b(?:pad|eos|bos|unk|cls|sep|mask|image|video|vision|special|start|end|per|each|next|\w*_pad)_token\b"
+)
+ORDINARY_VALUE = re.compile(r"[\d.,:%]+|(?i:true|false|none|null)|\[redacted\]\S*")
 
 
 def secret_paths(value: Any, path: str = "") -> Iterator[str]:
@@ -43,17 +73,42 @@ def without_secret(value: Any) -> Any:
 
 def redacted(text: str) -> str:
     """Return the text with everything that looks like a credential masked."""
-    return SECRET_PLACE.sub(_masked_place, SECRET_VALUE.sub(MASK, text))
+    if not HINT.search(text):
+        return text
+    text = SECRET_VALUE.sub(MASK, PRIVATE_KEY.sub(MASK, text))
+    for place in SECRET_PLACES:
+        text = place.sub(_masked_place, text)
+    return text
 
 
-def masker() -> Callable[[str], str]:
-    """Return a function like `redacted` that masks the values of this process's secret variables, too."""
-    named = {value for name, value in os.environ.items() if SECRET_NAME.search(name) and len(value) >= SHORTEST}
-    if not named:
-        return redacted
-    own = re.compile("|".join(re.escape(value) for value in sorted(named, key=len, reverse=True)))
-    return lambda text: redacted(own.sub(MASK, text))
+class Masker:
+    """Masks line after line: what `redacted` masks, whole private keys, and the values of this process's secrets.
+
+    Those are the variables that are named like one and have at least 8 characters, and the address that is posted to.
+    """
+
+    def __init__(self) -> None:
+        named = {value for name, value in os.environ.items() if name == "TAO_POST_URL" or SECRET_NAME.search(name)}
+        own = sorted((re.escape(value) for value in named if len(value) >= SHORTEST), key=len, reverse=True)
+        self._own = re.compile("|".join(own)) if own else None
+        self._in_key = False
+
+    def __call__(self, line: str) -> str:
+        if self._in_key:
+            end = KEY_ENDS.search(line)
+            if end is None:
+                return MASK
+            self._in_key, line = False, line[end.end() :]
+            return MASK + self._mask(line)
+        begins = [found.end() for found in KEY_BEGINS.finditer(line)]
+        self._in_key = bool(begins) and KEY_ENDS.search(line, begins[-1]) is None
+        return self._mask(line)
+
+    def _mask(self, line: str) -> str:
+        return redacted(line if self._own is None else self._own.sub(MASK, line))
 
 
 def _masked_place(found: re.Match[str]) -> str:
-    return f"{found[1] or ''}{MASK}"
+    if ORDINARY_NAME.search(found[1]) or ORDINARY_VALUE.fullmatch(found[2]):
+        return found[0]
+    return found[1] + MASK

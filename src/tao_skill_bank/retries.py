@@ -25,7 +25,7 @@ def retry(job_id: str, options: Mapping[str, Any] | None = None) -> JobHandle:
 
     Args:
         job_id: a job that ended as ERROR through its machines.
-        options: platform options that replace the request's own, such as nodes to exclude.
+        options: platform options, such as nodes to exclude, each in place of the request's own of that name.
 
     Raises:
         UnknownNameError: no such job, or its run directory is gone.
@@ -67,23 +67,39 @@ def _request(plan: Plan, number: int, options: Mapping[str, Any]) -> Request:
     return replace(request, platform=platform, overrides=overrides, results_dir=folder, automl_policy="off")
 
 
+def newest_of(job_id: str) -> JobRecord | None:
+    """Return the newest retry of a job that took its place; none where each was cancelled, or failed before it ran."""
+    for other in JobStore().all():
+        if other.retry_of == job_id and not _changed_nothing(other):
+            return other
+    return None
+
+
+def _changed_nothing(retried: JobRecord) -> bool:
+    """Tell whether a retry ended with no more than what was there before it: the older job may be retried again."""
+    if retried.state is State.CANCELED:
+        return True
+    return retried.state is State.ERROR and not any(moved.state is State.RUNNING for moved in retried.transitions)
+
+
 def _require_retryable(record: JobRecord, message: str, number: int) -> None:
     if not may_retry(record):
         why = f"Job {record.id} is {record.state}" + (f": {message}" if message else ".")
         fix = f"Only what a machine ended is retried. Find the cause with: tao-skills diagnose {record.id}"
+        if record.state is State.COMPLETE:
+            fix = f"Nothing is left to do; see: tao-skills report {record.id}"
         if not record.state.is_terminal:
+            why = f"Job {record.id} is {record.state}."
             fix = f"Wait for its end: tao-skills watch {record.id}"
         raise ConflictError.of("not_retryable", why, fix, path=record.id)
     if number > MAX_RETRIES:
         why = f"Job {record.id} is retry {MAX_RETRIES} of its request."
         fix = f"Find what ends it with: tao-skills diagnose {record.id}"
         raise ConflictError.of("too_many_retries", why, fix, path=record.id)
-    for other in JobStore().all():
-        was_refused = other.state is State.ERROR and "launcher" in other.backend_ref  # its platform never had it
-        if other.retry_of == record.id and not was_refused:
-            why = f"Job {record.id} was retried already, as {other.id}, which is {other.state}."
-            verb = "retry" if may_retry(other) else "status"
-            raise ConflictError.of("retried_already", why, f"tao-skills {verb} {other.id}", path=record.id)
+    if (other := newest_of(record.id)) is not None:
+        why = f"Job {record.id} was retried already, as {other.id}, which is {other.state}."
+        verb = "retry" if may_retry(other) else "status"
+        raise ConflictError.of("retried_already", why, f"tao-skills {verb} {other.id}", path=record.id)
 
 
 def _earlier(record: JobRecord) -> list[str]:

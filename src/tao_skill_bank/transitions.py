@@ -12,13 +12,13 @@ from typing import Any
 
 from tao_skill_bank import jobs
 from tao_skill_bank.contracts import JobRecord, State, contract, to_json
-from tao_skill_bank.errors import BackendError, RequestError
+from tao_skill_bank.errors import Problem, RequestError, UnknownNameError
 from tao_skill_bank.job_store import JobStore
-from tao_skill_bank.redact import masker
+from tao_skill_bank.redact import Masker
 
 POLL_SECONDS = 2.0
-POST_SECONDS = 10.0  # longest wait for a receiver
-ATTEMPTS = 5  # of a post that a receiver did not take now
+POST_SECONDS = 5.0  # longest wait for a receiver
+ATTEMPTS = 4  # of a post that a receiver did not take now
 FIRST_PAUSE_SECONDS = 0.5  # between two attempts; each pause is twice the last one
 TRY_AGAIN = (408, 425, 429)  # besides every 5xx
 
@@ -51,11 +51,11 @@ def events(job_ids: Sequence[str], *, poll_seconds: float = POLL_SECONDS) -> Ite
     """Yield the state of each job now, then every change until all of them have ended.
 
     Raises:
-        UnknownNameError: one of the jobs does not exist; nothing was yielded.
+        UnknownNameError: jobs do not exist, all of them are named; nothing was yielded.
 
     """
     store = JobStore()
-    records = [store.read(job_id) for job_id in dict.fromkeys(job_ids)]
+    records = _records(store, job_ids)
     told: dict[str, int] = {}  # transitions of a job that were looked at
     while records:
         with ThreadPoolExecutor(jobs.ASKED_AT_ONCE) as pool:
@@ -69,6 +69,19 @@ def events(job_ids: Sequence[str], *, poll_seconds: float = POLL_SECONDS) -> Ite
             time.sleep(poll_seconds)
 
 
+def _records(store: JobStore, job_ids: Sequence[str]) -> list[JobRecord]:
+    records: list[JobRecord] = []
+    problems: list[Problem] = []
+    for job_id in dict.fromkeys(job_ids):
+        try:
+            records.append(store.read(job_id))
+        except UnknownNameError as error:
+            problems += error.problems
+    if problems:
+        raise UnknownNameError(problems)
+    return records
+
+
 def _changes(record: JobRecord, since: int | None) -> Iterator[Event]:
     """Yield what changed since a transition; without one, the last change only."""
     states = [moved.state for moved in record.transitions]
@@ -79,64 +92,82 @@ def _changes(record: JobRecord, since: int | None) -> Iterator[Event]:
 
 @dataclass
 class Webhook:
-    """Posts events as JSON. What a receiver does not take now is kept and sent before the next one, in order.
+    """Posts events as JSON, in order. What a receiver does not take waits, and is sent before the next one.
 
     Attributes:
         url: http or https; it may hold a credential, so no message repeats it.
-        waiting: events that were not taken yet.
+        waiting: events that were not taken yet; they are gone with this process.
+        problem: why the receiver did not take the newest event; None when it did.
+
+    Raises:
+        RequestError: the address is none.
 
     """
 
     url: str
     waiting: list[Event] = field(default_factory=list)
+    problem: Problem | None = None
     sleep: Callable[[float], None] = time.sleep
 
     def __post_init__(self) -> None:
-        parts = urllib.parse.urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            message, fix = "The address to post to is no http or https URL.", "Write it as https://HOST/PATH."
+        try:
+            parts = urllib.parse.urlsplit(self.url)
+            is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:  # a port that is none
+            is_address = False
+        if not is_address or parts.username is not None:
+            message = "The address to post to is no http or https URL" + (" without a user." if is_address else ".")
+            fix = "Write it as https://HOST/PATH."
             raise RequestError.of("invalid_post_url", message, fix, path="--post")
 
     @property
     def host(self) -> str:
         return str(urllib.parse.urlsplit(self.url).hostname)
 
-    def post(self, event: Event) -> None:
-        """Send an event and what waits before it.
+    def offer(self, event: Event) -> Problem | None:
+        """Send what waits and then an event; return why the receiver does not take them, None when it does.
 
-        Raises:
-            BackendError: the receiver refuses it, or did not take it after several attempts; it waits.
-
+        An event that the receiver refuses for good is dropped: the next one may be to its liking.
         """
         self.waiting.append(event)
-        while self.waiting:
-            self._send(self.waiting[0])
-            self.waiting.pop(0)
+        self.problem = None
+        while self.waiting and self.problem is None:
+            self.problem = self._send(self.waiting[0])
+            if self.problem is None or self.problem.code == "post_refused":
+                self.waiting.pop(0)
+        return self.problem
 
-    def _send(self, event: Event) -> None:
+    def _send(self, event: Event) -> Problem | None:
         body = json.dumps(to_json(event)).encode()
         request = urllib.request.Request(self.url, body, {"Content-Type": "application/json"})
+        opener = urllib.request.build_opener(_NoRedirect)
         for attempt in range(ATTEMPTS):
             try:
-                with urllib.request.urlopen(request, timeout=POST_SECONDS):
-                    return
+                with opener.open(request, timeout=POST_SECONDS):
+                    return None
             except urllib.error.HTTPError as error:
-                why = f"answered {error.code} {error.reason}"
+                why = f"answered {error.code} {error.reason}".strip()
                 if error.code < 500 and error.code not in TRY_AGAIN:
-                    fix = "Correct the address, or what it accepts; the job goes on."
-                    raise BackendError.of("post_refused", f"{self.host} {why}.", fix, path="--post") from None
+                    return Problem("post_refused", f"{self.host} {why}.", "Correct the address.", "--post")
             except (OSError, ValueError) as error:
                 why = f"cannot be reached: {getattr(error, 'reason', error)}"
             if attempt + 1 < ATTEMPTS:
                 self.sleep(FIRST_PAUSE_SECONDS * 2**attempt)
-        message = f"{self.host} {why}; {len(self.waiting)} transitions wait."
-        raise BackendError.of("post_failed", message, "Watch again when it answers; the job goes on.", path="--post")
+        fix = "See that it answers; what waits is sent with the next change, while this command runs."
+        return Problem("post_failed", f"{self.host} {why}. Waiting: {len(self.waiting)}.", fix, "--post")
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Follows nowhere: what is posted is meant for the address that was given."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
 
 
 def _event(record: JobRecord, number: int) -> Event:
     moved = record.transitions[number]
     previous = record.transitions[number - 1].state if number else None
-    message = masker()(moved.message)
+    message = Masker()(moved.message)
     came = f"{previous} -> {moved.state}" if previous not in (None, moved.state) else str(moved.state)
     values: dict[str, Any] = {name: getattr(record, name) for name in ("skill", "action", "platform", "results_dir")}
     return Event(

@@ -8,7 +8,7 @@ import pytest
 from runs import eventually
 from typer.testing import CliRunner
 
-from tao_skill_bank import dispatch, jobs, retries
+from tao_skill_bank import diagnose, dispatch, jobs, retries
 from tao_skill_bank.cli.main import app, main
 from tao_skill_bank.contracts import Request, State
 from tao_skill_bank.errors import ConflictError, UnknownNameError
@@ -88,6 +88,22 @@ def test_a_job_is_retried_once(tmp_path):
     with pytest.raises(ConflictError) as error:
         retries.retry(first.id)
     assert error.value.problems[0].fix == f"tao-skills status {again.id}"
+
+
+def test_a_retry_that_was_cancelled_is_no_end(tmp_path):
+    first = lost(tmp_path / "run")
+    second = retries.retry(first.id)
+    second.cancel()
+    third = retries.retry(first.id)
+    assert third.wait(60).state is State.COMPLETE
+    assert third.record.retry_of == first.id
+    assert epochs_of(tmp_path / "run") == [1, 2, 3, 4]
+
+
+def test_what_a_machine_ended_is_diagnosed_with_the_command_that_goes_on(tmp_path):
+    first = lost(tmp_path / "run")
+    (found,) = diagnose.diagnose(first.id)
+    assert (found.code, found.cure) == ("machine_lost", f"Go on with: tao-skills retry {first.id}")
 
 
 def test_what_the_program_itself_ended_is_not_retried(tmp_path):

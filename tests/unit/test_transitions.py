@@ -12,10 +12,11 @@ from typer.testing import CliRunner
 from tao_skill_bank import jobs, transitions
 from tao_skill_bank.cli.main import app, main
 from tao_skill_bank.contracts import State
-from tao_skill_bank.errors import BackendError, RequestError, UnknownNameError
+from tao_skill_bank.errors import RequestError, UnknownNameError
 
 pytestmark = pytest.mark.usefixtures("fake_trainer")
 FAILURE = ("start", "fail:The acts say so.")
+SUCCESS = ("start", "step:1", "succeed")
 
 
 class Receiver(ThreadingHTTPServer):
@@ -82,45 +83,92 @@ def test_an_unknown_job_ends_the_watching_before_it_begins():
         next(transitions.events(["nothing-000000000000"]))
 
 
+def offered(url, events):
+    """Offer events to a receiver and return the webhook; it does not wait between attempts."""
+    webhook = transitions.Webhook(url, sleep=lambda _: None)
+    for event in events:
+        webhook.offer(event)
+    return webhook
+
+
+def ended(tmp_path, *ends):
+    """Return the last event of jobs that ended so."""
+    launched = [launch(tmp_path, *acts) for acts in ends]
+    return [event for job in launched if job.wait(30) for event in transitions.events([job.id])]
+
+
 def test_events_are_posted_and_a_busy_receiver_gets_them_later(tmp_path, receiver):
-    job = launch(tmp_path, *FAILURE)
-    job.wait(30)
+    (event,) = ended(tmp_path, FAILURE)
     receiver.answers[:] = [503, 429]
-    webhook = transitions.Webhook(receiver.url, sleep=lambda _: None)
-    for event in transitions.events([job.id]):
-        webhook.post(event)
+    assert offered(receiver.url, [event]).problem is None
     assert [(post["job_id"], post["state"], post["id"]) for post in receiver.posts] == [
-        (job.id, "ERROR", f"{job.id}/{len(job.record.transitions)}")
+        (event.job_id, "ERROR", event.id)
     ]
 
 
 def test_what_a_receiver_did_not_take_is_sent_before_the_next(tmp_path, receiver):
-    ended = [launch(tmp_path, *acts) for acts in (FAILURE, ("start", "step:1", "succeed"))]
-    events = [event for job in ended for event in (job.wait(30), *transitions.events([job.id]))[1:]]
+    first, second = ended(tmp_path, FAILURE, SUCCESS)
     receiver.answers[:] = [500] * transitions.ATTEMPTS
     webhook = transitions.Webhook(receiver.url, sleep=lambda _: None)
-    with pytest.raises(BackendError, match="answered 500"):
-        webhook.post(events[0])
-    webhook.post(events[1])
+    assert "answered 500" in webhook.offer(first).message
+    assert webhook.offer(second) is None
     assert [post["state"] for post in receiver.posts] == ["ERROR", "COMPLETE"]
 
 
-def test_a_refusal_is_not_repeated_and_the_address_is_not_told(tmp_path, receiver):
-    job = launch(tmp_path, *FAILURE)
-    job.wait(30)
-    receiver.answers[:] = [403, 200]
-    (event,) = transitions.events([job.id])
-    with pytest.raises(BackendError) as error:
-        transitions.Webhook(f"{receiver.url}/s3cretpath").post(event)
-    assert "answered 403" in str(error.value)
-    assert "s3cretpath" not in str(error.value)
-    assert receiver.answers == [200]
+def test_a_refused_event_does_not_hold_up_the_next_and_the_address_is_not_told(tmp_path, receiver):
+    first, second = ended(tmp_path, FAILURE, SUCCESS)
+    receiver.answers[:] = [403]
+    webhook = transitions.Webhook(f"{receiver.url}/s3cretpath")
+    problem = webhook.offer(first)
+    assert (problem.code, "answered 403" in problem.message) == ("post_refused", True)
+    assert "s3cretpath" not in problem.message + problem.fix
+    assert webhook.offer(second) is None
+    assert [post["state"] for post in receiver.posts] == ["COMPLETE"]
 
 
-@pytest.mark.parametrize("url", ["ftp://host/x", "host", "http://"])
+def test_a_receiver_that_is_away_or_sends_elsewhere_is_told_in_one_line(tmp_path, receiver):
+    (event,) = ended(tmp_path, FAILURE)
+    receiver.answers[:] = [302]
+    assert offered(receiver.url, [event]).problem.message == "127.0.0.1 answered 302 Found."
+    receiver.server_close()
+    assert "cannot be reached" in offered(receiver.url, [event]).problem.message
+
+
+@pytest.mark.parametrize(
+    "url", ["ftp://host/x", "host", "http://", "http://host:99999/x", "https://me:word@host/x", ""]
+)
 def test_an_address_that_is_none_is_refused(url):
     with pytest.raises(RequestError):
         transitions.Webhook(url)
+
+
+def test_a_failed_job_is_told_whatever_the_receiver_says(tmp_path, receiver, capsys):
+    (event,) = ended(tmp_path, FAILURE)
+    receiver.answers[:] = [403]
+    with pytest.raises(SystemExit) as left:
+        main(["watch", event.job_id, "--post", receiver.url, "--json"])
+    document = json.loads(capsys.readouterr().out)
+    assert left.value.code == 8
+    assert [error["code"] for error in document["errors"]] == ["job_failed", "post_refused"]
+    assert [told["state"] for told in document["events"]] == ["ERROR"]
+
+
+def test_a_receiver_alone_that_is_away_ends_with_its_own_code(tmp_path, receiver, capsys):
+    (event,) = ended(tmp_path, SUCCESS)
+    receiver.answers[:] = [403]
+    with pytest.raises(SystemExit) as left:
+        main(["watch", event.job_id, "--post", receiver.url])
+    assert left.value.code == 6
+    assert "answered 403" in capsys.readouterr().err
+
+
+def test_every_job_that_does_not_exist_is_named(capsys):
+    with pytest.raises(SystemExit) as left:
+        main(["watch", "a-000000000000", "b-000000000000"])
+    told = capsys.readouterr().err
+    assert left.value.code == 5
+    assert "a-000000000000" in told
+    assert "b-000000000000" in told
 
 
 def test_the_command_watches_several_jobs_and_fails_with_them(tmp_path, receiver, capsys):

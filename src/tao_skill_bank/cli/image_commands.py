@@ -25,7 +25,10 @@ def resolve(
 
     try:
         found = images.of_skill(catalog.find(name)) or images.resolve(images.OUR_OWN)
-    except UnknownNameError:
+    except UnknownNameError as error:
+        is_plain = not set(name) & set("/:@=.") and name not in images.known()
+        if is_plain and "Did you mean" in str(error):  # a skill, not quite
+            raise
         found = images.resolve(name)
     runs = {action: " ".join(words) for action, words in found.commands.items()}
     if as_json:

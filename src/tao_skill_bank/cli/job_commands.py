@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tao_skill_bank.cli.output import JsonFlag, document, print_json, print_rows
+from tao_skill_bank.cli.output import JsonFlag, command, document, print_json, print_next, print_problems, print_rows
 from tao_skill_bank.errors import UnknownNameError
 
 if TYPE_CHECKING:
     from tao_skill_bank.contracts import JobRecord
+    from tao_skill_bank.errors import Problem
+    from tao_skill_bank.transitions import Event
 
 JobId = Annotated[str, typer.Argument(help="Job id.")]
 
@@ -35,9 +37,9 @@ def logs(
 ) -> None:
     """Print a job's log, credentials masked."""
     from tao_skill_bank import jobs as job_verbs
-    from tao_skill_bank.redact import masker
+    from tao_skill_bank.redact import Masker
 
-    lines = map(masker(), job_verbs.logs(job, follow=follow))
+    lines = map(Masker(), job_verbs.logs(job, follow=follow))
     if as_json:
         print_json(document({"job_id": job, "lines": list(lines)}))
         return
@@ -66,33 +68,51 @@ def watch(
 def _watch_transitions(job_ids: list[str], post: str | None, as_json: bool) -> None:
     """Print every change of state, one line each, and post it; a receiver that is away does not end the watching."""
     from tao_skill_bank import transitions
-    from tao_skill_bank.contracts import State, to_json
-    from tao_skill_bank.errors import BackendError, JobFailedError
+    from tao_skill_bank.contracts import to_json
 
-    webhook = transitions.Webhook(post) if post else None
-    refused: BackendError | None = None
-    states: dict[str, State] = {}
-    told = []
-    for event in transitions.events(job_ids):
-        states[event.job_id] = event.state
-        told.append(to_json(event))
-        if not as_json:
-            typer.echo(event.text)
-        if webhook is not None:
-            try:
-                webhook.post(event)
-                refused = None
-            except BackendError as error:
-                refused = error
-                typer.echo(f"warning: {error}", err=True)
-    if refused is not None:
-        raise refused
-    if failed := [job_id for job_id, state in states.items() if state is not State.COMPLETE]:
-        message = f"{len(failed)} of {len(states)} jobs did not end well: {', '.join(failed)}"
-        fix = f"Find the cause with: tao-skills diagnose {failed[0]}"
-        raise JobFailedError.of("job_failed", message, fix, path=failed[0])
+    webhook = transitions.Webhook(post) if post is not None else None
+    told: list[transitions.Event] = []
+    try:
+        for event in transitions.events(job_ids):
+            told.append(event)
+            if not as_json:
+                typer.echo(event.text)
+            if webhook is not None and (problem := webhook.offer(event)):
+                typer.echo(f"warning: {problem.message}", err=True)
+        left = False
+    except KeyboardInterrupt:
+        left = True
+    following = [command("watch", *job_ids)] if left else []
+    problems = [*_ends(told), *([webhook.problem] if webhook and webhook.problem else [])]
+    code = 0 if left or not problems else 8 if problems[0].code == "job_failed" else 6
     if as_json:
-        print_json(document({"events": told}))
+        events = [to_json(event) for event in told]
+        print_json(document({"events": events}, code=code, problems=problems, following=following))
+        raise typer.Exit(code)
+    if not told:
+        typer.echo("No job runs.", err=True)
+    if left:
+        typer.echo("The jobs go on.", err=True)
+    print_problems(problems)
+    print_next(following)
+    raise typer.Exit(code)
+
+
+def _ends(told: "list[Event]") -> "list[Problem]":
+    """Return a problem for each job whose last change is a bad end."""
+    from tao_skill_bank.contracts import State
+    from tao_skill_bank.errors import Problem
+    from tao_skill_bank.jobs import JobHandle
+    from tao_skill_bank.retries import may_retry
+
+    problems = []
+    for event in {each.job_id: each for each in told}.values():
+        if event.state in (State.ERROR, State.CANCELED):
+            goes_on = may_retry(JobHandle(event.job_id).record)
+            verb, why = ("retry", "Go on with") if goes_on else ("diagnose", "Find the cause with")
+            fix = f"{why}: {command(verb, event.job_id)}"
+            problems.append(Problem("job_failed", f"Job {event.text}", fix, event.job_id))
+    return problems
 
 
 def cancel(job: JobId, as_json: JsonFlag = False) -> None:

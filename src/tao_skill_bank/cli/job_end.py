@@ -52,7 +52,8 @@ def _followed(handle: JobHandle, max_retries: int) -> tuple[JobHandle, JobStatus
         typer.echo(f"{handle.id}  {status.message}", err=True)
         typer.echo(f"Retry {number} of {max_retries} in {pause:g} s.", err=True)
         time.sleep(pause)
-        handle = retries.retry(handle.id)
+        other = retries.newest_of(handle.id)  # somebody was faster
+        handle = retries.retry(handle.id) if other is None else JobHandle(other.id)
         status = follow(handle, console)
     return handle, status
 
@@ -81,4 +82,5 @@ def _failure(job_id: str, status: JobStatus, following: str) -> Problem:
     message = f"Job {job_id} ended as {status.state}: {status.message}"
     if status.is_interrupted:
         return Problem("job_interrupted", message, f"Go on with: {following}", path=job_id)
-    return Problem("job_failed", message, f"Find the cause with: {following}", path=job_id)
+    verb = "Go on with" if following.startswith("tao-skills retry") else "Find the cause with"
+    return Problem("job_failed", message, f"{verb}: {following}", path=job_id)

@@ -3,73 +3,113 @@
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from tao_skill_bank.cli.output import JsonFlag, document, print_json
-from tao_skill_bank.errors import RequestError, UnknownNameError
+from tao_skill_bank.errors import BlockedError, Problem, RequestError, UnknownNameError
 
-if TYPE_CHECKING:
-    from tao_skill_bank.errors import Problem
-
+HEAD_BYTES = 8192
 Files = Annotated[list[Path] | None, typer.Argument(help="Text files, or folders of them; standard input by default.")]
 Check = Annotated[bool, typer.Option("--check", help="Print nothing; exit 2 and name every line with a credential.")]
 
 
 def redact(files: Files = None, check: Check = False, as_json: JsonFlag = False) -> None:
     """Print text with its credentials masked: what looks like one, and the values of secret variables set here."""
-    from tao_skill_bank.redact import masker
+    from tao_skill_bank.redact import Masker
 
-    masked = masker()
-    problems: list[Problem] = []
-    shown: list[str] = []
-    num_lines = 0
-    for where, line in _lines(files or []):
-        num_lines += 1
-        safe = masked(line)
-        if check:
-            problems += [_found(where)] if safe != line else []
-        elif as_json:
-            shown.append(safe)
+    texts, unread, num_binary = _texts(files or [])
+    if check:
+        num_lines = _checked(texts, unread)
+        if as_json:
+            print_json(document({"lines": num_lines, "binary_files": num_binary}))
         else:
-            typer.echo(safe)
-    if problems:
-        raise RequestError(problems)
+            besides = f" {num_binary} files are no text and were not looked at." if num_binary else ""
+            typer.echo(f"{num_lines} lines hold no credential.{besides}")
+        return
+    if unread:
+        raise BlockedError(unread)
+    shown = []
+    for _, lines in texts:
+        for safe in map(Masker(), lines):
+            if as_json:
+                shown.append(safe)
+            else:
+                typer.echo(safe)
     if as_json:
-        print_json(document({"lines": num_lines} if check else {"text": "\n".join(shown)}))
-    elif check:
-        typer.echo(f"{num_lines} lines hold no credential.")
+        print_json(document({"text": "\n".join(shown)}))
 
 
-def _found(where: str) -> "Problem":
-    from tao_skill_bank.errors import Problem
+def _checked(texts: list[tuple[str, Iterator[str]]], unread: list[Problem]) -> int:
+    """Return the number of lines. Raises RequestError for each with a credential, BlockedError for what is unread."""
+    from tao_skill_bank.redact import Masker
 
+    found: list[Problem] = []
+    num_lines = 0
+    for name, lines in texts:
+        masker = Masker()
+        for number, line in enumerate(lines, start=1):
+            num_lines += 1
+            found += [_found(f"{name}:{number}")] if masker(line) != line else []
+    if found:
+        raise RequestError([*found, *unread])
+    if unread:
+        raise BlockedError(unread)
+    return num_lines
+
+
+def _found(where: str) -> Problem:
     message = f"{where} holds what looks like a credential."
     fix = "Remove it, revoke it where it was issued, and pass it as an environment variable or a Secret."
     return Problem("credential_found", message, fix, where)
 
 
-def _lines(files: list[Path]) -> Iterator[tuple[str, str]]:
-    """Yield FILE:NUMBER and the line. Raises UnknownNameError for a path that is not there."""
+def _texts(files: list[Path]) -> tuple[list[tuple[str, Iterator[str]]], list[Problem], int]:
+    """Return the name and the lines of each text, what cannot be read, and how many files in folders are no text.
+
+    Raises:
+        UnknownNameError: a path is not there.
+
+    """
     if not files:
-        yield from _numbered("standard input", sys.stdin)
+        return [("standard input", (line.rstrip("\n") for line in sys.stdin))], [], 0
+    texts: list[tuple[str, Iterator[str]]] = []
+    unread: list[Problem] = []
+    num_binary = 0
     for path in files:
         if not path.exists():
             raise UnknownNameError.of(
                 "unknown_file", f"There is no file {path}.", "Name one that exists.", path=str(path)
             )
-        inside = sorted(path.rglob("*")) if path.is_dir() else [path]
-        for file in (each for each in inside if each.is_file() and not _is_binary(each)):
-            with file.open(encoding="utf-8", errors="replace") as opened:
-                yield from _numbered(str(file), opened)
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            if file.is_dir():
+                continue
+            why = _why_not_read(file)
+            if not why:
+                texts.append((str(file), _lines(file)))
+            elif why is BINARY and file != path:
+                num_binary += 1
+            else:
+                fix = "Name text files only, or convert it to UTF-8; what is compressed has to be unpacked."
+                unread.append(Problem("not_read", f"{file} was not read: {why}.", fix, str(file)))
+    return texts, unread, num_binary
 
 
-def _numbered(name: str, lines: Iterator[str]) -> Iterator[tuple[str, str]]:
-    for number, line in enumerate(lines, start=1):
-        yield f"{name}:{number}", line.rstrip("\r\n")
+BINARY = "it is no UTF-8 text"
 
 
-def _is_binary(path: Path) -> bool:
-    with path.open("rb") as file:
-        return b"\0" in file.read(8192)
+def _why_not_read(path: Path) -> str:
+    if not path.is_file():
+        return "it is no regular file"
+    try:
+        with path.open("rb") as file:
+            return BINARY if b"\0" in file.read(HEAD_BYTES) else ""
+    except OSError as error:
+        return str(error.strerror or error)
+
+
+def _lines(path: Path) -> Iterator[str]:
+    with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
+        for line in file:
+            yield line.rstrip("\n")

@@ -17,7 +17,7 @@ OUT_OF_MEMORY = (
 )
 FROM_OUTSIDE = (
     "The container was killed from outside (exit code {code}): docker kill, the end of the daemon or of its machine. "
-    "Run it again{resume}."
+    "{going_on}"
 )
 UNREPORTED = "Exit code {code} before the trainer had reported anything; the log ends with: {line}"
 WHICH_PYTHON = " See that --option python names an interpreter of the image that has this package."
@@ -35,8 +35,8 @@ def meaning(record: JobRecord, run: RunDirectory, container: Container, progress
     if container.oom_killed and code not in (0, EXIT_INTERRUPTED):
         return _error(record, OUT_OF_MEMORY.format(code=code), "ERR_PROGRAM", code, progress)
     if _is_from_outside(recorded, code, progress):
-        resume = " with train.resume=true" if (run.path / "checkpoints").is_dir() else ""
-        return _error(record, FROM_OUTSIDE.format(code=code, resume=resume), "ERR_INFRA", code, progress)
+        told = FROM_OUTSIDE.format(code=code, going_on=_run_files.going_on(record))
+        return _error(record, told, "ERR_INFRA", code, progress)
     if recorded is None and code != 0:
         return _error(record, _unrecorded(run, container), "ERR_PROGRAM", code, progress)  # it would end so again
     if code not in (0, EXIT_INTERRUPTED) and not progress:

@@ -9,6 +9,7 @@ from typing import Any
 from tao_skill_bank import settings
 from tao_skill_bank.contracts import Job
 from tao_skill_bank.errors import Problem, RequestError
+from tao_skill_bank.platforms import _inputs
 from tao_skill_bank.redact import SECRET_NAME
 
 DEFAULT_GRACE_SECONDS = 120.0  # a training finishes its step and saves itself
@@ -18,8 +19,8 @@ SSH, TCP = "ssh://", "tcp://"
 FORMS: dict[str, tuple[str, str]] = {  # option: (what it must match, what it is)
     "host": (r"(?:unix:///|tcp://|ssh://)[^\s'\"]+|[A-Za-z0-9_][\w.-]*@[\w.:-]+", "USER@HOST or ssh://USER@HOST"),
     "python": (r"[^\s-][^\n\r]*", "the path of an interpreter in the image"),
-    "memory": (r"[0-9]+(?:\.[0-9]+)?[bkmg]?", "memory such as 64g"),
-    "shm_size": (r"[0-9]+(?:\.[0-9]+)?[bkmg]?", "memory such as 16g"),
+    "memory": (r"[0-9]+(?:\.[0-9]+)?[mg]", "memory with its unit, m or g, such as 64g"),
+    "shm_size": (r"[0-9]+(?:\.[0-9]+)?[mg]", "memory with its unit, m or g, such as 16g"),
     "ipc": (r"private|shareable|none|host|container:[\w.-]+", "private, shareable, none, host or container:NAME"),
     "user": (r"[A-Za-z0-9_][\w.-]*(?::[A-Za-z0-9_][\w.-]*)?", "a name or number in the image, or USER:GROUP"),
     "network": (r"[A-Za-z0-9][\w.:-]*", "the name of a network, such as host"),
@@ -28,6 +29,8 @@ FORMS: dict[str, tuple[str, str]] = {  # option: (what it must match, what it is
     "mounts": (r"/[^,\n\r]*(?:,/[^,\n\r]*)*", "absolute paths, separated by commas: A, A:B, A:ro or A:B:ro"),
 }
 TEXTS = tuple(FORMS)
+IMAGE = r"(?:[\w.-]+(?::\d+)?/)?[a-z0-9][a-z0-9._/-]*(?::[\w.-]{1,128})?(?:@sha256:[0-9a-f]{64})?"
+SET_BY_US = ("HOME", "USER", "TAO_STATE_DIR", "HF_HOME")
 FLAGS = ("keep",)
 
 
@@ -133,6 +136,12 @@ def _problems(values: Mapping[str, Any], job: Job) -> list[Problem]:
         for text in (str(values["mounts"]).split(",") if "mounts" in values else ())
         if not _is_mount(text)
     ][:1]
+    problems += _covered(values, job)
+    problems += [
+        _invalid("env", f"{name}=...", "no variable that this platform sets itself")
+        for name in (text.partition("=")[0] for text in str(values.get("env", "")).split(","))
+        if name in SET_BY_US
+    ]
     problems += [
         _invalid("env", f"{name}=...", "the names alone of what is secret; the values come from the environment")
         for name, has_value, _ in (text.partition("=") for text in str(values.get("env", "")).split(","))
@@ -150,7 +159,32 @@ def _problems(values: Mapping[str, Any], job: Job) -> list[Problem]:
     if not job.image:
         message = "Platform docker runs containers, and the request names no image."
         problems.append(Problem("image_needed", message, "Name one: --image IMAGE", "image"))
+    elif not re.fullmatch(IMAGE, job.image, re.ASCII):
+        message = f"Docker has no image of such a name: {job.image}"
+        fix = "Write it in lower case, as NAME, NAME:TAG or REGISTRY/NAME:TAG."
+        problems.append(Problem("invalid_image", message, fix, "image", job.image))
     return list({problem.path: problem for problem in problems}.values())
+
+
+def _covered(values: Mapping[str, Any], job: Job) -> list[Problem]:
+    """Return the mount that would hide what the job reads or writes, and preflight has checked, behind something else.
+
+    A daemon elsewhere may have the same data at another place.
+    """
+    if is_remote(host(values) or settings.docker_host()):
+        return []
+    own = [job.results_dir, str(settings.state_dir()), *_inputs.paths(job)]
+    for text in str(values["mounts"]).split(",") if "mounts" in values else ():
+        mount = _mount(text)
+        hidden = [path for path in own if f"{path}/".startswith(f"{mount.target.rstrip('/')}/")]
+        if hidden and mount.source != mount.target:
+            message = f"platform.options.mounts puts {mount.source} over {hidden[0]}, which the job uses."
+            fix = f"Mount it somewhere else, or name {mount.source} in the request."
+            return [Problem("mount_hides_input", message, fix, "platform.options.mounts", text)]
+        if mount.target == "/":
+            fix = "Name the folders that the job needs."
+            return [Problem("mount_hides_image", "A mount at / hides the image.", fix, "platform.options.mounts", text)]
+    return []
 
 
 def _shown(name: str, value: Any) -> Any:

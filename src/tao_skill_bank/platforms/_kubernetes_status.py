@@ -70,7 +70,7 @@ def _failed(
     why = f"{condition.get('reason', '')}: {condition.get('message', '')}".strip(": ")
     lost = [pod for pod in view.pods if pod.disruption is not None]
     where = f" Of pod {lost[-1].name}: {lost[-1].disruption}" if lost else ""
-    message = f"The cluster ended it, not the program ({why}).{where} Run it again, a training with train.resume=true."
+    message = f"The cluster ended it, not the program ({why}).{where} {_run_files.going_on(record)}"
     return JobStatus(record.id, State.ERROR, message, "ERR_INFRA", None, progress)
 
 

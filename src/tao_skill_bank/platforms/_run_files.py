@@ -9,7 +9,7 @@ from tao_skill_bank.contracts import EXIT_INTERRUPTED, JobRecord, JobStatus, Sta
 
 LOG_POLL_SECONDS = 0.2
 INTERRUPTED = "interrupted"  # the trainer's word for it
-NOTHING_LOST = "Nothing was trained yet. Run the same again with train.resume=true."
+NOTHING_LOST = "Nothing was trained yet."
 
 
 def ended(record: JobRecord, exit_code: int | None, progress: dict[str, Any], *, was_cancelled: bool) -> JobStatus:
@@ -24,14 +24,19 @@ def ended(record: JobRecord, exit_code: int | None, progress: dict[str, Any], *,
         return JobStatus(record.id, State.CANCELED, message, None, exit_code, progress)
     if exit_code is None:
         message = f"Its processes are gone and left no exit code: they were killed, or {record.results_dir} is full"
-        message += "; the trainer had reported SUCCESS." if reported == "SUCCESS" else "."
+        message += "; the trainer had reported SUCCESS." if reported == "SUCCESS" else f". {going_on(record)}"
         return JobStatus(record.id, State.ERROR, message, "ERR_INFRA", None, progress)
     if exit_code == EXIT_INTERRUPTED:
         why = reason(record, progress) if is_saved else NOTHING_LOST
-        message = f"Interrupted by a signal, not failed (exit code {exit_code}). {why}"
+        message = f"Interrupted by a signal, not failed (exit code {exit_code}). {why} {going_on(record)}"
         return JobStatus(record.id, State.ERROR, message, "ERR_INFRA", exit_code, progress)
     message = f"Exit code {exit_code}. {reason(record, progress)}"
     return JobStatus(record.id, State.ERROR, message, "ERR_PROGRAM", exit_code, progress)
+
+
+def going_on(record: JobRecord) -> str:
+    """Return what to do about a job that its machines ended."""
+    return f"Go on with: tao-skills retry {record.id}"
 
 
 def reason(record: JobRecord, progress: dict[str, Any]) -> str:

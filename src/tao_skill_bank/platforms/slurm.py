@@ -264,8 +264,7 @@ def _over(record: JobRecord, run: RunDirectory, over: Listed, progress: dict[str
         who = "" if was_cancelled else f" On the cluster, not from here (Slurm job {over.number})."
         return JobStatus(record.id, State.CANCELED, f"{ended.message}{who}", None, exit_code, progress)
     if err_class == "ERR_INFRA" and not was_cancelled:
-        message = f"Slurm says {over.word}: the cluster ended it, not the program. Run it again"
-        message += " with train.resume=true." if (run.path / "checkpoints").is_dir() else "."
+        message = f"Slurm says {over.word}: the cluster ended it, not the program. {_run_files.going_on(record)}"
         return JobStatus(record.id, State.ERROR, message, err_class, exit_code, progress)
     if over.word in CURES and exit_code != EXIT_INTERRUPTED and not was_cancelled:
         message = f"Slurm says {over.word}. {CURES[over.word]}"

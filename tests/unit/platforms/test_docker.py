@@ -142,12 +142,47 @@ def test_inputs_are_mounted_read_only_and_results_are_not(tmp_path):
     assert str(tmp_path / "run") in found
 
 
-def test_a_mount_of_the_user_replaces_that_of_an_input():
+def test_a_mount_of_the_user_replaces_that_of_an_input_where_the_daemon_is_elsewhere():
     config = {"policy": {"model_name_or_path": "/models/base"}}
-    job = docker_job("/run", {"mounts": "/elsewhere:/models/base"}, config=config)
+    job = docker_job("/run", {"mounts": "/elsewhere:/models/base", "host": "me@gpu1"}, config=config)
     found = docker._docker_run.mounts(job, _docker_options.of(job))
     assert Mount("/elsewhere", "/models/base") in found
     assert "/models/base" not in {mount.source for mount in found}
+
+
+@pytest.mark.parametrize("mounts", ["/usr:/models/base", "/usr:/models", "/usr:/run", "/:/"])
+def test_a_mount_that_hides_what_was_checked_is_refused(mounts):
+    job = docker_job("/run", {"mounts": mounts}, config={"policy": {"model_name_or_path": "/models/base"}})
+    with pytest.raises(RequestError) as error:
+        _docker_options.of(job)
+    assert error.value.problems[0].code in ("mount_hides_input", "mount_hides_image")
+
+
+@pytest.mark.parametrize("name", ["--privileged", "UPPER/Case:tag", "a b"])
+def test_a_name_that_no_image_can_have_is_refused(name):
+    with pytest.raises(RequestError) as error:
+        _docker_options.of(docker_job("/run", image=name))
+    assert [problem.code for problem in error.value.problems] == ["invalid_image"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ubuntu",
+        "tao-skill-bank:latest",
+        "nvcr.io/nvidia/tao/tao-toolkit:7.0.1-cosmos-rl",
+        "localhost:5000/a/b@sha256:" + "0" * 64,
+    ],
+)
+def test_names_of_images_are_taken_as_they_are_written(name):
+    _docker_options.of(docker_job("/run", image=name))
+
+
+@pytest.mark.parametrize(("option", "value"), [("shm_size", "8"), ("memory", "64"), ("env", "TAO_STATE_DIR=/x")])
+def test_sizes_need_their_unit_and_our_own_variables_stay(option, value):
+    with pytest.raises(RequestError) as error:
+        _docker_options.of(docker_job("/run", {option: value}))
+    assert error.value.problems[0].path == f"platform.options.{option}"
 
 
 @pytest.mark.parametrize(
@@ -548,7 +583,7 @@ def test_a_container_that_was_killed_from_outside_is_no_failure_of_the_program(d
     now = ended(daemon, record, code)
     assert (now.state, now.err_class) == (State.ERROR, "ERR_INFRA")
     assert "from outside" in now.message
-    assert "train.resume=true" in now.message
+    assert f"tao-skills retry {now.id}" in now.message
 
 
 def test_a_training_that_saved_itself_when_the_daemon_ended_can_go_on(daemon, record):

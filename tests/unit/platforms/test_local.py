@@ -275,7 +275,7 @@ def test_a_signal_from_outside_is_an_infrastructure_error_that_says_how_to_go_on
 def test_a_signal_before_a_training_listens_interrupts_it_and_loses_nothing(start, name, acts):
     now = start(*acts, f"signal_self:{name}").ended()
     assert (now.state, now.err_class, now.exit_code, now.is_interrupted) == (State.ERROR, "ERR_INFRA", 75, True)
-    assert "Nothing was trained yet. Run the same again with train.resume=true." in now.message
+    assert f"Nothing was trained yet. Go on with: tao-skills retry {now.id}" in now.message
 
 
 @pytest.mark.parametrize(
