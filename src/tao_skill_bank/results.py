@@ -96,7 +96,8 @@ def read(run: RunDirectory, state: State | None = None) -> Result:
         model=str(_object(job.get("workload")).get("model", "")),
         started_at=str(lines[0].get("time", "")) if lines else "",
         duration_seconds=round(max(times) - min(times), 3) if times else None,
-        steps=max((int(line["step"]) for line in lines if _is_number(line.get("step"))), default=0),
+        # The newest, not the largest: what comes before the training counts steps of its own.
+        steps=next((int(line["step"]) for line in reversed(lines) if _is_number(line.get("step"))), 0),
         metrics=_numbers(summary.get("metrics")) if summary else _last_values(run),
         not_computed={str(name): str(why) for name, why in _object(summary.get("not_computed")).items()},
         losses=_losses(series),

@@ -26,6 +26,7 @@ def trained(run):
     write(run, "plan.json", to_json(make_plan(make_job(run.path, id="cosmos-rl-train-0123456789ab"))))
     status = [
         {"time": 100.0, "state": "STARTED"},
+        {"time": 105.0, "state": "RUNNING", "step": 9, "total": 9},  # features that are kept, before the first step
         {"time": 110.0, "state": "RUNNING", "step": 2, "total": 4},
         {"time": 130.5, "state": "SUCCESS", "step": 4, "total": 4},
     ]
