@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+from tao_skill_bank.errors import BlockedError
 from tao_skill_bank.staging import places, store_errors
 
 NUM_REQUESTS = 24  # at once; more gain nothing on one connection's round trips and cost the server
@@ -277,6 +278,16 @@ def of(uri: str) -> Store:
 
 
 def relative(entries: Iterable[Entry], root: str) -> dict[str, Entry]:
-    """Return entries by their names below a folder."""
+    """Return entries by their names below a folder.
+
+    Raises:
+        BlockedError: a name would leave the folder where files have it, which a store's key may.
+
+    """
     prefix = f"{root.rstrip('/')}/"
-    return {entry.uri.removeprefix(prefix): entry for entry in entries}
+    found = {entry.uri.removeprefix(prefix): entry for entry in entries}
+    for name in found:
+        if name.startswith("/") or ".." in PurePosixPath(name).parts:
+            message = f"A key below {root} leaves the folder: {name}"
+            raise BlockedError.of("key_outside_root", message, "Rename that object, or remove it.", path=root)
+    return found

@@ -86,6 +86,13 @@ def test_a_name_that_leaves_the_media_path_is_refused(dataset, tmp_path):
         inputs.stage(dataset, tmp_path / "media")
 
 
+@pytest.mark.parametrize("name", ["../../evil.mp4", "videos/../../evil.mp4"])
+def test_a_key_that_leaves_the_folder_makes_no_file_anywhere(name):
+    entries = [stores.Entry(f"s3://lab/data/{name}", 4, "etag")]
+    with pytest.raises(BlockedError, match="leaves the folder"):
+        stores.relative(entries, "s3://lab/data")
+
+
 def test_a_dropped_connection_is_gone_on_with_where_it_ended(store, tmp_path, monkeypatch):
     monkeypatch.setattr(blobs, "FIRST_WAIT_SECONDS", 0.01)
     body = os.urandom(20 * 2**20)
