@@ -1,11 +1,13 @@
 """Processes and their mesh. The same code runs as one process and under torchrun."""
 
+import atexit
 import logging
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 import torch.distributed as dist
@@ -112,6 +114,21 @@ def stop() -> None:
     """Leave the process group."""
     if dist.is_initialized():
         dist.destroy_process_group()
+
+
+def leave(code: int) -> NoReturn:
+    """End the process with an exit code, also where it failed among others.
+
+    A process group whose ranks have not all left cannot be taken apart, and the end of the interpreter then aborts the
+    process now and then, which hides the exit code. What is to be done at exit is done first.
+    """
+    if code == 0 or not dist.is_torchelastic_launched():
+        sys.exit(code)
+    atexit._run_exitfuncs()  # what os._exit leaves out; multiprocessing ends its children likewise
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(code)
 
 
 def data_parallel_mesh(ranks: Ranks, *, replicate: int, shard: int) -> DeviceMesh:

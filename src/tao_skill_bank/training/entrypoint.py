@@ -72,7 +72,7 @@ def main(
         _print_problems(error)
         sys.exit(error.exit_code)
     folder = Path(results_dir(spec) or config_file.parent).absolute()
-    sys.exit(run(spec, body, folder, timeout, resumes=resumes))
+    distributed.leave(run(spec, body, folder, timeout, resumes=resumes))
 
 
 def run(

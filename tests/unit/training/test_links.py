@@ -17,7 +17,7 @@ import logging, os, sys, time
 from datetime import timedelta
 import torch, torch.distributed as dist
 from tao_skill_bank.errors import TaoSkillsError
-from tao_skill_bank.training import links
+from tao_skill_bank.training import distributed, links
 logging.basicConfig(level=logging.INFO, format="%(message)s")
 rank = int(os.environ["RANK"])
 connect = dist.init_process_group
@@ -25,9 +25,10 @@ connect = dist.init_process_group
 try:
     links.join(torch.device("cpu"), timedelta(minutes=20), arrival_seconds={arrival}, exchange_seconds={exchange})
     print("joined", dist.get_world_size(), flush=True)
+    distributed.stop()
 except TaoSkillsError as error:
     print("refused", error.problems[0].code, error, error.problems[0].fix, flush=True)
-    sys.exit(6)
+    distributed.leave(6)
 """
 
 
