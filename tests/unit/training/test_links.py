@@ -25,6 +25,7 @@ connect = dist.init_process_group
 try:
     links.join(torch.device("cpu"), timedelta(minutes=20), arrival_seconds={arrival}, exchange_seconds={exchange})
     print("joined", dist.get_world_size(), flush=True)
+    time.sleep(1)  # a rank that leaves at once may cut off what the other one still reads
     distributed.stop()
 except TaoSkillsError as error:
     print("refused", error.problems[0].code, error, error.problems[0].fix, flush=True)
