@@ -69,15 +69,10 @@ class Delay:
 
     @staticmethod
     def _pass(source: socket.socket, sink: socket.socket, seconds: float) -> None:
-        try:
+        with source, sink, suppress(OSError):  # either end may hang up, which ends the other
             while data := source.recv(2**18):
                 time.sleep(seconds)
                 sink.sendall(data)
-        except OSError:
-            pass
-        finally:
-            for end in (source, sink):
-                end.close()
 
 
 def fill(port: int, clip_bytes: int) -> list[str]:
