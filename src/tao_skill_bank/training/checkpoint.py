@@ -1,6 +1,7 @@
 """Checkpoints of a run directory: what is in them, how they are read and written, and which ones stay.
 
     checkpoints/epoch_N/   weights, optimizer state and progress, sharded; loads on any number of ranks
+                           (`sharded_state` reads it, `checkpoint_contents` says what is in it)
     checkpoints/step_N/    the same inside an epoch, where a signal interrupted the training; the next epoch replaces it
     safetensors/epoch_N/   what evaluate, PEFT and vLLM read
     best/                  the safetensors folder of the lowest validation loss, as hard links, with best_score.json
@@ -21,15 +22,15 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.distributed.checkpoint import state_dict_loader
 from torch.distributed.checkpoint.api import CheckpointException
-from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
 from torch.optim import Optimizer
 
 from tao_skill_bank import checkpoint_folders
+from tao_skill_bank.admitted_pickle import RefusedPickleError
 from tao_skill_bank.checkpoint_folders import PROGRESS_FILE
 from tao_skill_bank.errors import BlockedError
+from tao_skill_bank.training import sharded_state
 from tao_skill_bank.training.distributed import Ranks
 
 EPOCH_FOLDER = re.compile(r"epoch_(\d+)")
@@ -38,6 +39,7 @@ METRIC = "val/avg_loss"
 TRAINED_ONLY = StateDictOptions(ignore_frozen_params=True, strict=False)
 START_ANEW = "start anew in another folder: --set train.resume=false --results-dir NEW_FOLDER"
 SHOWN = 3  # weights that a message names
+REFUSED = re.compile(r"GLOBAL (\S+) (?:was not an allowed|whose module)")  # as torch.load(weights_only=True) names it
 
 
 @dataclass(frozen=True)
@@ -78,13 +80,14 @@ def load(folder: Path, trained: Trained, ranks: Ranks) -> Progress:
     """Load a checkpoint, on any number of ranks. Random states are restored where the number is the same.
 
     Raises:
-        BlockedError: it is damaged, or its weights are not those that this training trains.
+        BlockedError: it is damaged or asks for code to be run, or its weights are not those that this training trains.
 
     """
     state = trained.state()
     try:
-        require_same_weights(folder, state["model"])
-        state_dict_loader.load(state, checkpoint_id=str(folder))
+        metadata = sharded_state.read_metadata(folder)
+        require_same_weights(folder, sharded_state.shapes(metadata), state["model"])
+        sharded_state.load(state, folder, metadata)
         set_state_dict(
             trained.model,
             trained.optimizer,
@@ -103,13 +106,10 @@ def load(folder: Path, trained: Trained, ranks: Ranks) -> Progress:
     return progress_of(folder)
 
 
-def require_same_weights(folder: Path, weights: Mapping[str, torch.Tensor]) -> None:
+def require_same_weights(
+    folder: Path, saved: Mapping[str, tuple[int, ...]], weights: Mapping[str, torch.Tensor]
+) -> None:
     """Raise BlockedError when a checkpoint's weights are not, by name and shape, those that are trained."""
-    saved = {
-        name.removeprefix("model."): tuple(entry.size)
-        for name, entry in FileSystemReader(str(folder)).read_metadata().state_dict_metadata.items()
-        if name.startswith("model.") and hasattr(entry, "size")
-    }
     here = {name: tuple(tensor.shape) for name, tensor in weights.items()}
     differing = sorted(name for name in {*saved, *here} if saved.get(name) != here.get(name))
     if not differing:
@@ -129,8 +129,11 @@ def broken(folder: Path, error: BaseException) -> BlockedError:
     """Return the error of a checkpoint that cannot be read."""
     reason = str(error).strip().splitlines()
     told = f"{type(error).__name__}: {reason[0]}" if reason else "one of its files is cut short"
-    if isinstance(error, pickle.UnpicklingError):  # whose text is about torch.load
-        told = "one of its files is damaged"
+    if isinstance(error, RefusedPickleError):
+        told = f"of its {sharded_state.METADATA_FILE}, {error}; nothing of it was run"
+    elif isinstance(error, pickle.UnpicklingError):  # whose text is about torch.load
+        refused = REFUSED.search(str(error))
+        told = f"it asks for {refused[1]}, which was not run" if refused else "one of its files is damaged"
     message = f"The checkpoint {folder} cannot be read: {told.rstrip('.')}."
     others = [path for path in checkpoint_folders.all_in(folder.absolute().parent) if path != folder.absolute()]
     other = f"Resume from another one: --set train.resume={others[-1]}" if others else "Copy it again"

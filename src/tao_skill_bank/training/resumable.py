@@ -1,10 +1,12 @@
 """What surrounds every `resumable` program: a spec and a checkpoint in, what forbids to go on from it out.
 
-Preflight asks it before anything is written; the trainer looks again when it loads the checkpoint.
+Preflight asks it before anything is written; the trainer looks again when it loads the checkpoint. The folder may be of
+anybody, and a pickle runs what it names: here only JSON and the ends of archives are read.
 """
 
 import argparse
 import json
+import os
 import sys
 import zipfile
 from collections.abc import Callable
@@ -12,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from torch.distributed.checkpoint.filesystem import FileSystemReader
-
 from tao_skill_bank.errors import Problem, TaoSkillsError
-from tao_skill_bank.training import checkpoint
+from tao_skill_bank.training import checkpoint, checkpoint_contents
+from tao_skill_bank.training.checkpoint_contents import Contents
 from tao_skill_bank.training.config import load_spec
 
 T = TypeVar("T")
+END_OF_ARCHIVE, END_BYTES = b"PK\5\6", 22  # the last record of a zip archive without a comment
 
 
 @dataclass(frozen=True)
@@ -48,18 +50,34 @@ def main(kind: type[T], check: Callable[[T, Path], Answer]) -> None:
 
 
 def require_whole(folder: Path) -> None:
-    """Raise BlockedError when a file of a checkpoint is missing or cut. The tensors themselves are not read."""
+    """Raise BlockedError when a file of a checkpoint is missing or cut. Neither tensors nor pickles are read."""
+    contents = checkpoint_contents.read(folder)
     try:
-        entries = FileSystemReader(str(folder)).read_metadata().storage_data or {}
-        ends: dict[str, int] = {}
-        for entry in entries.values():
-            ends[entry.relative_path] = max(ends.get(entry.relative_path, 0), entry.offset + entry.length)
-        for name, end in ends.items():
-            size = (folder / name).stat().st_size
-            if size < end:
-                raise EOFError(f"{name} holds {size} of {end} bytes")
+        if contents is None:
+            _require_archives(folder)
+        else:
+            _require_sizes(folder, contents)
         for path in folder.glob("random_*.pt"):
             if not zipfile.is_zipfile(path):
                 raise EOFError(f"{path.name} is cut short")
-    except Exception as error:  # noqa: BLE001 - a damaged pickle raises anything
+    except (OSError, EOFError, ValueError) as error:
         raise checkpoint.broken(folder, error) from None
+
+
+def _require_sizes(folder: Path, contents: Contents) -> None:
+    for name, size in contents.files.items():
+        found = (folder / name).stat().st_size
+        if found < size:
+            raise EOFError(f"{name} holds {found} of {size} bytes")
+
+
+def _require_archives(folder: Path) -> None:
+    """Look at the last bytes of the files with tensors, each of which is zip archives one after the other."""
+    files = sorted(folder.glob("*.distcp"))
+    if not files:
+        raise EOFError("it holds no *.distcp file")
+    for path in files:
+        with path.open("rb") as file:
+            file.seek(-min(END_BYTES, path.stat().st_size), os.SEEK_END)
+            if not file.read().startswith(END_OF_ARCHIVE):
+                raise EOFError(f"{path.name} is cut short")

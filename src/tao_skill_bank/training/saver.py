@@ -12,10 +12,11 @@ from typing import Any, NoReturn
 import torch.distributed as dist
 from torch.distributed.checkpoint import state_dict_saver
 from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.metadata import Metadata
 
 from tao_skill_bank.contracts import EXIT_INTERRUPTED
 from tao_skill_bank.errors import JobFailedError, Problem
-from tao_skill_bank.training import checkpoint, distributed, resume
+from tao_skill_bank.training import checkpoint, checkpoint_contents, distributed, resume
 from tao_skill_bank.training.checkpoint import Progress, Trained
 from tao_skill_bank.training.entrypoint import INTERRUPTED, Run
 from tao_skill_bank.training.resume import Identity
@@ -110,7 +111,8 @@ class Saver:
     def _write_now(self, target: Path, progress: Progress) -> None:
         def write(work: Path) -> None:
             self._write_small(work, progress)
-            state_dict_saver.save(self.subject.trained.state(), checkpoint_id=str(work))
+            metadata = state_dict_saver.save(self.subject.trained.state(), checkpoint_id=str(work))
+            self._write_contents(work, metadata)
 
         with _explained(target):
             checkpoint.write_whole(target, write, self.run.ranks)
@@ -121,9 +123,13 @@ class Saver:
         if self.run.ranks.is_main:
             resume.write_identity(work, self.subject.identity)
 
+    def _write_contents(self, work: Path, metadata: Metadata) -> None:
+        if self.run.ranks.is_main:
+            checkpoint_contents.write(work, metadata)
+
     def _finish(self, written: "Future[Any]", target: Path) -> None:
         """Wait for all ranks' data, which rank 0's metadata comes after, then give the folder its name."""
-        written.result()
+        self._write_contents(checkpoint.hidden(target), written.result())
         if self.run.ranks.is_main:
             checkpoint.publish(target)
             self._prune()

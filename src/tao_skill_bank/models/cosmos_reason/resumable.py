@@ -20,8 +20,9 @@ from tao_skill_bank.errors import BlockedError, Problem, TaoSkillsError
 from tao_skill_bank.models.cosmos_reason import batches, identity, inspect
 from tao_skill_bank.models.cosmos_reason.config import TrainConfig
 from tao_skill_bank.models.cosmos_reason.config.train import Lora
-from tao_skill_bank.training import checkpoint, resumable, resume
+from tao_skill_bank.training import checkpoint, checkpoint_contents, resumable, resume
 from tao_skill_bank.training.checkpoint import START_ANEW, TRAINED_ONLY
+from tao_skill_bank.training.checkpoint_contents import FILE
 from tao_skill_bank.training.resumable import Answer
 
 SPLIT = ("train.seed", "train.train_policy.dataset.test_size")  # what decides which records are held out
@@ -40,13 +41,18 @@ def check(config: TrainConfig, folder: Path) -> Answer:
     problems = resume.changes(folder, identity.of(config, records, base, world), unknown)
     if problems:
         return Answer(tuple(_cured(config, folder, world, problems)))
+    missing = [f"The base model {config.policy.model_name_or_path} is not here yet."] if unknown else []
+    contents = checkpoint_contents.read(folder)
+    if contents is None:
+        missing.append(f"The trainer compares its weights: an earlier version wrote it, without {FILE}.")
+        return Answer(not_compared=" ".join(missing))
     network, _, _ = inspect.skeleton(config)
     weights: dict[str, Any] = get_model_state_dict(network, options=TRAINED_ONLY)
     try:
-        checkpoint.require_same_weights(folder, weights)
+        checkpoint.require_same_weights(folder, contents.shapes, weights)
     except BlockedError as error:
         return Answer(tuple(_with(problem, _cure_of_weights(config, folder), "policy") for problem in error.problems))
-    return Answer(not_compared=f"The base model {config.policy.model_name_or_path} is not here yet." if unknown else "")
+    return Answer(not_compared=" ".join(missing))
 
 
 def _cured(config: TrainConfig, folder: Path, world: int, problems: list[Problem]) -> Iterator[Problem]:

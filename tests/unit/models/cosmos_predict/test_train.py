@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 
+import hostile
 import predict_training
 import pytest
 import tomli_w
@@ -197,6 +198,21 @@ def test_other_clips_or_windows_are_refused_with_what_changed(train_to):
     assert diagnosis(folder)["code"] == "resume_changed"
     assert "dataset.num_frames was 9" in diagnosis(folder)["cause"]
     assert "train.seed was 0" in diagnosis(folder)["cause"]
+
+
+@pytest.mark.parametrize("name", [".metadata", "random_0.pt"])
+def test_a_checkpoint_that_asks_for_code_is_refused_and_runs_nothing(name, train_to, tmp_path):
+    folder, _ = train_to("run")
+    checkpoint = folder / "checkpoints" / "epoch_1"
+    if name == ".metadata":
+        hostile.write(checkpoint / name, tmp_path / "mark")
+    else:
+        torch.save(hostile.Hostile(tmp_path / "mark"), checkpoint / name)
+    _, code = train_to("run", train={"epoch": 2, "resume": True})
+    assert code == 3
+    assert diagnosis(folder)["code"] == "checkpoint_broken"
+    assert f"it asks for {hostile.NAME}" in diagnosis(folder)["cause"]
+    assert not (tmp_path / "mark").exists()
 
 
 def test_a_finished_run_has_nothing_to_train(train_to):

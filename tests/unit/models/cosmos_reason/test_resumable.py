@@ -6,16 +6,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import hostile
 import pytest
 
 from tao_skill_bank.errors import BlockedError, Problem
-from tao_skill_bank.models.cosmos_reason import resumable
+from tao_skill_bank.models.cosmos_reason import identity, resumable
 from tao_skill_bank.models.cosmos_reason.config import TrainConfig
+from tao_skill_bank.safetensors_files import fingerprint
 from tao_skill_bank.training.config import load_spec
-from tao_skill_bank.training.resumable import require_whole
+from tao_skill_bank.training.resumable import Answer, require_whole
 
-from .conftest import Document
+from .conftest import Document, diagnosis, losses
 
+FIXTURE = Path(__file__).parents[3] / "fixtures" / "version_1" / "checkpoint_reason"
 LORA = {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "v_proj"]}
 Check = Callable[..., tuple[Problem, ...]]
 
@@ -153,3 +156,78 @@ def test_a_cut_file_is_found_without_reading_the_weights(name: str, trained: Any
     with pytest.raises(BlockedError, match="cannot be read") as caught:
         require_whole(folder)
     assert f"--set train.resume={folder.with_name('epoch_0')}" in caught.value.problems[0].fix
+
+
+# --- checkpoints of the first version, and of somebody else -------------------------------------------------------
+
+
+@pytest.fixture
+def old(train_spec: Document, tiny_model: Path, tmp_path: Path) -> Path:
+    """A checkpoint of version 1 after an epoch of the spec; the tiny model need not be the same to the last bit."""
+    folder = shutil.copytree(FIXTURE, tmp_path / "old" / "checkpoints" / "epoch_1")
+    data = json.loads((folder / "identity.json").read_text()) | {identity.BASE: fingerprint(tiny_model)}
+    (folder / "identity.json").write_text(json.dumps(data))
+    train_spec["policy"]["lora"] = {"r": 2, "lora_alpha": 4, "target_modules": ["q_proj", "v_proj"]}
+    train_spec["validation"]["enable"] = False
+    train_spec["train"]["resume"] = str(folder)
+    return folder
+
+
+@pytest.fixture
+def answer(train_spec: Document, write_config: Callable[..., Path]) -> Callable[[Path], Answer]:
+    return lambda folder: resumable.check(load_spec(TrainConfig, write_config(train_spec, "again")), folder)
+
+
+def test_a_checkpoint_of_version_1_may_go_on_and_its_weights_are_left_to_the_trainer(
+    old: Path, answer: Callable[[Path], Answer], run_program: Any, train_spec: Document, tmp_path: Path
+) -> None:
+    require_whole(old)
+    found = answer(old)
+    assert found.problems == ()
+    assert "The trainer compares its weights" in found.not_compared
+    assert run_program("train", train_spec) == 0
+    assert len(losses(tmp_path / "run")) == 3  # of the second of two epochs
+    train_spec["policy"]["lora"]["r"] = 4
+    train_spec["results_dir"] = str(tmp_path / "wider")
+    assert run_program("train", train_spec) == 3
+    assert diagnosis(tmp_path / "wider")["code"] == "checkpoint_of_another_model"
+
+
+def test_other_data_is_named_for_a_checkpoint_of_version_1(
+    old: Path, answer: Callable[[Path], Answer], train_spec: Document
+) -> None:
+    train_spec["train"]["seed"] = 3
+    assert [problem.path for problem in answer(old).problems] == ["train.seed"]
+
+
+@pytest.mark.parametrize(("name", "told"), [("__0_0.distcp", "is cut short"), ("random_0.pt", "is cut short")])
+def test_a_cut_file_of_version_1_is_found(name: str, told: str, old: Path) -> None:
+    whole = (old / name).read_bytes()
+    for size in (0, 10, len(whole) // 2, len(whole) - 1):
+        (old / name).write_bytes(whole[:size])
+        with pytest.raises(BlockedError, match=f"{name} {told}"):
+            require_whole(old)
+
+
+def test_a_checkpoint_of_version_1_without_tensors_is_broken(old: Path) -> None:
+    (old / "__0_0.distcp").unlink()
+    with pytest.raises(BlockedError, match=r"it holds no \*\.distcp file"):
+        require_whole(old)
+
+
+@pytest.mark.parametrize("with_contents", [False, True])
+def test_hostile_metadata_is_not_read_before_the_launch_and_refused_by_the_trainer(
+    with_contents: bool, old: Path, answer: Callable[[Path], Answer], run_program: Any, train_spec: Document,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    hostile.write(old / ".metadata", tmp_path / "mark")
+    if with_contents:
+        (old / "contents.json").write_text(json.dumps({"files": {".metadata": 10}, "weights": {}}))
+    require_whole(old)
+    found = answer(old)
+    assert [problem.code for problem in found.problems] == ["checkpoint_of_another_model"] * with_contents
+    assert run_program("train", train_spec) == 3
+    told = diagnosis(tmp_path / "run")
+    assert told["code"] == "checkpoint_broken"
+    assert f"it asks for {hostile.NAME}" in told["cause"]
+    assert not (tmp_path / "mark").exists()
