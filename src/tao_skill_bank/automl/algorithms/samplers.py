@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Protocol
 
-from tao_skill_bank.automl.algorithms import points, studies
+from tao_skill_bank.automl.algorithms import cmaes_state, points, studies
 from tao_skill_bank.automl.algorithms._setup import Setup
 from tao_skill_bank.automl.algorithms.points import Point
 from tao_skill_bank.automl.history import Trial, TrialState
@@ -84,7 +84,7 @@ class CmaesSampler:
             independent_sampler=weighted_sampler(setup, rng),
             warn_independent_sampling=False,
         )
-        point, keeps = studies.ask(setup, trials, sampler)
+        point, keeps = studies.ask(setup, [cmaes_state.admitted(trial) for trial in trials], sampler)
         return Proposal(point, "cmaes", keeps)
 
 

@@ -1,12 +1,16 @@
+import pickle
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
+import hostile
 import pytest
 from search_simulator import RECIPE, SPACE, FakeDimension, FakeSpace, Simulator, curve
 
 from tao_skill_bank.automl import algorithms
 from tao_skill_bank.automl.algorithms import Setup, points, samplers
 from tao_skill_bank.automl.history import Trial, TrialState
+from tao_skill_bank.errors import BlockedError
 
 SETUP = Setup(SPACE, max_trials=60)
 
@@ -74,3 +78,18 @@ def test_a_point_that_a_sampler_repeats_is_replaced_by_an_untried_one() -> None:
 
 def test_a_short_search_begins_to_learn_sooner() -> None:
     assert [samplers.startup(replace(SETUP, max_trials=trials)) for trials in (6, 12, 20, 60)] == [4, 4, 6, 10]
+
+
+def test_covariance_adaptation_reads_no_state_that_asks_for_code(tmp_path: Path) -> None:
+    setup = replace(SETUP, max_trials=60)
+    trials = Simulator(algorithms.build("cmaes", setup), setup, None).run()
+    at = next(trial.number for trial in trials if "cma:optimizer:0" in trial.sampler)
+    state = pickle.dumps(hostile.Hostile(tmp_path / "mark")).hex()
+    trials[at] = replace(trials[at], sampler={"cma:optimizer:0": state[:40], "cma:optimizer:1": state[40:]})
+    with pytest.raises(BlockedError, match=f"trial {at} .* it asks for {hostile.NAME}") as caught:
+        samplers.CmaesSampler().propose(setup, trials, setup.random(60))
+    assert caught.value.problems[0].code == "sampler_state_refused"
+    trials[at] = replace(trials[at], sampler={"cma:optimizer:1": state})  # a part is missing
+    with pytest.raises(BlockedError, match="is not read"):
+        samplers.CmaesSampler().propose(setup, trials, setup.random(60))
+    assert not (tmp_path / "mark").exists()
