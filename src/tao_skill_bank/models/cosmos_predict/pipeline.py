@@ -97,7 +97,7 @@ def load_text_encoder(
     require_part(folder, "tokenizer")
     encoder = _load(Qwen2_5_VLForConditionalGeneration, folder, "text_encoder", _Placement(dtype, device, variant))
     load: Callable[..., Any] = AutoTokenizer.from_pretrained
-    return encoder, _readable(folder, "tokenizer", load, str(folder / "tokenizer"))
+    return encoder, _readable(folder, "tokenizer", load, str(folder / "tokenizer"), trust_remote_code=False)
 
 
 def load_scheduler(folder: Path) -> Any:

@@ -116,7 +116,7 @@ def write_full(folder: Path, base: Path, state: dict[str, torch.Tensor], dtype: 
     from transformers import AutoConfig, Qwen3VLForConditionalGeneration
 
     with torch.device("meta"):
-        skeleton = Qwen3VLForConditionalGeneration(AutoConfig.from_pretrained(str(base)))
+        skeleton = Qwen3VLForConditionalGeneration(AutoConfig.from_pretrained(str(base), trust_remote_code=False))
     skeleton.config.dtype = dtype
     weights = {name: tensor.to(dtype) for name, tensor in state.items()}
     skeleton.save_pretrained(str(folder), state_dict=weights)

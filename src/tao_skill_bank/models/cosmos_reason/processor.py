@@ -71,7 +71,7 @@ class Processor:
 
         source = tokenizer_folder or folder
         try:
-            tokenizer = AutoTokenizer.from_pretrained(str(source))
+            tokenizer = AutoTokenizer.from_pretrained(str(source), trust_remote_code=False)  # else it asks
         except (OSError, ValueError, KeyError) as error:
             reason = str(error).splitlines()[0]
             message = f"{source} holds no usable tokenizer: {reason}"

@@ -45,7 +45,7 @@ def skeleton(folder: Path, dtype: torch.dtype) -> Any:
     """Return the transformers model with buffers computed and weights of one zero each, seen in their full shape."""
     from transformers import AutoConfig, Qwen3VLForConditionalGeneration
 
-    config = AutoConfig.from_pretrained(str(folder))
+    config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
     with torch.random.fork_rng(devices=[]), _EmptyOnMeta():
         model = Qwen3VLForConditionalGeneration._from_config(config, dtype=dtype)
     for module in model.modules():

@@ -1,6 +1,7 @@
 """Token ids, labels and patches, held against the installed transformers processor."""
 
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -144,3 +145,14 @@ def test_a_record_without_an_answer_cannot_be_learned_from(processor: Processor)
     record = {"id": "t", "conversations": _record("One?")["conversations"]}
     with pytest.raises(BlockedError, match="no assistant turn"):
         processor.encode(parse(record, 0), [], max_length=500)
+
+
+def test_code_that_a_folder_brings_is_neither_run_nor_asked_about(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = shutil.copytree(tiny_model, tmp_path / "theirs")
+    (folder / "code.py").write_text(f"import os\nos.mkdir({str(tmp_path / 'mark')!r})\n")
+    (folder / "config.json").write_text('{"model_type": "theirs", "auto_map": {"AutoConfig": "code.Config"}}')
+    monkeypatch.setattr("builtins.input", lambda _: "y")
+    assert Processor.load(folder).pad_ids == Processor.load(tiny_model).pad_ids
+    assert not (tmp_path / "mark").exists()
