@@ -323,7 +323,7 @@ class Plan:
     argv: tuple[str, ...]
     study: dict[str, Any] | None = None
     sha256: str = ""
-    schema_version: int = 1
+    schema_version: Literal[2] = 2
 
     @property
     def launched_on(self) -> str:

@@ -13,7 +13,7 @@ from tao_skill_bank import jobs, yaml12
 from tao_skill_bank.contracts import JobRecord, State, contract
 from tao_skill_bank.job_store import JobStore
 from tao_skill_bank.redact import redacted
-from tao_skill_bank.run_directory import RunDirectory, json_lines, read_json_file
+from tao_skill_bank.run_directory import RunDirectory, json_lines
 
 RULE_FILE = "failures.yaml"
 MAX_LINE_LENGTH = 2000  # a longer line is cut: no symptom starts that late, and patterns take long on it
@@ -174,7 +174,7 @@ def _no_failure(record: JobRecord, run: RunDirectory) -> Diagnosis:
 
 
 def _going_on(record: JobRecord) -> str:
-    plan = read_json_file(RunDirectory.of(record.results_dir, record.id).plan_file) or {}
+    plan = RunDirectory.of(record.results_dir, record.id).plan_document()
     return f"Go on with: tao-skills {'automl resume' if plan.get('study') else 'retry'} {record.id}"
 
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from tao_skill_bank import checkpoint_folders, nested
+from tao_skill_bank import checkpoint_folders, nested, plan_versions
 from tao_skill_bank.catalog import Skill
-from tao_skill_bank.contracts import Plan, Request, read_json
+from tao_skill_bank.contracts import Plan, Request
 from tao_skill_bank.errors import RequestError, UnknownNameError
 from tao_skill_bank.jobs import JobStore
 from tao_skill_bank.run_directory import BEST_TRIAL
@@ -38,14 +38,14 @@ def inherit(skill: Skill, request: Request) -> Inheritance:
         message = f"The run directory of job {request.parent_job_id} is gone: there is no {run / 'plan.json'}."
         fix = "Name another parent, or give the checkpoint folder itself."
         raise UnknownNameError.of("parent_run_gone", message, fix, path="parent_job_id", got=request.parent_job_id)
-    parent = read_json(Plan, run / "plan.json")
+    parent = plan_versions.read_launched(run / "plan.json")
     if parent.job.skill != skill.name:
         message = f"Job {parent.job.id} belongs to {parent.job.skill}, not to {skill.name}."
         fix = f"Name a job of {skill.name}: tao-skills jobs"
         raise RequestError.of("parent_of_another_skill", message, fix, path="parent_job_id", got=parent.job.id)
     if parent.study is not None:
         run = _best_trial(run, parent.job.id)
-        parent = read_json(Plan, run / "plan.json")
+        parent = plan_versions.read_launched(run / "plan.json")
     keys = skill.action(request.action).parent
     values: dict[str, Any] = {}
     if keys.resume and (parent.job.workload.trains or not keys.checkpoint):

@@ -1,6 +1,5 @@
 """Resolved request -> Job -> sealed Plan. Pure, but for the job's id."""
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -8,9 +7,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from tao_skill_bank import config_files, model_uri, nested, remote_inputs
+from tao_skill_bank import config_files, model_uri, nested, plan_versions, remote_inputs, request_command
 from tao_skill_bank.catalog import Skill
-from tao_skill_bank.contracts import Finding, Job, Launch, Plan, Request, Resources, Route, Workload, read_json, to_json
+from tao_skill_bank.contracts import Finding, Job, Launch, Plan, Request, Resources, Route, Workload, from_json, to_json
 from tao_skill_bank.errors import ConflictError, RequestError
 from tao_skill_bank.parents import Inheritance
 from tao_skill_bank.spec import Spec
@@ -86,28 +85,38 @@ def seal(plan: Plan, launch: Launch) -> Plan:
 
 def digest(plan: Plan) -> str:
     """Return the sha256 of every field of a plan but the hash itself."""
-    document = {key: value for key, value in to_json(plan).items() if key != "sha256"}
-    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+    return plan_versions.digest(to_json(plan))
 
 
 def read(path: Path) -> Plan:
-    """Read a sealed plan.
+    """Read a sealed plan that is to be run.
 
     Raises:
-        RequestError: the file is no plan.
-        ConflictError: the plan was edited after it was sealed.
+        RequestError: the file is not a plan.
+        ConflictError: the plan is of another version, or was edited after it was sealed.
     """
-    plan = read_json(Plan, path)
+    document = plan_versions.read_document(path)
+    if isinstance(document.get("request"), dict):
+        _require_current(document, path)
+    plan = from_json(Plan, document, str(path))
     verify(plan, str(path))
     return plan
 
 
 def verify(plan: Plan, source: str = "The plan") -> None:
     """Refuse a plan whose content is not what was sealed. Raises ConflictError."""
-    if digest(plan) != plan.sha256:
-        message = f"{source} was edited after it was sealed: its content does not match its sha256."
-        fix = "Plan the request again: tao-skills plan ... --out FILE"
-        raise ConflictError.of("stale_plan", message, fix, path=source)
+    plan_versions.require_intact(to_json(plan), source)
+
+
+def _require_current(document: Mapping[str, Any], path: Path) -> None:
+    """Refuse a plan that another release sealed, with the command that plans its request again."""
+    version = document.get("schema_version")
+    if version == plan_versions.CURRENT:
+        return
+    found = "no schema_version" if version is None else f"schema_version {json.dumps(version)}"
+    message = f"{path} was sealed by another release: it has {found}, and this release runs {plan_versions.CURRENT}."
+    fix = f"Plan the request again: {request_command.plan_again(document, path)}"
+    raise ConflictError.of("plan_version", message, fix, path=str(path), got=version, expected=plan_versions.CURRENT)
 
 
 def _results_dir(spec: Spec, request: Request, keys: Sequence[str]) -> str | None:

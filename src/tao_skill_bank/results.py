@@ -83,7 +83,7 @@ def read(run: RunDirectory, state: State | None = None) -> Result:
     if run.set_aside_id and run.result_file.is_file():
         return read_json(Result, run.result_file)
     lines = list(json_lines(run.status_file))
-    job = _object(_object(read_json_file(run.plan_file)).get("job"))
+    job = _object(run.plan_document().get("job"))
     summary = _object(read_json_file(run.path / "metrics_summary.json"))
     recorded = _object(read_json_file(run.result_file))
     series = curves(run)

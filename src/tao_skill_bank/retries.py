@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from tao_skill_bank import dispatch, jobs
-from tao_skill_bank.contracts import JobRecord, Plan, Request, State, from_json
+from tao_skill_bank import dispatch, jobs, plan_versions
+from tao_skill_bank.contracts import JobRecord, Plan, Request, State
 from tao_skill_bank.errors import ConflictError, UnknownNameError
 from tao_skill_bank.job_store import JobStore
 from tao_skill_bank.jobs import JobHandle
-from tao_skill_bank.run_directory import RunDirectory, read_json_file
+from tao_skill_bank.run_directory import RunDirectory
 
 MAX_RETRIES = 10  # of one request: what fails so often is no accident
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 5.0, 300.0
@@ -39,11 +39,10 @@ def retry(job_id: str, options: Mapping[str, Any] | None = None) -> JobHandle:
     number = 1 + len(_earlier(record))
     _require_retryable(record, now.message, number)
     run = RunDirectory.of(record.results_dir, record.id)
-    document = read_json_file(run.plan_file)
-    if document is None:
+    if not run.plan_document():
         message = f"The run directory of job {job_id} is gone: {record.results_dir}."
         raise UnknownNameError.of("run_directory_gone", message, "Run its request anew.", path=job_id)
-    plan = from_json(Plan, document, str(run.plan_file))
+    plan = plan_versions.read_launched(run.plan_file)
     if plan.study is not None:
         message = f"Job {job_id} is a search: its study goes on, not its request."
         raise ConflictError.of("is_search", message, f"tao-skills automl resume {job_id}", path=job_id)

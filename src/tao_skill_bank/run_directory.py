@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from tao_skill_bank import plan_versions
 from tao_skill_bank.contracts import Job
 
 TAIL_BYTES = 64 * 1024
@@ -83,6 +84,11 @@ class RunDirectory:
     def report_file(self) -> Path:
         return self._own("report.html")
 
+    def plan_document(self) -> dict[str, Any]:
+        """Return the plan as the current version of plans has it, or an empty dict when it is missing or not whole."""
+        document = read_json_file(self.plan_file)
+        return plan_versions.upgrade(document) if isinstance(document, dict) else {}
+
     def last_status(self) -> dict[str, Any]:
         """Return the newest line of status.jsonl, or an empty dict before the first."""
         return last_json_line(self.status_file)
@@ -97,8 +103,7 @@ class RunDirectory:
 
 def earlier_job(job: Job) -> str | None:
     """Return the id of the job of the same skill and action that ran in a job's run directory; None for no such job."""
-    before = read_json_file(Path(job.results_dir) / "plan.json")
-    earlier = before.get("job") if isinstance(before, dict) else None
+    earlier = RunDirectory(Path(job.results_dir)).plan_document().get("job")
     if not isinstance(earlier, dict) or (earlier.get("skill"), earlier.get("action")) != (job.skill, job.action):
         return None
     return str(earlier["id"])

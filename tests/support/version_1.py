@@ -16,7 +16,6 @@ FIXTURES = Path(__file__).parents[1] / "fixtures" / "version_1"
 PROJECT = FIXTURES.parents[2]
 RUNS = tuple(sorted(path.name for path in (FIXTURES / "runs").glob("*")))
 PLANS = tuple(sorted(path.stem for path in (FIXTURES / "plans").glob("*.json")))
-BASE = "builtin/tiny-cosmos-reason/model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -74,12 +73,22 @@ def install(root: Path, models: Path | None = None) -> Installed:
 
 
 def make_models(folder: Path) -> Path:
-    """Make the embedded models that the fixtures train; bytes differ from CPU to CPU, so no fixture holds them."""
+    """Make the embedded models that the fixtures train; bytes differ from CPU to CPU, so no fixture holds them.
+
+    One thread: operators this small wait for each other's threads on a busy machine.
+    """
+    import torch
+
     from tao_skill_bank.models.cosmos_reason import builtin
     from tao_skill_bank.safetensors_files import fingerprint
 
     reason = folder / "builtin" / "tiny-cosmos-reason"
-    builtin.create(reason.name, reason)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        builtin.create(reason.name, reason)
+    finally:
+        torch.set_num_threads(threads)
     make_short_pipeline(folder)
     (folder / "fingerprint").write_text(str(fingerprint(reason)), encoding="utf-8")
     return folder

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from tao_skill_bank import planner
+from tao_skill_bank import plan_versions
 from tao_skill_bank.automl import algorithms, ending, study
 from tao_skill_bank.automl.best import best_of
 from tao_skill_bank.automl.history import Algorithm, Done, Promote, Start, TrialState, Wait
@@ -38,7 +38,7 @@ from tao_skill_bank.automl.trials import (
 from tao_skill_bank.contracts import EXIT_INTERRUPTED, Plan, State
 from tao_skill_bank.errors import BackendError, ConflictError, JobFailedError, Problem, TaoSkillsError
 from tao_skill_bank.platforms import _base as platforms
-from tao_skill_bank.run_directory import read_json_file
+from tao_skill_bank.run_directory import RunDirectory
 from tao_skill_bank.training.status import Diagnosis, StatusWriter
 
 POLL_SECONDS = 0.5
@@ -119,7 +119,7 @@ class Controller:
     def _take_over(self) -> None:
         for entry in self._running():
             self.adopted.add(entry.number)
-            plan = read_json_file(self.trials.folder(entry.number) / "plan.json")
+            plan = RunDirectory(self.trials.folder(entry.number)).plan_document()
             devices = plan["request"]["platform"]["options"].get("devices") if plan else None
             if devices:
                 self.devices[entry.number] = devices
@@ -335,7 +335,7 @@ def _is_current(entry: Entry) -> bool:
 
 def open_search(run_dir: Path) -> TrialJobs:
     """Return the trials of the search in a run directory, with a study that is new at first. Raises TaoSkillsError."""
-    plan: Plan = planner.read(run_dir / "plan.json")
+    plan: Plan = plan_versions.read_launched(run_dir / "plan.json", sealed=True)
     sealed = study.of_plan(plan)
     if sealed.options.storage is None and (run_dir / FOLDER).is_dir():
         require_sqlite(run_dir)

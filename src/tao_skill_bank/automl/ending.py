@@ -14,7 +14,7 @@ from tao_skill_bank.automl.trials import BASELINE, FINAL, TRAIN, TrialJobs, eval
 from tao_skill_bank.catalog import did_you_mean
 from tao_skill_bank.contracts import State
 from tao_skill_bank.errors import ConflictError, JobFailedError, TaoSkillsError
-from tao_skill_bank.run_directory import BEST_TRIAL, RunDirectory, json_text, read_json_file, write_whole
+from tao_skill_bank.run_directory import BEST_TRIAL, RunDirectory, json_text, write_whole
 
 SUMMARY = "metrics_summary.json"
 NO_DATA = "the request names no eval dataset"
@@ -133,7 +133,7 @@ def _evaluate(trials: TrialJobs, name: str, parent_job_id: str | None, pause: Pa
     evaluation = trials.study.keys.evaluation
     assert evaluation is not None
     folder = trials.run_dir / name
-    earlier = read_json_file(folder / "plan.json")
+    earlier = RunDirectory(folder).plan_document()
     job_id = earlier["job"]["id"] if earlier else None
     status = jobs.status(job_id) if job_id else None
     if job_id is None or (status is not None and status.state in (State.ERROR, State.CANCELED)):

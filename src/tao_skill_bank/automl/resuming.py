@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from tao_skill_bank import jobs, planner
+from tao_skill_bank import jobs, plan_versions, planner
 from tao_skill_bank.automl import study
 from tao_skill_bank.automl.lease import Lease
 from tao_skill_bank.contracts import Launch, Plan, State
@@ -59,7 +59,7 @@ def read_search(run_dir: Path, job_id: str) -> Plan:
     if not (run_dir / "plan.json").is_file():
         message = f"The run directory of job {job_id} is gone: there is no {run_dir / 'plan.json'}."
         raise UnknownNameError.of("run_directory_gone", message, "Put it back, or begin a new search.", path=job_id)
-    sealed = planner.read(run_dir / "plan.json")
+    sealed = plan_versions.read_launched(run_dir / "plan.json", sealed=True)
     study.of_plan(sealed)
     return sealed
 

@@ -10,7 +10,7 @@ from tao_skill_bank.automl.resuming import read_search
 from tao_skill_bank.automl.trials import BASELINE, FINAL
 from tao_skill_bank.contracts import JobStatus
 from tao_skill_bank.errors import ConflictError, UnknownNameError
-from tao_skill_bank.run_directory import read_json_file
+from tao_skill_bank.run_directory import RunDirectory
 
 
 def cancel(job_id: str) -> JobStatus:
@@ -49,5 +49,5 @@ def _stop_rest(run_dir: Path) -> int:
 
 
 def _job_of(folder: Path) -> str | None:
-    plan = read_json_file(folder / "plan.json")
-    return str(plan["job"]["id"]) if isinstance(plan, dict) else None
+    plan = RunDirectory(folder).plan_document()
+    return str(plan["job"]["id"]) if plan else None

@@ -8,7 +8,7 @@ from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
-from tao_skill_bank import jobs, nested, results, settings
+from tao_skill_bank import jobs, nested, plan_versions, results, settings
 from tao_skill_bank import schema as schemas
 from tao_skill_bank.automl import algorithms, effective_batch, options, space
 from tao_skill_bank.automl.algorithms import Setup
@@ -19,8 +19,8 @@ from tao_skill_bank.automl.storage import sqlite_url
 from tao_skill_bank.catalog import Skill
 from tao_skill_bank.contracts import DatasetPaths, Finding, Job, Plan, Request, State, contract, from_json, to_json
 from tao_skill_bank.data_sources import absolute
-from tao_skill_bank.errors import BlockedError, Problem, RequestError
-from tao_skill_bank.run_directory import RunDirectory, read_json_file
+from tao_skill_bank.errors import BlockedError, Problem, RequestError, TaoSkillsError
+from tao_skill_bank.run_directory import RunDirectory
 from tao_skill_bank.skill_info import AutomlKeys
 
 RECIPE = "recipe"
@@ -275,20 +275,15 @@ def _seconds_per_epoch(study: Study, job: Job) -> tuple[float | None, str]:
         if (record.skill, record.action) != (job.skill, job.action) or not run.plan_file.is_file():
             continue
         try:
-            plan = from_json(Plan, _document(run), str(run.plan_file))
-        except RequestError:
-            continue  # of another version
+            plan = plan_versions.read_launched(run.plan_file)
+        except TaoSkillsError:
+            continue  # of a version that this release does not know
         result = results.read(run)
         epochs = nested.get(plan.job.spec, study.keys.epochs)
         same = plan.study is None and plan.job.workload.model == job.workload.model
         if same and plan.job.resources == job.resources and result.duration_seconds and epochs:
             return result.duration_seconds / epochs, record.id
     return None, ""
-
-
-def _document(run: RunDirectory) -> dict[str, Any]:
-    document = read_json_file(run.plan_file)
-    return document if isinstance(document, dict) else {}
 
 
 def _counted(findings: Sequence[Finding]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from tao_skill_bank.contracts import JobStatus, State, to_json
 from tao_skill_bank.errors import Problem
 from tao_skill_bank.follow import follow
 from tao_skill_bank.jobs import JobHandle
-from tao_skill_bank.run_directory import RunDirectory, read_json_file
+from tao_skill_bank.run_directory import RunDirectory
 
 EXIT_UPLOAD = 6
 
@@ -74,8 +74,7 @@ def _next(handle: JobHandle, status: JobStatus) -> str:
 
 def is_search(run: RunDirectory) -> bool:
     """Tell whether a run directory is a search's; a plan that cannot be read is none."""
-    plan = read_json_file(run.plan_file)
-    return isinstance(plan, dict) and plan.get("study") is not None
+    return run.plan_document().get("study") is not None
 
 
 def _failure(job_id: str, status: JobStatus, following: str) -> Problem:

@@ -132,12 +132,12 @@ def run(
 
 def retry(job: JobId, option: PlatformSetOption = None, detach: DetachFlag = False, as_json: JsonFlag = False) -> None:
     """Run a job again that its machines ended: a training goes on from its newest checkpoint."""
-    from tao_skill_bank import planner, retries
+    from tao_skill_bank import plan_versions, retries
     from tao_skill_bank.cli.job_end import report_end
 
     handle = retries.retry(job, pairs("--option", tuple(option or ()), parse=True))
     if detach:
-        report_submitted(planner.read(handle.run_directory.plan_file), as_json)
+        report_submitted(plan_versions.read_launched(handle.run_directory.plan_file, sealed=True), as_json)
         return
     report_end(handle, as_json)
 

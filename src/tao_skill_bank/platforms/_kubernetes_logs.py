@@ -38,7 +38,7 @@ def lines(
 
 def other_failures(run: RunDirectory) -> Iterator[str]:
     """Yield the end of the logs of nodes other than the first that failed by themselves, from the run directory."""
-    plan = run_directory.read_json_file(run.plan_file) or {}
+    plan = run.plan_document()
     per_node = ((plan.get("job") or {}).get("resources") or {}).get("processes_per_node") or 1
     records = [run_directory.read_json_file(path) or {} for path in sorted((run.path / "exit").glob("rank_*.json"))]
     failed = {int(rank["rank"]) // per_node for rank in records if rank.get("exit_code", 0) not in RETRIED}

@@ -169,7 +169,7 @@ def _daemon(record: JobRecord, run: RunDirectory) -> Daemon:
     reference = record.backend_ref
     if GRACE in reference:
         return Daemon(reference.get(HOST), reference.get(CONTEXT))
-    plan: Any = run_directory.read_json_file(run.plan_file) or {}
+    plan = run.plan_document()
     return Daemon(_docker_options.host(plan.get("job", {}).get("platform", {}).get("options", {})))
 
 

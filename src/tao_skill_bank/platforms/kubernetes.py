@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tao_skill_bank import run_directory, yaml12
+from tao_skill_bank import yaml12
 from tao_skill_bank.contracts import Finding, Job, JobRecord, JobStatus, Launch, Plan, State
 from tao_skill_bank.errors import BackendError, BlockedError, ConflictError, Problem, TaoSkillsError
 from tao_skill_bank.platforms import (
@@ -182,7 +182,7 @@ class _Submitted:
     def of(cls, record: JobRecord, run: RunDirectory) -> "_Submitted":
         found: dict[str, Any] = record.backend_ref
         if RESOURCE not in found:
-            plan: Any = run_directory.read_json_file(run.plan_file) or {}
+            plan = run.plan_document()
             found = plan.get("job", {}).get("platform", {}).get("options", {})
         cluster = Cluster.connect(found.get(KUBECONFIG), found.get(CONTEXT), found.get(NAMESPACE))
         return cls(record.id, cluster, str(found.get(RESOURCE, "job")), found.get(UID), run)

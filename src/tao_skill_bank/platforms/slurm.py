@@ -174,7 +174,7 @@ def _cluster(record: JobRecord, run: RunDirectory) -> Cluster:
     """Return where a job's cluster is asked; its plan tells while the reference of the submission is not recorded."""
     if NUMBER in record.backend_ref or GRACE in record.backend_ref:
         return Cluster(record.backend_ref.get(LOGIN_HOST))
-    plan: Any = run_directory.read_json_file(run.plan_file) or {}
+    plan = run.plan_document()
     host = plan.get("job", {}).get("platform", {}).get("options", {}).get("host")
     return Cluster(None if host is None else str(host))
 

@@ -106,8 +106,7 @@ def _numbering(run: RunView) -> tuple[int, int]:
 
     The evaluator names samples/<annotation index>.json and deals records out as `[shard_id::total_shard]`.
     """
-    plan = read_json_file(run.run.plan_file)
-    spec = plan.get("job", {}).get("spec") if isinstance(plan, dict) else None
+    spec = run.run.plan_document().get("job", {}).get("spec")
     settings = spec.get("evaluation") if isinstance(spec, dict) else None
     if not isinstance(settings, dict):
         return 0, 1

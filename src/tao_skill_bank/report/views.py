@@ -80,7 +80,7 @@ class Headline:
 
 def read(role: str, run: RunDirectory) -> RunView:
     """Return what a run directory holds for a report."""
-    plan = _dict(read_json_file(run.plan_file))
+    plan = run.plan_document()
     job = _dict(plan.get("job"))
     request = read_json_file(run.request_file)
     return RunView(

@@ -9,7 +9,7 @@ import signal
 import sys
 from pathlib import Path
 
-from tao_skill_bank.contracts import Plan, read_json
+from tao_skill_bank import plan_versions
 from tao_skill_bank.errors import BlockedError, TaoSkillsError
 from tao_skill_bank.staging.uploads import COMPLETE, Manifest, Uploader
 
@@ -19,7 +19,7 @@ EXIT_INCOMPLETE = 6
 
 def uploader_of(run_dir: Path) -> Uploader:
     """Return the uploader of a run directory, by the plan in it. Raises BlockedError when its results stay local."""
-    job = read_json(Plan, run_dir / "plan.json").job
+    job = plan_versions.read_launched(run_dir / "plan.json").job
     if job.results_uri is None:
         message = f"The results of job {job.id} are local: {run_dir}."
         fix = "Plan with --results-dir s3://BUCKET/PATH to have them uploaded."

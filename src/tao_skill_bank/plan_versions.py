@@ -1,0 +1,73 @@
+"""Versions of a plan's document: what this release seals, and how it reads the run directories of earlier ones.
+
+A sealed plan of an earlier version is not run: what it would start has changed. A run directory of one stays readable;
+`upgrade` is the only place that knows how the versions differ.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tao_skill_bank.contracts import Plan, from_json
+from tao_skill_bank.errors import ConflictError, RequestError
+
+CURRENT: int = Plan.schema_version
+
+
+def upgrade(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a plan's document as the current version has it; one of any other version as it is.
+
+    `sha256` stays that of the document which was sealed, as the job's record has it.
+    """
+    upgraded = dict(document)
+    if upgraded.get("schema_version") == 1:
+        upgraded["schema_version"] = 2
+    return upgraded
+
+
+def digest(document: Mapping[str, Any]) -> str:
+    """Return the sha256 of every field of a plan's document but the hash itself."""
+    covered = {key: value for key, value in document.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(covered, sort_keys=True).encode()).hexdigest()
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """Return the document of a plan file, of any version. Raises RequestError when it is not a JSON object."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        message = f"{path} cannot be read as JSON: {error}"
+        raise RequestError.of("unreadable_json", message, "Give a valid JSON file.", path=str(path)) from None
+    if not isinstance(document, dict):
+        message = f"{path} does not hold a plan: it is not a JSON object."
+        raise RequestError.of("not_a_plan", message, "Give a file that `tao-skills plan --out` wrote.", path=str(path))
+    return document
+
+
+def read_launched(path: Path, *, sealed: bool = False) -> Plan:
+    """Return the plan in a run directory, of this version or an earlier one; `sealed` also compares its hash.
+
+    Raises:
+        RequestError: the file is not a plan.
+        ConflictError: it is of a version that this release does not know, or was edited after it was sealed.
+
+    """
+    document = read_document(path)
+    if sealed:
+        require_intact(document, str(path))
+    upgraded = upgrade(document)
+    if upgraded.get("schema_version", CURRENT) != CURRENT:
+        message = f"{path} has schema_version {upgraded['schema_version']}; this release reads 1 to {CURRENT}."
+        fix = "Use the release of tao-skill-bank that wrote it, or a later one."
+        raise ConflictError.of("plan_version", message, fix, path=str(path), got=upgraded["schema_version"])
+    return from_json(Plan, upgraded, str(path))
+
+
+def require_intact(document: Mapping[str, Any], source: str) -> None:
+    """Refuse a plan whose content is not what was sealed. Raises ConflictError."""
+    if digest(document) != document.get("sha256"):
+        message = f"{source} was edited after it was sealed: its content does not match its sha256."
+        fix = "Plan the request again: tao-skills plan ... --out FILE"
+        raise ConflictError.of("stale_plan", message, fix, path=source)
