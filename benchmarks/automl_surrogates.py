@@ -22,8 +22,8 @@ from typing import Any
 import optuna
 
 from support.surrogates import EPOCHS, ETA, SURROGATES, Search, Surrogate
-from tao_skill_bank.automl.algorithms import INFO, full
-from tao_skill_bank.automl.algorithms.gaussian import InProcess
+from tao_skill_bank.automl.plan.algorithms import INFO, full
+from tao_skill_bank.automl.plan.algorithms.gaussian import InProcess
 
 Curve = list[float]
 

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tao_skill_bank import dispatch
-from tao_skill_bank.automl import controller, ending
+from tao_skill_bank.automl.run import controller, ending
 from tao_skill_bank.contracts import Request
-from tao_skill_bank.run_directory import RunDirectory, json_lines
+from tao_skill_bank.planning import dispatch
+from tao_skill_bank.runs.run_directory import RunDirectory, json_lines
 from tao_skill_bank.samples import vlm
 
 MODEL = "builtin://tiny-cosmos-reason"

@@ -18,8 +18,8 @@ import time
 from pathlib import Path
 
 from tao_skill_bank.contracts import JobRecord, State, Transition, to_json
-from tao_skill_bank.job_store import JobStore, new_job_id
-from tao_skill_bank.run_directory import json_text
+from tao_skill_bank.jobs.store import JobStore, new_job_id
+from tao_skill_bank.runs.run_directory import json_text
 
 NUM_WRITERS = 4
 WRITE = """

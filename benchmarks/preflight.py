@@ -89,8 +89,10 @@ def write_annotations(path: Path, name: str, num_records: int, num_clips: int, f
 
 def write_job(folder: Path) -> Path:
     """Plan a training request on the generated data and keep its job."""
-    from tao_skill_bank import catalog, parents, planner, spec
+    from tao_skill_bank.bank import catalog
     from tao_skill_bank.contracts import DatasetPaths, PlatformRequest, Request, to_json
+    from tao_skill_bank.planning import parents, planner
+    from tao_skill_bank.spec import build
 
     request = Request(
         skill="tao-finetune-cosmos-reason",
@@ -107,7 +109,7 @@ def write_job(folder: Path) -> Path:
     skill = catalog.find(request.skill)
     parent = parents.inherit(skill, request)
     job = planner.assemble(
-        skill, request, spec.build(skill, request, parent.values), parent, "benchmark", one_machine=True
+        skill, request, build.build(skill, request, parent.values), parent, "benchmark", one_machine=True
     )
     path = folder / SPEC_FILE
     path.write_text(json.dumps(to_json(job)), encoding="utf-8")

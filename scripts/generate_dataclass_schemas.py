@@ -3,15 +3,15 @@
 import argparse
 import sys
 
-from tao_skill_bank import generate
+from tao_skill_bank.authoring import generated_files
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when a file is stale")
     check = parser.parse_args().check
-    files = generate.outputs()
-    changed = generate.stale(files) if check else generate.write(files)
+    files = generated_files.outputs()
+    changed = generated_files.stale(files) if check else generated_files.write(files)
     for path in changed:
         print(f"{'stale' if check else 'wrote'}: {path}")
     if check and changed:

@@ -55,7 +55,8 @@ def third_skill(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPa
         monkeypatch.setattr(package, "__path__", [*package.__path__, str(source / part)])
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(source), *filter(None, [os.environ.get("PYTHONPATH")])]))
     monkeypatch.setenv("TAO_SKILL_BANK_PATH", str(bank))
-    from tao_skill_bank import catalog, schema, yaml12
+    from tao_skill_bank.bank import catalog, schema
+    from tao_skill_bank.core import yaml12
 
     document = schema.action_schema(catalog.find("toy").spec_class("train"), "tao-finetune-toy", "train")
     (folder / "schemas" / "train.schema.json").write_text(json.dumps(document))

@@ -5,10 +5,10 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from tao_skill_bank.automl import algorithms
-from tao_skill_bank.automl.algorithms import Setup
-from tao_skill_bank.automl.algorithms.points import Point
-from tao_skill_bank.automl.history import Coordinate, Done, Promote, Start, Trial, TrialState, Wait
+from tao_skill_bank.automl.plan import algorithms
+from tao_skill_bank.automl.plan.algorithms import Setup
+from tao_skill_bank.automl.plan.algorithms.points import Point
+from tao_skill_bank.automl.plan.history import Coordinate, Done, Promote, Start, Trial, TrialState, Wait
 
 EPOCHS, ETA = 9, 3
 

@@ -8,23 +8,24 @@ job.wait().state
 from pkgutil import extend_path
 from typing import TYPE_CHECKING, Any
 
+from tao_skill_bank.core.version import __version__
+
 __path__ = extend_path(__path__, __name__)  # model packages may come with other distributions
-__version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from tao_skill_bank.contracts import DatasetPaths, PlatformRequest, Request
-    from tao_skill_bank.dispatch import plan, run
-    from tao_skill_bank.jobs import JobHandle
+    from tao_skill_bank.jobs.service import JobHandle
+    from tao_skill_bank.planning.dispatch import plan, run
 
 _HOMES = {
-    "plan": ("tao_skill_bank.dispatch", "plan"),
-    "run": ("tao_skill_bank.dispatch", "run"),
-    "JobHandle": ("tao_skill_bank.jobs", "JobHandle"),
+    "plan": ("tao_skill_bank.planning.dispatch", "plan"),
+    "run": ("tao_skill_bank.planning.dispatch", "run"),
+    "JobHandle": ("tao_skill_bank.jobs.service", "JobHandle"),
     "Request": ("tao_skill_bank.contracts", "Request"),
     "DatasetPaths": ("tao_skill_bank.contracts", "DatasetPaths"),
     "PlatformRequest": ("tao_skill_bank.contracts", "PlatformRequest"),
 }
-__all__ = ["DatasetPaths", "JobHandle", "PlatformRequest", "Request", "plan", "run"]
+__all__ = ["DatasetPaths", "JobHandle", "PlatformRequest", "Request", "__version__", "plan", "run"]
 
 
 def __getattr__(name: str) -> Any:

@@ -9,19 +9,20 @@ from pathlib import Path, PurePosixPath
 import pytest
 from runs import make_job, make_plan, make_record
 
-from tao_skill_bank import catalog, gate
+from tao_skill_bank.bank import catalog
 from tao_skill_bank.contracts import Credential, Finding, Launch, PlatformRequest, Request, Resources, State
 from tao_skill_bank.errors import BackendError, RequestError, UnknownNameError
-from tao_skill_bank.platforms import _base
+from tao_skill_bank.planning import gate
+from tao_skill_bank.platforms import base
 
 VERBS = ("runs_here", "uses_image", "probe", "render", "submit", "status", "logs", "cancel")
 SECRET = "hf_contract-test-secret"
 SECRETS = ("HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "WANDB_API_KEY")
 
 
-@pytest.fixture(params=_base.names())
+@pytest.fixture(params=base.names())
 def platform(request):
-    return _base.load(request.param)
+    return base.load(request.param)
 
 
 @pytest.fixture
@@ -72,13 +73,13 @@ def unless_unreachable():
             raise
 
 
-def test_its_name_is_its_file(platform):
-    assert type(platform).__module__ == f"tao_skill_bank.platforms.{platform.name}"
+def test_its_name_is_its_package(platform):
+    assert type(platform).__module__ == f"tao_skill_bank.platforms.{platform.name}.platform"
 
 
 def test_it_has_the_verbs_of_the_protocol(platform):
     for verb in VERBS:
-        promised = list(inspect.signature(getattr(_base.Platform, verb)).parameters)[1:]
+        promised = list(inspect.signature(getattr(base.Platform, verb)).parameters)[1:]
         assert list(inspect.signature(getattr(platform, verb)).parameters) == promised, verb
 
 
@@ -202,5 +203,5 @@ def test_a_job_that_was_never_submitted_has_no_logs(platform, never_submitted):
 
 def test_an_unknown_platform_is_answered_with_the_known_ones():
     with pytest.raises(UnknownNameError) as error:
-        _base.load("abacus")
-    assert all(name in error.value.problems[0].fix for name in _base.names())
+        base.load("abacus")
+    assert all(name in error.value.problems[0].fix for name in base.names())

@@ -9,9 +9,11 @@ import jsonschema
 import pytest
 import yaml
 
-from tao_skill_bank import catalog, generate, yaml12
-from tao_skill_bank.automl import domain
-from tao_skill_bank.schema import ACTION_META_SCHEMA, leaves
+from tao_skill_bank.authoring import generated_files
+from tao_skill_bank.automl.plan import domain
+from tao_skill_bank.bank import catalog
+from tao_skill_bank.bank.schema import ACTION_META_SCHEMA, leaves
+from tao_skill_bank.core import yaml12
 
 SKILLS = catalog.skills()
 MODEL_SKILLS = [skill for skill in SKILLS if skill.runs_actions]
@@ -50,10 +52,10 @@ def test_all_descriptions_together_fit_what_clients_read() -> None:
 
 
 def test_generated_files_are_current() -> None:
-    assert generate.stale(generate.outputs()) == []
+    assert generated_files.stale(generated_files.outputs()) == []
 
 
-@pytest.mark.parametrize("name", [*generate.CONTRACTS, "action"])
+@pytest.mark.parametrize("name", [*generated_files.CONTRACTS, "action"])
 def test_a_bank_wide_schema_is_valid_json_schema(name: str) -> None:
     DRAFT.check_schema(json.loads((catalog.bank_root() / "schemas" / f"{name}.schema.json").read_text()))
 
@@ -148,6 +150,6 @@ def test_skill_info_is_valid_against_its_schema(skill: catalog.Skill) -> None:
 @pytest.mark.parametrize(("skill", "action"), ACTIONS, ids=named)
 def test_every_parameter_is_documented_exactly_once(skill: catalog.Skill, action: str) -> None:
     page = (skill.folder / "references" / "parameters.md").read_text()
-    tables = [match for match in generate.TABLE.finditer(page) if match[2] == action]
+    tables = [match for match in generated_files.TABLE.finditer(page) if match[2] == action]
     documented = [row.split("`")[1] for match in tables for row in match[0].splitlines() if row.startswith("| `")]
     assert sorted(documented) == sorted(path for path, _ in leaves(skill.schema(action)))

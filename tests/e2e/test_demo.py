@@ -13,8 +13,8 @@ import pyarrow.parquet
 import pytest
 from needs import lacking
 
-from tao_skill_bank.gaps import COLUMNS
-from tao_skill_bank.job_store import JobStore
+from tao_skill_bank.jobs.store import JobStore
+from tao_skill_bank.runs.gaps import COLUMNS
 
 BROWSER_FLAGS = [
     "--headless",

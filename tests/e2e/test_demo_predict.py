@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tao_skill_bank.job_store import JobStore
+from tao_skill_bank.jobs.store import JobStore
 
 VARIANTS = {"base", "lora", "dora"}
 

@@ -12,10 +12,11 @@ import pytest
 from needs import lacking
 from runs import eventually, make_job, make_plan
 
-from tao_skill_bank import dispatch, jobs
 from tao_skill_bank.contracts import PlatformRequest, Request, Resources, State
 from tao_skill_bank.errors import BackendError, BlockedError, ConflictError
-from tao_skill_bank.platforms.docker import PLATFORM
+from tao_skill_bank.jobs import service
+from tao_skill_bank.planning import dispatch
+from tao_skill_bank.platforms.docker.platform import PLATFORM
 
 ROOT = Path(__file__).parents[2]
 DAEMON = ROOT / "tests" / "support" / "docker_daemon.sh"
@@ -89,7 +90,7 @@ def planned(tmp_path):
 
 @pytest.fixture
 def launch(planned):
-    return lambda *acts, **changes: jobs.launch(planned(*acts, **changes))
+    return lambda *acts, **changes: service.launch(planned(*acts, **changes))
 
 
 def docker(*words):
@@ -223,9 +224,9 @@ def test_a_name_that_is_taken_is_a_conflict_and_that_container_goes_on(planned):
     plan = planned()
     docker("create", "--name", plan.job.id, IMAGE, "true")
     with pytest.raises(ConflictError) as error:
-        jobs.launch(plan)
+        service.launch(plan)
     assert error.value.problems[0].code == "job_name_taken"
-    (record,) = jobs.list_jobs()
+    (record,) = service.list_jobs()
     assert record.state is State.ERROR
     assert docker("ps", "--all", "--format", "{{.Names}}").split() == [plan.job.id]
 
@@ -247,7 +248,7 @@ def test_what_the_daemon_cannot_do_is_one_error_and_leaves_no_container(planned,
     found = [finding.code for finding in PLATFORM.probe(plan.job)]
     assert found == ([code] if is_foreseen else [])
     with pytest.raises(BlockedError) as error:
-        jobs.launch(plan)
+        service.launch(plan)
     assert [problem.code for problem in error.value.problems] == [code]
     assert docker("ps", "--all", "--quiet") == ""
 
@@ -305,7 +306,7 @@ def test_a_job_whose_daemon_is_killed_ends_with_the_truth_once_it_is_back(launch
         with pytest.raises(BackendError) as error:
             ask()
         assert (error.value.exit_code, error.value.problems[0].code) == (6, "docker_unreachable")
-    assert [record.id for record in jobs.list_jobs()] == [handle.id]
+    assert [record.id for record in service.list_jobs()] == [handle.id]
     assert [finding.code for finding in PLATFORM.probe(make_job(daemon, image=IMAGE))] == ["docker_unreachable"]
     code, said = call_script("start", daemon)
     assert code == 0, said

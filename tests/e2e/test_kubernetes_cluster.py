@@ -16,8 +16,11 @@ from fake_kubernetes import FakeKubernetes
 from needs import lacking
 from runs import eventually, make_job, make_plan
 
-from tao_skill_bank import dispatch, jobs, torchrun
 from tao_skill_bank.contracts import PlatformRequest, Request, Resources, State, Workload
+from tao_skill_bank.jobs import service
+from tao_skill_bank.planning import dispatch
+from tao_skill_bank.platforms import torchrun
+from tao_skill_bank.runs.run_directory import RunDirectory
 
 SUPPORT = Path(__file__).parents[1] / "support"
 TWO_PODS = Resources(nodes=2, processes_per_node=1, device="cpu")
@@ -93,7 +96,7 @@ def launch(options, tmp_path):
         values = {"resources": TWO_PODS, "distributed": True, "image": "registry/image:1", **changes}
         platform = PlatformRequest("kubernetes", options={**options, **values.pop("options", {})})
         job = make_job(tmp_path / f"run {len(launched)}", acts, platform=platform, **values)
-        launched.append(jobs.launch(make_plan(job, "kubernetes")))
+        launched.append(service.launch(make_plan(job, "kubernetes")))
         return launched[-1]
 
     yield launch_job
@@ -237,7 +240,7 @@ def test_a_job_that_is_never_seen_from_here_is_told_by_its_pods(launch, cluster,
     run = handle.run_directory.path
     eventually(lambda: handle.status().progress.get("step") == 1, seconds=60)
     elsewhere = tmp_path / "here"
-    monkeypatch.setattr("tao_skill_bank.platforms.kubernetes.RunDirectory.of", lambda *_: jobs.RunDirectory(elsewhere))
+    monkeypatch.setattr(RunDirectory, "of", lambda *_: RunDirectory(elsewhere))
     eventually(lambda: handle.status().progress.get("step") == 1, seconds=30)
     cluster.cut_logs_after = 2
     lines = handle.logs(follow=True)

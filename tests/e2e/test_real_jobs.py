@@ -9,9 +9,9 @@ import psutil
 import pytest
 from runs import eventually
 
-from tao_skill_bank import dispatch
 from tao_skill_bank.contracts import PlatformRequest, Request, State
-from tao_skill_bank.jobs import JobHandle
+from tao_skill_bank.jobs.service import JobHandle
+from tao_skill_bank.planning import dispatch
 
 FOREVER = 10_000
 Launch = Callable[..., JobHandle]

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tao_skill_bank import nested
-from tao_skill_bank.job_store import JobStore
+from tao_skill_bank.core import nested
+from tao_skill_bank.jobs.store import JobStore
 from tao_skill_bank.models.cosmos_predict import builtin
 from tao_skill_bank.models.cosmos_predict.pretraining import Recipe, Stage
 from tao_skill_bank.samples import robot

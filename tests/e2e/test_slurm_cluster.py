@@ -12,10 +12,11 @@ import small_training
 from needs import lacking
 from runs import eventually, make_job, make_plan
 
-from tao_skill_bank import jobs, torchrun
 from tao_skill_bank.contracts import PlatformRequest, Resources, State, Workload
 from tao_skill_bank.errors import BlockedError
-from tao_skill_bank.platforms.slurm import PLATFORM
+from tao_skill_bank.jobs import service
+from tao_skill_bank.platforms import torchrun
+from tao_skill_bank.platforms.slurm.platform import PLATFORM
 
 SUPPORT = Path(__file__).parents[1] / "support"
 CLUSTER = SUPPORT / "slurm_cluster.sh"
@@ -76,7 +77,7 @@ def launch(tmp_path):
         values = {"resources": TWO_NODES, "distributed": True, **changes}
         platform = PlatformRequest("slurm", options={"time_limit": "10", "grace_seconds": 20, **(options or {})})
         job = make_job(tmp_path / f"run {len(launched)}", acts, platform=platform, **values)
-        launched.append(jobs.launch(make_plan(job, "slurm")))
+        launched.append(service.launch(make_plan(job, "slurm")))
         return launched[-1]
 
     yield launch_job
@@ -230,6 +231,6 @@ def test_a_refused_submission_leaves_no_job(launch):
     with pytest.raises(BlockedError) as error:
         launch(options={"partition": "night"})
     assert error.value.problems[0].code == "unknown_partition"
-    (record,) = jobs.list_jobs()
+    (record,) = service.list_jobs()
     assert record.state is State.ERROR
     assert slurm("squeue", "-h", f"--name={record.id}") == ""

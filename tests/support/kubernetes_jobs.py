@@ -2,8 +2,8 @@
 
 from runs import make_job
 
-from tao_skill_bank import yaml12
 from tao_skill_bank.contracts import PlatformRequest
+from tao_skill_bank.core import yaml12
 
 JOB = "cosmos-rl-train-0123456789ab"
 

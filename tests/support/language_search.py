@@ -8,12 +8,12 @@ from typing import Any
 
 from search_simulator import RECIPE, curve
 
-from tao_skill_bank.automl import algorithms
-from tao_skill_bank.automl.algorithms import Setup
-from tao_skill_bank.automl.dimension import Dimension
-from tao_skill_bank.automl.history import Start, Trial, TrialState
-from tao_skill_bank.automl.options import Endpoint
-from tao_skill_bank.automl.space import Space
+from tao_skill_bank.automl.plan import algorithms
+from tao_skill_bank.automl.plan.algorithms import Setup
+from tao_skill_bank.automl.plan.dimension import Dimension
+from tao_skill_bank.automl.plan.history import Start, Trial, TrialState
+from tao_skill_bank.automl.plan.options import Endpoint
+from tao_skill_bank.automl.plan.space import Space
 
 SPACE = Space(
     (

@@ -9,9 +9,9 @@ import pydantic
 
 from tao_skill_bank.models.cosmos_predict import train
 from tao_skill_bank.models.cosmos_predict.config import TrainConfig
+from tao_skill_bank.runs.status_log import StatusWriter
 from tao_skill_bank.training import distributed, entrypoint, interruption
 from tao_skill_bank.training.entrypoint import Run
-from tao_skill_bank.training.status import StatusWriter
 
 
 def config(pipeline, data, **groups):

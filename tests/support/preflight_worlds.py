@@ -7,14 +7,7 @@ from fractions import Fraction
 import av
 import numpy as np
 
-from tao_skill_bank.contracts import (
-    Credential,
-    DatasetUse,
-    Job,
-    PlatformRequest,
-    Resources,
-    Workload,
-)
+from tao_skill_bank.contracts import Credential, DatasetUse, Job, PlatformRequest, Resources, Workload
 
 
 def write_clip(path, *, num_frames=12, fps=4, size=64, times=None):

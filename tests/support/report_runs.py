@@ -7,7 +7,7 @@ from dataclasses import replace
 from runs import make_job, make_plan
 
 from tao_skill_bank.contracts import DatasetUse, Finding, Workload, to_json
-from tao_skill_bank.run_directory import RunDirectory
+from tao_skill_bank.runs.run_directory import RunDirectory
 
 LABELS = ("left", "right", "straight")
 QUESTION = "Which way does the square move? Answer with one word: left, right or straight."

@@ -5,7 +5,7 @@ import sys
 import time
 from pathlib import Path
 
-from tao_skill_bank import config_files, job_store
+from tao_skill_bank import platforms
 from tao_skill_bank.contracts import (
     Job,
     JobRecord,
@@ -18,8 +18,9 @@ from tao_skill_bank.contracts import (
     Transition,
     Workload,
 )
-from tao_skill_bank.platforms import _base as platforms
-from tao_skill_bank.run_directory import timestamp
+from tao_skill_bank.jobs import store
+from tao_skill_bank.runs.run_directory import timestamp
+from tao_skill_bank.spec import config_files
 
 PYTHON = sys.executable
 SUCCESS = ("start", "step:1", "succeed")
@@ -37,7 +38,7 @@ def eventually(question, *, seconds=30.0):
 
 def make_job(results_dir, acts=SUCCESS, **changes):
     values = {
-        "id": job_store.new_job_id("cosmos-rl", "train"),
+        "id": store.new_job_id("cosmos-rl", "train"),
         "skill": "tao-finetune-cosmos-reason",
         "action": "train",
         "network_arch": "cosmos-rl",

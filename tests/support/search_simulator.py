@@ -5,8 +5,8 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from tao_skill_bank.automl.algorithms import Setup
-from tao_skill_bank.automl.history import Algorithm, Coordinate, Done, Promote, Start, Trial, TrialState, Wait
+from tao_skill_bank.automl.plan.algorithms import Setup
+from tao_skill_bank.automl.plan.history import Algorithm, Coordinate, Done, Promote, Start, Trial, TrialState, Wait
 
 
 @dataclass(frozen=True)

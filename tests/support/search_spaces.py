@@ -8,14 +8,15 @@ from typing import Any
 import yaml
 from hypothesis import settings
 
-from tao_skill_bank import catalog, spec
-from tao_skill_bank import schema as schemas
-from tao_skill_bank.automl import options, space
-from tao_skill_bank.automl.space import Space
-from tao_skill_bank.catalog import Skill
+from tao_skill_bank.automl.plan import option_reader, space
+from tao_skill_bank.automl.plan.space import Space
+from tao_skill_bank.bank import catalog
+from tao_skill_bank.bank import schema as schemas
+from tao_skill_bank.bank.catalog import Skill
+from tao_skill_bank.bank.parameters import Search, group, parameter, spec_dataclass
 from tao_skill_bank.contracts import Request
 from tao_skill_bank.errors import Problem, RequestError
-from tao_skill_bank.parameters import Search, group, parameter, spec_dataclass
+from tao_skill_bank.spec import build
 
 REASON = "tao-finetune-cosmos-reason"
 UNHURRIED = settings(deadline=None, max_examples=60)  # a busy machine is no failure
@@ -70,13 +71,13 @@ def made_up(folder: Path) -> Skill:
     return skill
 
 
-def recipe(skill: Skill, overrides: Mapping[str, Any] | None = None) -> spec.Spec:
+def recipe(skill: Skill, overrides: Mapping[str, Any] | None = None) -> build.Spec:
     """Return the spec of a training request."""
     datasets = DATASETS if skill.info.data_sources else {}
     if not datasets:  # the made-up skill has no rules to run
         values = space.applied(skill.schema("train")["default"], overrides or {})
-        return spec.Spec(values, frozenset(overrides or ()))
-    return spec.build(skill, Request(skill.name, "train", datasets=datasets, overrides=dict(overrides or {})))
+        return build.Spec(values, frozenset(overrides or ()))
+    return build.build(skill, Request(skill.name, "train", datasets=datasets, overrides=dict(overrides or {})))
 
 
 def built(
@@ -85,7 +86,7 @@ def built(
     """Return the space of a training request."""
     found = catalog.find(skill) if isinstance(skill, str) else skill
     own = recipe(found, overrides)
-    return space.build(found, own.values, own.given, options.parse(automl or {}, found.info))
+    return space.build(found, own.values, own.given, option_reader.parse(automl or {}, found.info))
 
 
 def problems(

@@ -1,11 +1,11 @@
 """Searches of the third skill whose trials are written into a real study, without a job: for what is read from one."""
 
-from tao_skill_bank import dispatch
-from tao_skill_bank.automl import study
-from tao_skill_bank.automl.history import TrialState
-from tao_skill_bank.automl.storage import Point, Storage, sqlite_url
-from tao_skill_bank.automl.trials import TrialJobs
+from tao_skill_bank.automl.plan import study
+from tao_skill_bank.automl.plan.history import TrialState
+from tao_skill_bank.automl.plan.storage import Point, Storage, sqlite_url
+from tao_skill_bank.automl.run.trials import TrialJobs
 from tao_skill_bank.contracts import Request
+from tao_skill_bank.planning import dispatch
 
 
 def make_search(run, overrides=None, **automl) -> TrialJobs:

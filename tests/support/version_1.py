@@ -80,7 +80,7 @@ def make_models(folder: Path) -> Path:
     import torch
 
     from tao_skill_bank.models.cosmos_reason import builtin
-    from tao_skill_bank.safetensors_files import fingerprint
+    from tao_skill_bank.weights.safetensors_files import fingerprint
 
     reason = folder / "builtin" / "tiny-cosmos-reason"
     threads = torch.get_num_threads()

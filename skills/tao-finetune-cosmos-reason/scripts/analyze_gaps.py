@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from tao_skill_bank.errors import TaoSkillsError
-from tao_skill_bank.gaps import analyze
+from tao_skill_bank.runs.gaps import analyze
 
 
 def main() -> int:

@@ -9,7 +9,7 @@ from tao_skill_bank.cli.output import JsonFlag, command, document, print_json, p
 from tao_skill_bank.cli.request_options import Options, takes_request
 
 if TYPE_CHECKING:
-    from tao_skill_bank.automl.trials import TrialJobs
+    from tao_skill_bank.automl.run.trials import TrialJobs
     from tao_skill_bank.contracts import JobStatus
 
 app = typer.Typer(no_args_is_help=True)
@@ -30,12 +30,12 @@ def run(options: Options, detach: DetachFlag = False, as_json: JsonFlag = False)
 @app.command("status")
 def status(job: JobId, as_json: JsonFlag = False) -> None:
     """Show every trial: its state, values, score and time, with the best so far."""
-    from tao_skill_bank import jobs
-    from tao_skill_bank.automl import progress
+    from tao_skill_bank.automl.run import progress
     from tao_skill_bank.contracts import to_json
+    from tao_skill_bank.jobs import service
 
     search = _search(job)
-    now = jobs.status(search.plan.job.id)  # of the controller that came last
+    now = service.status(search.plan.job.id)  # of the controller that came last
     shown = progress.of(search)
     following = [_next(now)]
     if as_json:
@@ -50,7 +50,7 @@ def status(job: JobId, as_json: JsonFlag = False) -> None:
 @app.command("resume")
 def resume(job: JobId, detach: DetachFlag = False, as_json: JsonFlag = False) -> None:
     """Go on with a search whose controller ended early: running trials are taken over, nothing is run twice."""
-    from tao_skill_bank.automl import resuming
+    from tao_skill_bank.automl.run import resuming
     from tao_skill_bank.cli.job_end import report_end
     from tao_skill_bank.cli.launch_commands import report_submitted
 
@@ -64,7 +64,7 @@ def resume(job: JobId, detach: DetachFlag = False, as_json: JsonFlag = False) ->
 @app.command("best")
 def best(job: JobId, as_json: JsonFlag = False) -> None:
     """Show the best trial so far, and the request that trains its spec once."""
-    from tao_skill_bank.automl import best as best_trial
+    from tao_skill_bank.automl.run import best as best_trial
     from tao_skill_bank.contracts import to_json
     from tao_skill_bank.errors import UnknownNameError
 
@@ -113,8 +113,8 @@ def _search(job: str) -> "TrialJobs":
     """Return the search of a job. Raises UnknownNameError or RequestError."""
     from pathlib import Path
 
-    from tao_skill_bank.automl import controller, resuming
-    from tao_skill_bank.jobs import JobStore
+    from tao_skill_bank.automl.run import controller, resuming
+    from tao_skill_bank.jobs.service import JobStore
 
     run_dir = Path(JobStore().read(job).results_dir)
     resuming.read_search(run_dir, job)

@@ -11,7 +11,7 @@ Name = Annotated[str, typer.Argument(help="Skill name or alias.")]
 
 def list_skills(as_json: JsonFlag = False) -> None:
     """List the skills with their actions and AutoML support."""
-    from tao_skill_bank import catalog
+    from tao_skill_bank.bank import catalog
 
     entries: list[dict[str, Any]] = [
         {
@@ -35,7 +35,7 @@ def list_skills(as_json: JsonFlag = False) -> None:
 
 def show(skill: Name, as_json: JsonFlag = False) -> None:
     """Print a skill's SKILL.md and where its references are."""
-    from tao_skill_bank import catalog
+    from tao_skill_bank.bank import catalog
     from tao_skill_bank.contracts import to_json
 
     found = catalog.find(skill)
@@ -65,33 +65,35 @@ def schema(
     as_json: JsonFlag = False,
 ) -> None:
     """Print the JSON Schema of an action, or of a bank-wide contract (request, plan, finding, ...)."""
-    from tao_skill_bank import catalog, generate
+    from tao_skill_bank.authoring import generated_files
+    from tao_skill_bank.bank import catalog
     from tao_skill_bank.errors import UnknownNameError
 
     if action:
         found = catalog.find(skill).schema(action)
-    elif skill in generate.CONTRACTS:
-        from tao_skill_bank.schema import contract_schema
+    elif skill in generated_files.CONTRACTS:
+        from tao_skill_bank.bank.schema import contract_schema
 
-        found = contract_schema(generate.CONTRACTS[skill], skill)
+        found = contract_schema(generated_files.CONTRACTS[skill], skill)
     else:
-        names = ", ".join(generate.CONTRACTS)
+        names = ", ".join(generated_files.CONTRACTS)
         message = f"Give an action of skill '{skill}', or one of the bank-wide schemas."
         raise UnknownNameError.of("unknown_schema", message, f"Bank-wide: {names}.", path="schema", got=skill)
     if as_json:
         print_json(document({"schema": found}))
     else:
-        typer.echo(generate.to_text(found), nl=False)
+        typer.echo(generated_files.to_text(found), nl=False)
 
 
 def template(
     skill: Name, action: Annotated[str, typer.Argument(help="Action of the skill.")], as_json: JsonFlag = False
 ) -> None:
     """Print the spec template of an action: every default, with its meaning."""
-    from tao_skill_bank import catalog, generate
+    from tao_skill_bank.authoring import generated_files
+    from tao_skill_bank.bank import catalog
 
     found = catalog.find(skill).schema(action)
     if as_json:
         print_json(document({"template": found["default"]}))
     else:
-        typer.echo(generate.template_text(found), nl=False)
+        typer.echo(generated_files.template_text(found), nl=False)

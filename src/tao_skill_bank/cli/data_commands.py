@@ -46,8 +46,8 @@ def fix_video_fps(
     as_json: JsonFlag = False,
 ) -> None:
     """Write a corrected copy of an annotation file: video_fps as its containers say."""
-    from tao_skill_bank import video_fps
     from tao_skill_bank.contracts import to_json
+    from tao_skill_bank.data import video_fps
 
     report = video_fps.fix_video_fps(source, target, media)
     if as_json:
@@ -79,11 +79,11 @@ def stage(
 @app.command("upload")
 def upload(job: Annotated[str, typer.Argument(help="Job id.")], as_json: JsonFlag = False) -> None:
     """Upload what is missing of an ended job's results, and say whether all of it is there."""
-    from tao_skill_bank import jobs, remote_results
     from tao_skill_bank.cli.output import print_problems
     from tao_skill_bank.errors import Problem
+    from tao_skill_bank.jobs import remote_results, service
 
-    handle = jobs.JobHandle(job)
+    handle = service.JobHandle(job)
     handle.status()
     manifest = remote_results.upload(handle.record)
     uri = handle.record.results_uri

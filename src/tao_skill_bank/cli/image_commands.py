@@ -20,7 +20,7 @@ def resolve(
     as_json: JsonFlag = False,
 ) -> None:
     """Say which image a skill or a key means, how it comes to a machine, and what it runs."""
-    from tao_skill_bank import catalog, images
+    from tao_skill_bank.bank import catalog, images
     from tao_skill_bank.errors import UnknownNameError
 
     try:

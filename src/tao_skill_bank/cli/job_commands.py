@@ -11,15 +11,15 @@ from tao_skill_bank.errors import UnknownNameError
 if TYPE_CHECKING:
     from tao_skill_bank.contracts import JobRecord
     from tao_skill_bank.errors import Problem
-    from tao_skill_bank.transitions import Event
+    from tao_skill_bank.jobs.events import Event
 
 JobId = Annotated[str, typer.Argument(help="Job id.")]
 
 
 def status(job: JobId, as_json: JsonFlag = False) -> None:
     """Ask the platform for a job's state."""
-    from tao_skill_bank import jobs as job_verbs
     from tao_skill_bank.contracts import to_json
+    from tao_skill_bank.jobs import service as job_verbs
 
     now = job_verbs.status(job)
     if as_json:
@@ -36,8 +36,8 @@ def logs(
     as_json: JsonFlag = False,
 ) -> None:
     """Print a job's log, credentials masked."""
-    from tao_skill_bank import jobs as job_verbs
-    from tao_skill_bank.redact import Masker
+    from tao_skill_bank.core.redact import Masker
+    from tao_skill_bank.jobs import service as job_verbs
 
     lines = map(Masker(), job_verbs.logs(job, follow=follow))
     if as_json:
@@ -57,8 +57,8 @@ def watch(
 ) -> None:
     """Follow jobs until they end: the progress of one, every change of state of several. Ctrl-C leaves them running."""
     from tao_skill_bank.cli.job_end import report_end
-    from tao_skill_bank.job_store import JobStore
-    from tao_skill_bank.jobs import JobHandle
+    from tao_skill_bank.jobs.service import JobHandle
+    from tao_skill_bank.jobs.store import JobStore
 
     if job and len(job) == 1 and post is None:
         report_end(JobHandle(job[0]), as_json)
@@ -67,8 +67,8 @@ def watch(
 
 def _watch_transitions(job_ids: list[str], post: str | None, as_json: bool) -> None:
     """Print every change of state, one line each, and post it; a receiver that is away does not end the watching."""
-    from tao_skill_bank import transitions
     from tao_skill_bank.contracts import to_json
+    from tao_skill_bank.jobs import events as transitions
 
     webhook = transitions.Webhook(post) if post is not None else None
     told: list[transitions.Event] = []
@@ -102,8 +102,8 @@ def _ends(told: "list[Event]") -> "list[Problem]":
     """Return a problem for each job whose last change is a bad end."""
     from tao_skill_bank.contracts import State
     from tao_skill_bank.errors import Problem
-    from tao_skill_bank.jobs import JobHandle
-    from tao_skill_bank.retries import may_retry
+    from tao_skill_bank.jobs.service import JobHandle
+    from tao_skill_bank.planning.retries import may_retry
 
     problems = []
     for event in {each.job_id: each for each in told}.values():
@@ -117,12 +117,12 @@ def _ends(told: "list[Event]") -> "list[Problem]":
 
 def cancel(job: JobId, as_json: JsonFlag = False) -> None:
     """Stop a job and everything it started."""
-    from tao_skill_bank import jobs as job_verbs
     from tao_skill_bank.cli.job_end import is_search
     from tao_skill_bank.contracts import to_json
+    from tao_skill_bank.jobs import service as job_verbs
 
     if is_search(job_verbs.JobHandle(job).run_directory):
-        from tao_skill_bank.automl import stopping
+        from tao_skill_bank.automl.run import stopping
 
         now = stopping.cancel(job)
     else:
@@ -138,8 +138,8 @@ def jobs(
     as_json: JsonFlag = False,
 ) -> None:
     """List jobs, newest first, as last recorded."""
-    from tao_skill_bank import jobs as job_verbs
     from tao_skill_bank.contracts import to_json
+    from tao_skill_bank.jobs import service as job_verbs
 
     records = job_verbs.list_jobs()
     shown = records[:limit] if limit else records
@@ -170,7 +170,7 @@ def report(
 ) -> None:
     """Write a job's result as one self-contained HTML page; of a search, all its trials."""
     from tao_skill_bank.cli.job_end import is_search
-    from tao_skill_bank.jobs import JobHandle
+    from tao_skill_bank.jobs.service import JobHandle
     from tao_skill_bank.report import write_report
 
     handle = JobHandle(job)
@@ -180,8 +180,8 @@ def report(
         raise UnknownNameError.of("run_directory_gone", message, "Nothing is left to report.", path=job)
     target = out or handle.run_directory.report_file
     if is_search(handle.run_directory):
-        from tao_skill_bank.automl import controller
-        from tao_skill_bank.automl import page as search_page
+        from tao_skill_bank.automl.run import controller
+        from tao_skill_bank.automl.run import page as search_page
 
         path = search_page.write(controller.open_search(handle.run_directory.path), target, now.state, now.message)
     else:
@@ -197,8 +197,8 @@ def diagnose(
     as_json: JsonFlag = False,
 ) -> None:
     """Find known failures in a job's logs or in a log file, with cause and cure."""
-    from tao_skill_bank import diagnose as diagnosis
     from tao_skill_bank.contracts import to_json
+    from tao_skill_bank.jobs import diagnose as diagnosis
 
     found = diagnosis.diagnose(target)
     if as_json:

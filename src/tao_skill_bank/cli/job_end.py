@@ -6,13 +6,14 @@ from typing import NoReturn
 import typer
 from rich.console import Console
 
-from tao_skill_bank import remote_results, retries
 from tao_skill_bank.cli.output import command, document, print_json, print_next, print_problems
 from tao_skill_bank.contracts import JobStatus, State, to_json
 from tao_skill_bank.errors import Problem
-from tao_skill_bank.follow import follow
-from tao_skill_bank.jobs import JobHandle
-from tao_skill_bank.run_directory import RunDirectory
+from tao_skill_bank.jobs import remote_results
+from tao_skill_bank.jobs.follow import follow
+from tao_skill_bank.jobs.service import JobHandle
+from tao_skill_bank.planning import retries
+from tao_skill_bank.runs.run_directory import RunDirectory
 
 EXIT_UPLOAD = 6
 

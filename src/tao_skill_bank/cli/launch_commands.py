@@ -50,14 +50,16 @@ JobId = Annotated[str, typer.Argument(help="Job id.")]
 @takes_request
 def validate(options: Options, as_json: JsonFlag = False) -> None:
     """Check a request against the schema alone: no data, no machine, nothing written."""
-    from tao_skill_bank import catalog, parents, spec
-    from tao_skill_bank.automl import options as search_options
+    from tao_skill_bank.automl.plan import option_reader
+    from tao_skill_bank.bank import catalog
+    from tao_skill_bank.planning import parents
+    from tao_skill_bank.spec import build
 
     wanted = to_request(options)
     found = catalog.find(wanted.skill)
     found.action(wanted.action)
-    built = spec.build(found, wanted, parents.inherit(found, wanted).values)
-    search_options.parse(wanted.automl, found.info)
+    built = build.build(found, wanted, parents.inherit(found, wanted).values)
+    option_reader.parse(wanted.automl, found.info)
     if as_json:
         print_json(document({"spec": built.values}, findings=built.findings, following=[_same_request_as("plan")]))
         return
@@ -69,7 +71,7 @@ def validate(options: Options, as_json: JsonFlag = False) -> None:
 @takes_request
 def preflight(options: Options, as_json: JsonFlag = False) -> None:
     """Look at the data, the credentials and the machine, and report every finding. Read-only."""
-    from tao_skill_bank import dispatch
+    from tao_skill_bank.planning import dispatch
 
     sealed = dispatch.plan(to_request(options))
     error = _block([found for found in sealed.findings if found.blocks_run])
@@ -86,7 +88,7 @@ def preflight(options: Options, as_json: JsonFlag = False) -> None:
 @takes_request
 def plan(options: Options, out: OutOption = None, show_files: ShowFilesFlag = False, as_json: JsonFlag = False) -> None:
     """Resolve, check and seal a request; show exactly what would run. Launches nothing, writes only --out."""
-    from tao_skill_bank import dispatch
+    from tao_skill_bank.planning import dispatch
 
     sealed = dispatch.plan(to_request(options))
     error = _block(sealed.blocking)
@@ -115,7 +117,7 @@ def run(
     as_json: JsonFlag = False,
 ) -> None:
     """Plan a request, or take a sealed plan, and run it; follows the job unless --detach."""
-    from tao_skill_bank import dispatch, planner
+    from tao_skill_bank.planning import dispatch, planner
 
     if detach and retries:
         fix = "Leave one of them out; run it again later with: tao-skills retry JOB"
@@ -132,8 +134,9 @@ def run(
 
 def retry(job: JobId, option: PlatformSetOption = None, detach: DetachFlag = False, as_json: JsonFlag = False) -> None:
     """Run a job again that its machines ended: a training goes on from its newest checkpoint."""
-    from tao_skill_bank import plan_versions, retries
     from tao_skill_bank.cli.job_end import report_end
+    from tao_skill_bank.planning import retries
+    from tao_skill_bank.runs import plan_versions
 
     handle = retries.retry(job, pairs("--option", tuple(option or ()), parse=True))
     if detach:
@@ -144,7 +147,7 @@ def retry(job: JobId, option: PlatformSetOption = None, detach: DetachFlag = Fal
 
 def run_search(options: Options, *, detach: bool, as_json: bool) -> None:
     """Plan a request and run its search. Raises RequestError when there is none in it."""
-    from tao_skill_bank import dispatch
+    from tao_skill_bank.planning import dispatch
 
     sealed = dispatch.plan(to_request(options))
     if sealed.route.kind != "automl":
@@ -154,8 +157,8 @@ def run_search(options: Options, *, detach: bool, as_json: bool) -> None:
 
 
 def _launch(sealed: Any, findings: "Sequence[Finding]", *, detach: bool, as_json: bool, max_retries: int = 0) -> None:
-    from tao_skill_bank import dispatch
     from tao_skill_bank.cli.job_end import report_end
+    from tao_skill_bank.planning import dispatch
 
     if not as_json:
         print_findings([found for found in findings if not found.blocks_run])
@@ -205,7 +208,7 @@ def _print_plan(sealed: Any, *, show_files: bool) -> None:
     ]
     print_rows(("", ""), rows)
     if sealed.study is not None:
-        from tao_skill_bank.automl import review
+        from tao_skill_bank.automl.plan import review
 
         for table in review.tables(sealed):
             print_rows(*table)
@@ -243,8 +246,8 @@ def _on_lines(argv: Sequence[str]) -> str:
 
 
 def _write_plan(sealed: Any, out: Path) -> None:
+    from tao_skill_bank.authoring.generated_files import to_text
     from tao_skill_bank.contracts import to_json
-    from tao_skill_bank.generate import to_text
 
     try:
         out.write_text(to_text(to_json(sealed)), encoding="utf-8")
@@ -269,7 +272,7 @@ def report_submitted(sealed: Any, as_json: bool) -> None:
 
 def _block(blocking: Any) -> TaoSkillsError | None:
     """Return the error that blocking findings amount to, without raising it: the findings are shown as well."""
-    from tao_skill_bank import gate
+    from tao_skill_bank.planning import gate
 
     try:
         gate.raise_if_blocked(blocking)

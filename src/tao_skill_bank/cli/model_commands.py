@@ -15,7 +15,7 @@ def create(
     as_json: JsonFlag = False,
 ) -> None:
     """Materialise a model where launches look for it, and print the folder."""
-    from tao_skill_bank import model_store
+    from tao_skill_bank.bank import model_store
 
     folder = model_store.materialise(uri)
     if as_json:
@@ -30,7 +30,7 @@ def resolve(
     as_json: JsonFlag = False,
 ) -> None:
     """Say which skill owns a model."""
-    from tao_skill_bank import model_store
+    from tao_skill_bank.bank import model_store
 
     owner = model_store.owner(name)
     if as_json:

@@ -17,7 +17,7 @@ Check = Annotated[bool, typer.Option("--check", help="Print nothing; exit 2 and 
 
 def redact(files: Files = None, check: Check = False, as_json: JsonFlag = False) -> None:
     """Print text with its credentials masked: what looks like one, and the values of secret variables set here."""
-    from tao_skill_bank.redact import Masker
+    from tao_skill_bank.core.redact import Masker
 
     texts, unread, num_binary = _texts(files or [])
     if check:
@@ -43,7 +43,7 @@ def redact(files: Files = None, check: Check = False, as_json: JsonFlag = False)
 
 def _checked(texts: list[tuple[str, Iterator[str]]], unread: list[Problem]) -> int:
     """Return the number of lines. Raises RequestError for each with a credential, BlockedError for what is unread."""
-    from tao_skill_bank.redact import Masker
+    from tao_skill_bank.core.redact import Masker
 
     found: list[Problem] = []
     num_lines = 0

@@ -140,8 +140,8 @@ def refuse_request(options: Options) -> None:
 
 def to_request(options: Options) -> Any:
     """Return the Request of a command line; options win over the request file. Raises RequestError."""
-    from tao_skill_bank import yaml12
     from tao_skill_bank.contracts import Request, from_json
+    from tao_skill_bank.core import yaml12
 
     document: dict[str, Any] = {}
     if options.request_file:
@@ -179,7 +179,7 @@ def _with_paths_from(request: Any, folder: Path) -> Any:
 
 
 def pairs(option: str, texts: tuple[str, ...], *, parse: bool) -> dict[str, Any]:
-    from tao_skill_bank import yaml12
+    from tao_skill_bank.core import yaml12
 
     pairs: dict[str, Any] = {}
     for text in texts:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tao_skill_bank.catalog import did_you_mean
+from tao_skill_bank.bank.catalog import did_you_mean
 from tao_skill_bank.errors import UnknownNameError
 
 Say = Callable[[str], None]

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tao_skill_bank import dispatch, workflow
+from tao_skill_bank.authoring.generated_files import to_text
+from tao_skill_bank.bank import workflow
 from tao_skill_bank.contracts import State
 from tao_skill_bank.errors import JobFailedError, MissingExtraError
-from tao_skill_bank.follow import follow
-from tao_skill_bank.generate import to_text
-from tao_skill_bank.jobs import JobHandle
-from tao_skill_bank.run_directory import RunDirectory
+from tao_skill_bank.jobs.follow import follow
+from tao_skill_bank.jobs.service import JobHandle
+from tao_skill_bank.planning import dispatch
+from tao_skill_bank.runs.run_directory import RunDirectory
 
 
 @dataclass

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tao_skill_bank import model_uri, results, workflow
+from tao_skill_bank.bank import workflow
 from tao_skill_bank.demo._diary import Diary
 from tao_skill_bank.errors import JobFailedError
 from tao_skill_bank.report import write_report
+from tao_skill_bank.runs import results
+from tao_skill_bank.weights import model_uri
 
 MODEL = "builtin://tiny-cosmos-predict"
 QUALITY = "tao_skill_bank.models.cosmos_predict.quality"

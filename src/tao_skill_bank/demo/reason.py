@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tao_skill_bank import dispatch, gaps, video_fps, workflow
+from tao_skill_bank.bank import workflow
 from tao_skill_bank.contracts import Plan, Request
+from tao_skill_bank.data import video_fps
 from tao_skill_bank.demo._diary import Diary
 from tao_skill_bank.errors import JobFailedError
+from tao_skill_bank.planning import dispatch
 from tao_skill_bank.report import write_report
+from tao_skill_bank.runs import gaps
 
 MODEL = "builtin://tiny-cosmos-reason"
 PROMISED_ACCURACY = 0.9

@@ -5,8 +5,8 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 
-from tao_skill_bank import settings
 from tao_skill_bank.contracts import Finding
+from tao_skill_bank.core import settings
 from tao_skill_bank.preflight.findings import blocking, info, not_checked
 
 ALIASES = {"local-docker": "docker", "remote-docker": "docker", "k8s": "kubernetes"}

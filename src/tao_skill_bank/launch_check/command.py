@@ -5,8 +5,8 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import TextIO
 
-from tao_skill_bank import settings, yaml12
 from tao_skill_bank.contracts import Finding, Request, from_json, to_json
+from tao_skill_bank.core import settings, yaml12
 from tao_skill_bank.errors import TaoSkillsError
 from tao_skill_bank.launch_check import access, arguments, data, gpus
 from tao_skill_bank.launch_check.arguments import USAGE_EXIT_CODE, UsageError
@@ -64,7 +64,7 @@ def _findings(flags: argparse.Namespace) -> Iterator[Finding]:
 
 
 def _request(flags: argparse.Namespace) -> Iterator[Finding]:
-    from tao_skill_bank import dispatch
+    from tao_skill_bank.planning import dispatch
 
     try:
         document = yaml12.read(flags.request)

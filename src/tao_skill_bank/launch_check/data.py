@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tao_skill_bank import settings
-from tao_skill_bank.annotations import is_positive_number, media_of, stream_records
 from tao_skill_bank.contracts import Finding
+from tao_skill_bank.core import settings
+from tao_skill_bank.data.annotations import is_positive_number, media_of, stream_records
 from tao_skill_bank.errors import TaoSkillsError
 from tao_skill_bank.launch_check.arguments import BatchLimit
 from tao_skill_bank.preflight import locations

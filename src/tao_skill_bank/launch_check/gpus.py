@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 
-from tao_skill_bank import settings
 from tao_skill_bank.contracts import Finding
+from tao_skill_bank.core import settings
 from tao_skill_bank.preflight.findings import blocking, info, not_checked, warning
-from tao_skill_bank.preflight.hardware import NoDriverError, list_gpus, visible
+from tao_skill_bank.preflight.machine.hardware import NoDriverError, list_gpus, visible
 
 ARCHITECTURE = re.compile(r"(?:sm_?|compute_?)?(\d+)\.?(\d)([af]?)", re.IGNORECASE)
 GB = 1e9

@@ -3,8 +3,8 @@
 from typing import Any
 
 from tao_skill_bank.contracts import Finding, Severity
+from tao_skill_bank.core.listing import MAX_LISTED, listed
 from tao_skill_bank.errors import TaoSkillsError
-from tao_skill_bank.listing import MAX_LISTED, listed
 
 __all__ = ["MAX_LISTED", "blocking", "from_error", "info", "listed", "not_checked", "size", "warning"]
 

@@ -6,32 +6,26 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from tao_skill_bank.annotations import media_of
 from tao_skill_bank.contracts import DatasetUse, Finding, Job
+from tao_skill_bank.data.annotations import media_of
 from tao_skill_bank.errors import RequestError, TaoSkillsError
-from tao_skill_bank.platforms._base import Platform
-from tao_skill_bank.preflight import (
-    adapters,
+from tao_skill_bank.platforms.base import Platform
+from tao_skill_bank.preflight import locations
+from tao_skill_bank.preflight.data import (
     archive,
     arithmetic,
-    checkpoints,
     clip_folders,
-    credentials,
     datasets,
-    disk,
-    hardware,
-    inspection,
-    kept_features,
-    locations,
     media_files,
     overlap,
     prompt_pairs,
     sampled_media,
-    storage,
-    token_budget,
 )
+from tao_skill_bank.preflight.data.scan import Scan, plain_name, scan
 from tao_skill_bank.preflight.findings import from_error
-from tao_skill_bank.preflight.scan import Scan, plain_name, scan
+from tao_skill_bank.preflight.machine import disk, hardware
+from tao_skill_bank.preflight.model import adapters, checkpoints, inspection, kept_features, token_budget
+from tao_skill_bank.preflight.storage import credentials, stores
 
 DEFAULT_SAMPLES = 8
 DEFAULT_DECODE_SECONDS = 20.0
@@ -58,7 +52,7 @@ def run(job: Job, platform: Platform, *, compares_resumed: bool = True) -> list[
         engine = pool.submit(_probe, platform, job)
         hub = pool.submit(credentials.check, job)
         saved = pool.submit(checkpoints.check, job, compares_resumed=compares_resumed)
-        remote = storage.look(job, runs_here=runs_here)
+        remote = stores.look(job, runs_here=runs_here)
         scans = [
             _scan(use, remote.failed.get(use.annotation_path), job.dataset_required_fields, int(num_samples))
             for use in remote.uses

@@ -8,11 +8,11 @@ from typing import Any
 
 import jinja2
 
-from tao_skill_bank import __version__
+from tao_skill_bank.core.version import __version__
 from tao_skill_bank.errors import BlockedError
 from tao_skill_bank.report import charts, samples, views
 from tao_skill_bank.report.views import duration_text
-from tao_skill_bank.run_directory import RunDirectory, timestamp, write_whole
+from tao_skill_bank.runs.run_directory import RunDirectory, timestamp, write_whole
 
 __all__ = ["duration_text", "render", "write_page", "write_report"]
 

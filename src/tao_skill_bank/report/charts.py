@@ -10,7 +10,7 @@ from typing import Any
 from markupsafe import Markup
 
 from tao_skill_bank.report.views import RunView
-from tao_skill_bank.results import Curve
+from tao_skill_bank.runs.results import Curve
 
 # Matplotlib draws in these colours; the page puts its own in their place, so that charts follow light and dark mode.
 PAGE_COLOURS = {

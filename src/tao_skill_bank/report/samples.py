@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tao_skill_bank.report.views import RunView
-from tao_skill_bank.run_directory import read_json_file
+from tao_skill_bank.runs.run_directory import read_json_file
 
 MAX_SAMPLES = 6
 FRAME_HEIGHT_PIXELS = 144

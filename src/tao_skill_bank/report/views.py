@@ -10,9 +10,10 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from tao_skill_bank import results, yaml12
-from tao_skill_bank.results import Curve, Result
-from tao_skill_bank.run_directory import RunDirectory, read_json_file
+from tao_skill_bank.core import yaml12
+from tao_skill_bank.runs import results
+from tao_skill_bank.runs.results import Curve, Result
+from tao_skill_bank.runs.run_directory import RunDirectory, read_json_file
 
 SEVERITIES = ("blocking", "warning", "not_checked", "info")
 HEADLINE_METRIC = "accuracy"

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from tao_skill_bank import settings
+from tao_skill_bank.core import settings
+from tao_skill_bank.core.listing import listed
 from tao_skill_bank.errors import BlockedError
-from tao_skill_bank.listing import listed
-from tao_skill_bank.run_directory import read_json_file, write_whole
+from tao_skill_bank.runs.run_directory import read_json_file, write_whole
 from tao_skill_bank.staging import blobs, store_errors
 from tao_skill_bank.staging.progress import Progress
 from tao_skill_bank.staging.stores import NUM_REQUESTS, Entry, Store

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from tao_skill_bank import settings
+from tao_skill_bank.core import settings
 from tao_skill_bank.errors import BackendError, BlockedError
 from tao_skill_bank.staging import places, store_errors
 from tao_skill_bank.staging.progress import mib

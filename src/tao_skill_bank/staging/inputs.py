@@ -16,10 +16,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from tao_skill_bank import settings
-from tao_skill_bank.annotations import media_of, stream_records
+from tao_skill_bank.core import settings
+from tao_skill_bank.core.listing import listed
+from tao_skill_bank.data.annotations import media_of, stream_records
 from tao_skill_bank.errors import BlockedError
-from tao_skill_bank.listing import listed
 from tao_skill_bank.staging import archives, blobs, places, store_errors, stores
 from tao_skill_bank.staging.progress import Progress, mib
 from tao_skill_bank.staging.stores import Entry, Store

@@ -3,7 +3,7 @@
 import re
 from pathlib import PurePosixPath
 
-from tao_skill_bank import settings
+from tao_skill_bank.core import settings
 
 SCHEMES = ("s3", "gs", "hf")
 ARCHIVE_ENDINGS = (".tar.gz", ".tgz", ".tar")

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tao_skill_bank import settings
+from tao_skill_bank.core import settings
 from tao_skill_bank.errors import BackendError, BlockedError, TaoSkillsError
 from tao_skill_bank.staging import places
 

@@ -9,8 +9,8 @@ import signal
 import sys
 from pathlib import Path
 
-from tao_skill_bank import plan_versions
 from tao_skill_bank.errors import BlockedError, TaoSkillsError
+from tao_skill_bank.runs import plan_versions
 from tao_skill_bank.staging.uploads import COMPLETE, Manifest, Uploader
 
 LOOK_SECONDS = 5.0

@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tao_skill_bank.errors import TaoSkillsError
-from tao_skill_bank.run_directory import json_text, read_json_file, timestamp, write_whole
+from tao_skill_bank.runs.run_directory import json_text, read_json_file, timestamp, write_whole
 from tao_skill_bank.staging import places, store_errors, stores
 from tao_skill_bank.staging.stores import Entry, Store
 

@@ -1,1 +1,1 @@
-"""Torch code that every trainer shares: processes, checkpoints, adapters, schedule, status files."""
+"""Torch code that every trainer shares, and what runs next to a trainer in its job: launcher, pod."""

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from tao_skill_bank.errors import BlockedError, MissingExtraError
-from tao_skill_bank.safetensors_files import fingerprint
+from tao_skill_bank.weights.safetensors_files import fingerprint
 
 BASE_FILE = "base_model.json"
 MUTATING = ("pissa", "olora")  # initialisations that also change the base weights

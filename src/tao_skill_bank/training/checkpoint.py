@@ -26,10 +26,10 @@ from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
 from torch.optim import Optimizer
 
-from tao_skill_bank import checkpoint_folders
-from tao_skill_bank.admitted_pickle import RefusedPickleError
-from tao_skill_bank.checkpoint_folders import PROGRESS_FILE
+from tao_skill_bank.core.admitted_pickle import RefusedPickleError
 from tao_skill_bank.errors import BlockedError
+from tao_skill_bank.runs import checkpoint_folders
+from tao_skill_bank.runs.checkpoint_folders import PROGRESS_FILE
 from tao_skill_bank.training import sharded_state
 from tao_skill_bank.training.distributed import Ranks
 

@@ -5,7 +5,7 @@ import os
 import socket
 from pathlib import Path
 
-from tao_skill_bank import settings
+from tao_skill_bank.core import settings
 
 
 def content_hash(path: Path) -> str:

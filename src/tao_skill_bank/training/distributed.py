@@ -14,7 +14,7 @@ import torch.distributed as dist
 from torch._C._distributed_c10d import HashStore
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
-from tao_skill_bank import settings
+from tao_skill_bank.core import settings
 from tao_skill_bank.errors import BlockedError, RequestError
 from tao_skill_bank.training import links
 

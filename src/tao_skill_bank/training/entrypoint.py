@@ -22,11 +22,11 @@ import torch.distributed as dist
 
 from tao_skill_bank.contracts import EXIT_INTERRUPTED, EXIT_PEER_LOST
 from tao_skill_bank.errors import JobFailedError, Problem, TaoSkillsError
+from tao_skill_bank.runs.status_log import Diagnosis, StatusWriter
 from tao_skill_bank.training import distributed
 from tao_skill_bank.training.config import load_spec
 from tao_skill_bank.training.distributed import Ranks
 from tao_skill_bank.training.interruption import Canceled, Interruption
-from tao_skill_bank.training.status import Diagnosis, StatusWriter
 
 T = TypeVar("T")
 EXIT_CANCELED = 128 + signal.SIGTERM

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tao_skill_bank.runs.status_log import MetricsWriter
 from tao_skill_bank.training import tensorboard_logger, wandb_logger
 from tao_skill_bank.training.entrypoint import Run
-from tao_skill_bank.training.status import MetricsWriter
 
 logger = logging.getLogger(__name__)
 

@@ -1,9 +1,9 @@
 """Runs a job's command in one pod of Kubernetes: `python -m tao_skill_bank.training.pod OPTIONS SHELL_COMMAND`.
 
 It is the pod's first process, which alone gets the signal that ends a pod, and passes it on. It waits for the other
-pods of the job (`gang`), gives the command its config and where to meet ($TAO_CONFIG, $TAO_RENDEZVOUS), and ends it
-when another pod was lost. Its exit code tells Kubernetes what to do (the Job's podFailurePolicy): 75, the training
-saved itself, and 76, another pod was lost, start the pod again; another failure ends the whole job.
+pods of the job (`pod_group`), gives the command its config and where to meet ($TAO_CONFIG, $TAO_RENDEZVOUS), and
+ends it when another pod was lost. Its exit code tells Kubernetes what to do (the Job's podFailurePolicy): 75, the
+training saved itself, and 76, another pod was lost, start the pod again; another failure ends the whole job.
 
 Output goes to the pod's log and to the run directory: logs/job.log of pod 0, logs/node_N.log of the others. Pod 0 also
 prints the newest lines of status.jsonl, marked, for a launcher that does not see the run directory, and every pod
@@ -27,9 +27,9 @@ from types import FrameType
 from typing import IO, Any
 
 from tao_skill_bank.contracts import EXIT_INTERRUPTED, EXIT_PEER_LOST
-from tao_skill_bank.run_directory import last_json_line, write_whole
-from tao_skill_bank.training import gang
-from tao_skill_bank.training.gang import Attempt, Gang
+from tao_skill_bank.runs.run_directory import last_json_line, write_whole
+from tao_skill_bank.training import pod_group
+from tao_skill_bank.training.pod_group import Attempt, PodGroup
 
 STATUS_MARK = "tao-status "
 STATUS_FILE, EXIT_CODE_FILE = Path("status.jsonl"), Path("logs/exit_code")
@@ -48,7 +48,7 @@ class Pod:
     """One pod's part of a job, in the run directory as working directory."""
 
     options: argparse.Namespace
-    gang: Gang
+    group: PodGroup
     is_stopped: bool = False
     child: subprocess.Popen[bytes] | None = None
     beside: subprocess.Popen[bytes] | None = None
@@ -61,19 +61,19 @@ class Pod:
         """Run the fetches, then the command together with the other pods, and return the exit code."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._pass_on)
-        is_fetching = self.gang.index == 0 or not self.options.fetch_once
+        is_fetching = self.group.index == 0 or not self.options.fetch_once
         for uri, folder in (self.options.fetch or ()) if is_fetching else ():
             code = self._wait([sys.executable, "-m", "tao_skill_bank.training.fetch", uri, folder], {})
             if code != 0:
                 return EXIT_INTERRUPTED if self.is_stopped else code
-        self.gang.join()
-        attempt = self.gang.meet(lambda: any(Path("checkpoints").glob("*")), lambda: self.is_stopped)
+        self.group.join()
+        attempt = self.group.meet(lambda: any(Path("checkpoints").glob("*")), lambda: self.is_stopped)
         if attempt is None:
             return EXIT_INTERRUPTED
-        if self.gang.index == 0:
+        if self.group.index == 0:
             EXIT_CODE_FILE.unlink(missing_ok=True)
         start = STATUS_FILE.stat().st_size if STATUS_FILE.is_file() else 0
-        if self.options.beside and self.gang.index == 0:
+        if self.options.beside and self.group.index == 0:
             self.beside = self._start(["bash", "-c", f"exec {self.options.beside}"], {})
         code = self._wait(["bash", "-c", self.options.command], self._environment(attempt), attempt)
         if self.is_stopped and self.options.restart_config and code in STOPPED_CODES and not _has_stepped(start):
@@ -83,7 +83,7 @@ class Pod:
     def record(self, code: int) -> None:
         """Leave the exit code where it is looked for: the run directory, the other pods, the termination message."""
         self._tell(is_last=True)
-        for write in (self._write_exit_code, self._write_message, self.gang.end):
+        for write in (self._write_exit_code, self._write_message, self.group.end):
             with suppress(OSError):  # a full disk must not hide the exit code itself
                 write(code)
 
@@ -93,13 +93,13 @@ class Pod:
             self.beside.terminate()
             with suppress(subprocess.TimeoutExpired):
                 self.beside.wait(BESIDE_SECONDS)
-        if self.options.afterwards and self.gang.index == 0 and code != EXIT_PEER_LOST:
+        if self.options.afterwards and self.group.index == 0 and code != EXIT_PEER_LOST:
             self._start(["bash", "-c", f"exec {self.options.afterwards}"], {}).wait()
 
     def _environment(self, attempt: Attempt) -> dict[str, str]:
         resumes = attempt.resumes and self.options.restart_config
         config = self.options.restart_config if resumes else self.options.config
-        self._say(f"Attempt {attempt.number} of {self.gang.nodes} pod(s){', resumed' if resumes else ''}.")
+        self._say(f"Attempt {attempt.number} of {self.group.nodes} pod(s){', resumed' if resumes else ''}.")
         environment = {"TAO_CONFIG": config}
         if self.options.host is not None:
             environment["TAO_RENDEZVOUS"] = f"{self._meeting_point(attempt)}:{self.options.port}"
@@ -113,7 +113,7 @@ class Pod:
             with suppress(OSError):
                 if attempt.address in {found[4][0] for found in socket.getaddrinfo(name, None)}:
                     return name
-            self.gang.live()
+            self.group.live()
             time.sleep(POLL_SECONDS)
         self._say(f"The name {name} is not that of {attempt.address}; using the address.")
         return f"[{attempt.address}]" if ":" in attempt.address else attempt.address
@@ -129,9 +129,9 @@ class Pod:
             if attempt is None or time.monotonic() - lived_at < LIVE_SECONDS:
                 continue
             lived_at = time.monotonic()
-            self.gang.live()
+            self.group.live()
             self._tell()
-            if (what := self.gang.lost(attempt)) is not None:
+            if (what := self.group.lost(attempt)) is not None:
                 self._say(f"{what} This attempt ends; the job is started again.")
                 self._quit(self.child)
                 is_lost = True
@@ -155,11 +155,11 @@ class Pod:
 
     def _lost_soon(self, attempt: Attempt) -> bool:
         """Tell whether a peer turns out to be lost: its last sign of life is not old yet."""
-        deadline = time.monotonic() + gang.LOST_SECONDS + 2 * LIVE_SECONDS
-        while self.gang.nodes > 1 and not self.is_stopped and time.monotonic() < deadline:
-            if self.gang.lost(attempt) is not None:
+        deadline = time.monotonic() + pod_group.LOST_SECONDS + 2 * LIVE_SECONDS
+        while self.group.nodes > 1 and not self.is_stopped and time.monotonic() < deadline:
+            if self.group.lost(attempt) is not None:
                 return True
-            self.gang.live()
+            self.group.live()
             time.sleep(POLL_SECONDS)
         return False
 
@@ -185,7 +185,7 @@ class Pod:
         self._write(f"{text}\n".encode())
 
     def _write(self, line: bytes) -> None:
-        name = "job.log" if self.gang.index == 0 else f"node_{self.gang.index}.log"
+        name = "job.log" if self.group.index == 0 else f"node_{self.group.index}.log"
         with self._lock:
             sys.stdout.buffer.write(line)
             sys.stdout.buffer.flush()
@@ -194,7 +194,7 @@ class Pod:
 
     def _tell(self, *, is_last: bool = False) -> None:
         """Print the newest line of status.jsonl, now and then."""
-        if self.gang.index != 0 or not (is_last or time.monotonic() - self._told_at >= STATUS_SECONDS):
+        if self.group.index != 0 or not (is_last or time.monotonic() - self._told_at >= STATUS_SECONDS):
             return
         line = last_json_line(STATUS_FILE)
         if line and line != self._told:
@@ -206,7 +206,7 @@ class Pod:
     def _write_exit_code(self, code: int) -> None:
         """Keep the code of the pod that failed by itself, whatever the others end with after it."""
         failed = code not in (0, EXIT_INTERRUPTED, EXIT_PEER_LOST)
-        if failed or (self.gang.index == 0 and code != EXIT_PEER_LOST and not EXIT_CODE_FILE.exists()):
+        if failed or (self.group.index == 0 and code != EXIT_PEER_LOST and not EXIT_CODE_FILE.exists()):
             write_whole(EXIT_CODE_FILE, f"{code}\n")
 
     def _write_message(self, code: int) -> None:
@@ -247,7 +247,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     index = int(os.environ.get("JOB_COMPLETION_INDEX", "0"))
     address = os.environ.get("TAO_POD_IP") or socket.gethostbyname(socket.gethostname())
     uid = os.environ["TAO_POD_UID"]
-    pod = Pod(options, Gang(Path("logs", f"pods.{options.job}"), index, options.nodes, uid, address))
+    pod = Pod(options, PodGroup(Path("logs", f"pods.{options.job}"), index, options.nodes, uid, address))
     code = pod.run()
     pod.record(code)
     pod.finish(code)

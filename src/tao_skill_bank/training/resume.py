@@ -9,9 +9,10 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tao_skill_bank import checkpoint_folders, early_stop
-from tao_skill_bank.checkpoint_folders import PROGRESS_FILE
+from tao_skill_bank.bank import early_stop
 from tao_skill_bank.errors import BlockedError, Problem, RequestError, UnknownNameError
+from tao_skill_bank.runs import checkpoint_folders
+from tao_skill_bank.runs.checkpoint_folders import PROGRESS_FILE
 from tao_skill_bank.training import checkpoint
 from tao_skill_bank.training.checkpoint import START_ANEW
 from tao_skill_bank.training.distributed import Ranks

@@ -17,8 +17,8 @@ from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.metadata import Metadata, TensorStorageMetadata
 from torch.distributed.checkpoint.planner import ReadItem
 
-from tao_skill_bank import admitted_pickle
-from tao_skill_bank.admitted_pickle import Global, RefusedPickleError
+from tao_skill_bank.core import admitted_pickle
+from tao_skill_bank.core.admitted_pickle import Global, RefusedPickleError
 
 METADATA_FILE = ".metadata"
 _TYPES = (

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tao_skill_bank import yaml12
-from tao_skill_bank.automl import controller
-from tao_skill_bank.job_store import JobStore
+from tao_skill_bank.automl.run import controller
+from tao_skill_bank.core import yaml12
+from tao_skill_bank.jobs.store import JobStore
 
 pytestmark = pytest.mark.usefixtures("third_skill")
 

@@ -4,14 +4,14 @@ import pytest
 import typer
 from runs import make_job, make_plan
 
-from tao_skill_bank import jobs
 from tao_skill_bank.cli.job_end import report_end
+from tao_skill_bank.jobs import service
 
 pytestmark = pytest.mark.usefixtures("fake_trainer")
 
 
 def end_of(tmp_path, *acts):
-    handle = jobs.launch(make_plan(make_job(tmp_path / "run", acts)))
+    handle = service.launch(make_plan(make_job(tmp_path / "run", acts)))
     with pytest.raises(typer.Exit) as ended:
         report_end(handle, as_json=False)
     return handle, ended.value.exit_code

@@ -2,14 +2,14 @@ import pytest
 from fake_kubernetes import FakeKubernetes
 from kubernetes_jobs import NoRunner, kubernetes_job
 
-from tao_skill_bank.platforms import kubernetes
+from tao_skill_bank.platforms.kubernetes import platform
 
 
 @pytest.fixture
 def kubernetes_cluster(tmp_path, monkeypatch):
     for name in ("START_SECONDS", "RECONCILE_SECONDS", "STOP_SECONDS"):
-        monkeypatch.setattr(kubernetes, name, 1.0)
-    monkeypatch.setattr(kubernetes, "POLL_SECONDS", 0.02)
+        monkeypatch.setattr(platform, name, 1.0)
+    monkeypatch.setattr(platform, "POLL_SECONDS", 0.02)
     fake = FakeKubernetes(tmp_path, NoRunner()).start()
     fake.put("PersistentVolumeClaim", "data", spec={"accessModes": ["ReadWriteMany"]}, status={"phase": "Bound"})
     yield fake

@@ -10,7 +10,9 @@ from preflight_worlds import QuietPlatform, codes, make_job, make_record, only, 
 from tao_skill_bank import preflight
 from tao_skill_bank.contracts import ClipDataset, Finding, Resources
 from tao_skill_bank.errors import BackendError, RequestError
-from tao_skill_bank.preflight import hardware, inspection, runner
+from tao_skill_bank.preflight import runner
+from tao_skill_bank.preflight.machine import hardware
+from tao_skill_bank.preflight.model import inspection
 
 
 def run(job, *findings):

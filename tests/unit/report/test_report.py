@@ -10,8 +10,8 @@ from report_runs import make_clip, make_demo, make_evaluation, make_training, wr
 
 from tao_skill_bank.errors import BlockedError
 from tao_skill_bank.report import charts, samples, views, write_report
-from tao_skill_bank.results import Curve
-from tao_skill_bank.run_directory import RunDirectory
+from tao_skill_bank.runs.results import Curve
+from tao_skill_bank.runs.run_directory import RunDirectory
 
 
 class Page(HTMLParser):

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tao_skill_bank import clip_folders
+from tao_skill_bank.data import clip_folders
 from tao_skill_bank.errors import BlockedError
 from tao_skill_bank.samples import robot
 

@@ -4,9 +4,9 @@ import object_store
 import pytest
 from runs import make_job, make_plan
 
-from tao_skill_bank import jobs
 from tao_skill_bank.contracts import State
-from tao_skill_bank.run_directory import json_lines
+from tao_skill_bank.jobs import service
+from tao_skill_bank.runs.run_directory import json_lines
 
 pytestmark = pytest.mark.usefixtures("fake_trainer")
 
@@ -19,7 +19,7 @@ def job(store, tmp_path):
 
 
 def test_inputs_are_there_when_the_trainer_starts(job):
-    handle = jobs.launch(make_plan(job))
+    handle = service.launch(make_plan(job))
     assert handle.wait(60).state is State.COMPLETE
     run = handle.run_directory
     assert (run.path / "inputs" / "media.mp4").read_bytes() == b"clip"
@@ -29,7 +29,7 @@ def test_inputs_are_there_when_the_trainer_starts(job):
 
 def test_keys_that_are_refused_where_the_job_runs_end_it_with_the_code_of_credentials(job, store, monkeypatch):
     object_store.refuse_keys(store, monkeypatch)
-    handle = jobs.launch(make_plan(job))
+    handle = service.launch(make_plan(job))
     status = handle.wait(60)
     assert (status.state, status.exit_code) == (State.ERROR, 4)
     assert "AWS_ACCESS_KEY_ID" in status.message

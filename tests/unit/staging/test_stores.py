@@ -7,7 +7,7 @@ from fsspec.implementations.dirfs import DirFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
 from tao_skill_bank.errors import BlockedError
-from tao_skill_bank.preflight import storage
+from tao_skill_bank.preflight.storage import stores as storage
 from tao_skill_bank.staging import inputs, places, store_errors, stores
 from tao_skill_bank.staging.stores import Store
 from tao_skill_bank.staging.uploads import Uploader

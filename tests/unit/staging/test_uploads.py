@@ -11,10 +11,11 @@ import object_store
 import pytest
 from runs import eventually, make_job, make_plan
 
-from tao_skill_bank import job_store, jobs, remote_results
 from tao_skill_bank.contracts import PlatformRequest, State, to_json
 from tao_skill_bank.errors import BlockedError
-from tao_skill_bank.jobs import JobHandle
+from tao_skill_bank.jobs import remote_results, service
+from tao_skill_bank.jobs import store as job_store
+from tao_skill_bank.jobs.service import JobHandle
 from tao_skill_bank.staging import uploads
 from tao_skill_bank.staging.stores import S3
 from tao_skill_bank.staging.uploads import Uploader
@@ -183,7 +184,7 @@ def job(store, tmp_path, fake_trainer):
 
 
 def test_a_job_ends_once_its_results_are_there(store, job):
-    handle = jobs.launch(make_plan(job))
+    handle = service.launch(make_plan(job))
     status = handle.wait(timeout_seconds=60)
     assert (status.state, status.upload) == (State.COMPLETE, "complete")
     assert f"files are in {URI}" in status.message
@@ -197,7 +198,7 @@ def test_a_failed_and_a_cancelled_job_bring_what_they_have(store, tmp_path, fake
     failing = make_job(tmp_path / "failing", acts=("start", "fail:No data."), results_uri=f"{URI}/failing")
     acts, patient = ("start", "step:1", "wait_for:never"), PlatformRequest(options={"grace_seconds": 60})
     waiting = make_job(tmp_path / "waiting", acts, results_uri=f"{URI}/waiting", platform=patient)
-    first, second = jobs.launch(make_plan(failing)), jobs.launch(make_plan(waiting))
+    first, second = service.launch(make_plan(failing)), service.launch(make_plan(waiting))
     assert first.wait(timeout_seconds=60).upload == "complete"
     eventually(lambda: second.status().progress.get("step") == 1)
     status = second.cancel()
@@ -208,8 +209,8 @@ def test_a_failed_and_a_cancelled_job_bring_what_they_have(store, tmp_path, fake
 
 def test_an_upload_can_be_made_good_and_a_running_job_is_left_alone(store, job, monkeypatch):
     store.refused_writes = 10**6
-    handle = jobs.launch(make_plan(job))
-    with pytest.raises(jobs.ConflictError):
+    handle = service.launch(make_plan(job))
+    with pytest.raises(service.ConflictError):
         remote_results.upload(handle.record)
     status = handle.wait(timeout_seconds=120)
     assert (status.state, status.upload, status.exit_code) == (State.COMPLETE, "incomplete", 0)
@@ -220,14 +221,14 @@ def test_an_upload_can_be_made_good_and_a_running_job_is_left_alone(store, job, 
 
 
 def test_a_job_that_another_one_went_on_from_keeps_how_its_upload_ended(store, job):
-    first = jobs.launch(make_plan(job))
+    first = service.launch(make_plan(job))
     first.wait(timeout_seconds=60)
     workload = replace(job.workload, resume=True)
-    second = jobs.launch(make_plan(replace(job, id=job_store.new_job_id("cosmos-rl", "train"), workload=workload)))
+    second = service.launch(make_plan(replace(job, id=job_store.new_job_id("cosmos-rl", "train"), workload=workload)))
     assert second.wait(timeout_seconds=60).upload == "complete"
     assert first.status().upload == "complete"
     assert json.loads(store.body("runs/one/upload.json"))["job_id"] == second.id
-    with pytest.raises(jobs.ConflictError):
+    with pytest.raises(service.ConflictError):
         remote_results.upload(first.record)
 
 

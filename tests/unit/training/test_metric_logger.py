@@ -12,10 +12,10 @@ pytest.importorskip("torch")
 import torch
 
 from tao_skill_bank.errors import MissingExtraError
+from tao_skill_bank.runs.status_log import StatusWriter
 from tao_skill_bank.training.distributed import Ranks
 from tao_skill_bank.training.entrypoint import Run
 from tao_skill_bank.training.metric_logger import Destinations, MetricLogger
-from tao_skill_bank.training.status import StatusWriter
 
 VALUES = {"train/loss_avg": 0.25, "train/mfu": None}
 

@@ -17,7 +17,7 @@ from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.metadata import Metadata
 
-from tao_skill_bank.admitted_pickle import RefusedPickleError
+from tao_skill_bank.core.admitted_pickle import RefusedPickleError
 from tao_skill_bank.training import sharded_state
 
 from .conftest import Train

@@ -13,10 +13,10 @@ from typing import Any
 
 from torch import Tensor
 
-from tao_skill_bank import adapter_files
-from tao_skill_bank.adapter_files import BASE_FILE, DIFFUSERS_WEIGHTS, SETTINGS, Adapter
 from tao_skill_bank.errors import BlockedError
-from tao_skill_bank.safetensors_files import fingerprint
+from tao_skill_bank.weights import adapter_files
+from tao_skill_bank.weights.adapter_files import BASE_FILE, DIFFUSERS_WEIGHTS, SETTINGS, Adapter
+from tao_skill_bank.weights.safetensors_files import fingerprint
 
 PART = "transformer"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from tao_skill_bank import settings
+from tao_skill_bank.core import settings
 
 
 @dataclass(frozen=True)

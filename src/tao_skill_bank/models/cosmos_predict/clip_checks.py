@@ -7,13 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tao_skill_bank import constant_rate
-from tao_skill_bank.clip_folders import Clip, ClipFolder
+from tao_skill_bank.data import constant_rate
+from tao_skill_bank.data.clip_folders import Clip, ClipFolder
+from tao_skill_bank.data.faults import Fault, Kind, as_problems
+from tao_skill_bank.data.media_probe import MediaProbe, probe_in_children
 from tao_skill_bank.errors import BlockedError, Problem
-from tao_skill_bank.faults import Fault, Kind, as_problems
-from tao_skill_bank.media_probe import MediaProbe, probe_in_children
 from tao_skill_bank.models.cosmos_predict.geometry import nearest_num_frames
-from tao_skill_bank.training.status import StatusWriter
+from tao_skill_bank.runs.status_log import StatusWriter
 
 TIMEOUT_SECONDS = 240.0  # for one clip, half of it for decoding
 MAX_CHILDREN = 4

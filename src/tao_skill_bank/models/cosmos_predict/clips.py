@@ -10,8 +10,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 
+from tao_skill_bank.data.media_probe import require_decoder
 from tao_skill_bank.errors import BlockedError
-from tao_skill_bank.media_probe import require_decoder
 from tao_skill_bank.models.cosmos_predict.geometry import SIZE_MULTIPLE
 
 INDEXED_CLIPS = 4096  # clips whose frame times are kept: 93 of them are 4 KB

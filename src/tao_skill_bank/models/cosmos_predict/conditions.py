@@ -8,11 +8,11 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor
 
+from tao_skill_bank.data.prompt_pairs import Prompt, is_safe_name, read
 from tao_skill_bank.errors import BlockedError, Problem, RequestError, TaoSkillsError
 from tao_skill_bank.models.cosmos_predict import clips
 from tao_skill_bank.models.cosmos_predict.config import GenerateConfig
 from tao_skill_bank.models.cosmos_predict.geometry import ClipShape, conditioning_frames
-from tao_skill_bank.prompt_pairs import Prompt, is_safe_name, read
 
 
 def read_prompts(config: GenerateConfig) -> tuple[Prompt, ...]:

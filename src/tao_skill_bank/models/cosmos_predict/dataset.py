@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tao_skill_bank import clip_folders
+from tao_skill_bank.data import clip_folders
 from tao_skill_bank.errors import BlockedError, Problem
 from tao_skill_bank.models.cosmos_predict import clips
 from tao_skill_bank.models.cosmos_predict.batches import Item

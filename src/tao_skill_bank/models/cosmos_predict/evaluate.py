@@ -14,7 +14,7 @@ from tao_skill_bank.models.cosmos_predict import comparison, comparison_picture,
 from tao_skill_bank.models.cosmos_predict.config import EvaluateConfig
 from tao_skill_bank.models.cosmos_predict.generated_videos import Video
 from tao_skill_bank.models.cosmos_predict.judge import Judge
-from tao_skill_bank.run_directory import json_text, write_whole
+from tao_skill_bank.runs.run_directory import json_text, write_whole
 from tao_skill_bank.training import distributed, entrypoint
 from tao_skill_bank.training.entrypoint import Run
 

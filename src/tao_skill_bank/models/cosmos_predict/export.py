@@ -5,12 +5,13 @@ from pathlib import Path
 
 import torch
 
-from tao_skill_bank import adapter_files
 from tao_skill_bank.models.cosmos_predict import adapter_folder, fusing, pipeline
 from tao_skill_bank.models.cosmos_predict.adapter_folder import PART
 from tao_skill_bank.models.cosmos_predict.config import ExportConfig
-from tao_skill_bank.training import entrypoint, fetch
+from tao_skill_bank.staging import fetch
+from tao_skill_bank.training import entrypoint
 from tao_skill_bank.training.entrypoint import Run
+from tao_skill_bank.weights import adapter_files
 
 NAME = "adapter"
 

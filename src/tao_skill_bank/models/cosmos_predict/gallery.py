@@ -10,7 +10,7 @@ from typing import Any
 
 import jinja2
 
-from tao_skill_bank.run_directory import write_whole
+from tao_skill_bank.runs.run_directory import write_whole
 
 THUMBNAIL_HEIGHT_PIXELS = 216
 JPEG_QUALITY = 85

@@ -9,16 +9,16 @@ from pathlib import Path
 
 import torch
 
-from tao_skill_bank import adapter_files
+from tao_skill_bank.data.prompt_pairs import Prompt
 from tao_skill_bank.errors import BlockedError, Problem
 from tao_skill_bank.models.cosmos_predict import conditions, gallery, pipeline, safety, video_file, work_list
 from tao_skill_bank.models.cosmos_predict.config import GenerateConfig
 from tao_skill_bank.models.cosmos_predict.studio import Place, Studio
 from tao_skill_bank.models.cosmos_predict.work_list import Records, Variant, Video
-from tao_skill_bank.prompt_pairs import Prompt
-from tao_skill_bank.run_directory import json_text, write_whole
+from tao_skill_bank.runs.run_directory import json_text, write_whole
 from tao_skill_bank.training import distributed, entrypoint
 from tao_skill_bank.training.entrypoint import Run
+from tao_skill_bank.weights import adapter_files
 
 DTYPES = {"bf16": torch.bfloat16, "no": torch.float32}
 

@@ -9,14 +9,14 @@ from typing import Any
 
 import torch
 
-from tao_skill_bank import model_uri
 from tao_skill_bank.errors import UnknownNameError
-from tao_skill_bank.model_uri import BUILTIN, HUB
 from tao_skill_bank.models.cosmos_predict import adapters, memory
 from tao_skill_bank.models.cosmos_predict.config import TrainConfig
 from tao_skill_bank.models.cosmos_predict.geometry import ClipShape
 from tao_skill_bank.models.cosmos_predict.memory import Load
 from tao_skill_bank.training import inspection
+from tao_skill_bank.weights import model_uri
+from tao_skill_bank.weights.model_uri import BUILTIN, HUB
 
 FOLDER = Path(__file__).parent
 CONFIG = "transformer/config.json"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tao_skill_bank.annotations import Media
+from tao_skill_bank.data.annotations import Media
 from tao_skill_bank.models.cosmos_predict import video_frames
 from tao_skill_bank.models.cosmos_predict.config.evaluate import Judge
 from tao_skill_bank.models.cosmos_reason import media, model
@@ -18,8 +18,8 @@ from tao_skill_bank.models.cosmos_reason.generate import Decoding, answer
 from tao_skill_bank.models.cosmos_reason.loader import Padding, collate
 from tao_skill_bank.models.cosmos_reason.media import Frames
 from tao_skill_bank.models.cosmos_reason.processor import Processor
-from tao_skill_bank.safetensors_files import fingerprint
 from tao_skill_bank.training.distributed import Ranks
+from tao_skill_bank.weights.safetensors_files import fingerprint
 
 MAX_PROMPT_TOKENS = 128_000
 

@@ -5,10 +5,10 @@ import io
 from dataclasses import dataclass
 from pathlib import Path
 
+from tao_skill_bank.core import chat_endpoint
+from tao_skill_bank.core.chat_endpoint import ChatEndpoint, SpecKeys
 from tao_skill_bank.models.cosmos_predict import video_frames
 from tao_skill_bank.models.cosmos_predict.config.evaluate import Judge
-from tao_skill_bank.training import chat_endpoint
-from tao_skill_bank.training.chat_endpoint import ChatEndpoint, SpecKeys
 
 JPEG_QUALITY = 90
 LONGEST_SIDE_PIXELS = 768  # what servers of this kind look at anyway; keeps requests below their size limits

@@ -13,9 +13,9 @@ from torch import Tensor
 from tao_skill_bank.models.cosmos_predict import cache, clips, pipeline
 from tao_skill_bank.models.cosmos_predict.batches import Item
 from tao_skill_bank.models.cosmos_predict.cache import Cache
-from tao_skill_bank.safetensors_files import fingerprint
 from tao_skill_bank.training.content_hash import content_hash
 from tao_skill_bank.training.entrypoint import Run
+from tao_skill_bank.weights.safetensors_files import fingerprint
 
 logger = logging.getLogger(__name__)
 LATENTS = Cache("latents")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tao_skill_bank.execution import Way
+from tao_skill_bank.bank.execution import Way
 from tao_skill_bank.models.cosmos_predict.geometry import ClipShape
 
 # Block inputs that the backward pass keeps: per block, and once. Measured totals for 28 blocks: 61, 83, 383, 670.

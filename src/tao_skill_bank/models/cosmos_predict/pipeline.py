@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from tao_skill_bank.errors import BlockedError, UnknownNameError
-from tao_skill_bank.training import fetch
+from tao_skill_bank.staging import fetch
 from tao_skill_bank.training.distributed import Ranks
 
 INDEX = "model_index.json"

@@ -18,17 +18,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tao_skill_bank import clip_folders, prompt_pairs
-from tao_skill_bank.clip_folders import Clip, ClipFolder
+from tao_skill_bank.core.listing import listed
+from tao_skill_bank.data import clip_folders, prompt_pairs
+from tao_skill_bank.data.clip_folders import Clip, ClipFolder
+from tao_skill_bank.data.prompt_pairs import PromptSet
 from tao_skill_bank.errors import BlockedError, Problem, RequestError
-from tao_skill_bank.listing import listed
 from tao_skill_bank.models.cosmos_predict.clip_checks import Checked, check_clips
 from tao_skill_bank.models.cosmos_predict.config import PrepareConfig
-from tao_skill_bank.prompt_pairs import PromptSet
-from tao_skill_bank.training import entrypoint, hub_dataset
+from tao_skill_bank.staging import hub_dataset
+from tao_skill_bank.staging.fetch import link
+from tao_skill_bank.staging.hub_dataset import Source
+from tao_skill_bank.training import entrypoint
 from tao_skill_bank.training.entrypoint import Run
-from tao_skill_bank.training.fetch import link
-from tao_skill_bank.training.hub_dataset import Source
 
 SUMMARY = "dataset.json"
 REPORT = "report.json"

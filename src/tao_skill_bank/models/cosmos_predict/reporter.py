@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tao_skill_bank import early_stop
+from tao_skill_bank.bank import early_stop
 from tao_skill_bank.models.cosmos_predict.config import TrainConfig
 from tao_skill_bank.training.checkpoint import METRIC
 from tao_skill_bank.training.entrypoint import Run

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from tao_skill_bank import adapter_files
+from tao_skill_bank.data.prompt_pairs import Prompt
 from tao_skill_bank.models.cosmos_predict import (
     adapter_folder,
     conditions,
@@ -25,8 +25,8 @@ from tao_skill_bank.models.cosmos_predict.sampler import Contexts, Sampling
 from tao_skill_bank.models.cosmos_predict.transformer import Denoiser, Execution
 from tao_skill_bank.models.cosmos_predict.video_file import Frames
 from tao_skill_bank.models.cosmos_predict.work_list import Variant, Video
-from tao_skill_bank.prompt_pairs import Prompt
 from tao_skill_bank.training.distributed import Ranks
+from tao_skill_bank.weights import adapter_files
 
 COMPILE_FROM_PASSES = 400  # passes of the transformer per variant and rank, from where a minute of compiling pays
 

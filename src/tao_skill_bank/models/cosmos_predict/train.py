@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tao_skill_bank import early_stop, execution, rules
+from tao_skill_bank.bank import early_stop, execution, rules
 from tao_skill_bank.errors import JobFailedError
 from tao_skill_bank.models.cosmos_predict import (
     adapter_folder,

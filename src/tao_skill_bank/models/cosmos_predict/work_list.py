@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tao_skill_bank import adapter_files
+from tao_skill_bank.data.prompt_pairs import Prompt
 from tao_skill_bank.models.cosmos_predict.config import GenerateConfig
-from tao_skill_bank.prompt_pairs import Prompt
-from tao_skill_bank.run_directory import json_text, read_json_file, write_whole
-from tao_skill_bank.safetensors_files import fingerprint
+from tao_skill_bank.runs.run_directory import json_text, read_json_file, write_whole
+from tao_skill_bank.weights import adapter_files
+from tao_skill_bank.weights.safetensors_files import fingerprint
 
 BASE = "base"
 MADE_FROM = ("transformer", "vae", "text_encoder")

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from tao_skill_bank import early_stop
+from tao_skill_bank.bank import early_stop
 from tao_skill_bank.contracts import ClipDataset, Workload
 from tao_skill_bank.models.cosmos_predict.geometry import TEMPORAL_COMPRESSION
 

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from tao_skill_bank.annotations import Media, media_of
+from tao_skill_bank.data.annotations import Media, media_of
 from tao_skill_bank.errors import BlockedError
 
 ROLES = {

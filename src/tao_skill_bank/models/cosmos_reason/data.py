@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset
 
-from tao_skill_bank import settings
-from tao_skill_bank.annotations import Media, load_records, media_of
+from tao_skill_bank.core import settings
+from tao_skill_bank.data.annotations import Media, load_records, media_of
 from tao_skill_bank.errors import BlockedError, TaoSkillsError
 from tao_skill_bank.models.cosmos_reason import conversation, feature_file, media
 from tao_skill_bank.models.cosmos_reason.config.shared import VideoSampling

@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tao_skill_bank import settings
-from tao_skill_bank.annotations import Media
+from tao_skill_bank.core import settings
+from tao_skill_bank.data.annotations import Media
 from tao_skill_bank.errors import BlockedError, RequestError
 from tao_skill_bank.models.cosmos_reason import feature_file, loader, prepare
 from tao_skill_bank.models.cosmos_reason.blocks import Execution
@@ -28,10 +28,10 @@ from tao_skill_bank.models.cosmos_reason.media import Features
 from tao_skill_bank.models.cosmos_reason.network import Network, parts
 from tao_skill_bank.models.cosmos_reason.positions import Grid
 from tao_skill_bank.models.cosmos_reason.vision import patchify
-from tao_skill_bank.safetensors_files import fingerprint
 from tao_skill_bank.training import distributed
 from tao_skill_bank.training.content_hash import content_hash
 from tao_skill_bank.training.entrypoint import Run
+from tao_skill_bank.weights.safetensors_files import fingerprint
 
 logger = logging.getLogger(__name__)
 FREE_BYTES = 10 * 2**30  # left on the disk whatever the cache would like

@@ -7,8 +7,8 @@ from typing import Any
 
 from tao_skill_bank.models.cosmos_reason.config import TrainConfig
 from tao_skill_bank.models.cosmos_reason.data import Record
-from tao_skill_bank.safetensors_files import fingerprint
 from tao_skill_bank.training.resume import digest
+from tao_skill_bank.weights.safetensors_files import fingerprint
 
 BASE = "the base model (sha256)"
 NUM_RECORDS = "the number of training records"

@@ -12,7 +12,7 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from tao_skill_bank import settings
+from tao_skill_bank.core import settings
 from tao_skill_bank.errors import BlockedError, Problem, TaoSkillsError
 from tao_skill_bank.models.cosmos_reason.positions import Grid
 from tao_skill_bank.models.cosmos_reason.processor import IGNORED, PADS, Processor, Sample

@@ -13,8 +13,8 @@ from tao_skill_bank.models.cosmos_reason.dealing import Batch
 from tao_skill_bank.models.cosmos_reason.generate import Decoding, answer
 from tao_skill_bank.models.cosmos_reason.processor import Processor
 from tao_skill_bank.models.cosmos_reason.questions import Prompts
-from tao_skill_bank.safetensors_files import fingerprint
 from tao_skill_bank.training.distributed import Ranks
+from tao_skill_bank.weights.safetensors_files import fingerprint
 
 PREFETCHED_BATCHES = 2  # per worker: enough to hide a slow clip, and it bounds the memory that decoded clips take
 

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
-from tao_skill_bank import settings
+from tao_skill_bank.core import settings
 from tao_skill_bank.errors import BlockedError
 
 ARCHIVE_ENDINGS = (".tar.gz", ".tgz", ".tar")

@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from tao_skill_bank.execution import Way
+from tao_skill_bank.bank.execution import Way
 
 BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 MOMENTS = 2  # Adam keeps two per trained weight

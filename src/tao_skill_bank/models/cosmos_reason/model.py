@@ -15,7 +15,8 @@ from tao_skill_bank.errors import BlockedError, UnknownNameError
 from tao_skill_bank.models.cosmos_reason import architectures
 from tao_skill_bank.models.cosmos_reason.config.train import Policy
 from tao_skill_bank.models.cosmos_reason.quantization import scheme
-from tao_skill_bank.training import adapters, fetch
+from tao_skill_bank.staging import fetch
+from tao_skill_bank.training import adapters
 from tao_skill_bank.training.distributed import Ranks
 
 BLOCK_CLASSES = ("Qwen3VLTextDecoderLayer", "Qwen3VLVisionBlock")

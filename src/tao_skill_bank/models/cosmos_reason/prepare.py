@@ -11,7 +11,7 @@ from torch import nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import CPUOffloadPolicy, MixedPrecisionPolicy, OffloadPolicy, fully_shard
 
-from tao_skill_bank import execution
+from tao_skill_bank.bank import execution
 from tao_skill_bank.errors import RequestError
 from tao_skill_bank.models.cosmos_reason import memory, model, sizes
 from tao_skill_bank.models.cosmos_reason.blocks import Execution

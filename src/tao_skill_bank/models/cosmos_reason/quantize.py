@@ -22,10 +22,10 @@ from tao_skill_bank.models.cosmos_reason.quantization.activations import Activat
 from tao_skill_bank.models.cosmos_reason.quantization.comparison import Measured
 from tao_skill_bank.models.cosmos_reason.quantization.records import Records
 from tao_skill_bank.models.cosmos_reason.quantization.smoothing import smooth
+from tao_skill_bank.runs.status_log import StatusWriter
 from tao_skill_bank.training import entrypoint
 from tao_skill_bank.training.checkpoint import write_whole
 from tao_skill_bank.training.entrypoint import Run
-from tao_skill_bank.training.status import StatusWriter
 
 DTYPE = torch.bfloat16
 TARGET = "safetensors/quantized"

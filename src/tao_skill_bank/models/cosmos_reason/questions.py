@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from tao_skill_bank.annotations import media_of
+from tao_skill_bank.data.annotations import media_of
+from tao_skill_bank.data.media_probe import MediaProbe
 from tao_skill_bank.errors import BlockedError, TaoSkillsError
-from tao_skill_bank.media_probe import MediaProbe
 from tao_skill_bank.models.cosmos_reason import conversation, data
 from tao_skill_bank.models.cosmos_reason.config import EvaluateConfig
 from tao_skill_bank.models.cosmos_reason.media import Frames

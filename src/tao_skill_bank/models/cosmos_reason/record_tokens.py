@@ -4,8 +4,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tao_skill_bank.annotations import media_of, turns_of
-from tao_skill_bank.media_probe import MediaProbe
+from tao_skill_bank.data.annotations import media_of, turns_of
+from tao_skill_bank.data.media_probe import MediaProbe
 from tao_skill_bank.models.cosmos_reason.config.shared import VideoSampling
 from tao_skill_bank.models.cosmos_reason.tokens import START_AND_END, image_tokens, video_layout, video_tokens
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from tao_skill_bank import early_stop
+from tao_skill_bank.bank import early_stop
 from tao_skill_bank.models.cosmos_reason import model
 from tao_skill_bank.models.cosmos_reason.config import TrainConfig
 from tao_skill_bank.models.cosmos_reason.optimizer import language_model_rate

@@ -14,16 +14,16 @@ from typing import Any
 
 from torch.distributed.checkpoint.state_dict import get_model_state_dict
 
-from tao_skill_bank import model_uri
-from tao_skill_bank.checkpoint_folders import PROGRESS_FILE
 from tao_skill_bank.errors import BlockedError, Problem, TaoSkillsError
 from tao_skill_bank.models.cosmos_reason import batches, identity, inspect
 from tao_skill_bank.models.cosmos_reason.config import TrainConfig
 from tao_skill_bank.models.cosmos_reason.config.train import Lora
+from tao_skill_bank.runs.checkpoint_folders import PROGRESS_FILE
 from tao_skill_bank.training import checkpoint, checkpoint_contents, resumable, resume
 from tao_skill_bank.training.checkpoint import START_ANEW, TRAINED_ONLY
 from tao_skill_bank.training.checkpoint_contents import FILE
 from tao_skill_bank.training.resumable import Answer
+from tao_skill_bank.weights import model_uri
 
 SPLIT = ("train.seed", "train.train_policy.dataset.test_size")  # what decides which records are held out
 

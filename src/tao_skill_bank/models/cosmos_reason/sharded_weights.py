@@ -23,7 +23,7 @@ from torch.overrides import TorchFunctionMode
 
 from tao_skill_bank.errors import BlockedError
 from tao_skill_bank.models.cosmos_reason.config.train import Lora
-from tao_skill_bank.safetensors_files import read_header
+from tao_skill_bank.weights.safetensors_files import read_header
 
 INDEX = "model.safetensors.index.json"
 META = torch.device("meta")

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from tao_skill_bank import early_stop, rules
+from tao_skill_bank.bank import early_stop, rules
 from tao_skill_bank.errors import RequestError
 from tao_skill_bank.models.cosmos_reason import (
     batches,

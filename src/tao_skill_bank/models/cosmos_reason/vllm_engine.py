@@ -13,15 +13,15 @@ from queue import SimpleQueue
 
 import torch
 
+from tao_skill_bank.core.chat_endpoint import ChatEndpoint, SpecKeys
 from tao_skill_bank.errors import UnknownNameError
 from tao_skill_bank.models.cosmos_reason import chat_messages, model, vllm_server
 from tao_skill_bank.models.cosmos_reason.config import EvaluateConfig
 from tao_skill_bank.models.cosmos_reason.dealing import Batch
 from tao_skill_bank.models.cosmos_reason.processor import Processor
 from tao_skill_bank.models.cosmos_reason.questions import Prompts
-from tao_skill_bank.safetensors_files import fingerprint
-from tao_skill_bank.training.chat_endpoint import ChatEndpoint, SpecKeys
 from tao_skill_bank.training.entrypoint import Run
+from tao_skill_bank.weights.safetensors_files import fingerprint
 
 KEYS = SpecKeys(
     url="evaluation.vllm.base_url",

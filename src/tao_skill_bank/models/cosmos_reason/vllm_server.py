@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from tao_skill_bank import settings
+from tao_skill_bank.core import settings
 from tao_skill_bank.errors import JobFailedError, MissingExtraError
 from tao_skill_bank.models.cosmos_reason.chat_messages import EVERY_FRAME
 from tao_skill_bank.models.cosmos_reason.config import EvaluateConfig

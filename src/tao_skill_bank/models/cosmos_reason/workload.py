@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from tao_skill_bank import early_stop
+from tao_skill_bank.bank import early_stop
 from tao_skill_bank.contracts import DatasetUse, HardwareNeed, Workload
 
 Spec = Mapping[str, Any]

@@ -6,9 +6,9 @@ import pytest
 import torch
 from peft import LoraConfig
 
-from tao_skill_bank import adapter_files
 from tao_skill_bank.errors import BlockedError, UnknownNameError
 from tao_skill_bank.models.cosmos_predict import adapter_folder, pipeline
+from tao_skill_bank.weights import adapter_files
 
 CPU = torch.device("cpu")
 TARGETS = ["to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj", "ff.net.2"]

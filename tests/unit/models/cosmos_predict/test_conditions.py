@@ -5,10 +5,10 @@ import pytest
 import torch
 from PIL import Image
 
+from tao_skill_bank.data.prompt_pairs import Prompt
 from tao_skill_bank.errors import BlockedError
 from tao_skill_bank.models.cosmos_predict import conditions, video_file
 from tao_skill_bank.models.cosmos_predict.config import GenerateConfig
-from tao_skill_bank.prompt_pairs import Prompt
 
 SIZE = (32, 48)
 

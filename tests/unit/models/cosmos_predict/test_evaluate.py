@@ -23,13 +23,13 @@ import scenes
 import torch
 from chat_server import question_of, serving
 
-from tao_skill_bank import results
 from tao_skill_bank.errors import BlockedError
 from tao_skill_bank.models.cosmos_predict import evaluate, video_frames
 from tao_skill_bank.models.cosmos_predict.config import EvaluateConfig
 from tao_skill_bank.models.cosmos_reason import builtin
 from tao_skill_bank.report import write_report
-from tao_skill_bank.run_directory import RunDirectory
+from tao_skill_bank.runs import results
+from tao_skill_bank.runs.run_directory import RunDirectory
 from tao_skill_bank.training import distributed, entrypoint
 from tao_skill_bank.training.config import load_spec
 

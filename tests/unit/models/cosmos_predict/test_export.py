@@ -6,11 +6,11 @@ import pytest
 import torch
 from peft import LoraConfig
 
-from tao_skill_bank import safetensors_files
 from tao_skill_bank.models.cosmos_predict import adapter_folder, export, pipeline, sampler
 from tao_skill_bank.models.cosmos_predict.config import ExportConfig
 from tao_skill_bank.models.cosmos_predict.config.shared import Model
 from tao_skill_bank.training import distributed, entrypoint
+from tao_skill_bank.weights import safetensors_files
 
 TARGETS = ["to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj", "ff.net.2"]
 

@@ -7,7 +7,7 @@ import tomli_w
 import torch
 from pydantic import TypeAdapter
 
-from tao_skill_bank import nested
+from tao_skill_bank.core import nested
 from tao_skill_bank.errors import UnknownNameError
 from tao_skill_bank.models.cosmos_predict import adapters, pipeline, workload
 from tao_skill_bank.models.cosmos_predict.config import TrainConfig

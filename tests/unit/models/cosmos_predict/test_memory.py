@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from tao_skill_bank import execution
+from tao_skill_bank.bank import execution
 from tao_skill_bank.models.cosmos_predict import memory
 from tao_skill_bank.models.cosmos_predict.geometry import ClipShape
 from tao_skill_bank.models.cosmos_predict.memory import Load, Shape

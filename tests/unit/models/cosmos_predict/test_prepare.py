@@ -15,13 +15,13 @@ from dataset_hub import COMMIT, serving
 from PIL import Image
 from preflight_worlds import write_clip
 
-from tao_skill_bank import clip_folders, prompt_pairs
+from tao_skill_bank.data import clip_folders, prompt_pairs
 from tao_skill_bank.errors import BlockedError, RequestError, TaoSkillsError
 from tao_skill_bank.models.cosmos_predict import prepare
 from tao_skill_bank.models.cosmos_predict.config import PrepareConfig
+from tao_skill_bank.runs.status_log import StatusWriter
 from tao_skill_bank.training.distributed import Ranks
 from tao_skill_bank.training.entrypoint import Run
-from tao_skill_bank.training.status import StatusWriter
 
 Prepare = Callable[..., Path]
 

@@ -2,9 +2,10 @@
 
 import pytest
 
-from tao_skill_bank import catalog, spec
+from tao_skill_bank.bank import catalog
 from tao_skill_bank.contracts import Request
 from tao_skill_bank.errors import RequestError
+from tao_skill_bank.spec import build
 
 SKILL = catalog.find("tao-finetune-cosmos-predict")
 
@@ -14,7 +15,7 @@ def problems(action, overrides, datasets=None):
     wanted = datasets if datasets is not None else {"train": "/t", "eval": "/e"} if action == "train" else {}
     request = Request(SKILL.name, action, datasets=wanted, overrides=overrides)
     try:
-        spec.build(SKILL, request)
+        build.build(SKILL, request)
     except RequestError as error:
         return {problem.code: problem for problem in error.problems}
     return {}

@@ -16,13 +16,7 @@ from predict_training import config, curve, diagnosis
 from pydantic import TypeAdapter
 from safetensors.torch import load_file
 
-from tao_skill_bank.models.cosmos_predict import (
-    adapter_folder,
-    dataset,
-    pipeline,
-    train,
-    validation,
-)
+from tao_skill_bank.models.cosmos_predict import adapter_folder, dataset, pipeline, train, validation
 from tao_skill_bank.models.cosmos_predict.batches import Windows
 from tao_skill_bank.models.cosmos_predict.config import TrainConfig
 from tao_skill_bank.models.cosmos_predict.config.train import Dataset

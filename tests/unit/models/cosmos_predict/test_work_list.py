@@ -1,9 +1,9 @@
 import pytest
 
+from tao_skill_bank.data.prompt_pairs import Prompt
 from tao_skill_bank.models.cosmos_predict import work_list
 from tao_skill_bank.models.cosmos_predict.config import GenerateConfig
 from tao_skill_bank.models.cosmos_predict.config.generate import AdapterUse
-from tao_skill_bank.prompt_pairs import Prompt
 
 PROMPTS = [Prompt("a", "first"), Prompt("b", "second")]
 ADAPTERS = [AdapterUse("somewhere", "lora"), AdapterUse("elsewhere", "dora")]

@@ -5,15 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from tao_skill_bank import catalog, planner, spec
+from tao_skill_bank.bank import catalog
 from tao_skill_bank.contracts import Finding, Request
-from tao_skill_bank.dispatch import plan
 from tao_skill_bank.errors import BlockedError, RequestError, UnknownNameError
 from tao_skill_bank.models.cosmos_reason import architectures
 from tao_skill_bank.models.cosmos_reason.config import TrainConfig
 from tao_skill_bank.models.cosmos_reason.inspect import inspect
-from tao_skill_bank.parents import Inheritance
-from tao_skill_bank.preflight import credentials
+from tao_skill_bank.planning import planner
+from tao_skill_bank.planning.dispatch import plan
+from tao_skill_bank.planning.parents import Inheritance
+from tao_skill_bank.preflight.storage import credentials
+from tao_skill_bank.spec import build
 from tao_skill_bank.training.config import load_spec
 
 from .conftest import Document
@@ -85,7 +87,7 @@ def test_only_gated_checkpoints_need_a_token(clips: Path, monkeypatch: pytest.Mo
         request = Request(
             SKILL.name, "evaluate", datasets={"eval": str(clips / "val")}, overrides={"model.model_name": name}
         )
-        job = planner.assemble(SKILL, request, spec.build(SKILL, request), Inheritance(), "job-1", one_machine=True)
+        job = planner.assemble(SKILL, request, build.build(SKILL, request), Inheritance(), "job-1", one_machine=True)
         found = [finding.code for finding in credentials.check(job)]
         assert found == ["credential_missing" if name.startswith("nvidia/") else "hub_access"], name
     assert asked == [name for name in SKILL.info.huggingface_model_ids if name.startswith("Qwen/")]

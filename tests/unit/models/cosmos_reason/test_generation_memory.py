@@ -12,7 +12,7 @@ import torch
 from tao_skill_bank.contracts import DatasetUse, Workload
 from tao_skill_bank.models.cosmos_reason import generation_memory
 from tao_skill_bank.models.cosmos_reason.config import EvaluateConfig, InferenceConfig
-from tao_skill_bank.preflight import inspection
+from tao_skill_bank.preflight.model import inspection
 from tao_skill_bank.training.config import load_spec
 
 from .conftest import Document

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from tao_skill_bank import execution, nested
+from tao_skill_bank.bank import execution
+from tao_skill_bank.core import nested
 from tao_skill_bank.models.cosmos_reason import architectures, workload
 from tao_skill_bank.models.cosmos_reason.config import TrainConfig
 from tao_skill_bank.models.cosmos_reason.inspect import inspect

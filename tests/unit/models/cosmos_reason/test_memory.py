@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from tao_skill_bank.execution import choose
+from tao_skill_bank.bank.execution import choose
 from tao_skill_bank.models.cosmos_reason.memory import Load, Setup, Shape, Stack, parts, ways
 
 SHAPE = Shape(

@@ -12,9 +12,9 @@ import pytest
 from tao_skill_bank.errors import BlockedError, Problem
 from tao_skill_bank.models.cosmos_reason import identity, resumable
 from tao_skill_bank.models.cosmos_reason.config import TrainConfig
-from tao_skill_bank.safetensors_files import fingerprint
 from tao_skill_bank.training.config import load_spec
 from tao_skill_bank.training.resumable import Answer, require_whole
+from tao_skill_bank.weights.safetensors_files import fingerprint
 
 from .conftest import Document, diagnosis, losses
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from tao_skill_bank.bank.rules import broken
 from tao_skill_bank.errors import RequestError
 from tao_skill_bank.models.cosmos_reason.config import EvaluateConfig, InferenceConfig, rules
-from tao_skill_bank.rules import broken
 from tao_skill_bank.training.config import load_spec
 
 from .conftest import Document

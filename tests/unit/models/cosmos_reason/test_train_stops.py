@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tao_skill_bank import diagnose
+from tao_skill_bank.jobs import diagnose
 
 from .conftest import Document, diagnosis, losses
 

@@ -4,9 +4,9 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from tao_skill_bank.bank.parameters import group, parameter, spec_dataclass
 from tao_skill_bank.models.cosmos_predict.config import shared
 from tao_skill_bank.models.cosmos_predict.config.shared import Model, Seed
-from tao_skill_bank.parameters import group, parameter, spec_dataclass
 
 
 @spec_dataclass

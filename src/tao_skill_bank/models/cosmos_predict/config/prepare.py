@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from tao_skill_bank.parameters import parameter, spec_dataclass
+from tao_skill_bank.bank.parameters import parameter, spec_dataclass
 
 TRAIN_SOURCE = "hf_dataset://nvidia/GR1-100"
 TEST_SOURCE = "hf_dataset://nvidia/EVAL-175"

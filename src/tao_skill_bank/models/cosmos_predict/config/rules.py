@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tao_skill_bank import early_stop
+from tao_skill_bank.bank import early_stop
+from tao_skill_bank.bank.rules import Rule
 from tao_skill_bank.errors import Problem
 from tao_skill_bank.models.cosmos_predict.geometry import SIZE_MULTIPLE, TEMPORAL_COMPRESSION, nearest_num_frames
-from tao_skill_bank.rules import Rule
 
 
 def _size_is_a_multiple(path: str) -> Rule:

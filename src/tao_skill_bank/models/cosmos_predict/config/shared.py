@@ -4,8 +4,8 @@ from typing import Annotated
 
 from pydantic import Field
 
+from tao_skill_bank.bank.parameters import parameter, spec_dataclass
 from tao_skill_bank.models.cosmos_predict.geometry import SIZE_MULTIPLE
-from tao_skill_bank.parameters import parameter, spec_dataclass
 
 MODEL = "hf_model://nvidia/Cosmos-Predict2.5-2B@diffusers/base/post-trained"
 Seed = Annotated[int, Field(ge=0)]

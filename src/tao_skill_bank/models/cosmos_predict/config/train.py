@@ -4,10 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from tao_skill_bank import early_stop
+from tao_skill_bank.bank import early_stop
+from tao_skill_bank.bank.parameters import Search, group, parameter, spec_dataclass
 from tao_skill_bank.models.cosmos_predict.config import shared
 from tao_skill_bank.models.cosmos_predict.config.shared import Model
-from tao_skill_bank.parameters import Search, group, parameter, spec_dataclass
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 TargetModule = Annotated[str, Field(min_length=1)]

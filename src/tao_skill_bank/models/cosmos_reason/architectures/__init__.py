@@ -4,10 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tao_skill_bank import model_uri, yaml12
+from tao_skill_bank.core import yaml12
 from tao_skill_bank.errors import BlockedError, UnknownNameError
-from tao_skill_bank.model_uri import BUILTIN, HUB
 from tao_skill_bank.training import inspection
+from tao_skill_bank.weights import model_uri
+from tao_skill_bank.weights.model_uri import BUILTIN, HUB
 
 FOLDER = Path(__file__).parent
 MODEL_TYPE = "qwen3_vl"

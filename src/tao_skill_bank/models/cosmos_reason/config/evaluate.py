@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from tao_skill_bank.bank.parameters import group, parameter, spec_dataclass
 from tao_skill_bank.models.cosmos_reason.config.shared import VideoSampling
-from tao_skill_bank.parameters import group, parameter, spec_dataclass
 
 
 @spec_dataclass

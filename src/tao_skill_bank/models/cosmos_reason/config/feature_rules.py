@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from tao_skill_bank import early_stop
+from tao_skill_bank.bank import early_stop
+from tao_skill_bank.bank.rules import Rule
 from tao_skill_bank.errors import Problem
-from tao_skill_bank.rules import Rule
 
 FP8 = "train.fp8.enable_fp8"
 RECIPE, DEFAULT_RECIPE = "train.fp8.quant_recipe", "rowwise"

@@ -2,8 +2,8 @@
 
 from typing import Literal
 
+from tao_skill_bank.bank.parameters import group, parameter, spec_dataclass
 from tao_skill_bank.models.cosmos_reason.config.shared import VideoSampling
-from tao_skill_bank.parameters import group, parameter, spec_dataclass
 
 
 @spec_dataclass

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from tao_skill_bank import rules
+from tao_skill_bank.bank import rules
+from tao_skill_bank.bank.rules import Rule
 from tao_skill_bank.errors import Problem
 from tao_skill_bank.models.cosmos_reason.config.feature_rules import TRAINING_FEATURES
-from tao_skill_bank.rules import Rule
 
 VIDEO_MIN_LENGTH = 40960
 BUILTIN = "builtin://"

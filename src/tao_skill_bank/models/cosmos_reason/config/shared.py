@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from tao_skill_bank.parameters import Search, parameter, spec_dataclass
+from tao_skill_bank.bank.parameters import Search, parameter, spec_dataclass
 
 
 @spec_dataclass

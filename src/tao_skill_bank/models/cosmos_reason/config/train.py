@@ -4,9 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from tao_skill_bank import early_stop
+from tao_skill_bank.bank import early_stop
+from tao_skill_bank.bank.parameters import Search, group, optional_group, parameter, spec_dataclass
 from tao_skill_bank.models.cosmos_reason.config.shared import AnnotatedMedia, VideoSampling
-from tao_skill_bank.parameters import Search, group, optional_group, parameter, spec_dataclass
 
 Dtype = Literal["float32", "float16", "bfloat16"]
 NonNegative = Annotated[float, Field(ge=0)]

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from tao_skill_bank import nested, rules
+from tao_skill_bank.bank import rules
+from tao_skill_bank.core import nested
 from tao_skill_bank.errors import Problem
 from tao_skill_bank.models.cosmos_reason.config.feature_rules import TRAINING_FEATURES
 

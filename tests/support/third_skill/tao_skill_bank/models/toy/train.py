@@ -10,8 +10,8 @@ import time
 import tomllib
 from pathlib import Path
 
-from tao_skill_bank import checkpoint_folders
-from tao_skill_bank.training.status import Diagnosis, MetricsWriter, StatusWriter
+from tao_skill_bank.runs import checkpoint_folders
+from tao_skill_bank.runs.status_log import Diagnosis, MetricsWriter, StatusWriter
 
 EXIT_INTERRUPTED = 75
 

@@ -1,0 +1,1 @@
+"""For those who write skills: everything that is generated from their dataclasses."""

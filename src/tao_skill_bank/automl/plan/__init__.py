@@ -1,0 +1,1 @@
+"""What a search will try, decided before anything runs: options, space, algorithms, study."""

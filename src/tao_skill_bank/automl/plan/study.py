@@ -1,0 +1,332 @@
+"""What a search will do, decided before anything starts and sealed into the plan: the launch review."""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import field, replace
+from pathlib import Path
+from typing import Any
+
+from tao_skill_bank.automl.plan import algorithms, effective_batch, option_reader, space
+from tao_skill_bank.automl.plan.algorithms import Setup
+from tao_skill_bank.automl.plan.history import Start, Trial, TrialState
+from tao_skill_bank.automl.plan.options import AutomlOptions, Metric
+from tao_skill_bank.automl.plan.space import Space
+from tao_skill_bank.automl.plan.storage import sqlite_url
+from tao_skill_bank.bank import schema as schemas
+from tao_skill_bank.bank.catalog import Skill
+from tao_skill_bank.bank.skill_info import AutomlKeys
+from tao_skill_bank.contracts import DatasetPaths, Finding, Job, Plan, Request, State, contract, from_json, to_json
+from tao_skill_bank.core import nested, settings
+from tao_skill_bank.errors import BlockedError, Problem, RequestError, TaoSkillsError
+from tao_skill_bank.jobs import service
+from tao_skill_bank.runs import plan_versions, results
+from tao_skill_bank.runs.run_directory import RunDirectory
+from tao_skill_bank.spec.datasets import absolute
+
+RECIPE = "recipe"
+SHOWN_TRIALS = 8  # of the first batch
+MOST_TRIALS = 10_000
+SAMPLED_JOBS = 200  # newest records that an estimate looks through
+
+
+@contract
+class Estimate:
+    """What a search may take, and how that was computed; numbers are None where nothing is known."""
+
+    epochs: int
+    seconds: float | None
+    gpu_hours: float | None
+    how: str
+
+
+@contract
+class Study:
+    """A search as it was reviewed.
+
+    Attributes:
+        name: of the study in its storage.
+        rungs: whether trials pause and are promoted; then all have `max_epochs` and train at least `min_epochs`.
+        records: training records after the split, None where they were not counted.
+        ranks: data-parallel ranks of a trial.
+        devices: GPUs of this machine for each trial that runs at once; empty where the platform decides.
+        first: concrete values of the first trials, the recipe's first.
+        descriptions: what the schema says of the searched parameters, for a language model; empty without one.
+
+    """
+
+    name: str
+    options: AutomlOptions
+    space: Space
+    keys: AutomlKeys
+    metric: Metric
+    rungs: bool
+    min_epochs: int
+    max_epochs: int
+    records: int | None = None
+    ranks: int = 1
+    parallel: int = 1
+    devices: tuple[str, ...] = ()
+    first: tuple[dict[str, Any], ...] = ()
+    estimate: Estimate | None = None
+    notes: tuple[str, ...] = ()
+    descriptions: dict[str, str] = field(default_factory=dict)
+
+    def setup(self) -> Setup:
+        """Return what the algorithm is built from."""
+        return Setup(
+            space=self.space,
+            seed=self.options.seed,
+            max_trials=self.options.max_trials,
+            max_epochs=self.max_epochs,
+            min_epochs=self.min_epochs,
+            eta=self.options.eta,
+            parallel=self.parallel,
+            objectives=self.options.objectives,
+            options=algorithm_options(self),
+        )
+
+    def storage_url(self, run_dir: Path) -> str:
+        return self.options.storage or sqlite_url(run_dir)
+
+    def last_epoch(self, values: Mapping[str, Any]) -> int:
+        """Return the epochs of a trial that runs to its end."""
+        return int(values.get(self.keys.epochs, self.max_epochs))
+
+    def point(self, coordinates: Mapping[str, Any], spec: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+        """Return what the request's own spec gets at a point, and what was changed so that every epoch has a step."""
+        values = self.space.values(coordinates)
+        if self.records is None:
+            return values, ""
+        return effective_batch.capped(values, spec, self.keys, self.ranks, self.records)
+
+
+def algorithm_options(study: Study) -> dict[str, Any]:
+    """Return what single algorithms understand, by their own names."""
+    chosen = study.options
+    if chosen.endpoint is None:
+        return {}
+    values = {
+        "endpoint": to_json(chosen.endpoint),
+        "fallback": chosen.fallback,
+        "metric": {"name": study.metric.name, "direction": study.metric.direction},
+        "descriptions": study.descriptions,
+        "max_gpu_hours": chosen.max_gpu_hours,
+        "noise": chosen.noise,
+    }
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def of_plan(plan: Plan) -> Study:
+    """Return the study of a plan. Raises RequestError when it holds none."""
+    if plan.study is None:
+        message = f"Job {plan.job.id} is a plain training, not a search."
+        raise RequestError.of("no_search", message, "Name a job whose route is AutoML: tao-skills jobs", path="job")
+    return from_json(Study, plan.study, "the plan's study")
+
+
+def prepare(skill: Skill, request: Request, job: Job, given: frozenset[str], findings: Sequence[Finding]) -> Study:
+    """Return the study of a train request.
+
+    Raises:
+        RequestError: what `automl` says contradicts the schema, the skill or itself; all of it together.
+        BlockedError: the algorithm cannot search this.
+
+    """
+    chosen = option_reader.parse(request.automl, skill.info)
+    keys = skill.info.automl
+    if keys is None:
+        message = f"{skill.name} does not say how a search steers its trainings."
+        raise RequestError.of("automl_keys_missing", message, "Add an `automl` block to its skill_info.yaml.")
+    metric = option_reader.metric_of(chosen, skill.info)
+    info = algorithms.INFO[chosen.algorithm]
+    if info.needs_rungs and not (keys.stop and keys.resume):
+        message = f"{chosen.algorithm} pauses trainings and goes on with some; {skill.name} cannot pause one."
+        raise RequestError.of("cannot_pause", message, "Use bayesian, tpe or random.", path="automl.algorithm")
+    epochs = int(nested.get(job.spec, keys.epochs))
+    max_epochs = chosen.max_epochs or epochs
+    if problems := [*_size_problems(chosen), *_epoch_problems(chosen, keys, max_epochs, rungs=info.needs_rungs)]:
+        raise RequestError(problems)
+    if info.needs_rungs:
+        chosen = replace(chosen, exclude=tuple({*chosen.exclude, keys.epochs}))
+    searched = space.build(skill, job.spec, given, chosen)
+    counted = _counted(findings)
+    study = Study(
+        name=job.id,
+        options=chosen,
+        space=searched,
+        keys=keys,
+        metric=metric,
+        rungs=info.needs_rungs,
+        min_epochs=chosen.min_epochs or max(1, max_epochs // chosen.eta**2),
+        max_epochs=max_epochs,
+        records=counted.get("records"),
+        ranks=job.workload.data_parallel_ranks,
+        parallel=min(chosen.parallel, chosen.max_trials),
+        notes=(*searched.notes, *_notes(info.needs_rungs, keys, max_epochs), *_disk_notes(chosen, findings)),
+        descriptions=_descriptions(skill, searched) if chosen.endpoint else {},
+    )
+    study = _with_devices(study, job)
+    return replace(study, first=tuple(first_batch(study, job)), estimate=estimate(study, job))
+
+
+def _size_problems(chosen: AutomlOptions) -> Iterator[Problem]:
+    if chosen.max_trials > MOST_TRIALS:
+        message = (
+            f"automl.max_trials is {chosen.max_trials}; a search takes {MOST_TRIALS}, for it decides from all of them."
+        )
+        yield Problem("too_large", message, f"Set automl.max_trials to at most {MOST_TRIALS}.", "automl.max_trials")
+
+
+def _epoch_problems(chosen: AutomlOptions, keys: AutomlKeys, max_epochs: int, *, rungs: bool) -> Iterator[Problem]:
+    """Yield options of epochs that mean nothing to the algorithm, or contradict what it does with them."""
+    if not rungs:
+        for name in ("min_epochs", "max_epochs"):
+            if getattr(chosen, name) is not None:
+                message = f"automl.{name} means nothing to {chosen.algorithm}: its trials never pause."
+                fix = f"Leave it out, set {keys.epochs}, or use an algorithm with rungs, such as asha."
+                yield Problem("unused_option", message, fix, f"automl.{name}")
+        return
+    if (chosen.min_epochs or 0) > max_epochs:
+        message = f"automl.min_epochs is {chosen.min_epochs}, and a trial has {max_epochs} epochs in all."
+        fix = f"Set automl.min_epochs to at most {max_epochs}, or raise automl.max_epochs."
+        yield Problem("epochs_reversed", message, fix, "automl.min_epochs")
+    for name in ("ranges", "add", "parameters"):
+        if keys.epochs in (getattr(chosen, name) or ()):
+            message = f"automl.{name} names {keys.epochs}, which {chosen.algorithm} decides: it pauses trials."
+            yield Problem("contradiction", message, "Set automl.max_epochs instead.", f"automl.{name}")
+
+
+def located(skill: Skill, request: Request, job: Job, given: frozenset[str]) -> Request:
+    """Return the request with absolute paths: its trials are planned from another folder, perhaps days later."""
+    action = skill.action(request.action)
+    sources = skill.info.data_sources.get(request.action, {})
+    keys = [*(key for source in sources.values() for key in source.keys), *action.inputs.models, *action.inputs.paths]
+    placed = {key: nested.get(job.spec, key) for key in keys if key in given}
+    datasets: dict[str, str | DatasetPaths] = {
+        role: absolute(data)
+        if isinstance(data, str)
+        else DatasetPaths(absolute(data.annotation_path), absolute(data.media_path))
+        for role, data in request.datasets.items()
+    }
+    return replace(request, datasets=datasets, overrides={**request.overrides, **placed})
+
+
+def fingerprint(study: Study) -> str:
+    """Return what tells this search from another one: a hash of everything that was reviewed."""
+    text = json.dumps(to_json(study), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def first_batch(study: Study, job: Job) -> list[dict[str, Any]]:
+    """Return the values of the trials that start at once: the recipe's, and the algorithm's first ones."""
+    recipe = {dimension.name: nested.get(job.spec, dimension.name) for dimension in study.space.dimensions}
+    trials = [Trial(0, study.space.coordinates(job.spec), TrialState.RUNNING, until=first_stop(study), origin=RECIPE)]
+    batch = [recipe]
+    algorithm = algorithms.build(study.options.algorithm, study.setup())
+    if study.options.endpoint is not None:
+        return batch  # asking costs money: that is for the search itself
+    while len(trials) < min(study.parallel, SHOWN_TRIALS):
+        decision = algorithm.decide(trials)
+        if not isinstance(decision, Start):
+            break
+        trials.append(
+            Trial(len(trials), decision.coordinates, TrialState.RUNNING, until=decision.until, origin=decision.origin)
+        )
+        batch.append(study.point(decision.coordinates, job.spec)[0])
+    return batch
+
+
+def first_stop(study: Study) -> int | None:
+    """Return the epoch at which the recipe's trial pauses first; None where trials run to their end."""
+    return algorithms.recipe_until(study.options.algorithm, study.setup())
+
+
+def estimate(study: Study, job: Job) -> Estimate:
+    """Return what the search may take, from what an epoch took in a finished training of the same model."""
+    epochs = _epochs(study)
+    counted = f"about {epochs} epochs, as 1 of {study.options.eta} trials goes on from each rung"
+    counted = counted if study.rungs else f"at most {epochs} epochs"
+    each, source = _seconds_per_epoch(study, job)
+    if each is None:
+        how = f"{counted}; no finished training of this model tells how long one takes"
+        return Estimate(epochs, None, None, how)
+    gpu_hours = epochs * each / 3600 * job.resources.world_size
+    seconds = epochs * each / study.parallel
+    how = f"{counted} x {each:.3g} s an epoch (job {source}) / {study.parallel} at once"
+    return Estimate(epochs, seconds, gpu_hours, how)
+
+
+def _epochs(study: Study) -> int:
+    """Return the epochs of all trials: the most that each may be asked for, or as successive halving shares them."""
+    trials = study.options.max_trials
+    if not study.rungs:
+        searched = next((each for each in study.space.dimensions if each.name == study.keys.epochs), None)
+        return trials * (int(searched.high) if searched is not None else study.max_epochs)
+    rungs = study.setup().rungs
+    steps = [rung - before for before, rung in zip((0, *rungs), rungs, strict=False)]
+    return sum(math.ceil(trials / study.options.eta**place) * step for place, step in enumerate(steps))
+
+
+def _seconds_per_epoch(study: Study, job: Job) -> tuple[float | None, str]:
+    """Look for the newest finished training of the same model with as many processes."""
+    records = [record for record in service.JobStore().all() if record.terminal_state is State.COMPLETE][:SAMPLED_JOBS]
+    for record in records:
+        run = RunDirectory(Path(record.results_dir))
+        if (record.skill, record.action) != (job.skill, job.action) or not run.plan_file.is_file():
+            continue
+        try:
+            plan = plan_versions.read_launched(run.plan_file)
+        except TaoSkillsError:
+            continue  # of a version that this release does not know
+        result = results.read(run)
+        epochs = nested.get(plan.job.spec, study.keys.epochs)
+        same = plan.study is None and plan.job.workload.model == job.workload.model
+        if same and plan.job.resources == job.resources and result.duration_seconds and epochs:
+            return result.duration_seconds / epochs, record.id
+    return None, ""
+
+
+def _counted(findings: Sequence[Finding]) -> dict[str, Any]:
+    return next((found.evidence for found in findings if found.code == "steps"), {})
+
+
+def _notes(rungs: bool, keys: AutomlKeys, max_epochs: int) -> tuple[str, ...]:
+    return (f"{keys.epochs} is {max_epochs} for every trial: the algorithm decides who gets there.",) if rungs else ()
+
+
+def _disk_notes(chosen: AutomlOptions, findings: Sequence[Finding]) -> Iterator[str]:
+    """Yield that the checkpoints of all trials together do not fit: each keeps its own."""
+    told = next((found.evidence for found in findings if found.code == "disk"), None)
+    if told and told["checkpoints"] and told["needed_bytes"] * chosen.max_trials > told["free_bytes"]:
+        whole, free = (round(number / 2**30, 1) for number in (told["needed_bytes"], told["free_bytes"]))
+        yield (
+            f"Every trial keeps its checkpoints, at most {whole} GiB each; {free} GiB are free, which "
+            f"{chosen.max_trials} trials may exceed: free space, keep fewer checkpoints, or lower automl.max_trials."
+        )
+
+
+def _descriptions(skill: Skill, searched: Space) -> dict[str, str]:
+    leaves = {each.name: schemas.at(skill.schema(space.ACTION), each.name) or {} for each in searched.dimensions}
+    return {name: leaf["description"] for name, leaf in leaves.items() if "description" in leaf}
+
+
+def _with_devices(study: Study, job: Job) -> Study:
+    """Give every trial that runs at once GPUs of its own, where this machine's are used."""
+    if job.platform.name != "local" or job.resources.device != "cuda":
+        return study
+    from tao_skill_bank.preflight.machine import hardware
+
+    try:
+        gpus = hardware.visible(hardware.list_gpus(), settings.visible_gpus())
+    except (ImportError, hardware.NoDriverError):
+        return study  # preflight has said so
+    need = job.resources.world_size
+    slots = len(gpus) // need
+    if slots < study.parallel:
+        message = f"automl.parallel is {study.parallel}, with {need} GPUs a trial; this machine has {len(gpus)}."
+        fix = f"Set automl.parallel={max(1, slots)}."
+        raise BlockedError.of("too_few_gpus_at_once", message, fix, path="automl.parallel")
+    devices = [",".join(str(gpu.index) for gpu in gpus[slot * need : (slot + 1) * need]) for slot in range(slots)]
+    return replace(study, devices=tuple(devices[: study.parallel]))

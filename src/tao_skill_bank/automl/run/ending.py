@@ -1,0 +1,169 @@
+"""Before and after a search: the baseline, the best trial, its evaluation, and what is handed on."""
+
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from tao_skill_bank.automl.plan.history import TrialState
+from tao_skill_bank.automl.plan.storage import Entry
+from tao_skill_bank.automl.run import page
+from tao_skill_bank.automl.run.best import best_of, score_of, write_best_request
+from tao_skill_bank.automl.run.trials import BASELINE, FINAL, TRAIN, TrialJobs, evaluation_request, failure, freed
+from tao_skill_bank.bank.catalog import did_you_mean
+from tao_skill_bank.contracts import State
+from tao_skill_bank.errors import ConflictError, JobFailedError, TaoSkillsError
+from tao_skill_bank.jobs import service
+from tao_skill_bank.planning import dispatch, gate
+from tao_skill_bank.runs import results
+from tao_skill_bank.runs.run_directory import BEST_TRIAL, RunDirectory, json_text, write_whole
+
+SUMMARY = "metrics_summary.json"
+NO_DATA = "the request names no eval dataset"
+Pause = Callable[[], None]
+
+
+def require_baseline(trials: TrialJobs, pause: Pause) -> None:
+    """Evaluate the model that the search starts from, once.
+
+    Raises:
+        JobFailedError: it could not be evaluated, or has no such metric: trials would not be either.
+        TaoSkillsError: the evaluation is refused.
+
+    """
+    if _why_not_evaluated(trials):
+        return
+    if not (trials.run_dir / BASELINE / SUMMARY).is_file():
+        _evaluate(trials, BASELINE, None, pause)
+    _require_metric(trials)
+
+
+def _require_metric(trials: TrialJobs) -> None:
+    """Refuse a metric that the baseline's evaluation does not know. Raises JobFailedError."""
+    metric, evaluation = trials.study.metric, trials.study.keys.evaluation
+    if evaluation is None or metric.action != evaluation.action:
+        return
+    told = results.read(RunDirectory(trials.run_dir / BASELINE))
+    known = [*told.metrics, *told.not_computed]
+    if metric.name not in known:
+        message = f"{metric.action} computes no metric {metric.name}.{did_you_mean(metric.name, known)}"
+        fix = f"Set automl.metric to {metric.action}: and one of {', '.join(told.metrics)}."
+        raise JobFailedError.of("metric_never_written", message, fix, path="automl.metric", got=metric.title)
+
+
+def conclude(trials: TrialJobs, reason: str, pause: Pause) -> str:
+    """Hand the best trial on and evaluate it; return the closing message. Raises JobFailedError without one."""
+    entries = trials.storage.entries()
+    best = best_of(entries)
+    if best is None:
+        told = "; ".join(f"trial {entry.number}: {entry.diagnosis}" for entry in entries[:3])
+        message = f"No trial got a score ({reason}). {told}"
+        raise JobFailedError.of("no_score", message, "Cure what the trials died of, and run the request again.")
+    _link(trials.run_dir / BEST_TRIAL, trials.folder(best.number))
+    if (trials.folder(best.number) / "best").exists():
+        _link(trials.run_dir / "best", trials.folder(best.number) / "best")
+    write_best_request(trials, best)
+    metrics, not_computed = _scores(trials, entries, best)
+    if why := _why_not_evaluated(trials):
+        not_computed["evaluation"] = why
+    else:
+        _final_evaluation(trials, best, pause, metrics, not_computed)
+    title, shown = trials.study.metric.title, trials.shown(best.trial.score)
+    recipe = score_of(entries[0])
+    compared = f", the recipe's {trials.shown(recipe)}" if recipe is not None and best.number else ""
+    message = f"{len(entries)} trials, {reason}. Best: trial {best.number} with {title} {shown}{compared}."
+    _summarise(trials, message, metrics, not_computed)
+    return message
+
+
+def _summarise(trials: TrialJobs, message: str, metrics: dict[str, float | None], not_computed: dict[str, str]) -> None:
+    """Write the summary and the page, which reads it; the search stands without its page."""
+    write_whole(trials.run_dir / SUMMARY, json_text({"metrics": metrics, "not_computed": not_computed}))
+    try:
+        page.write(trials, RunDirectory(trials.run_dir).report_file, State.COMPLETE, message)
+    except Exception as error:  # noqa: BLE001 - hours of training end well, whatever a drawing meets
+        traceback.print_exc()
+        not_computed["report"] = f"{type(error).__name__}: {error}"
+        write_whole(trials.run_dir / SUMMARY, json_text({"metrics": metrics, "not_computed": not_computed}))
+
+
+def _scores(trials: TrialJobs, entries: Sequence[Entry], best: Entry) -> tuple[dict[str, float | None], dict[str, str]]:
+    sign = -1 if trials.study.metric.direction == "maximize" else 1
+    recipe, score = score_of(entries[0]), best.trial.score
+    metrics: dict[str, float | None] = {"best_trial": float(best.number), "best_score": sign * (score or 0.0)}
+    not_computed: dict[str, str] = {}
+    if recipe is None:
+        not_computed["recipe_score"] = f"the recipe's trial has none: {entries[0].diagnosis}"
+    else:
+        metrics |= {"recipe_score": sign * recipe, "improvement": recipe - (score or 0.0)}
+    metrics["trials"] = float(len(entries))
+    metrics["failed_trials"] = float(sum(entry.state is TrialState.FAILED for entry in entries))
+    metrics["gpu_hours"] = sum(entry.trial.gpu_hours for entry in entries)
+    return metrics, not_computed
+
+
+def _final_evaluation(
+    trials: TrialJobs, best: Entry, pause: Pause, metrics: dict[str, float | None], not_computed: dict[str, str]
+) -> None:
+    """Evaluate the best checkpoint and add its figure, the baseline's and their difference."""
+    evaluation = trials.study.keys.evaluation
+    assert evaluation is not None
+    parent = next(job.id for job in reversed(best.jobs) if job.kind == TRAIN)
+    try:
+        if not (trials.run_dir / FINAL / SUMMARY).is_file():
+            _evaluate(trials, FINAL, parent, pause)
+    except TaoSkillsError as error:  # the search itself stands
+        not_computed["evaluation"] = str(error)
+        return
+    before = _metric(trials.run_dir / BASELINE, evaluation.metric)
+    after = _metric(trials.run_dir / FINAL, evaluation.metric)
+    metrics |= {f"baseline/{evaluation.metric}": before, f"best/{evaluation.metric}": after}
+    if before is None or after is None:
+        not_computed[f"delta/{evaluation.metric}"] = "one of the two evaluations did not compute it"
+    else:
+        metrics[f"delta/{evaluation.metric}"] = after - before
+
+
+def _why_not_evaluated(trials: TrialJobs) -> str:
+    if trials.study.keys.evaluation is None:
+        return "the skill has no action that scores a checkpoint by itself"
+    return "" if "eval" in trials.plan.request.datasets else NO_DATA
+
+
+def _evaluate(trials: TrialJobs, name: str, parent_job_id: str | None, pause: Pause) -> None:
+    """Run an evaluation to its end, or go on waiting for the one that an earlier controller launched."""
+    evaluation = trials.study.keys.evaluation
+    assert evaluation is not None
+    folder = trials.run_dir / name
+    earlier = RunDirectory(folder).plan_document()
+    job_id = earlier["job"]["id"] if earlier else None
+    status = service.status(job_id) if job_id else None
+    if job_id is None or (status is not None and status.state in (State.ERROR, State.CANCELED)):
+        devices = trials.study.devices[0] if trials.study.devices else None
+        sealed = dispatch.plan(
+            evaluation_request(trials.plan, evaluation.action, str(freed(folder)), parent_job_id, devices)
+        )
+        gate.raise_if_blocked([found for found in sealed.findings if found.blocks_run])
+        job_id = dispatch.run(sealed).id
+    try:
+        while not (ended := service.status(job_id)).state.is_terminal:
+            pause()
+    except BaseException:  # the search ends here, and another controller evaluates anew
+        with suppress(ConflictError):
+            service.cancel(job_id)
+        raise
+    if ended.state is not State.COMPLETE:
+        message = f"The evaluation of the {name.replace('_', ' ')} failed: {failure(ended)}"
+        raise JobFailedError.of("evaluation_failed", message, f"See: tao-skills diagnose {job_id}", path=str(folder))
+
+
+def _metric(folder: Path, name: str) -> float | None:
+    return results.read(RunDirectory(folder)).metrics.get(name)
+
+
+def _link(link: Path, target: Path) -> None:
+    """Point a link at a folder below its own; readers see the old one or the new one."""
+    work = link.with_name(f".{link.name}.new")
+    work.unlink(missing_ok=True)
+    work.symlink_to(target.relative_to(link.parent), target_is_directory=True)
+    work.replace(link)

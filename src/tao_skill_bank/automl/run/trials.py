@@ -1,0 +1,269 @@
+"""Turns trials into ordinary jobs, and what their run directories say into scores."""
+
+import itertools
+import math
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from tao_skill_bank.automl.plan.storage import Entry, Storage, TrialJob
+from tao_skill_bank.automl.plan.study import Study
+from tao_skill_bank.bank import catalog
+from tao_skill_bank.contracts import JobRecord, JobStatus, Plan, Request, State
+from tao_skill_bank.core import nested
+from tao_skill_bank.errors import BlockedError, ConflictError, UnknownNameError
+from tao_skill_bank.jobs import service
+from tao_skill_bank.planning import dispatch, gate
+from tao_skill_bank.runs import checkpoint_folders, results
+from tao_skill_bank.runs.run_directory import RunDirectory, json_lines
+from tao_skill_bank.spec import build
+
+MAX_ATTEMPTS = 3  # of a job that a machine ended, not its program
+KILLED = (-9, 137)  # exit codes of a program that had no say in its end
+FOLDER = "trials"
+TRAIN, EVALUATE = "train", "evaluate"
+BASELINE, FINAL = "baseline", "final_evaluation"  # folders of the evaluations before and after the search
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a trial's newest job says now.
+
+    Attributes:
+        status: None when the job was never launched.
+        scores: score (lower is better) after an epoch.
+        found: names of the metrics that were written, for a metric that was not among them.
+
+    """
+
+    status: JobStatus | None
+    scores: Mapping[int, float]
+    found: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class TrialJobs:
+    """Launches, follows and stops the jobs of a search's trials.
+
+    Attributes:
+        plan: of the search: its request is every trial's, but for what the trial changes.
+
+    """
+
+    plan: Plan
+    study: Study
+    storage: Storage
+
+    @property
+    def run_dir(self) -> Path:
+        return Path(self.plan.job.results_dir)
+
+    def plain(self, score: float | None) -> float | None:
+        """Return a score in the metric's own direction."""
+        return -score if score is not None and self.study.metric.direction == "maximize" else score
+
+    def shown(self, score: float | None) -> str:
+        """Return a score as people read it."""
+        return "none" if score is None else f"{self.plain(score):.4g}"
+
+    def folder(self, number: int) -> Path:
+        """Return the run directory of a trial."""
+        return self.run_dir / FOLDER / f"trial_{number:04d}"
+
+    def train(self, entry: Entry, devices: str | None, *, parent: Path | None = None) -> None:
+        """Launch the training of a trial, or go on with it, up to its epoch.
+
+        Args:
+            entry: the trial.
+            devices: GPUs of this machine that it gets, None where the platform decides.
+            parent: checkpoint of another trial that it goes on from.
+
+        Raises:
+            TaoSkillsError: the trial's spec is refused, what it trained is gone, or the platform did not take the job.
+
+        """
+        folder = self.folder(entry.number)
+        if entry.trial.scores and not (folder / "plan.json").is_file():
+            message = f"{folder} is gone, and with it what trial {entry.number} trained."
+            raise BlockedError.of("trial_gone", message, "Bring it back, or let the others go on.", path=str(folder))
+        job = TrialJob("", TRAIN, str(folder), _until(entry))
+        self._launch(entry, self._train_request(entry, devices, parent), job)
+
+    def evaluate(self, entry: Entry, devices: str | None) -> None:
+        """Launch the evaluation that scores a trial at the epoch that it has reached. Raises TaoSkillsError."""
+        trained = next(job for job in reversed(entry.jobs) if job.kind == TRAIN)
+        folder = freed(self.folder(entry.number) / f"evaluation_{_until(entry) or 'last'}")
+        action = str(self.study.metric.action)
+        self._launch(
+            entry,
+            evaluation_request(self.plan, action, str(folder), trained.id, devices),
+            TrialJob("", EVALUATE, str(folder), _until(entry)),
+        )
+
+    def look(self, entry: Entry) -> Look:
+        """Ask for the newest job of a trial and read the scores that it wrote."""
+        scores, found = self._scores(entry)
+        if not entry.jobs:
+            return Look(None, scores, found)
+        try:
+            return Look(service.status(entry.jobs[-1].id), scores, found)
+        except UnknownNameError:  # killed between its name and its launch
+            return Look(None, scores, found)
+
+    def cancel(self, entry: Entry) -> None:
+        """Stop the newest job of a trial; its training saves itself."""
+        status = self.look(entry).status
+        if status is not None and not status.state.is_terminal:
+            with suppress(ConflictError):  # it has ended meanwhile
+                service.cancel(status.id)
+
+    def clear(self, entry: Entry) -> None:
+        """Stop what the ended job of a trial left running: its GPU is another trial's now."""
+        with suppress(ConflictError):  # how a job that had ended is cancelled
+            service.cancel(entry.jobs[-1].id)
+
+    def spent(self, entry: Entry) -> tuple[float, float]:
+        """Return the seconds of a trial's jobs, and the same in hours of one GPU (of one process on a CPU)."""
+        seconds = gpu_hours = 0.0
+        for job in entry.jobs:
+            try:
+                record = service.JobStore().read(job.id)
+            except UnknownNameError:
+                continue
+            taken = _seconds(record)
+            seconds += taken
+            gpu_hours += taken / 3600 * self.plan.job.resources.world_size
+        return seconds, gpu_hours
+
+    def _launch(self, entry: Entry, request: Request, job: TrialJob) -> None:
+        sealed = dispatch.plan(request, compares_resumed=False)
+        gate.raise_if_blocked([found for found in sealed.findings if found.blocks_run])
+        self.storage.add_job(entry.number, replace(job, id=sealed.job.id))
+        dispatch.run(sealed)
+
+    def _train_request(self, entry: Entry, devices: str | None, parent: Path | None) -> Request:
+        keys, request = self.study.keys, self.plan.request
+        skill = catalog.find(request.skill)
+        own = dict(build.assignments(request.overrides, skill.schema(request.action)))
+        for path in skill.action(request.action).results_keys:
+            own.pop(path, None)
+        if self.study.rungs:
+            own[keys.epochs] = self.study.max_epochs
+        own |= entry.values
+        if (until := _until(entry)) is not None and keys.stop:
+            own[keys.stop] = until
+        folder = self.folder(entry.number)
+        if keys.resume and (folder / "plan.json").is_file():
+            own[keys.resume] = True
+        elif keys.resume and parent is not None:
+            own[keys.resume] = str(parent)
+        return replace(
+            request,
+            prompt="",
+            automl={},
+            automl_policy="off",
+            overrides=own,
+            results_dir=str(folder),
+            platform=_on(request, devices),
+        )
+
+    def _scores(self, entry: Entry) -> tuple[dict[int, float], tuple[str, ...]]:
+        sign = -1 if self.study.metric.direction == "maximize" else 1
+        if self.study.metric.action is not None:
+            return self._evaluated(entry, sign)
+        scores: dict[int, float] = {}
+        found: set[str] = set()
+        for line in json_lines(RunDirectory(self.folder(entry.number)).metrics_file):
+            found |= {name for name in line if "/" in name}
+            value, epoch = line.get(self.study.metric.name), line.get("epoch")
+            if isinstance(value, (int, float)) and isinstance(epoch, (int, float)):
+                scores[max(1, math.ceil(epoch - 1e-6))] = sign * float(value)
+        return scores, tuple(sorted(found))
+
+    def _evaluated(self, entry: Entry, sign: int) -> tuple[dict[int, float], tuple[str, ...]]:
+        scores = dict(entry.trial.scores)
+        found: tuple[str, ...] = ()
+        for job in entry.jobs:
+            if job.kind == EVALUATE:
+                metrics = results.read(RunDirectory(Path(job.results_dir))).metrics
+                found = tuple(sorted(metrics))
+                value = metrics.get(self.study.metric.name)
+                if value is not None:
+                    scores[job.until or self.study.last_epoch(entry.values)] = sign * value
+        return scores, found
+
+
+def freed(folder: Path) -> Path:
+    """Move what an earlier attempt left in a folder aside, and return the folder."""
+    if folder.exists():
+        numbers = itertools.count(1)
+        folder.rename(next(aside for number in numbers if not (aside := Path(f"{folder}_{number}")).exists()))
+    return folder
+
+
+def newest_checkpoint(folder: Path) -> Path | None:
+    """Return the checkpoint that another trial may go on from."""
+    return checkpoint_folders.newest(folder / "checkpoints")
+
+
+def evaluation_request(
+    plan: Plan, action: str, results_dir: str, parent_job_id: str | None, devices: str | None = None
+) -> Request:
+    """Return the request that evaluates a training, or without one the model that the search starts from."""
+    request = plan.request
+    overrides: dict[str, Any] = {}
+    if parent_job_id is None:
+        skill = catalog.find(request.skill)
+        here, there = skill.action(action), skill.action(request.action)
+        overrides = {
+            path: value
+            for path, source in here.parent.copies.items()
+            if (value := nested.get(plan.job.spec, source)) is not None
+        }
+        overrides[here.inputs.models[0]] = nested.get(plan.job.spec, there.inputs.models[0])
+    return Request(
+        skill=request.skill,
+        action=action,
+        datasets={role: data for role, data in request.datasets.items() if role == "eval"},
+        overrides=overrides,
+        platform=_on(request, devices),
+        results_dir=results_dir,
+        parent_job_id=parent_job_id,
+        image=request.image,
+    )
+
+
+def failure(status: JobStatus) -> str:
+    """Return why a job ended, in the words of its trainer where it has any."""
+    return status.message or f"The job ended as {status.state}."
+
+
+def has_succeeded(status: JobStatus) -> bool:
+    """Tell whether a job's program came to its end, though what watched it was killed."""
+    return status.state is State.ERROR and status.progress.get("state") == "SUCCESS"
+
+
+def may_go_on(entry: Entry, status: JobStatus) -> bool:
+    """Tell whether the job was killed from outside, so that it is worth another attempt."""
+    attempts = sum(job.kind == entry.jobs[-1].kind and job.until == entry.jobs[-1].until for job in entry.jobs)
+    was_killed = status.exit_code in KILLED and status.progress.get("state") != "FAILURE"
+    return status.state is State.ERROR and (status.err_class == "ERR_INFRA" or was_killed) and attempts < MAX_ATTEMPTS
+
+
+def _until(entry: Entry) -> int | None:
+    return entry.trial.until
+
+
+def _on(request: Request, devices: str | None) -> Any:
+    if devices is None:
+        return request.platform
+    return replace(request.platform, options={**request.platform.options, "devices": devices})
+
+
+def _seconds(record: JobRecord) -> float:
+    moments = [datetime.fromisoformat(moved.ts) for moved in record.transitions]
+    ended = moments[-1] if record.terminal_state is not None else datetime.now(moments[0].tzinfo)
+    return (ended - moments[0]).total_seconds()

@@ -1,0 +1,257 @@
+"""An OpenAI-compatible chat server, asked through the `openai` library. What is wrong with it becomes one clear error.
+
+The library retries what is worth it: lost connections, timeouts, 408, 409, 429 and 5xx, with growing waits and as
+Retry-After says. No key but the named one is sent, and redirects are not followed, because they would carry it
+elsewhere.
+"""
+
+import json
+import urllib.parse
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from tao_skill_bank.core import settings
+from tao_skill_bank.core.redact import MASK, redacted
+from tao_skill_bank.errors import (
+    BackendError,
+    BlockedError,
+    MissingExtraError,
+    RequestError,
+    TaoSkillsError,
+    UnknownNameError,
+)
+
+if TYPE_CHECKING:
+    import openai
+
+EXIT_CREDENTIALS = 4
+MAX_REPLY_CHARACTERS = 300
+BUSY = (408, 409, 429, 500, 502, 503, 504)
+RETRIES = 3
+OWN_HEADERS = ("OpenAI-Organization", "OpenAI-Project")  # from variables that are meant for another server
+
+
+@dataclass(frozen=True)
+class SpecKeys:
+    """What errors call the keys of the spec, and which of them change what the server may refuse.
+
+    Attributes:
+        kept: what a new run does not have to ask again.
+
+    """
+
+    url: str
+    model: str
+    key_variable: str
+    timeout: str
+    request: str
+    kept: str
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A completion.
+
+    Attributes:
+        text: empty where the server sent none.
+        prompt_tokens, completion_tokens: as the server counts them; 0 where it does not say.
+        is_cut: it ended at the longest answer that was allowed.
+
+    """
+
+    text: str
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    is_cut: bool = False
+
+
+@dataclass(frozen=True)
+class ChatEndpoint:
+    """A server, the model that it is asked for, and the client that asks. Threads may share it."""
+
+    url: str
+    model: str
+    variable: str
+    keys: SpecKeys
+    client: "openai.OpenAI" = field(repr=False)
+
+    @classmethod
+    def open(
+        cls,
+        url: str,
+        model: str,
+        *,
+        variable: str,
+        timeout_seconds: float,
+        keys: SpecKeys,
+        retries: int = RETRIES,
+    ) -> "ChatEndpoint":
+        """Return a client of a server; nothing is asked yet.
+
+        Args:
+            url: base URL, such as http://localhost:8000/v1.
+            model: name that the server knows the model by.
+            variable: environment variable that holds the server's key, where it wants one.
+            timeout_seconds: longest wait for one answer.
+            keys: spec keys that errors name.
+            retries: further tries after a lost connection, a timeout or a busy server.
+
+        Raises:
+            RequestError: the URL or the key cannot be used.
+            MissingExtraError: the `openai` library is not installed.
+
+        """
+        try:
+            import openai
+        except ImportError:
+            raise MissingExtraError.for_module("openai", "endpoint") from None
+        if not _is_valid(url):
+            message = f"{keys.url} {redacted(url.rpartition('@')[2])} is no valid URL."
+            raise RequestError.of("invalid_url", message, "Write http://HOST:PORT/v1.", path=keys.url)
+        key = settings.secret(variable)
+        if key and not (key.isascii() and key.isprintable()):
+            message = f"The variable {variable} holds characters that no key has."
+            raise RequestError.of("api_key", message, "Set it to the bare key.", path=keys.key_variable)
+        client = openai.OpenAI(
+            base_url=url.rstrip("/"),
+            api_key=key or "none",
+            timeout=timeout_seconds,
+            max_retries=retries,
+            http_client=openai.DefaultHttpxClient(follow_redirects=False),
+        )
+        return cls(url, model, variable, keys, client)
+
+    @property
+    def place(self) -> str:
+        """The URL without a user name and password that it may hold."""
+        return _without_user(self.url)
+
+    def ask(self, messages: Sequence[Any], **options: Any) -> str:
+        """Return the text of a chat completion. Raises as `reply` does."""
+        return self.reply(messages, **options).text
+
+    def reply(self, messages: Sequence[Any], **options: Any) -> Reply:
+        """Return a chat completion, and what it took.
+
+        Raises:
+            BlockedError: the server refuses the key (exit 4).
+            RequestError: it refuses the request, or redirects.
+            UnknownNameError: it does not know the path or the model.
+            BackendError: it cannot be reached, stays busy, or does not speak this protocol.
+
+        """
+        completions: Any = self.client.chat.completions.with_raw_response
+        reply = self._content(completions.create, model=self.model, messages=list(messages), **options)
+        try:
+            return _reply(json.loads(reply))
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            raise self._no_protocol("no chat completion", reply) from None
+
+    def served_models(self) -> list[str]:
+        """Return the names of the models that the server has. Raises as `ask` does."""
+        reply = self._content(self.client.models.with_raw_response.list)
+        try:
+            return [str(entry["id"]) for entry in json.loads(reply)["data"]]
+        except (ValueError, LookupError, TypeError):
+            raise self._no_protocol("no list of models", reply) from None
+
+    def _content(self, call: Any, **arguments: Any) -> bytes:
+        import openai
+
+        unsent = (*OWN_HEADERS, *(() if settings.has_variable(self.variable) else ("Authorization",)))
+        try:
+            content: bytes = call(extra_headers={name: openai.Omit() for name in unsent}, **arguments).content
+            return content
+        except openai.APIStatusError as error:
+            raise self._refused(error.status_code, error.response.content) from None
+        except openai.APIConnectionError as error:
+            raise self._unreachable(error) from None
+
+    def _refused(self, status: int, content: bytes) -> TaoSkillsError:
+        said = f"{self.place} answered {status}: {self.shown(content) or 'nothing else'}"
+        keys = self.keys
+        if status in (401, 403):
+            has_key = settings.has_variable(self.variable)
+            fix = f"Set {self.variable} to a key of this server." if has_key else self._wants_a_key
+            return BlockedError(
+                BlockedError.of("endpoint_key", said, fix, path=keys.key_variable).problems, EXIT_CREDENTIALS
+            )
+        if status == 404:
+            fix = f"Correct {keys.url} (most end in /v1) or {keys.model} '{self.model}'."
+            return UnknownNameError.of("endpoint_model", said, fix, path=keys.model)
+        if status in BUSY:
+            fix = f"Wait until the server has room, then run again: {keys.kept}"
+            return BackendError.of("endpoint_busy", said, fix, path=keys.url)
+        if status < 400:
+            fix = f"Set {keys.url} to the address that the server redirects to."
+            return RequestError.of("endpoint_redirects", said, fix, path=keys.url)
+        fix = f"Change what the server names: {keys.request} or {keys.model}."
+        return RequestError.of("endpoint_refused", said, fix, path=keys.url)
+
+    @property
+    def _wants_a_key(self) -> str:
+        return f"Set the variable {self.variable} to its key."
+
+    def _unreachable(self, error: Exception) -> BackendError:
+        import openai
+
+        seconds = self.client.timeout
+        timed_out = isinstance(error, openai.APITimeoutError)
+        reason = f"timed out after {seconds:g} seconds" if timed_out else str(error.__cause__ or error)
+        tries = self.client.max_retries + 1
+        message = f"{self.place} cannot be reached in {tries} tries: {self.shown(reason.encode())}."
+        fix = (
+            f"Start the server, or correct {self.keys.url}; raise {self.keys.timeout} for a slow one. {self.keys.kept}"
+        )
+        return BackendError.of("endpoint_unreachable", message, fix, path=self.keys.url)
+
+    def _no_protocol(self, what: str, reply: bytes) -> BackendError:
+        message = f"{self.place} replies, but with {what}: {self.shown(reply)}"
+        fix = f"Set {self.keys.url} to the base URL of an OpenAI-compatible server; most end in /v1."
+        return BackendError.of("endpoint_protocol", message, fix, path=self.keys.url)
+
+    def shown(self, reply: bytes, characters: int = MAX_REPLY_CHARACTERS) -> str:
+        """Return the beginning of what a server said, without a key that it may have repeated."""
+        text = " ".join(reply.decode("utf-8", "replace").split())
+        if key := settings.secret(self.variable):
+            text = text.replace(key, MASK)
+        return redacted(text)[:characters]
+
+
+def _without_user(url: str) -> str:
+    parts = urllib.parse.urlsplit(url)
+    return urllib.parse.urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", ""))
+
+
+def _is_valid(url: str) -> bool:
+    if not url.isprintable() or " " in url:
+        return False
+    try:
+        parts = urllib.parse.urlsplit(url)
+        host = (parts.hostname or "").encode("idna")
+        has_port = parts.port != 0
+    except ValueError:
+        return False
+    return bool(parts.scheme in ("http", "https") and host and has_port and not parts.password)
+
+
+def _reply(document: dict[str, Any]) -> Reply:
+    choice = document["choices"][0]
+    usage = document.get("usage") or {}
+    prompt, completion = (_count(usage.get(f"{part}_tokens")) for part in ("prompt", "completion"))
+    return Reply(_text(choice["message"]), prompt, completion, choice.get("finish_reason") == "length")
+
+
+def _count(number: Any) -> int:
+    return number if isinstance(number, int) and number > 0 else 0
+
+
+def _text(message: dict[str, Any]) -> str:
+    """Return a reply's text: a string, or a list of text parts. None, as sent for an empty reply, is empty."""
+    content = message["content"]
+    if isinstance(content, list):
+        return "".join(part["text"] for part in content if part.get("type") == "text")
+    if content is not None and not isinstance(content, str):
+        raise TypeError(content)
+    return content or ""

@@ -1,0 +1,1 @@
+"""Jobs after their launch: records, states, progress, logs and what went wrong."""

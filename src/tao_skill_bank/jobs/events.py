@@ -1,0 +1,183 @@
+"""Every change of state of jobs, as it comes, and where to tell it."""
+
+import json
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from tao_skill_bank.contracts import JobRecord, State, contract, to_json
+from tao_skill_bank.core.redact import Masker
+from tao_skill_bank.errors import Problem, RequestError, UnknownNameError
+from tao_skill_bank.jobs import service
+from tao_skill_bank.jobs.store import JobStore
+
+POLL_SECONDS = 2.0
+POST_SECONDS = 5.0  # longest wait for a receiver
+ATTEMPTS = 4  # of a post that a receiver did not take now
+FIRST_PAUSE_SECONDS = 0.5  # between two attempts; each pause is twice the last one
+TRY_AGAIN = (408, 425, 429)  # besides every 5xx
+
+
+@contract
+class Event:
+    """One change of a job's state.
+
+    Attributes:
+        id: `JOB/NUMBER` of the transition, counted from 1: a receiver that gets one twice can tell.
+        text: the change in one line, where chat services look for it.
+
+    """
+
+    id: str
+    job_id: str
+    skill: str
+    action: str
+    platform: str
+    previous: State | None
+    state: State
+    message: str
+    ts: str
+    results_dir: str
+    retry_of: str | None
+    text: str
+
+
+def events(job_ids: Sequence[str], *, poll_seconds: float = POLL_SECONDS) -> Iterator[Event]:
+    """Yield the state of each job now, then every change until all of them have ended.
+
+    Raises:
+        UnknownNameError: jobs do not exist, all of them are named; nothing was yielded.
+
+    """
+    store = JobStore()
+    records = _records(store, job_ids)
+    told: dict[str, int] = {}  # transitions of a job that were looked at
+    while records:
+        with ThreadPoolExecutor(service.ASKED_AT_ONCE) as pool:
+            list(pool.map(service.refresh_if_reachable, records))
+        records = [store.read(record.id) for record in records]
+        for record in records:
+            yield from _changes(record, told.get(record.id))
+            told[record.id] = len(record.transitions)
+        records = [record for record in records if record.terminal_state is None]
+        if records:
+            time.sleep(poll_seconds)
+
+
+def _records(store: JobStore, job_ids: Sequence[str]) -> list[JobRecord]:
+    records: list[JobRecord] = []
+    problems: list[Problem] = []
+    for job_id in dict.fromkeys(job_ids):
+        try:
+            records.append(store.read(job_id))
+        except UnknownNameError as error:
+            problems += error.problems
+    if problems:
+        raise UnknownNameError(problems)
+    return records
+
+
+def _changes(record: JobRecord, since: int | None) -> Iterator[Event]:
+    """Yield what changed since a transition; without one, the last change only."""
+    states = [moved.state for moved in record.transitions]
+    changes = [number for number, state in enumerate(states) if number == 0 or state is not states[number - 1]]
+    for number in changes[-1:] if since is None else [each for each in changes if each >= since]:
+        yield _event(record, number)
+
+
+@dataclass
+class Webhook:
+    """Posts events as JSON, in order. What a receiver does not take waits, and is sent before the next one.
+
+    Attributes:
+        url: http or https; it may hold a credential, so no message repeats it.
+        waiting: events that were not taken yet; they are gone with this process.
+        problem: why the receiver did not take the newest event; None when it did.
+
+    Raises:
+        RequestError: the address is none.
+
+    """
+
+    url: str
+    waiting: list[Event] = field(default_factory=list)
+    problem: Problem | None = None
+    sleep: Callable[[float], None] = time.sleep
+
+    def __post_init__(self) -> None:
+        try:
+            parts = urllib.parse.urlsplit(self.url)
+            is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:  # a port that is none
+            is_address = False
+        if not is_address or parts.username is not None:
+            message = "The address to post to is no http or https URL" + (" without a user." if is_address else ".")
+            fix = "Write it as https://HOST/PATH."
+            raise RequestError.of("invalid_post_url", message, fix, path="--post")
+
+    @property
+    def host(self) -> str:
+        return str(urllib.parse.urlsplit(self.url).hostname)
+
+    def offer(self, event: Event) -> Problem | None:
+        """Send what waits and then an event; return why the receiver does not take them, None when it does.
+
+        An event that the receiver refuses for good is dropped: the next one may be to its liking.
+        """
+        self.waiting.append(event)
+        self.problem = None
+        while self.waiting and self.problem is None:
+            self.problem = self._send(self.waiting[0])
+            if self.problem is None or self.problem.code == "post_refused":
+                self.waiting.pop(0)
+        return self.problem
+
+    def _send(self, event: Event) -> Problem | None:
+        body = json.dumps(to_json(event)).encode()
+        request = urllib.request.Request(self.url, body, {"Content-Type": "application/json"})
+        opener = urllib.request.build_opener(_NoRedirect)
+        for attempt in range(ATTEMPTS):
+            try:
+                with opener.open(request, timeout=POST_SECONDS):
+                    return None
+            except urllib.error.HTTPError as error:
+                why = f"answered {error.code} {error.reason}".strip()
+                if error.code < 500 and error.code not in TRY_AGAIN:
+                    return Problem("post_refused", f"{self.host} {why}.", "Correct the address.", "--post")
+            except (OSError, ValueError) as error:
+                why = f"cannot be reached: {getattr(error, 'reason', error)}"
+            if attempt + 1 < ATTEMPTS:
+                self.sleep(FIRST_PAUSE_SECONDS * 2**attempt)
+        fix = "See that it answers; what waits is sent with the next change, while this command runs."
+        return Problem("post_failed", f"{self.host} {why}. Waiting: {len(self.waiting)}.", fix, "--post")
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Follows nowhere: what is posted is meant for the address that was given."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+def _event(record: JobRecord, number: int) -> Event:
+    moved = record.transitions[number]
+    previous = record.transitions[number - 1].state if number else None
+    message = Masker()(moved.message)
+    came = f"{previous} -> {moved.state}" if previous not in (None, moved.state) else str(moved.state)
+    values: dict[str, Any] = {name: getattr(record, name) for name in ("skill", "action", "platform", "results_dir")}
+    return Event(
+        id=f"{record.id}/{number + 1}",
+        job_id=record.id,
+        previous=previous,
+        state=moved.state,
+        message=message,
+        ts=moved.ts,
+        retry_of=record.retry_of,
+        text=f"{record.id}  {came}  {message}".rstrip(),
+        **values,
+    )

@@ -1,0 +1,126 @@
+"""Watching a job: a live progress bar on a terminal, an occasional line elsewhere."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from tao_skill_bank.contracts import JobStatus, State
+from tao_skill_bank.jobs.service import JobHandle
+from tao_skill_bank.runs.run_directory import RunDirectory, last_json_line
+
+POLL_SECONDS = 0.25
+PLAIN_LINE_SECONDS = 10.0
+LOSSES = {"train/loss_avg": "loss", "val/avg_loss": "val loss"}
+STYLES = {State.COMPLETE: "green", State.ERROR: "red", State.CANCELED: "yellow"}
+
+
+@dataclass(frozen=True)
+class _Moment:
+    """What there is to show of a job now."""
+
+    status: JobStatus
+    losses: dict[str, float]
+
+    @property
+    def step(self) -> int:
+        return int(self.status.progress.get("step") or 0)
+
+    @property
+    def total(self) -> int | None:
+        return int(self.status.progress.get("total") or 0) or None
+
+    @property
+    def details(self) -> str:
+        """The losses and the time that is left, as far as they are known."""
+        parts = [f"{name} {value:.4g}" for name, value in self.losses.items()]
+        eta_seconds = self.status.progress.get("eta_seconds")
+        if isinstance(eta_seconds, (int, float)) and not self.status.state.is_terminal:
+            parts.append(f"eta {_duration(eta_seconds)}")
+        return "  ".join(parts)
+
+
+def follow(handle: JobHandle, console: Console) -> JobStatus:
+    """Show a job until it ends and return its status; Ctrl-C stops the watching, not the job.
+
+    Why it failed is for the caller to tell, who knows what to do about it.
+    """
+    record = handle.record
+    try:
+        moments = _moments(handle, handle.run_directory)
+        last = _show_live(moments, console) if console.is_terminal else _show_lines(moments, console)
+    except KeyboardInterrupt:
+        _say(console, f"Job {record.id} goes on.")
+        _say(console, f"Watch it again: tao-skills watch {record.id}")
+        _say(console, f"Stop it:        tao-skills cancel {record.id}")
+        return handle.status()
+    return last.status
+
+
+def _moments(handle: JobHandle, run: RunDirectory) -> Iterator[_Moment]:
+    losses: dict[str, float] = {}
+    while True:
+        status = handle.status()
+        losses |= _losses(last_json_line(run.metrics_file))
+        yield _Moment(status, dict(losses))
+        if status.state.is_terminal:
+            return
+        time.sleep(POLL_SECONDS)
+
+
+def _losses(line: dict[str, Any]) -> dict[str, float]:
+    found = ((name, line.get(key)) for key, name in LOSSES.items())
+    return {name: float(value) for name, value in found if isinstance(value, (int, float))}
+
+
+def _show_live(moments: Iterator[_Moment], console: Console) -> _Moment:
+    columns = (
+        SpinnerColumn(finished_text=" "),
+        TextColumn("{task.fields[state]:<8}"),
+        BarColumn(bar_width=30),
+        TaskProgressColumn("{task.completed:g}/{task.fields[steps]} steps", show_speed=False),
+        TextColumn("{task.fields[details]}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("", total=None, state="", steps="?", details="")
+        for moment in moments:
+            progress.update(task, completed=moment.step, total=moment.total)
+            state, steps = moment.status.state.value, moment.total or "?"
+            progress.update(task, state=state, steps=steps, details=moment.details)
+    _show_end(moment, console)
+    return moment
+
+
+def _show_lines(moments: Iterator[_Moment], console: Console) -> _Moment:
+    shown_state, shown_step, shown_at = None, -1, 0.0
+    for moment in moments:
+        state, now = moment.status.state, time.monotonic()
+        is_due = moment.step != shown_step and now - shown_at >= PLAIN_LINE_SECONDS
+        if not state.is_terminal and (state is not shown_state or is_due):
+            steps = f"  step {moment.step}/{moment.total or '?'}" if moment.step else ""
+            _say(console, f"{moment.status.id}  {state}{steps}  {moment.details}".rstrip())
+            shown_state, shown_step, shown_at = state, moment.step, now
+    _show_end(moment, console)
+    return moment
+
+
+def _show_end(moment: _Moment, console: Console) -> None:
+    status = moment.status
+    steps = f" after {moment.step} steps" if moment.step else ""
+    style = STYLES.get(status.state, "") if console.is_terminal else ""
+    told = f": {status.message}" if status.state is State.COMPLETE and status.message else ""
+    _say(console, f"{status.id}  {status.state}{steps}{told}", style)
+
+
+def _say(console: Console, text: str, style: str = "") -> None:
+    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

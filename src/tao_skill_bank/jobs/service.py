@@ -1,0 +1,292 @@
+"""Jobs from launch to result: record, then launch; the backend answers for what runs."""
+
+import os
+import socket
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tao_skill_bank import platforms
+from tao_skill_bank.contracts import Job, JobRecord, JobStatus, Plan, State, Transition, to_json
+from tao_skill_bank.errors import BackendError, BlockedError, ConflictError, TaoSkillsError
+from tao_skill_bank.jobs import remote_results
+from tao_skill_bank.jobs.store import JobStore, new_job_id
+from tao_skill_bank.platforms import processes
+from tao_skill_bank.runs import results
+from tao_skill_bank.runs.results import Result
+from tao_skill_bank.runs.run_directory import RunDirectory, earlier_job, json_text, set_aside, timestamp, write_whole
+from tao_skill_bank.staging import places
+
+__all__ = ["JobHandle", "JobStore", "cancel", "launch", "list_jobs", "logs", "new_job_id", "refresh", "status"]
+
+WAIT_POLL_SECONDS = 0.5
+ASKED_AT_ONCE = 16  # jobs whose platforms are asked together: an answer over ssh takes a while
+
+
+@dataclass(frozen=True)
+class JobHandle:
+    """A job by its id; every answer is asked for anew."""
+
+    id: str
+
+    @property
+    def record(self) -> JobRecord:
+        return JobStore().read(self.id)
+
+    @property
+    def run_directory(self) -> RunDirectory:
+        record = self.record
+        return RunDirectory.of(record.results_dir, record.id)
+
+    def status(self) -> JobStatus:
+        """Ask the backend and record what changed."""
+        return refresh(self.record)
+
+    def logs(self, *, follow: bool = False) -> Iterator[str]:
+        """Yield log lines; with `follow`, until the job ends."""
+        record = self.record
+        return platforms.load(record.platform).logs(record, follow=follow)
+
+    def cancel(self) -> JobStatus:
+        """Stop the job. Raises ConflictError when it had already ended, unless it was cancelled."""
+        return cancel(self.id)
+
+    def wait(self, timeout_seconds: float | None = None) -> JobStatus:
+        """Return the status once it is terminal, or as it is when the time is over."""
+        deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+        while not (now := self.status()).state.is_terminal:
+            if deadline is not None and time.monotonic() >= deadline:
+                break
+            time.sleep(WAIT_POLL_SECONDS)
+        return now
+
+    def result(self) -> Result:
+        """Return what the run directory holds, complete or not."""
+        now = self.status()
+        return results.read(self.run_directory, now.state)
+
+
+def launch(plan: Plan, *, retry_of: str | None = None) -> JobHandle:
+    """Record a job, write its run directory and submit it. `retry_of` is the job that a machine ended.
+
+    Raises:
+        ConflictError: the plan ran before, or results_dir holds something else; nothing was started.
+        BlockedError: the record or the run directory cannot be written; nothing was started.
+        BackendError: the platform did not take the job; its record says why.
+
+    """
+    job, store = plan.job, JobStore()
+    earlier = _continued_job(plan)
+    _require_free(plan, store, is_continued=earlier is not None)
+    store.create(replace(_new_record(plan), retry_of=retry_of))
+    platform = platforms.load(plan.launched_on)
+    try:
+        if earlier is not None:
+            _set_aside(Path(job.results_dir), earlier)
+        _write_run_directory(plan)
+        reference = platform.submit(plan)
+    except BaseException as error:
+        with suppress(TaoSkillsError):  # the refusal matters more than a record that stays PENDING
+            reason = f"The job was not started: {error or type(error).__name__}"
+            store.transition(job.id, _moved(State.ERROR, reason, "dispatcher"), err_class="ERR_INFRA")
+        raise
+    submitted = _moved(State.PENDING, "Submitted.", "dispatcher")
+    try:
+        store.transition(job.id, submitted, backend_ref=dict(reference))
+    except TaoSkillsError:
+        record = store.read(job.id)
+        if record.terminal_state not in (State.COMPLETE, State.ERROR):  # over already, and somebody saw it: fine
+            platform.cancel(replace(record, backend_ref=dict(reference)))  # cancelled, or no room for the reference
+            raise
+    return JobHandle(job.id)
+
+
+def refresh(record: JobRecord) -> JobStatus:
+    """Ask the platform for a job's state and record what changed. An ended job is never asked for again."""
+    remote_results.mirror(record)
+    return remote_results.with_upload(record, _refresh(record))
+
+
+def _refresh(record: JobRecord) -> JobStatus:
+    if record.terminal_state is not None:
+        return _recorded(record)
+    store = JobStore()
+    now = platforms.load(record.platform).status(record)
+    if now.state is State.UNKNOWN and "launcher" in record.backend_ref:
+        now = _while_submitting(record, now)
+    if now.state in (State.UNKNOWN, record.state):
+        return now
+    try:
+        store.transition(record.id, _moved(now.state, now.message, "backend"), err_class=now.err_class)
+    except ConflictError:  # somebody else saw it end first
+        return _recorded(store.read(record.id))
+    if now.state.is_terminal:
+        _write_result(record, now)
+    return now
+
+
+def status(job_id: str) -> JobStatus:
+    """Return the state of a job. Raises UnknownNameError."""
+    return JobHandle(job_id).status()
+
+
+def logs(job_id: str, *, follow: bool = False) -> Iterator[str]:
+    """Yield a job's log lines. Raises UnknownNameError."""
+    return JobHandle(job_id).logs(follow=follow)
+
+
+def cancel(job_id: str) -> JobStatus:
+    """Stop a job and everything it started; a second cancel changes nothing.
+
+    Raises:
+        UnknownNameError: no such job.
+        ConflictError: it had already ended by itself; processes that it left behind are stopped.
+        BackendError: the backend could not stop it; the record is unchanged.
+
+    """
+    store = JobStore()
+    record = store.read(job_id)
+    before = refresh(record)
+    platform = platforms.load(record.platform)
+    platform.cancel(record)
+    if before.state in (State.COMPLETE, State.ERROR):
+        message = f"Job {job_id} had already ended as {before.state}."
+        raise ConflictError.of("terminal_job", message, f"See its result: tao-skills status {job_id}", path=job_id)
+    now = refresh(store.read(job_id))
+    if not now.state.is_terminal:  # a backend that knows nothing of it (any more)
+        store.transition(job_id, _moved(State.CANCELED, "Cancelled on request.", "user"))
+        now = _recorded(store.read(job_id))
+    return now
+
+
+def list_jobs() -> list[JobRecord]:
+    """Return every job, newest first; those that had not ended are asked for again."""
+    store = JobStore()
+    records = store.all()
+    live = [record for record in records if record.terminal_state is None]
+    with ThreadPoolExecutor(ASKED_AT_ONCE) as pool:
+        list(pool.map(refresh_if_reachable, live))
+    changed = {record.id for record in live}
+    return [store.read(record.id) if record.id in changed else record for record in records]
+
+
+def refresh_if_reachable(record: JobRecord) -> None:
+    """Like `refresh`; a platform that cannot be reached changes nothing: it must not hide the other jobs."""
+    with suppress(BackendError):
+        refresh(record)
+
+
+def _continued_job(plan: Plan) -> str | None:
+    """Return the id of the job whose run directory this plan resumes in: one of the same skill and action."""
+    workload = plan.job.workload
+    return earlier_job(plan.job) if workload.resume or workload.adds else None
+
+
+def _require_free(plan: Plan, store: JobStore, *, is_continued: bool) -> None:
+    """Refuse a results_dir that is in use, or holds anything but what this launch writes or resumes."""
+    for record in store.bound_to(plan.job.results_dir):
+        refresh(record)  # it may have ended unseen
+    folder = Path(plan.job.results_dir)
+    own = {"plan.json", "request.json", "result.json", *plan.files}  # of a job that never started
+    if folder.exists() and not folder.is_dir():
+        foreign = [folder.name]
+    else:
+        present = (path for path in folder.rglob("*") if not path.is_dir())
+        foreign = sorted(path.relative_to(folder).as_posix() for path in present)
+    foreign = [name for name in foreign if name not in own]
+    if foreign and not is_continued:
+        message = f"results_dir {folder} is not empty: it holds {', '.join(foreign[:3])}"
+        message += f" and {len(foreign) - 3} more." if len(foreign) > 3 else "."
+        fix = "Choose another results_dir, or move its files away."
+        if plan.job.workload.trains and ((folder / "checkpoints").is_dir() or earlier_job(plan.job) is not None):
+            fix = "Choose another results_dir, or go on in this one with train.resume=true."
+        raise ConflictError.of("results_dir_not_empty", message, fix, path="results_dir", got=str(folder))
+
+
+def _set_aside(folder: Path, earlier: str) -> None:
+    try:
+        set_aside(RunDirectory(folder), earlier)
+    except OSError as error:
+        raise _unwritable(folder, error) from None
+
+
+def _write_run_directory(plan: Plan) -> None:
+    folder = Path(plan.job.results_dir)
+    documents = {"plan.json": json_text(to_json(plan)), "request.json": json_text(to_json(plan.request))}
+    try:
+        RunDirectory(folder).result_file.unlink(missing_ok=True)
+        for name, text in {**documents, **plan.files}.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(path, text)
+    except OSError as error:
+        raise _unwritable(folder, error) from None
+
+
+def _unwritable(folder: Path, error: OSError) -> BlockedError:
+    message = f"The run directory {folder} cannot be written: {error.strerror or error}"
+    fix = "Free disk space there, or choose another results_dir."
+    return BlockedError.of("results_dir_unwritable", message, fix, path="results_dir")
+
+
+def _new_record(plan: Plan) -> JobRecord:
+    job: Job = plan.job
+    return JobRecord(
+        id=job.id,
+        platform=plan.launched_on,
+        network_arch=job.network_arch,
+        skill=job.skill,
+        action=job.action,
+        results_dir=job.results_dir,
+        submitted_at=timestamp(),
+        backend_ref={"launcher": _launcher()},
+        image=job.image,
+        storage_tier=places.scheme(job.results_uri or "") or "local",
+        results_uri=job.results_uri,
+        upload_excludes=job.upload_excludes,
+        transitions=(_moved(State.PENDING, "Recorded.", "dispatcher"),),
+        parent_job=job.parent_job_id,
+        plan_sha256=plan.sha256,
+    )
+
+
+def _launcher() -> dict[str, Any]:
+    """Return what identifies this process until the backend's reference replaces it."""
+    return {"host": socket.gethostname(), "pid": os.getpid(), "start_time": psutil.Process().create_time()}
+
+
+def _while_submitting(record: JobRecord, unknown: JobStatus) -> JobStatus:
+    """Answer for a job that its backend does not know, from the launcher that was about to submit it."""
+    launcher = record.backend_ref["launcher"]
+    if launcher["host"] != socket.gethostname():
+        return unknown
+    if processes.find(launcher["pid"], launcher["start_time"]) is not None:
+        return replace(unknown, state=State.PENDING, message="Its launcher is about to submit it.")
+    message = "Its launcher died before it had submitted the job."
+    return replace(unknown, state=State.ERROR, message=message, err_class="ERR_INFRA")
+
+
+def _moved(state: State, message: str, source: str) -> Transition:
+    return Transition(timestamp(), state, message, source)
+
+
+def _recorded(record: JobRecord) -> JobStatus:
+    """Return the status of an ended job from its record."""
+    run = RunDirectory.of(record.results_dir, record.id)
+    message = record.transitions[-1].message if record.transitions else ""
+    return JobStatus(record.id, record.state, message, record.err_class, run.exit_code(), run.last_status())
+
+
+def _write_result(record: JobRecord, now: JobStatus) -> None:
+    run = RunDirectory.of(record.results_dir, record.id)
+    result = results.read(run, now.state)
+    if now.state is State.ERROR and not result.failure:
+        result = replace(result, failure=now.message)
+    with suppress(OSError):  # a full disk: the record tells the state, `results.read` works without the file
+        results.write(run, result)

@@ -1,0 +1,191 @@
+"""Durable job records: one JSON file per job, written whole, changed only under a lock.
+
+An empty file in `.live/` marks a job that may not have ended, so that a launch need not read thousands that have.
+"""
+
+import difflib
+import fcntl
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import pydantic
+
+from tao_skill_bank.contracts import JobRecord, State, Transition
+from tao_skill_bank.core import settings
+from tao_skill_bank.errors import BlockedError, ConflictError, UnknownNameError
+from tao_skill_bank.runs.run_directory import sync_folder, write_synced, write_whole
+
+MAX_ID_LENGTH = 52  # a DNS label of 63, less what Kubernetes appends to name a pod of an indexed job
+ERROR_CLASS = Literal["ERR_INFRA", "ERR_PROGRAM"]
+
+_RECORD = pydantic.TypeAdapter(JobRecord)
+_VALID_ID = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
+
+
+def new_job_id(network_arch: str, action: str) -> str:
+    """Return `<arch>-<action>-<12 hex>`: unique, a DNS label, at most 52 characters."""
+    suffix = secrets.token_hex(6)
+    words = re.sub(r"[^a-z0-9]+", "-", f"{network_arch}-{action}".lower()).strip("-")
+    return f"{words[: MAX_ID_LENGTH - len(suffix) - 1].rstrip('-')}-{suffix}"
+
+
+class JobStore:
+    """The records below `$TAO_STATE_DIR/jobs`; safe for any number of processes of one machine."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder or settings.state_dir() / "jobs"
+
+    def create(self, record: JobRecord) -> None:
+        """Write a new record.
+
+        Raises:
+            ConflictError: the id exists, or a job that has not ended writes into the same results_dir.
+            BlockedError: the state directory cannot be written; no record exists.
+
+        """
+        with self._locked():
+            for other in self.bound_to(record.results_dir):
+                message = f"{record.results_dir} belongs to job {other.id}, which is {other.state}."
+                fix = f"Choose another results_dir, or: tao-skills cancel {other.id}"
+                raise ConflictError.of("results_dir_in_use", message, fix, path="results_dir")
+            try:
+                self._mark(record.id)
+                self._write_new(record)
+            except FileExistsError:
+                message = f"Job {record.id} exists already: a plan runs once."
+                fix = f"Make a new plan, or see it with: tao-skills status {record.id}"
+                raise ConflictError.of("duplicate_job", message, fix, path=record.id) from None
+
+    def read(self, job_id: str) -> JobRecord:
+        """Return a record.
+
+        Raises:
+            UnknownNameError: no such job.
+            ConflictError: its file holds something else than a record.
+
+        """
+        try:
+            text = self._path(job_id).read_bytes() if _VALID_ID.fullmatch(job_id) else None
+        except FileNotFoundError:
+            text = None
+        if text is None:
+            raise self._unknown(job_id)
+        try:
+            return _RECORD.validate_json(text)
+        except pydantic.ValidationError:
+            path = self._path(job_id)
+            message = f"{path} is not a job record of this version."
+            raise ConflictError.of("unreadable_record", message, f"Move {path} away.", path=str(path)) from None
+
+    def all(self) -> list[JobRecord]:
+        """Return every readable record, newest first."""
+        records = []
+        for path in self._files():
+            with suppress(OSError, pydantic.ValidationError):
+                records.append(_RECORD.validate_json(path.read_bytes()))
+        return sorted(records, key=lambda record: (record.submitted_at, record.id), reverse=True)
+
+    def bound_to(self, results_dir: str) -> list[JobRecord]:
+        """Return the jobs that write into `results_dir` and have not ended."""
+        bound = Path(results_dir).resolve()
+        return [record for record in self.live() if Path(record.results_dir).resolve() == bound]
+
+    def live(self) -> list[JobRecord]:
+        """Return every readable record of a job that has not ended, in no order."""
+        marks = self.folder / ".live"
+        if not marks.is_dir():  # of a release without marks
+            return [record for record in self.all() if record.terminal_state is None]
+        records = []
+        for mark in marks.iterdir():
+            with suppress(OSError, pydantic.ValidationError):
+                records.append(_RECORD.validate_json(self._path(mark.name).read_bytes()))
+        return [record for record in records if record.terminal_state is None]
+
+    def transition(
+        self,
+        job_id: str,
+        transition: Transition,
+        *,
+        err_class: ERROR_CLASS | None = None,
+        backend_ref: dict[str, Any] | None = None,
+    ) -> JobRecord:
+        """Append a transition and return the record. The same terminal state again changes nothing.
+
+        Raises:
+            ConflictError: the job has ended in another state.
+            BlockedError: the record cannot be written; it stays as it was.
+
+        """
+        assert transition.state is not State.UNKNOWN, "UNKNOWN says nothing and is never recorded"
+        with self._locked():
+            record = self.read(job_id)
+            if record.terminal_state is transition.state:
+                return record
+            if record.terminal_state is not None:
+                message = f"Job {job_id} has ended as {record.terminal_state}; it cannot become {transition.state}."
+                raise ConflictError.of("terminal_job", message, "Run a new job.", path=job_id)
+            changed = replace(
+                record,
+                transitions=(*record.transitions, transition),
+                terminal_state=transition.state if transition.state.is_terminal else None,
+                err_class=err_class,
+                backend_ref=record.backend_ref if backend_ref is None else backend_ref,
+            )
+            write_whole(self._path(job_id), _text(changed))
+            if changed.terminal_state is not None:
+                (self.folder / ".live" / job_id).unlink(missing_ok=True)
+            return changed
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with (self.folder / ".lock").open("a") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)  # released with the file, also by the death of this process
+                yield
+        except OSError as error:
+            message = f"Job records cannot be written below {self.folder}: {error.strerror or error}"
+            fix = "Free disk space there, or set TAO_STATE_DIR to a folder that can be written."
+            raise BlockedError.of("state_dir_unwritable", message, fix, path=str(self.folder)) from None
+
+    def _mark(self, job_id: str) -> None:
+        """Mark a job as one that has not ended; the first mark of a folder marks its older jobs, too."""
+        marks = self.folder / ".live"
+        if not marks.is_dir():
+            work = marks.with_name(".live.partial")
+            work.mkdir(exist_ok=True)
+            for record in self.live():
+                (work / record.id).touch()
+            work.rename(marks)
+        (marks / job_id).touch()
+
+    def _write_new(self, record: JobRecord) -> None:
+        path = self._path(record.id)
+        partial = path.with_name(f".{path.name}.partial")
+        try:
+            write_synced(partial, _text(record))
+            os.link(partial, path)  # unlike a rename, refuses to replace
+        finally:
+            partial.unlink(missing_ok=True)
+        sync_folder(self.folder)
+
+    def _files(self) -> list[Path]:
+        return [path for path in self.folder.glob("*.json") if not path.name.startswith(".")]
+
+    def _path(self, job_id: str) -> Path:
+        return self.folder / f"{job_id}.json"
+
+    def _unknown(self, job_id: str) -> UnknownNameError:
+        close = difflib.get_close_matches(job_id, [path.stem for path in self._files()], n=3)
+        fix = f"Did you mean {' or '.join(close)}?" if close else "List them with: tao-skills jobs"
+        return UnknownNameError.of("unknown_job", f"There is no job '{job_id}' in {self.folder}.", fix, path=job_id)
+
+
+def _text(record: JobRecord) -> str:
+    return _RECORD.dump_json(record, indent=2).decode() + "\n"

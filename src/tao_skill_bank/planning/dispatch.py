@@ -1,0 +1,82 @@
+"""The stages of a request, in order. Nothing is written or launched before `run`, nor when a finding blocks."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from tao_skill_bank import platforms, preflight
+from tao_skill_bank.automl.plan import study
+from tao_skill_bank.bank import catalog, images
+from tao_skill_bank.bank.catalog import Skill
+from tao_skill_bank.contracts import Finding, Launch, Plan, Request, to_json
+from tao_skill_bank.errors import MissingExtraError
+from tao_skill_bank.jobs import service
+from tao_skill_bank.planning import gate, parents, planner, policy
+from tao_skill_bank.spec import build
+
+
+def plan(request: Request, *, compares_resumed: bool = True) -> Plan:
+    """Return the sealed plan of a request with every finding of preflight; read-only.
+
+    `compares_resumed` is false where the caller's own request made the checkpoint that is gone on from: comparing them
+    takes a process that loads the training plane.
+
+    Raises:
+        RequestError: the request contradicts the schema or itself.
+        UnknownNameError: a skill, action, platform, parent or checkpoint does not exist.
+    """
+    skill = catalog.find(request.skill)
+    platform = platforms.load(request.platform.name)
+    skill.action(request.action)
+    gate.require_known_options(request, platform)
+    parent = parents.inherit(skill, request)
+    built = build.build(skill, request, parent.values)
+    route, route_findings = policy.route(skill, request)
+    job_id = service.new_job_id(skill.info.network_arch, request.action)
+    job = planner.assemble(skill, request, built, parent, job_id, one_machine=platform.one_machine)
+    job, image_findings = images.choose(job, skill, runs_in_image=platform.uses_image(request.platform.options))
+    gate.require_validation(route, job.workload)
+    findings = [
+        *built.findings,
+        *route_findings,
+        *image_findings,
+        *gate.for_route(preflight.run(job, platform, compares_resumed=compares_resumed), route),
+    ]
+    drafted = planner.draft(job, request, route, findings)
+    if route.kind == "automl":
+        drafted = _with_study(drafted, skill, built.given)
+    launcher = platforms.load(drafted.launched_on)
+    return planner.seal(drafted, Launch({}, ()) if drafted.blocking else launcher.render(drafted))
+
+
+def run(sealed: Plan, findings: Sequence[Finding] | None = None, *, retry_of: str | None = None) -> service.JobHandle:
+    """Launch a sealed plan: record, then submit. `findings` replace the plan's own: see `look_again`.
+
+    Raises:
+        BlockedError: a finding blocks, or this release cannot run it; nothing was written.
+        ConflictError: the plan was edited or ran before, or its results folder holds something else.
+        BackendError: the platform did not take the job.
+    """
+    planner.verify(sealed)
+    gate.raise_if_blocked([found for found in (sealed.findings if findings is None else findings) if found.blocks_run])
+    gate.require_runnable(sealed)
+    return service.launch(sealed, retry_of=retry_of)
+
+
+def look_again(sealed: Plan) -> list[Finding]:
+    """Return the findings of preflight now, for a plan that was sealed earlier or on another machine."""
+    return gate.for_route(preflight.run(sealed.job, platforms.load(sealed.job.platform.name)), sealed.route)
+
+
+def _with_study(drafted: Plan, skill: Skill, given: frozenset[str]) -> Plan:
+    """Return the plan of a search: what will be tried, reviewed before anything starts.
+
+    Without what the search needs, the plan shows the way out and cannot be run.
+    """
+    try:
+        prepared = study.prepare(skill, drafted.request, drafted.job, given, drafted.findings)
+    except MissingExtraError as error:
+        finding = gate.missing_extra(error)
+        return replace(drafted, findings=(*drafted.findings, finding))
+    located = study.located(skill, drafted.request, drafted.job, given)
+    request = replace(located, image=located.image or drafted.job.image)  # reviewed with the plan; trials ask no more
+    return replace(drafted, request=request, study=to_json(prepared))

@@ -1,0 +1,84 @@
+"""What may go on: findings and routes that stop a plan or a launch, and the exit code each stands for."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from tao_skill_bank.bank import catalog
+from tao_skill_bank.contracts import Finding, Plan, Request, Route, Workload
+from tao_skill_bank.data.annotations import is_positive_number
+from tao_skill_bank.errors import BackendError, BlockedError, MissingExtraError, Problem, RequestError, UnknownNameError
+from tao_skill_bank.platforms import Platform
+
+CREDENTIAL, CHECKPOINT, STORAGE = "credential_", "checkpoint_missing", "storage_unreachable"
+COMMON_NUMBERS = {"preflight_samples", "preflight_decode_seconds"}
+BLOCKING_FOR_AUTOML = {"train_eval_overlap"}
+
+
+def raise_if_blocked(findings: Sequence[Finding]) -> None:
+    """Raise the error of blocking findings, if there are any.
+
+    Raises:
+        BlockedError: exit 4 when only credentials block, else 3.
+        BackendError: exit 6, when all that blocks is an object store that does not answer.
+        UnknownNameError: exit 5, when all that blocks is a checkpoint that does not exist.
+    """
+    if not findings:
+        return
+    problems = [Problem(found.code, found.message, found.fix, found.path) for found in findings]
+    if all(found.code == CHECKPOINT for found in findings):
+        raise UnknownNameError(problems)
+    if all(found.code.startswith(CREDENTIAL) for found in findings):
+        raise BlockedError(problems, exit_code=4)
+    raise BackendError(problems) if all(found.code == STORAGE for found in findings) else BlockedError(problems)
+
+
+def for_route(findings: Sequence[Finding], route: Route) -> list[Finding]:
+    """Return the findings as the route sees them: what only flatters one training misleads a search."""
+    stricter = BLOCKING_FOR_AUTOML if route.kind == "automl" else set()
+    return [replace(found, severity="blocking") if found.code in stricter else found for found in findings]
+
+
+def require_known_options(request: Request, platform: Platform) -> None:
+    """Refuse platform options that nobody reads, or numbers that are none. Raises RequestError, all together."""
+    numbers = {*COMMON_NUMBERS, *platform.number_options}
+    texts = ("device", *platform.text_options)
+    problems = []
+    for name, value in request.platform.options.items():
+        path = f"platform.options.{name}"
+        if name not in (*texts, *numbers):
+            message = (
+                f"Platform {platform.name} has no option '{name}'.{catalog.did_you_mean(name, [*numbers, *texts])}"
+            )
+            problems.append(
+                Problem("unknown_option", message, f"Use: {', '.join([*texts, *sorted(numbers)])}.", path, value)
+            )
+        elif name in numbers and not is_positive_number(value):
+            message = f"Platform option {name} is {value!r}; expected a number above 0."
+            problems.append(Problem("invalid_option", message, f"Write --option {name}=NUMBER.", path, value))
+    if problems:
+        raise RequestError(problems)
+
+
+def require_validation(route: Route, workload: Workload) -> None:
+    """Refuse a search that has nothing to compare its trials on. Raises RequestError."""
+    roles = [use.role for use in workload.datasets] + [use.role for use in workload.clips]
+    has_validation = workload.validation_split or "eval" in roles
+    if route.kind == "automl" and not has_validation:
+        message = "AutoML compares trials on validation data, and there is none."
+        fix = "Give an eval dataset (--eval PATH) or a validation split, or turn AutoML off: --automl-policy off"
+        raise RequestError.of("automl_needs_validation", message, fix, path="datasets.eval")
+
+
+def missing_extra(error: MissingExtraError) -> Finding:
+    """Return the finding of a search that this machine cannot run: another one may, so a plan passes."""
+    problem = error.problems[0]
+    fix = f"{problem.fix}, or train directly: --automl-policy off"
+    return Finding("automl_extra_missing", "warning", problem.message, fix, "automl_policy", {"blocks_run": True})
+
+
+def require_runnable(plan: Plan) -> None:
+    """Refuse a plan whose route or action this release cannot run. Raises BlockedError."""
+    job = plan.job
+    if not catalog.find(job.skill).is_implemented(job.action):
+        message = f"{job.skill} {job.action} can be planned but not run: this release has no {job.module}."
+        raise BlockedError.of("action_not_available", message, "Use another action, or a newer release.", path="action")

@@ -1,0 +1,129 @@
+"""What a parent job hands to its child: a checkpoint, its adapter's base, a state to resume from."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from tao_skill_bank.bank.catalog import Skill
+from tao_skill_bank.contracts import Plan, Request
+from tao_skill_bank.core import nested
+from tao_skill_bank.errors import RequestError, UnknownNameError
+from tao_skill_bank.jobs.service import JobStore
+from tao_skill_bank.runs import checkpoint_folders, plan_versions
+from tao_skill_bank.runs.run_directory import BEST_TRIAL
+
+WITHOUT_EPOCH = ("merged", "quantized")  # checkpoints of export and quantize
+
+
+@dataclass(frozen=True)
+class Inheritance:
+    """Spec values by dotted path, and the device that the parent ran on."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    device: Literal["cpu", "cuda"] | None = None
+
+
+def inherit(skill: Skill, request: Request) -> Inheritance:
+    """Return what `request.parent_job_id` contributes; nothing without a parent. A search stands for its best trial.
+
+    Raises:
+        UnknownNameError: no such job, no complete checkpoint in it, or not the one that was named; or a search
+            that has no best trial yet.
+        RequestError: the job belongs to another skill.
+    """
+    if request.parent_job_id is None:
+        return Inheritance()
+    run = Path(JobStore().read(request.parent_job_id).results_dir)
+    if not (run / "plan.json").is_file():
+        message = f"The run directory of job {request.parent_job_id} is gone: there is no {run / 'plan.json'}."
+        fix = "Name another parent, or give the checkpoint folder itself."
+        raise UnknownNameError.of("parent_run_gone", message, fix, path="parent_job_id", got=request.parent_job_id)
+    parent = plan_versions.read_launched(run / "plan.json")
+    if parent.job.skill != skill.name:
+        message = f"Job {parent.job.id} belongs to {parent.job.skill}, not to {skill.name}."
+        fix = f"Name a job of {skill.name}: tao-skills jobs"
+        raise RequestError.of("parent_of_another_skill", message, fix, path="parent_job_id", got=parent.job.id)
+    if parent.study is not None:
+        run = _best_trial(run, parent.job.id)
+        parent = plan_versions.read_launched(run / "plan.json")
+    keys = skill.action(request.action).parent
+    values: dict[str, Any] = {}
+    if keys.resume and (parent.job.workload.trains or not keys.checkpoint):
+        values[keys.resume] = str(_select(run, "checkpoints", request))
+    elif keys.checkpoint:
+        folder = _select(run, "safetensors", request)
+        values[keys.checkpoint] = str(folder)
+        if (folder / "adapter_config.json").is_file() and keys.adapter and keys.base:
+            values[keys.adapter] = True
+            values[keys.base] = parent.job.workload.base_model or parent.job.workload.model
+    if keys.run:
+        values[keys.run] = str(run)
+    if keys.adapters and parent.job.workload.trains:
+        values[keys.adapters] = [{"path": str(_select(run, "safetensors", request)), "name": "tuned"}]
+    values |= _copies(skill, request.action, parent)
+    return Inheritance(values, parent.job.resources.device)
+
+
+def _best_trial(run: Path, job_id: str) -> Path:
+    """Return the run directory of a search's best trial: its checkpoints are what the search hands on."""
+    trial = (run / BEST_TRIAL).resolve()
+    if not (trial / "plan.json").is_file():
+        message = f"The search {job_id} has no best trial yet."
+        go_on = "watch" if JobStore().read(job_id).terminal_state is None else "automl resume"
+        fix = f"Bring it to its end: tao-skills {go_on} {job_id}. Or name the job of one trial: "
+        fix += f"tao-skills automl status {job_id} --json"
+        raise UnknownNameError.of("no_best_trial", message, fix, path="parent_job_id", got=job_id)
+    return trial
+
+
+def _copies(skill: Skill, action: str, parent: Plan) -> dict[str, Any]:
+    """Return what is taken over of a training's spec; a job that took it over itself hands its own on."""
+    wanted = skill.action(action).parent.copies
+    if parent.job.workload.trains:
+        return {here: nested.get(parent.job.spec, there) for here, there in wanted.items()}
+    held = skill.action(parent.job.action).parent.copies
+    return {
+        here: nested.get(parent.job.spec, own + there.removeprefix(source))
+        for here, there in wanted.items()
+        for own, source in held.items()
+        if f"{there}.".startswith(f"{source}.")
+    }
+
+
+def _select(run: Path, kind: str, request: Request) -> Path:
+    """Return the named checkpoint, else `best/`, else the newest complete epoch."""
+    complete = {folder.name: folder for folder in checkpoint_folders.all_in(run / kind) if _is_complete(folder)}
+    if kind == "safetensors":
+        complete |= {name: run / kind / name for name in WITHOUT_EPOCH if _is_complete(run / kind / name)}
+    if request.checkpoint:
+        if request.checkpoint in complete:
+            return complete[request.checkpoint]
+        wanted = f"checkpoint '{request.checkpoint}'"
+    else:
+        best = run / "best"
+        if kind == "safetensors" and _is_complete(best):
+            return best.resolve()
+        if complete:
+            return max(complete.values(), key=checkpoint_folders.position)
+        wanted = "complete checkpoint"
+    there = ", ".join(sorted(complete)) or "none"
+    raise UnknownNameError.of(
+        "checkpoint_missing",
+        f"Job {request.parent_job_id} has no {wanted} under {run / kind}.",
+        f"Complete ones: {there}. Name one with `checkpoint`, or wait for the parent job.",
+        path="checkpoint" if request.checkpoint else "parent_job_id",
+    )
+
+
+def _is_complete(folder: Path) -> bool:
+    """Tell whether a checkpoint has what its reader needs: a sharded state, an adapter or a whole model."""
+    if (folder / ".metadata").is_file():
+        return True
+    if not any((folder / name).is_file() for name in ("config.json", "adapter_config.json")):
+        return False
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        return all((folder / shard).is_file() for shard in shards)
+    return any(folder.glob("*.safetensors"))

@@ -1,0 +1,115 @@
+"""A job that a machine ended, not its program, run again: a new record that goes on where the old one stopped."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from tao_skill_bank.contracts import JobRecord, Plan, Request, State
+from tao_skill_bank.errors import ConflictError, UnknownNameError
+from tao_skill_bank.jobs import service
+from tao_skill_bank.jobs.service import JobHandle
+from tao_skill_bank.jobs.store import JobStore
+from tao_skill_bank.planning import dispatch
+from tao_skill_bank.runs import plan_versions
+from tao_skill_bank.runs.run_directory import RunDirectory
+
+MAX_RETRIES = 10  # of one request: what fails so often is no accident
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 5.0, 300.0
+
+
+def may_retry(record: JobRecord) -> bool:
+    """Tell whether a job ended through its machines, so that the same again may succeed."""
+    return record.state is State.ERROR and record.err_class == "ERR_INFRA"
+
+
+def retry(job_id: str, options: Mapping[str, Any] | None = None) -> JobHandle:
+    """Run a job's request again. A training goes on in its run directory from its newest checkpoint.
+
+    Args:
+        job_id: a job that ended as ERROR through its machines.
+        options: platform options, such as nodes to exclude, each in place of the request's own of that name.
+
+    Raises:
+        UnknownNameError: no such job, or its run directory is gone.
+        ConflictError: it did not end so, it is a search, or it was retried already, or too often.
+        BlockedError: a finding blocks; nothing was written.
+        BackendError: the platform did not take the job.
+
+    """
+    now = service.status(job_id)
+    record = JobStore().read(job_id)
+    number = 1 + len(_earlier(record))
+    _require_retryable(record, now.message, number)
+    run = RunDirectory.of(record.results_dir, record.id)
+    if not run.plan_document():
+        message = f"The run directory of job {job_id} is gone: {record.results_dir}."
+        raise UnknownNameError.of("run_directory_gone", message, "Run its request anew.", path=job_id)
+    plan = plan_versions.read_launched(run.plan_file)
+    if plan.study is not None:
+        message = f"Job {job_id} is a search: its study goes on, not its request."
+        raise ConflictError.of("is_search", message, f"tao-skills automl resume {job_id}", path=job_id)
+    sealed = dispatch.plan(_request(plan, number, options or {}))
+    return dispatch.run(sealed, retry_of=job_id)
+
+
+def pause_seconds(number: int) -> float:
+    """Return how long to wait before a retry, counted from 1: a machine that is down takes a while to return."""
+    return min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** (number - 1))
+
+
+def _request(plan: Plan, number: int, options: Mapping[str, Any]) -> Request:
+    job, request = plan.job, plan.request
+    platform = replace(request.platform, options={**request.platform.options, **options})
+    folder, overrides = job.results_uri or job.results_dir, dict(request.overrides)
+    if job.resume_key is not None and job.workload.trains:
+        overrides[job.resume_key] = True
+    elif not job.workload.adds:
+        folder = f"{folder}-retry-{number}"
+    return replace(request, platform=platform, overrides=overrides, results_dir=folder, automl_policy="off")
+
+
+def newest_of(job_id: str) -> JobRecord | None:
+    """Return the newest retry of a job that took its place; none where each was cancelled, or failed before it ran."""
+    for other in JobStore().all():
+        if other.retry_of == job_id and not _changed_nothing(other):
+            return other
+    return None
+
+
+def _changed_nothing(retried: JobRecord) -> bool:
+    """Tell whether a retry ended with no more than what was there before it: the older job may be retried again."""
+    if retried.state is State.CANCELED:
+        return True
+    return retried.state is State.ERROR and not any(moved.state is State.RUNNING for moved in retried.transitions)
+
+
+def _require_retryable(record: JobRecord, message: str, number: int) -> None:
+    if not may_retry(record):
+        why = f"Job {record.id} is {record.state}" + (f": {message}" if message else ".")
+        fix = f"Only what a machine ended is retried. Find the cause with: tao-skills diagnose {record.id}"
+        if record.state is State.COMPLETE:
+            fix = f"Nothing is left to do; see: tao-skills report {record.id}"
+        if not record.state.is_terminal:
+            why = f"Job {record.id} is {record.state}."
+            fix = f"Wait for its end: tao-skills watch {record.id}"
+        raise ConflictError.of("not_retryable", why, fix, path=record.id)
+    if number > MAX_RETRIES:
+        why = f"Job {record.id} is retry {MAX_RETRIES} of its request."
+        fix = f"Find what ends it with: tao-skills diagnose {record.id}"
+        raise ConflictError.of("too_many_retries", why, fix, path=record.id)
+    if (other := newest_of(record.id)) is not None:
+        why = f"Job {record.id} was retried already, as {other.id}, which is {other.state}."
+        verb = "retry" if may_retry(other) else "status"
+        raise ConflictError.of("retried_already", why, f"tao-skills {verb} {other.id}", path=record.id)
+
+
+def _earlier(record: JobRecord) -> list[str]:
+    """Return the jobs that a job retries, the newest first."""
+    store, found = JobStore(), []
+    while record.retry_of is not None:
+        found.append(record.retry_of)
+        try:
+            record = store.read(record.retry_of)
+        except UnknownNameError:  # its record was removed
+            break
+    return found

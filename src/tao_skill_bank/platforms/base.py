@@ -1,0 +1,72 @@
+"""What every platform can do. One package per platform, found by its name, imported on use."""
+
+import importlib
+import pkgutil
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+from tao_skill_bank.contracts import Finding, Job, JobRecord, JobStatus, Launch, Plan
+from tao_skill_bank.errors import UnknownNameError
+
+
+class Platform(Protocol):
+    """Drives an engine that exists: renders what it will send, sends exactly that, and answers for it."""
+
+    name: str
+    one_machine: bool  # whatever nodes a spec names become processes of it
+    number_options: tuple[str, ...]  # names in platform.options, besides those that every platform has
+    text_options: tuple[str, ...]
+
+    def runs_here(self, options: Mapping[str, Any]) -> bool:
+        """Tell whether jobs with these platform options run on the machine that submits."""
+        ...
+
+    def uses_image(self, options: Mapping[str, Any]) -> bool:
+        """Tell whether jobs with these platform options run in a container image."""
+        ...
+
+    def probe(self, job: Job) -> list[Finding]:
+        """Look at the engine without changing it and report what stands in the way of `job`."""
+        ...
+
+    def render(self, plan: Plan) -> Launch:
+        """Return the files and the command of the launch. Pure: the same plan renders the same launch."""
+        ...
+
+    def submit(self, plan: Plan) -> dict[str, str | int | float]:
+        """Start the plan's rendered launch and return the backend reference that finds it again."""
+        ...
+
+    def status(self, record: JobRecord) -> JobStatus:
+        """Ask the engine for the state of a job."""
+        ...
+
+    def logs(self, record: JobRecord, *, follow: bool) -> Iterator[str]:
+        """Yield log lines; with `follow`, until the job ends."""
+        ...
+
+    def cancel(self, record: JobRecord) -> None:
+        """Stop the job and everything it started. Cancelling a stopped job changes nothing."""
+        ...
+
+
+def names() -> list[str]:
+    """Return the platforms of this release, by the name of their package."""
+    package = importlib.import_module("tao_skill_bank.platforms")
+    return sorted(module.name for module in pkgutil.iter_modules(package.__path__) if module.ispkg)
+
+
+def load(name: str) -> Platform:
+    """Return the platform called `name`.
+
+    Raises:
+        UnknownNameError: no such platform.
+
+    """
+    if name not in names():
+        message = f"There is no platform '{name}'."
+        raise UnknownNameError.of(
+            "unknown_platform", message, f"Use one of: {', '.join(names())}.", path="platform.name"
+        )
+    platform: Platform = importlib.import_module(f"tao_skill_bank.platforms.{name}.platform").PLATFORM
+    return platform

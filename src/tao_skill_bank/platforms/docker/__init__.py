@@ -1,0 +1,1 @@
+"""Jobs in a container of a Docker engine."""

@@ -1,0 +1,265 @@
+"""A Docker daemon, here or elsewhere, through its own command; the run directory lies on a file system that it shares.
+
+The container is named by the job's id and is removed only once its end is kept in the run directory, so that a second
+look, or another process, sees the same end. Why it ended is read from the run directory.
+"""
+
+import re
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tao_skill_bank.bank import images
+from tao_skill_bank.contracts import Finding, Job, JobRecord, JobStatus, Launch, Plan, State
+from tao_skill_bank.core import settings
+from tao_skill_bank.errors import BackendError, BlockedError, ConflictError
+from tao_skill_bank.platforms import run_files
+from tao_skill_bank.platforms.docker import client
+from tao_skill_bank.platforms.docker import options as docker_options
+from tao_skill_bank.platforms.docker import probe as docker_probe
+from tao_skill_bank.platforms.docker import render as docker_render
+from tao_skill_bank.platforms.docker import status as docker_status
+from tao_skill_bank.platforms.docker.client import ACTIVE, Container, Daemon
+from tao_skill_bank.runs import run_directory
+from tao_skill_bank.runs.run_directory import RunDirectory, json_text, write_whole
+
+CONTAINER, HOST, CONTEXT, MACHINE = "container_id", "docker_host", "docker_context", "machine"
+GRACE, KEEP = "grace_seconds", "keep"
+POLL_SECONDS = 0.2
+RUN_SECONDS = 300.0  # a busy disk takes its time to lay out a large image
+RECONCILE_SECONDS = 5.0
+SETTLE_SECONDS = 10.0  # until the last lines of a run directory are seen through a shared file system
+STOP_SECONDS = 30.0  # beside the grace period
+FOLLOW_SECONDS = 1.0  # between two questions to the daemon while a log is followed
+LAST_LINES = "20"
+
+
+@dataclass(frozen=True)
+class Docker:
+    """Runs a job as one container of one machine."""
+
+    name: str = "docker"
+    one_machine: bool = True
+    number_options: tuple[str, ...] = ("cpus", "grace_seconds")
+    text_options: tuple[str, ...] = (*docker_options.TEXTS, *docker_options.FLAGS)
+
+    def runs_here(self, options: Mapping[str, Any]) -> bool:
+        """Tell whether the daemon is on this machine, as far as its address tells."""
+        return not docker_options.is_remote(docker_options.host(options) or settings.docker_host())
+
+    def uses_image(self, options: Mapping[str, Any]) -> bool:  # noqa: ARG002 - the protocol names it
+        """It runs nothing else."""
+        return True
+
+    def probe(self, job: Job) -> list[Finding]:
+        """Ask the daemon whether it could run `job`.
+
+        Raises:
+            RequestError: options that Docker would not understand.
+
+        """
+        return docker_probe.findings(job, docker_options.of(job))
+
+    def render(self, plan: Plan) -> Launch:
+        """Return the script and the `docker run` that starts it."""
+        return docker_render.launch(plan, docker_options.of(plan.job))
+
+    def submit(self, plan: Plan) -> dict[str, str | int | float]:
+        """Start the container. A lost answer is looked up by the job's name, and nothing is ever started twice.
+
+        Raises:
+            ConflictError: the daemon has a container of this name.
+            BlockedError: the daemon refuses the request.
+            BackendError: the daemon did not take the job.
+
+        """
+        job, options = plan.job, docker_options.of(plan.job)
+        daemon = Daemon.current(options.host)
+        for folder in (RunDirectory(Path(job.results_dir)).log_file.parent, *map(Path, docker_render.state_folders())):
+            folder.mkdir(parents=True, exist_ok=True)
+        if (there := daemon.inspect(job.id)) is not None:
+            raise _name_taken(job.id, f", which is {there.status}")
+        reference: dict[str, str | int | float] = {GRACE: options.grace_seconds, KEEP: int(options.keep)}
+        reference |= {name: value for name, value in ((HOST, daemon.host), (CONTEXT, daemon.context)) if value}
+        reference |= {} if daemon.is_remote else {MACHINE: socket.gethostname()}
+        try:
+            done = daemon.start(plan.argv, RUN_SECONDS)
+        except BackendError as error:
+            return reference | _reconcile(daemon, job.id, str(error))
+        if done.returncode == 0 and (found := re.match(r"[0-9a-f]{12,64}$", done.stdout.strip())):
+            return {**reference, CONTAINER: found[0]}
+        if done.returncode == 0 or client.is_unreachable(done.stderr):
+            return reference | _reconcile(daemon, job.id, done.stderr)
+        raise _refused(daemon, job, done.stderr)
+
+    def status(self, record: JobRecord) -> JobStatus:
+        """Answer from the daemon, then from the end that was kept, with the run directory's own reasons."""
+        run = RunDirectory.of(record.results_dir, record.id)
+        daemon = _daemon(record, run)
+        elsewhere = _elsewhere(record)
+        container = None if elsewhere else daemon.inspect(_name(record))
+        progress = run.last_status()  # the last line was written before the container ended
+        if container is not None and container.status in ACTIVE:
+            return _active(record, container, progress)
+        if container is not None and container.status == "exited":
+            container = replace(container, output=_last_lines(daemon, container.id))
+            progress = run.last_status()
+            if daemon.is_remote and not docker_status.is_settled(run, container, progress, SETTLE_SECONDS):
+                message = "Its container ended; waiting for its files."
+                return JobStatus(record.id, State.RUNNING, message, progress=progress)
+            _keep_and_remove(record, run, daemon, container)
+            return docker_status.meaning(record, run, container, progress)
+        kept = _kept(run, record.id)
+        if kept is not None:
+            return docker_status.meaning(record, run, kept, progress)
+        exit_code = run.exit_code()
+        if exit_code is not None:
+            return run_files.ended(record, exit_code, progress, was_cancelled=run.cancel_file.exists())
+        message = f"Docker calls its container {container.status}." if container else "The daemon knows nothing of it."
+        return JobStatus(record.id, State.UNKNOWN, elsewhere or message, progress=progress)
+
+    def logs(self, record: JobRecord, *, follow: bool) -> Iterator[str]:
+        """Yield the lines of logs/job.log."""
+        path = RunDirectory.of(record.results_dir, record.id).log_file
+        is_over = run_files.asked_at_times(lambda: self.status(record).state.is_terminal, FOLLOW_SECONDS)
+        return run_files.log_lines(path, is_over, follow=follow)
+
+    def cancel(self, record: JobRecord) -> None:
+        """Stop the container: SIGTERM, by which a training saves itself, and after the grace period SIGKILL.
+
+        Raises:
+            BackendError: the daemon cannot be asked, or did not stop it.
+
+        """
+        if elsewhere := _elsewhere(record):
+            fix = f"There: tao-skills cancel {record.id}"
+            raise BackendError.of("other_host", elsewhere, fix, path=record.id)
+        run = RunDirectory.of(record.results_dir, record.id)
+        daemon = _daemon(record, run)
+        container = daemon.inspect(_name(record))
+        if container is None or container.status not in ACTIVE:
+            return
+        with suppress(OSError):  # a full disk must not keep a job alive
+            write_whole(run.cancel_file, "")
+        if container.status == "created":  # it never ran
+            daemon.call("container", "rm", container.id)
+            return
+        if container.status == "paused":
+            daemon.call("unpause", container.id)
+        grace_seconds = float(record.backend_ref.get(GRACE, docker_options.DEFAULT_GRACE_SECONDS))
+        done = daemon.call(
+            "stop", "-t", str(round(grace_seconds)), container.id, timeout_seconds=grace_seconds + STOP_SECONDS
+        )
+        left = daemon.inspect(container.id)
+        if left is not None and left.status in ACTIVE:
+            message = f"Container {record.id} could not be stopped. {client.last_words(done.stderr)}".rstrip()
+            raise BackendError.of("docker_stop_failed", message, f"docker kill {record.id}", path=record.id)
+
+
+def _name(record: JobRecord) -> str:
+    """Return what a job's container is asked for by."""
+    return str(record.backend_ref.get(CONTAINER, record.id))
+
+
+def _elsewhere(record: JobRecord) -> str:
+    """Return why this machine's daemon cannot tell, where the job went to that of another one."""
+    machine = record.backend_ref.get(MACHINE, socket.gethostname())
+    return "" if machine == socket.gethostname() else f"Its container is on host {machine}, whose daemon can tell."
+
+
+def _daemon(record: JobRecord, run: RunDirectory) -> Daemon:
+    """Return where a job's daemon is asked; its plan tells while the reference of the submission is not recorded."""
+    reference = record.backend_ref
+    if GRACE in reference:
+        return Daemon(reference.get(HOST), reference.get(CONTEXT))
+    plan = run.plan_document()
+    return Daemon(docker_options.host(plan.get("job", {}).get("platform", {}).get("options", {})))
+
+
+def _name_taken(name: str, state: str) -> ConflictError:
+    message = f"The daemon has a container named {name} already{state}."
+    fix = f"Plan the request again for another name, or remove that one: docker rm --force {name}"
+    return ConflictError.of("job_name_taken", message, fix, path=name)
+
+
+def _refused(daemon: Daemon, job: Job, said: str) -> BlockedError | BackendError | ConflictError:
+    """Return why the daemon did not start a container, once nothing is left of it."""
+    if client.NAME_TAKEN.search(said):  # somebody else's, since a moment ago
+        return _name_taken(job.id, "")
+    _remove_unstarted(daemon, job.id)
+    problem = client.refusal(said, images.get(str(job.image)))
+    return BlockedError([problem]) if problem else daemon.failure(said)
+
+
+def _remove_unstarted(daemon: Daemon, name: str) -> None:
+    with suppress(BackendError):
+        there = daemon.inspect(name)
+        if there is not None and there.status == "created" and there.label == name:
+            daemon.call("container", "rm", name)  # without force, which would end one that has just started
+
+
+def _reconcile(daemon: Daemon, name: str, said: str) -> dict[str, str]:
+    """Return the reference of a container whose `docker run` gave no answer; empty when the daemon gives none at all.
+
+    Raises:
+        BackendError: the daemon answers, and has started no such container.
+
+    """
+    deadline = time.monotonic() + RECONCILE_SECONDS
+    try:
+        while True:
+            there = daemon.inspect(name)
+            if there is not None and there.label == name and there.status != "created":
+                return {CONTAINER: there.id}
+            if time.monotonic() >= deadline:
+                break
+            time.sleep(POLL_SECONDS)
+        _remove_unstarted(daemon, name)
+        there = daemon.inspect(name)
+        if there is not None and there.label == name and there.status != "created":  # it started that very moment
+            return {CONTAINER: there.id}
+    except BackendError:
+        return {}  # status finds it by its name
+    message = f"docker run gave no answer, and the daemon runs no container named {name}. "
+    message += client.last_words(said)
+    fix = "See that the daemon is up (docker info), then plan the request again."
+    raise BackendError.of("docker_submit_lost", message.rstrip(), fix, path=name)
+
+
+def _active(record: JobRecord, container: Container, progress: dict[str, Any]) -> JobStatus:
+    if container.status in ("created", "restarting"):
+        why = f" {container.error}" if container.error else ""
+        return JobStatus(record.id, State.PENDING, f"Its container is {container.status}.{why}", progress=progress)
+    message = "Its container is paused." if container.status == "paused" else str(progress.get("message") or "")
+    return JobStatus(record.id, State.RUNNING, message, progress=progress)
+
+
+def _last_lines(daemon: Daemon, name: str) -> str:
+    """Return what a container printed itself: its script's output goes to the run directory."""
+    done = daemon.call("logs", "--tail", LAST_LINES, name)
+    return (done.stdout + done.stderr).strip() if done.returncode == 0 else ""
+
+
+def _end_file(run: RunDirectory, job_id: str) -> Path:
+    return run.path / "logs" / f"{job_id}.container.json"
+
+
+def _kept(run: RunDirectory, job_id: str) -> Container | None:
+    kept = run_directory.read_json_file(_end_file(run, job_id))
+    return Container(**kept) if isinstance(kept, dict) else None
+
+
+def _keep_and_remove(record: JobRecord, run: RunDirectory, daemon: Daemon, container: Container) -> None:
+    """Write how a container ended, then remove it. It stays where its end cannot be written."""
+    path = _end_file(run, record.id)
+    with suppress(OSError, BackendError):
+        write_whole(path, json_text(container.to_json()))
+        if not record.backend_ref.get(KEEP):
+            daemon.call("container", "rm", container.id)
+
+
+PLATFORM = Docker()

@@ -1,0 +1,86 @@
+"""What the end of a container means, together with what its job left in the run directory."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from tao_skill_bank.contracts import EXIT_INTERRUPTED, JobRecord, JobStatus, State
+from tao_skill_bank.platforms import run_files
+from tao_skill_bank.platforms.docker.client import Container
+from tao_skill_bank.runs.run_directory import RunDirectory
+
+TAIL_BYTES = 4096
+KILLED, TERMINATED = 137, 143
+NOT_STARTED = (126, 127)  # bash: a program cannot be run, or is not there
+OUT_OF_MEMORY = (
+    "The container ran out of memory and was killed (exit code {code}). "
+    "Raise --option memory, or lower the workers and batch sizes."
+)
+FROM_OUTSIDE = (
+    "The container was killed from outside (exit code {code}): docker kill, the end of the daemon or of its machine. "
+    "{going_on}"
+)
+UNREPORTED = "Exit code {code} before the trainer had reported anything; the log ends with: {line}"
+WHICH_PYTHON = " See that --option python names an interpreter of the image that has this package."
+AT_ONCE = "The container ended at once with exit code {code}: {output}"
+NO_BASH = " The image has no bash: use one that has it and this package; ours is docker/Dockerfile."
+WHICH_FOLDER = " See that {folder} is shared with the daemon's machine, and that the user may write there."
+
+
+def meaning(record: JobRecord, run: RunDirectory, container: Container, progress: dict[str, Any]) -> JobStatus:
+    """Return the terminal state of a job whose container ended."""
+    recorded = run.exit_code()
+    code = container.exit_code if recorded is None else recorded
+    if run.cancel_file.exists():
+        return run_files.ended(record, code, progress, was_cancelled=True)
+    if container.oom_killed and code not in (0, EXIT_INTERRUPTED):
+        return _error(record, OUT_OF_MEMORY.format(code=code), "ERR_PROGRAM", code, progress)
+    if _is_from_outside(recorded, code, progress):
+        told = FROM_OUTSIDE.format(code=code, going_on=run_files.going_on(record))
+        return _error(record, told, "ERR_INFRA", code, progress)
+    if recorded is None and code != 0:
+        return _error(record, _unrecorded(run, container), "ERR_PROGRAM", code, progress)  # it would end so again
+    if code not in (0, EXIT_INTERRUPTED) and not progress:
+        message = UNREPORTED.format(code=code, line=_last_line(run))
+        message += WHICH_PYTHON if code in NOT_STARTED else ""
+        return _error(record, message, "ERR_PROGRAM", code, progress)
+    return run_files.ended(record, code, progress, was_cancelled=False)
+
+
+def is_settled(run: RunDirectory, container: Container, progress: dict[str, Any], within_seconds: float) -> bool:
+    """Tell whether the last files of a job on another machine are here, or would have come by now."""
+    code = run.exit_code()
+    is_told = code is not None and (code != 0 or progress.get("state") == "SUCCESS")
+    return is_told or _age_seconds(container) >= within_seconds
+
+
+def _is_from_outside(recorded: int | None, code: int, progress: dict[str, Any]) -> bool:
+    """Tell whether a signal ended the container, not its program: one that it could still record, or none."""
+    return (recorded is None and code == KILLED) or (code == TERMINATED and progress.get("state") != "FAILURE")
+
+
+def _unrecorded(run: RunDirectory, container: Container) -> str:
+    """Return why a container left no exit code: its script never began."""
+    said = (container.output or container.error or "it said nothing").rstrip(".") + "."
+    cure = NO_BASH if "exec bash failed" in said else WHICH_FOLDER.format(folder=run.path)
+    return AT_ONCE.format(code=container.exit_code, output=said) + cure
+
+
+def _error(record: JobRecord, message: str, err_class: Any, code: int, progress: dict[str, Any]) -> JobStatus:
+    return JobStatus(record.id, State.ERROR, message, err_class, code, progress)
+
+
+def _last_line(run: RunDirectory) -> str:
+    try:
+        with run.log_file.open("rb") as file:
+            file.seek(max(0, run.log_file.stat().st_size - TAIL_BYTES))
+            lines = file.read().decode(errors="replace").split("\n")
+    except OSError:
+        lines = []
+    return next((line.strip() for line in reversed(lines) if line.strip()), "nothing")
+
+
+def _age_seconds(container: Container) -> float:
+    try:
+        return (datetime.now(UTC) - datetime.fromisoformat(container.finished_at)).total_seconds()
+    except (ValueError, TypeError):
+        return float("inf")

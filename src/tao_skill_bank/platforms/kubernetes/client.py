@@ -1,0 +1,366 @@
+"""A Kubernetes API server through the official client, and what its refusals mean."""
+
+import json
+import re
+import urllib.parse
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+
+from tao_skill_bank.core import settings
+from tao_skill_bank.errors import BackendError, BlockedError, MissingExtraError, Problem, TaoSkillsError
+
+CONNECT_SECONDS, READ_SECONDS = 10.0, 60.0
+FOLLOW_SECONDS = 300.0  # without a line; then the log is asked for again
+METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
+POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+Object = dict[str, Any]
+
+# Where the objects that this platform handles live, by kind; those without a namespace are of the whole cluster.
+PATHS = {
+    "ConfigMap": "/api/v1/namespaces/{namespace}/configmaps",
+    "Event": "/api/v1/namespaces/{namespace}/events",
+    "PersistentVolumeClaim": "/api/v1/namespaces/{namespace}/persistentvolumeclaims",
+    "Pod": "/api/v1/namespaces/{namespace}/pods",
+    "Secret": "/api/v1/namespaces/{namespace}/secrets",
+    "Service": "/api/v1/namespaces/{namespace}/services",
+    "Job": "/apis/batch/v1/namespaces/{namespace}/jobs",
+    "TrainJob": "/apis/trainer.kubeflow.org/v1alpha1/namespaces/{namespace}/trainjobs",
+    "ClusterTrainingRuntime": "/apis/trainer.kubeflow.org/v1alpha1/clustertrainingruntimes",
+    "Node": "/api/v1/nodes",
+    "SelfSubjectAccessReview": "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+}
+
+# What a server says when it refuses an object: (pattern, code, what is wrong, fix, option).
+REFUSALS = (
+    (r"exceeded quota", "quota_reached", "The namespace's quota is used up.",
+     "Wait for other jobs to end, ask for less (platform.gpus, --option cpu, --option memory), or see: "
+     "kubectl describe resourcequota{namespace_flag}", "gpus"),
+    (r'namespaces? "[^"]*" not found', "unknown_namespace", "There is no such namespace.",
+     "Set --option namespace to one of: kubectl get namespaces", "options.namespace"),
+    (r"serviceaccount \S+ not found|error looking up service account", "unknown_service_account",
+     "There is no such service account.", "See: kubectl get serviceaccounts{namespace_flag}",
+     "options.service_account"),
+    (r"no PriorityClass", "unknown_priority_class", "There is no such priority class.",
+     "See: kubectl get priorityclasses", "options.priority_class"),
+    (r"violates PodSecurity", "pod_security", "The namespace's rules for pods forbid this one.",
+     "Run as a user that is not root (--option user=UID:GID), use a claim instead of host_path, or another namespace.",
+     "options.user"),
+    (r"(maximum|minimum) (cpu|memory) usage|LimitRange", "limit_range",
+     "The namespace's limits for pods forbid this one.",
+     "Change --option cpu or --option memory; see: kubectl describe limitrange{namespace_flag}", "options.memory"),
+)  # fmt: skip
+
+
+class AccountError(BackendError):
+    """The server does not accept the account, or does not let it do this: a matter of credentials."""
+
+    exit_code = 4
+
+
+class NotFoundError(Exception):
+    """The server has no such object, or no such kind of objects."""
+
+
+class TakenError(Exception):
+    """The server has an object of this name already."""
+
+
+class LostAnswerError(Exception):
+    """A connection broke after the request may have arrived: what the server did is not known."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """An API server and a namespace, as a kubeconfig names them, or the pod that this process runs in."""
+
+    api: Any
+    namespace: str
+
+    @classmethod
+    def connect(cls, kubeconfig: str | None, context: str | None, namespace: str | None) -> "Cluster":
+        """Return the cluster of a kubeconfig; nothing is asked of it yet.
+
+        Raises:
+            MissingExtraError: the client is not installed.
+            BackendError: there is no kubeconfig, or it does not name the context.
+
+        """
+        try:
+            import kubernetes  # noqa: F401
+        except ImportError:
+            raise MissingExtraError.for_module("kubernetes", "kubernetes") from None
+        path = kubeconfig or settings.kubeconfig()
+        api, own = _connected(path, context, _changed_at(path), is_named=kubeconfig is not None)
+        return cls(api, namespace or own or "default")
+
+    def get(self, kind: str, name: str = "", **query: str) -> Object:
+        """Return an object, or a list of them without a name. Raises NotFoundError, or as `call` does."""
+        return self.call("GET", self._path(kind, name), query)
+
+    def metadata(self, kind: str, name: str) -> Object:
+        """Return an object's metadata alone: what a Secret holds stays on the server."""
+        return self.call("GET", self._path(kind, name), {}, accept=METADATA_ONLY)
+
+    def items(self, kind: str, **query: str) -> list[Object]:
+        return list(self.get(kind, **query).get("items") or ())
+
+    def create(self, manifest: Object, *, dry_run: bool = False) -> Object:
+        """Create an object; a dry run passes every check of the server and changes nothing.
+
+        Raises:
+            TakenError: the name is taken.
+            LostAnswerError: no answer came.
+            BlockedError, BackendError: see `call`.
+
+        """
+        query = {"fieldValidation": "Strict", **({"dryRun": "All"} if dry_run else {})}
+        return self.call("POST", self._path(manifest["kind"]), query, manifest)
+
+    def release(self, kind: str, name: str) -> None:
+        """Let a suspended job start; one that runs already goes on."""
+        body = {"spec": {"suspend": False}}
+        self._request("PATCH", self._path(kind, name), {}, body, "application/json", READ_SECONDS)
+
+    def delete(self, kind: str, name: str, uid: str | None = None) -> None:
+        """Delete an object and what it owns, which goes first; an object that is gone is fine."""
+        options: Object = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Foreground"}
+        if uid is not None:
+            options["preconditions"] = {"uid": uid}
+        with suppress(NotFoundError, TakenError):  # a conflict: another object of this name by now
+            self.call("DELETE", self._path(kind, name), {}, options)
+
+    def may(self, verb: str, resource: str, group: str = "", namespace: str | None = None) -> bool:
+        """Ask whether this account may do something."""
+        resource, _, part = resource.partition("/")
+        attributes = {"verb": verb, "resource": resource, "group": group}
+        if part:
+            attributes["subresource"] = part
+        if namespace is not None:
+            attributes["namespace"] = namespace
+        kind = "SelfSubjectAccessReview"
+        review = {"apiVersion": "authorization.k8s.io/v1", "kind": kind, "spec": {"resourceAttributes": attributes}}
+        answer = self.call("POST", PATHS[kind], {}, review)
+        return bool(answer.get("status", {}).get("allowed"))
+
+    def log(self, pod: str, container: str | None, **query: str) -> Iterator[str]:
+        """Yield the lines of a pod's log as they come, until it ends or the connection does."""
+        import urllib3
+
+        if container is not None:
+            query["container"] = container
+        response = self._request("GET", f"{self._path('Pod', pod)}/log", query, None, "*/*", FOLLOW_SECONDS)
+        rest = b""
+        try:
+            for chunk in response.stream(4096, decode_content=True):
+                *lines, rest = (rest + chunk).split(b"\n")
+                yield from (line.decode(errors="replace") for line in lines)
+        except urllib3.exceptions.HTTPError:
+            return  # what was cut is asked for again
+        finally:
+            response.close()
+        if rest:
+            yield rest.decode(errors="replace")
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        body: Object | None = None,
+        accept: str = "application/json",
+    ) -> Object:
+        """Return the server's answer.
+
+        Raises:
+            NotFoundError, TakenError, LostAnswerError: see there.
+            BlockedError: it refuses the request.
+            AccountError: it refuses the account.
+            BackendError: it cannot be reached, or fails.
+
+        """
+        response = self._request(method, path, query, body, accept, READ_SECONDS)
+        answer: Object = json.loads(response.data or b"{}")
+        return answer
+
+    def _path(self, kind: str, name: str = "") -> str:
+        path = PATHS[kind].format(namespace=self.namespace)
+        return f"{path}/{name}" if name else path
+
+    def _request(
+        self, method: str, path: str, query: Mapping[str, str], body: Object | None, accept: str, read_seconds: float
+    ) -> Any:
+        import urllib3
+
+        content_type = "application/merge-patch+json" if method == "PATCH" else "application/json"
+        headers = {"Accept": accept, **({"Content-Type": content_type} if body is not None else {})}
+        pairs = list(query.items())
+        try:
+            self.api.update_params_for_auth(headers, pairs, ["BearerToken"])
+            response = self.api.rest_client.pool_manager.request(
+                method,
+                f"{self.api.configuration.host}{path}" + (f"?{urllib.parse.urlencode(pairs)}" if pairs else ""),
+                body=None if body is None else json.dumps(body),
+                headers=headers,
+                timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=read_seconds),
+                preload_content=False,
+            )
+            if not 200 <= response.status <= 299:
+                _ = response.data  # reads it
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            if method == "POST" and _may_have_arrived(error):
+                raise LostAnswerError(_one_line(error)) from None
+            raise self._unreachable(_one_line(error)) from None
+        if not 200 <= response.status <= 299:
+            self._refused(response.status, response.data, f"{method} {path}")
+        if accept != "*/*":
+            try:
+                _ = response.data
+            except urllib3.exceptions.HTTPError as error:
+                if method == "POST":
+                    raise LostAnswerError(_one_line(error)) from None
+                raise self._unreachable(_one_line(error)) from None
+        return response
+
+    def _unreachable(self, said: str) -> BackendError:
+        message = f"The API server {self.api.configuration.host} cannot be reached: {said}"
+        return BackendError.of("kubernetes_unreachable", message, "See that it answers: kubectl version",
+                               path="platform.name")  # fmt: skip
+
+    def _refused(self, status: int, data: bytes | None, what: str) -> NoReturn:
+        """Raise what an answer other than 2xx means."""
+        said = _message(data) or f"HTTP {status}"
+        if status == 404 and "namespaces " not in said:
+            raise NotFoundError(said)
+        if status == 409 and "exceeded quota" not in said:
+            raise TakenError(said)
+        if status in (401, 403):
+            raise self._forbidden(status, said)
+        if (problem := refusal(said, self.namespace)) is not None:
+            raise BlockedError([problem])
+        if status in (400, 404, 422):
+            message = f"The API server refuses the request: {said}"
+            raise BlockedError.of("kubernetes_refused", message, "Correct what it names.", path="platform.options")
+        message = f"The API server failed on {what}: {status} {said}"
+        raise BackendError.of("kubernetes_failed", message, "Ask again later: kubectl get --raw /readyz", path=what)
+
+    def _forbidden(self, status: int, said: str) -> TaoSkillsError:
+        if (problem := refusal(said, self.namespace)) is not None:
+            return BlockedError([problem])
+        if status == 401:
+            message = f"The API server {self.api.configuration.host} does not accept the credentials of the kubeconfig."
+            fix = "Log in again, so that this works: kubectl auth whoami"
+            return AccountError.of("credential_kubernetes", message, fix, path="platform.options.kubeconfig")
+        return AccountError([forbidden(said, self.namespace)])
+
+
+@lru_cache(maxsize=16)  # login programs of clouds take seconds; the client renews what they gave
+def _connected(
+    path: str, context: str | None, changed_at: tuple[int, ...], *, is_named: bool
+) -> tuple[Any, str | None]:
+    """Return the client of a kubeconfig and the namespace of its context. Raises BackendError."""
+    from kubernetes import client, config
+
+    configuration = client.Configuration()
+    configuration.retries = 0  # each of our questions is put once
+    try:
+        if not is_named and context is None and settings.is_in_pod() and not changed_at:
+            config.load_incluster_config(configuration)
+            return client.ApiClient(configuration), POD_NAMESPACE.read_text(encoding="utf-8").strip()
+        config.load_kube_config(path, context, configuration, persist_config=False)
+        contexts, active = config.list_kube_config_contexts(path)
+    except (config.ConfigException, yaml.YAMLError, OSError, TypeError, ValueError, KeyError) as error:
+        message = f"There is no usable kubeconfig: {_one_line(error)}"
+        fix = "Set KUBECONFIG or --option kubeconfig=PATH, and see its contexts: kubectl config get-contexts"
+        raise BackendError.of("kubernetes_no_config", message, fix, path="platform.options.kubeconfig") from None
+    named = next((found for found in contexts if found["name"] == context), active)
+    return client.ApiClient(configuration), (named.get("context") or {}).get("namespace")
+
+
+def refusal(said: str, namespace: str) -> Problem | None:
+    """Return why a server refuses an object; None when what it says is not known here."""
+    for pattern, code, message, fix, option in REFUSALS:
+        if re.search(pattern, said, re.IGNORECASE):
+            how = fix.format(namespace_flag=f" --namespace {namespace}")
+            return Problem(code, f"{message} It says: {said}", how, f"platform.{option}")
+    return None
+
+
+def forbidden(said: str, namespace: str) -> Problem:
+    """Return which right is missing, with the commands that give it."""
+    found = re.search(
+        r'User "(?P<user>[^"]+)" cannot (?P<verb>\w+) resource "(?P<resource>[^"]+)"'
+        r'(?: in API group "(?P<group>[^"]*)")?',
+        said,
+    )
+    if found is None:
+        fix = f"Ask the cluster's administrator for the rights in {namespace} that skill tao-run-on-kubernetes lists."
+        return Problem(
+            "credential_forbidden", f"The account may not do this: {said}", fix, "platform.options.kubeconfig"
+        )
+    resource = found["resource"] + (f".{found['group']}" if found["group"] else "")
+    right = Right(found["verb"], found["resource"], found["group"] or "")
+    message = f"{found['user']} may not {found['verb']} {resource} in namespace {namespace}."
+    return Problem("credential_forbidden", message, grant([right], namespace, found["user"]),
+                   "platform.options.kubeconfig")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Right:
+    """A verb on a resource that an account needs."""
+
+    verb: str
+    resource: str
+    group: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.verb} {self.resource}"
+
+
+def grant(rights: list[Right], namespace: str, user: str) -> str:
+    """Return the commands with which the cluster's administrator gives the rights to an account."""
+    commands = []
+    for resource, group in dict.fromkeys((right.resource, right.group) for right in rights):
+        verbs = ",".join(right.verb for right in rights if (right.resource, right.group) == (resource, group))
+        base, _, part = resource.partition("/")
+        full = base + (f".{group}" if group else "") + (f"/{part}" if part else "")
+        name = f"tao-{base}{f'-{part}' if part else ''}"
+        commands.append(f"kubectl create role {name} --namespace {namespace} --verb={verbs} --resource={full}")
+        account = user.removeprefix("system:serviceaccount:")
+        subject = f"--serviceaccount={account}" if account != user else f"--user={user}"
+        commands.append(f"kubectl create rolebinding {name} --namespace {namespace} --role={name} {subject}")
+    return "As the cluster's administrator: " + " && ".join(commands)
+
+
+def _may_have_arrived(error: Exception) -> bool:
+    import urllib3
+
+    reason = getattr(error, "reason", error)
+    if isinstance(reason, Exception):
+        error = reason
+    return isinstance(error, (urllib3.exceptions.ProtocolError, urllib3.exceptions.ReadTimeoutError))
+
+
+def _message(data: bytes | None) -> str:
+    """Return what a Status object says."""
+    try:
+        found = json.loads(data or b"")
+    except ValueError:
+        return (data or b"").decode(errors="replace").strip()[:300]
+    return str(found.get("message") or found.get("reason") or "") if isinstance(found, dict) else str(found)
+
+
+def _one_line(error: Exception) -> str:
+    reason = getattr(error, "reason", None)
+    return " ".join(str(reason or error).split())[:300]
+
+
+def _changed_at(paths: str) -> tuple[int, ...]:
+    """Return when each file of a kubeconfig was written; without any, nothing."""
+    files = [Path(part).expanduser() for part in paths.split(":")]
+    return tuple(file.stat().st_mtime_ns for file in files if file.is_file())

@@ -1,0 +1,89 @@
+"""The log of a job's pod 0 through the API server, over all its restarts, then the end of what failed elsewhere."""
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from tao_skill_bank.errors import BlockedError
+from tao_skill_bank.platforms.kubernetes.client import Cluster, NotFoundError
+from tao_skill_bank.platforms.kubernetes.pods import RETRIED, STATUS_MARK, Pod, View
+from tao_skill_bank.runs import run_directory
+from tao_skill_bank.runs.run_directory import RunDirectory
+
+POLL_SECONDS = 1.0
+NUM_LINES = 50  # of another pod that failed
+
+
+def lines(
+    cluster: Cluster, container: str, look: Callable[[], View | None], is_over: Callable[[], bool], *, follow: bool
+) -> Iterator[str]:
+    """Yield what pod 0 printed; with `follow`, until the job is over."""
+    done: set[str] = set()
+    while True:
+        was_over = not follow or is_over()  # asked before the look that must see the last pod
+        view = look()
+        pods = sorted(view.pods, key=lambda pod: pod.created) if view is not None else []
+        for pod in pods:
+            if pod.index == 0 and pod.name not in done and pod.phase != "Pending":
+                done.add(pod.name)
+                yield from _of_pod(cluster, container, pod.name, look, follow=follow)
+        if was_over:
+            break
+        time.sleep(POLL_SECONDS)
+    if view is not None and (culprit := view.culprit) is not None and culprit.index != 0:
+        yield f"--- the end of pod {culprit.name}, which failed:"
+        yield from _plain(cluster.log(culprit.name, container, tailLines=str(NUM_LINES)))
+
+
+def other_failures(run: RunDirectory) -> Iterator[str]:
+    """Yield the end of the logs of nodes other than the first that failed by themselves, from the run directory."""
+    plan = run.plan_document()
+    per_node = ((plan.get("job") or {}).get("resources") or {}).get("processes_per_node") or 1
+    records = [run_directory.read_json_file(path) or {} for path in sorted((run.path / "exit").glob("rank_*.json"))]
+    failed = {int(rank["rank"]) // per_node for rank in records if rank.get("exit_code", 0) not in RETRIED}
+    for node in sorted(failed - {0}):
+        path = run.path / "logs" / f"node_{node}.log"
+        if path.is_file():
+            yield f"--- the end of {Path('logs', path.name)}, of a node that failed:"
+            with path.open(encoding="utf-8", errors="replace") as file:
+                yield from (line.rstrip("\n") for line in deque(file, NUM_LINES))
+
+
+def _of_pod(
+    cluster: Cluster, container: str, name: str, look: Callable[[], View | None], *, follow: bool
+) -> Iterator[str]:
+    """Yield a pod's log; a connection that breaks is made again, and no line comes twice."""
+    second, newest = "", Counter[str]()  # the lines of the last second: from there the log is asked for again
+    while True:
+        query = {"timestamps": "true", **({"follow": "true"} if follow else {})}
+        if second:
+            query["sinceTime"] = f"{second}Z"
+        again = newest.copy()
+        is_running = follow and _is_running(look, name)  # asked before the read that must see the last line
+        try:
+            for stamped in cluster.log(name, container, **query):
+                if again[stamped] > 0:
+                    again[stamped] -= 1
+                    continue
+                stamp, _, line = stamped.partition(" ")
+                if stamp[:19] != second:
+                    second, newest = stamp[:19], Counter[str]()
+                newest[stamped] += 1
+                if not line.startswith(STATUS_MARK):
+                    yield line
+        except (NotFoundError, BlockedError):  # gone with its node, or its container is being made
+            pass
+        if not is_running:
+            return
+        time.sleep(POLL_SECONDS)
+
+
+def _is_running(look: Callable[[], View | None], name: str) -> bool:
+    view = look()
+    found: Pod | None = next((pod for pod in (view.pods if view else ()) if pod.name == name), None)
+    return found is not None and not found.is_over
+
+
+def _plain(found: Iterator[str]) -> Iterator[str]:
+    return (line for line in found if not line.startswith(STATUS_MARK))

@@ -1,0 +1,77 @@
+"""Whether the nodes of a cluster, all of them free, could hold the pods of a job."""
+
+from collections.abc import Iterator, Mapping
+
+from tao_skill_bank.contracts import Finding, Job
+from tao_skill_bank.platforms.kubernetes import render
+from tao_skill_bank.platforms.kubernetes.client import Object
+from tao_skill_bank.platforms.kubernetes.options import Options, quantity
+
+AUTOSCALE = "or say --option autoscale=true where nodes are added on demand"
+
+
+def findings(nodes: list[Object], job: Job, options: Options) -> Iterator[Finding]:
+    """Yield why the pods will never all run; nothing when they might."""
+    pod = render.pod(job, options)["spec"]
+    resources = pod["containers"][0]["resources"]
+    wanted = {name: quantity(value) for name, value in {**resources["requests"], **resources.get("limits", {})}.items()}
+    usable = [node for node in nodes if _admits(node, pod)]
+    if not usable:
+        message = (
+            f"None of the cluster's {len(nodes)} nodes takes such a pod: they are cordoned, tainted or not selected."
+        )
+        fix = f"Change --option node_selector, tolerations or exclude (kubectl describe nodes), {AUTOSCALE}."
+        yield Finding("no_such_nodes", "blocking", message, fix, "platform.options.node_selector")
+        return
+    short = {name: need for name, need in wanted.items() if max(_has(node, name) for node in usable) < need}
+    for name, need in short.items():
+        yield _short(name, need, max(_has(node, name) for node in usable), options)
+    if short:
+        return
+    room = sum(min(int(_has(node, name) // need) for name, need in wanted.items() if need) for node in usable)
+    if room < job.resources.nodes:
+        message = (
+            f"The nodes that the job may use have room for {room} of its {job.resources.nodes} pods, even when free."
+        )
+        fix = f"Lower platform.nodes or platform.gpus, {AUTOSCALE}."
+        yield Finding("no_such_nodes", "blocking", message, fix, "platform.nodes")
+
+
+def _short(name: str, need: float, largest: float, options: Options) -> Finding:
+    if name == options.gpu_resource:
+        message = f"No node that the job may use has {need:.0f} {name}: the largest has {largest:.0f}."
+        fix = f"Lower platform.gpus to {largest:.0f}, with more nodes, {AUTOSCALE}."
+        if not largest:
+            fix = f"Choose a cluster or nodes with GPUs (kubectl describe nodes), {AUTOSCALE}."
+        return Finding("no_such_gpus", "blocking", message, fix, "platform.gpus")
+    shown = [f"{value / 2**30:.0f} GiB" if name == "memory" else f"{value:g}" for value in (need, largest)]
+    message = f"No node that the job may use has {shown[0]} of {name}: the largest has {shown[1]}."
+    return Finding(
+        "no_such_nodes", "blocking", message, f"Lower --option {name}, {AUTOSCALE}.", f"platform.options.{name}"
+    )
+
+
+def _has(node: Object, name: str) -> float:
+    return quantity(str(node.get("status", {}).get("allocatable", {}).get(name, "0")))
+
+
+def _admits(node: Object, pod: Object) -> bool:
+    """Tell whether a node takes a pod, whatever its size."""
+    spec, labels = node.get("spec", {}), node["metadata"].get("labels") or {}
+    selected = all(labels.get(key) == value for key, value in pod.get("nodeSelector", {}).items())
+    if spec.get("unschedulable") or not selected or labels.get("kubernetes.io/hostname") in _excluded(pod):
+        return False
+    taints = [taint for taint in spec.get("taints") or () if taint.get("effect") in ("NoSchedule", "NoExecute")]
+    return all(any(_tolerates(known, taint) for known in pod.get("tolerations", ())) for taint in taints)
+
+
+def _excluded(pod: Object) -> list[str]:
+    affinity = pod.get("affinity", {}).get("nodeAffinity", {}).get("requiredDuringSchedulingIgnoredDuringExecution", {})
+    terms = affinity.get("nodeSelectorTerms", ())
+    return [name for term in terms for expression in term["matchExpressions"] for name in expression["values"]]
+
+
+def _tolerates(known: Mapping[str, str], taint: Mapping[str, str]) -> bool:
+    same_key = known.get("key") == taint.get("key")
+    same_value = known["operator"] == "Exists" or known.get("value", "") == taint.get("value", "")
+    return same_key and same_value and known.get("effect", taint["effect"]) == taint["effect"]

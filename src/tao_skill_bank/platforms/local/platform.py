@@ -1,0 +1,167 @@
+"""This machine: a detached process group that outlives its launcher, found again by number and start time."""
+
+import importlib.util
+import shlex
+import socket
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tao_skill_bank.contracts import Finding, Job, JobRecord, JobStatus, Launch, Plan, State
+from tao_skill_bank.core import settings
+from tao_skill_bank.errors import BackendError
+from tao_skill_bank.platforms import processes, run_files, torchrun
+from tao_skill_bank.platforms import script as job_script
+from tao_skill_bank.runs.run_directory import RunDirectory, write_whole
+
+DEFAULT_GRACE_SECONDS = 120.0  # a training finishes its step and saves itself
+
+SCRIPT = """\
+#!/usr/bin/env bash
+# Job {job_id}: rendered by tao-skill-bank for platform local. Output goes to logs/job.log.
+set -euo pipefail
+cd {results_dir}
+
+{record_exit_code}
+{environment}
+{commands}"""
+
+
+@dataclass(frozen=True)
+class Local:
+    """Runs a job as processes of this machine."""
+
+    name: str = "local"
+    one_machine: bool = True
+    number_options: tuple[str, ...] = ("grace_seconds",)
+    text_options: tuple[str, ...] = ("devices",)
+
+    def runs_here(self, options: Mapping[str, Any]) -> bool:  # noqa: ARG002 - the protocol names it
+        """Local is here."""
+        return True
+
+    def uses_image(self, options: Mapping[str, Any]) -> bool:  # noqa: ARG002 - the protocol names it
+        """Processes of this machine need no image."""
+        return False
+
+    def probe(self, job: Job) -> list[Finding]:
+        """Report what this machine lacks to run `job`."""
+        findings = []
+        if job.resources.nodes > 1:
+            message = f"Platform local is one machine; the job asks for {job.resources.nodes} nodes."
+            fix = "Set platform.nodes=1 (policy.parallelism.dp_replicate_size=1), or use platform slurm or kubernetes."
+            findings.append(Finding("local_single_node", "blocking", message, fix, "platform.nodes"))
+        if importlib.util.find_spec("torch") is None:
+            message = f"Training needs the Python module 'torch', which {sys.executable} does not have."
+            fix = "pip install 'tao-skill-bank[train]'"
+            findings.append(Finding("missing_extra", "warning", message, fix, "torch", {"blocks_run": True}))
+        return findings
+
+    def render(self, plan: Plan) -> Launch:
+        """Return launch.sh and the command that runs it."""
+        job = plan.job
+        fetch = (sys.executable, "-m", "tao_skill_bank.training.fetch")
+        commands = [*((*fetch, uri, folder) for uri, folder in job.fetches), torchrun.command(job)]
+        if plan.study is not None:
+            commands = [(sys.executable, "-m", "tao_skill_bank.automl.controller", "--run", job.results_dir)]
+        devices = job.platform.options.get("devices")
+        script = SCRIPT.format(
+            job_id=job.id,
+            results_dir=shlex.quote(job.results_dir),
+            environment=job_script.environment(plan, devices=None if devices is None else str(devices)),
+            record_exit_code=job_script.record_exit_code(plan),
+            commands="".join(f"{shlex.join(command)}\n" for command in commands),
+        )
+        return Launch({"launch.sh": script}, ("bash", str(Path(job.results_dir) / "launch.sh")))
+
+    def submit(self, plan: Plan) -> dict[str, str | int | float]:
+        """Start launch.sh in a session of its own.
+
+        Raises:
+            BackendError: the process could not be started.
+
+        """
+        run = RunDirectory(Path(plan.job.results_dir))
+        environment = settings.child_environment(**{processes.JOB_VARIABLE: plan.job.id})
+        try:
+            run.log_file.parent.mkdir(parents=True, exist_ok=True)
+            process = processes.spawn(plan.argv, environment, str(run.log_file))
+            start_time = process.create_time()
+        except (OSError, psutil.Error) as error:
+            message = f"The job's process could not be started: {error}"
+            fix = f"See that {plan.argv[0]} is installed and {run.path} is writable, then run the plan again."
+            raise BackendError.of("local_start_failed", message, fix, path=str(run.path)) from None
+        grace_seconds = float(plan.job.platform.options.get("grace_seconds", DEFAULT_GRACE_SECONDS))
+        return {
+            "pid": process.pid,
+            "start_time": start_time,
+            "host": socket.gethostname(),
+            "grace_seconds": grace_seconds,
+        }
+
+    def status(self, record: JobRecord) -> JobStatus:
+        """Answer from the processes, then from the exit code that they left."""
+        run = RunDirectory.of(record.results_dir, record.id)
+        is_here = record.backend_ref.get("host", socket.gethostname()) == socket.gethostname()
+        live = is_here and _leader(record) is not None
+        exit_code = run.exit_code()  # read after the look at the process: it is written before the process ends
+        progress = run.last_status()
+        orphans = [] if live or not is_here else processes.of_job(record.id)
+        if live or (orphans and exit_code is None):
+            state = State.RUNNING if progress else State.PENDING
+            return JobStatus(record.id, state, str(progress.get("message") or ""), progress=progress)
+        if exit_code is None and not (is_here and "pid" in record.backend_ref):
+            where = "No process of it is here." if is_here else f"Only host {record.backend_ref['host']} can tell."
+            return JobStatus(record.id, State.UNKNOWN, where, progress=progress)
+        status = run_files.ended(record, exit_code, progress, was_cancelled=run.cancel_file.exists())
+        return _with_orphans(status, orphans)
+
+    def logs(self, record: JobRecord, *, follow: bool) -> Iterator[str]:
+        """Yield the lines of logs/job.log."""
+        path = RunDirectory.of(record.results_dir, record.id).log_file
+        return run_files.log_lines(path, lambda: self.status(record).state.is_terminal, follow=follow)
+
+    def cancel(self, record: JobRecord) -> None:
+        """Stop the job's processes, orphans of an ended job included.
+
+        Raises:
+            BackendError: the job runs on another machine, or its processes could not be stopped.
+
+        """
+        run = RunDirectory.of(record.results_dir, record.id)
+        host = record.backend_ref.get("host", socket.gethostname())
+        if host != socket.gethostname():
+            message = f"Job {record.id} runs on host {host}."
+            raise BackendError.of("other_host", message, f"On {host}: tao-skills cancel {record.id}", path=record.id)
+        leader = _leader(record)
+        if leader is None and not processes.of_job(record.id):
+            return
+        with suppress(OSError):  # a full disk must not keep a job alive
+            write_whole(run.cancel_file, "")
+        grace_seconds = float(record.backend_ref.get("grace_seconds", DEFAULT_GRACE_SECONDS))
+        processes.stop(record.id, leader, grace_seconds)
+        if left := processes.of_job(record.id):
+            numbers = ", ".join(str(process.pid) for process in left)
+            message = f"Processes of job {record.id} could not be stopped: {numbers}"
+            raise BackendError.of("local_stop_failed", message, f"As their owner: kill -9 {numbers}", path=record.id)
+
+
+def _leader(record: JobRecord) -> psutil.Process | None:
+    pid, start_time = record.backend_ref.get("pid"), record.backend_ref.get("start_time")
+    return None if pid is None or start_time is None else processes.find(int(pid), float(start_time))
+
+
+def _with_orphans(status: JobStatus, orphans: list[psutil.Process]) -> JobStatus:
+    if not orphans:
+        return status
+    numbers = ", ".join(str(process.pid) for process in orphans)
+    message = f"{status.message} Processes {numbers} are left; tao-skills cancel {status.id} stops them."
+    return JobStatus(status.id, status.state, message, status.err_class, status.exit_code, status.progress)
+
+
+PLATFORM = Local()

@@ -1,0 +1,127 @@
+"""Checks that the media a dataset names exist inside its root. Each folder is listed once; no file is asked for."""
+
+import os
+from array import array
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+from tao_skill_bank.contracts import Finding
+from tao_skill_bank.data.annotations import media_of
+from tao_skill_bank.preflight import hashes, locations
+from tao_skill_bank.preflight.data.archive import Listing
+from tao_skill_bank.preflight.data.scan import Scan, records_at
+from tao_skill_bank.preflight.findings import MAX_LISTED, blocking, info, listed, not_checked
+from tao_skill_bank.preflight.storage import stores
+from tao_skill_bank.staging import places
+
+
+def check(scan: Scan, listing: Listing | None) -> list[Finding]:
+    """Return the findings on a dataset's media; `listing` is that of its archive, if it has one."""
+    if scan.failure or not (scan.media or scan.num_remote_media):
+        return []
+    path = scan.use.media_path
+    if places.is_remote(path) and not scan.num_remote_media:
+        return [*_outside(scan), *_remote(scan)]
+    if locations.is_uri(path) or scan.num_remote_media:
+        message = f"Media of {scan.use.annotation_path} lie behind a URI; their existence was not checked."
+        return [not_checked("media_remote", message, "Name media relative to their folder.", path)]
+    return _local(scan, path, listing)
+
+
+def _local(scan: Scan, path: str, listing: Listing | None) -> list[Finding]:
+    if not Path(path).exists():
+        message = f"Media path {path} does not exist."
+        return [blocking("media_path_missing", message, "Give the folder or archive that holds the media.", path)]
+    if listing:
+        return [*_archive_problems(path, listing), *_outside(scan), *_missing_from_archive(scan, listing)]
+    if not Path(path).is_dir():
+        message = f"Media path {path} is neither a folder nor a tar archive."
+        return [blocking("media_path_kind", message, "Give a folder, videos.tar.gz or images.tar.gz.", path)]
+    return [*_outside(scan), *_missing(scan, _existing(scan.folders))]
+
+
+def _archive_problems(path: str, listing: Listing) -> list[Finding]:
+    if listing.error:
+        message = f"Archive {path} cannot be read: {listing.error}."
+        return [blocking("archive_unreadable", message, "Write the archive again.", path)]
+    found = []
+    if listing.unsafe:
+        message = f"Archive {path} holds links, absolute paths or '..': {listed(listing.unsafe)}."
+        fix = "Pack it again with plain files and relative names only (tar --dereference)."
+        found.append(blocking("archive_unsafe", message, fix, path, members=listing.unsafe[:MAX_LISTED]))
+    if not listing.is_complete:
+        message = f"Archive {path} was not read to its end in time; missing media were not looked for."
+        found.append(not_checked("archive_not_listed", message, "Unpack it and give the folder.", path))
+    return found
+
+
+def _outside(scan: Scan) -> list[Finding]:
+    """Return the finding on names that leave the root: `../` and absolute paths elsewhere."""
+    root = scan.media_root
+    is_folder = Path(root).is_dir()
+    outside = sorted(folder for folder in scan.folders if not _is_inside(folder, root, is_folder=is_folder))
+    if not outside:
+        return []
+    folders = {folder.removeprefix(f"{root}/") for folder in outside}
+    message = f"Media names in {scan.use.annotation_path} leave {scan.use.media_path}: {listed(sorted(folders))}."
+    fix = f"Name media relative to {scan.use.media_path} and inside it, or give their common folder as media path."
+    return [
+        blocking("media_outside_root", message, fix, scan.use.annotation_path, folders=sorted(folders)[:MAX_LISTED])
+    ]
+
+
+def _is_inside(folder: str, root: str, *, is_folder: bool) -> bool:
+    if places.is_remote(root):
+        return f"{folder}/".startswith(f"{root}/") and ".." not in folder.split("/")
+    if not is_folder and ".." in PurePosixPath(folder.removeprefix(root)).parts:
+        return False  # an archive is unpacked under another name
+    lexical = os.path.normpath(folder)
+    return any(path == root or path.startswith(f"{root}/") for path in (lexical, os.path.realpath(folder)))
+
+
+def _existing(folders: Iterable[str]) -> "array[int]":
+    """Return the hash of every file in some folders, spelled as the annotation spells the folder."""
+    found = hashes.new()
+    for folder in folders:
+        try:
+            with os.scandir(folder or "/") as entries:
+                found.extend(hash(f"{folder}/{entry.name}") for entry in entries if entry.is_file())
+        except OSError:
+            continue  # its files are reported as missing
+    return found
+
+
+def _remote(scan: Scan) -> list[Finding]:
+    """Compare with the names that the store lists, unless they are too many to be asked for."""
+    path = scan.use.media_path
+    existing = None if locations.is_archive(path) else stores.existing(sorted(scan.folders))
+    if existing is None:
+        message = f"Whether {path} has all media of {scan.use.annotation_path} is seen when they are staged."
+        fix = f"To have them checked first: tao-skills data stage {path} FOLDER, then name the folder."
+        return [not_checked("media_remote", message, fix, path)]
+    if missing := _missing(scan, existing):
+        return missing
+    message = f"{path} has all media of {scan.use.annotation_path}; they are decoded where the job runs."
+    return [info("media_remote", message, path)]
+
+
+def _missing_from_archive(scan: Scan, listing: Listing) -> list[Finding]:
+    if listing.error or not listing.is_complete:
+        return []
+    return _missing(scan, listing.names)
+
+
+def _missing(scan: Scan, existing: "array[int]") -> list[Finding]:
+    positions = hashes.positions_in(scan.media, existing, present=False)
+    if not positions:
+        return []
+    records, num_records = hashes.first_distinct((scan.media_records[position] for position in positions), MAX_LISTED)
+    shown = records_at(scan.use, records)
+    absent = {scan.media[position] for position in positions[: 2 * MAX_LISTED]}
+    names = [name for record in shown.values() for _, name in media_of(record) if hash(scan.path_of(name)) in absent]
+    path = scan.use.annotation_path
+    told = listed(names[:MAX_LISTED], len(positions))
+    where = listed(records, num_records)
+    message = f"{len(positions)} media of {path} are not in {scan.use.media_path}: {told} (record {where})."
+    fix = "Correct the names or the media path, add the files, or drop the records."
+    return [blocking("media_missing", message, fix, path, files=names[:MAX_LISTED], count=len(positions))]

@@ -1,0 +1,170 @@
+"""Decodes sampled media under a timeout and compares them with what the records and the spec say."""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tao_skill_bank.contracts import Finding, Workload
+from tao_skill_bank.data.annotations import Media, is_positive_number, media_of
+from tao_skill_bank.data.media_probe import MediaProbe
+from tao_skill_bank.errors import BlockedError, MissingExtraError
+from tao_skill_bank.preflight import locations
+from tao_skill_bank.preflight.data import probing
+from tao_skill_bank.preflight.data.archive import Listing
+from tao_skill_bank.preflight.data.scan import Sample, Scan, plain_name
+from tao_skill_bank.preflight.findings import blocking, from_error, info, listed, not_checked, warning
+
+RATE_TOLERANCE = 0.01  # 29.97 declared as 30 is within it, 25 declared as 24 is not
+
+
+@dataclass(frozen=True)
+class Target:
+    """A media file to decode and the record that names it."""
+
+    media: Media
+    file: Path
+    index: int | None
+    record: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Probed:
+    """A record all of whose media were decoded, with one probe per media."""
+
+    index: int | None
+    record: Mapping[str, Any]
+    media: tuple[Media, ...]
+    probes: tuple[MediaProbe, ...]
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """The records that could be decoded, and the findings on those that could not."""
+
+    records: tuple[Probed, ...]
+    findings: tuple[Finding, ...]
+
+
+def samples_of(scan: Scan) -> list[Sample]:
+    """Return the sampled records, the one with the most text among them."""
+    chosen = list(scan.samples)
+    longest = scan.longest
+    if longest and media_of(longest.record) and all(sample.index != longest.index for sample in chosen):
+        chosen.append(longest)
+    return chosen
+
+
+def decode(scan: Scan, listing: Listing | None, pool: Executor, timeout_seconds: float) -> Decoded:
+    """Decode the media of the sampled records. Files that do not exist are told by another check."""
+    if scan.failure or locations.is_uri(scan.use.media_path):
+        return Decoded((), ())
+    samples = samples_of(scan)
+    places = [[_file_of(scan, listing, media.name) for media in media_of(sample.record)] for sample in samples]
+    wanted = list(dict.fromkeys(file for files in places for file in files if file))
+    outcomes, findings = _decode(wanted, pool, timeout_seconds)
+    records = []
+    for sample, files in zip(samples, places, strict=True):
+        probes = [outcomes.get(file) if file else None for file in files]
+        good = tuple(probe for probe in probes if isinstance(probe, MediaProbe))
+        if len(good) == len(files):
+            records.append(Probed(sample.index, sample.record, media_of(sample.record), good))
+    return Decoded(tuple(records), tuple(findings))
+
+
+def decode_files(workload: Workload, pool: Executor, timeout_seconds: float) -> Decoded:
+    """Decode the media files that the spec names itself."""
+    kind = "video" if workload.fps is not None or workload.num_frames is not None else "image"
+    records: list[Probed] = []
+    findings: list[Finding] = []
+    for name in workload.media:
+        if locations.is_uri(name):
+            findings.append(_remote(name))
+        elif not Path(name).is_file():
+            message = f"Media file {name} does not exist."
+            findings.append(blocking("media_missing", message, "Give the path of an existing file.", name))
+        else:
+            outcomes, problems = _decode([Path(name)], pool, timeout_seconds)
+            media = Media("video" if kind == "video" else "image", name)
+            records += [Probed(None, {kind: name}, (media,), (outcome,)) for outcome in outcomes.values()]
+            findings += problems
+    return Decoded(tuple(records), tuple(findings))
+
+
+def _remote(name: str) -> Finding:
+    fix = f"To have it checked first: tao-skills data stage {name} FILE, then name the file."
+    return not_checked("media_remote", f"{name} is not on this machine.", fix, name)
+
+
+def check(where: str, decoded: Decoded, workload: Workload) -> list[Finding]:
+    """Return the findings on decoded media: too short, another rate than declared, an uneven rate, cut off."""
+    found = list(decoded.findings)
+    clips = [
+        (record, media.name, probe)
+        for record in decoded.records
+        for media, probe in zip(record.media, record.probes, strict=True)
+        if media.kind == "video"
+    ]
+    found += _too_short(where, clips, workload.num_frames)
+    found += _other_rate(where, clips)
+    uneven = [name for _, name, probe in clips if probe.has_variable_rate]
+    if uneven:
+        message = f"Clips of {where} have a variable frame rate: {listed(uneven)}; frame times will be off."
+        fix = "Re-encode them at a constant rate: ffmpeg -i IN -vsync cfr OUT"
+        found.append(warning("media_variable_rate", message, fix, where, files=uneven))
+    cut = [name for _, name, probe in clips if probe.num_frames < 0.98 * probe.declared_frames]
+    if cut:
+        message = f"Clips of {where} hold fewer frames than their header promises: {listed(cut)}."
+        found.append(blocking("media_truncated", message, "Copy or encode them again.", where, files=cut))
+    if decoded.records:
+        num_files = sum(len(record.probes) for record in decoded.records)
+        found.append(
+            info("media_decoded", f"{num_files} sampled media of {where} were decoded.", where, files=num_files)
+        )
+    return found
+
+
+def _file_of(scan: Scan, listing: Listing | None, name: str) -> Path | None:
+    if listing:
+        return listing.extracted.get(plain_name(name))
+    path = Path(scan.path_of(name))
+    return path if path.is_file() else None
+
+
+def _decode(
+    files: Sequence[Path], pool: Executor, timeout_seconds: float
+) -> tuple[dict[Path, MediaProbe], list[Finding]]:
+    """Decode files in a few children at once; the findings are in the order of the files."""
+    try:
+        outcomes = probing.probe_all(files, pool, timeout_seconds)
+    except MissingExtraError as error:
+        problem = error.problems[0]
+        return {}, [not_checked("media_not_decoded", f"Media were not decoded. {problem.message}", problem.fix)]
+    good = {file: outcome for file, outcome in outcomes.items() if isinstance(outcome, MediaProbe)}
+    broken = [outcome for file in files if isinstance(outcome := outcomes[file], BlockedError)]
+    return good, [finding for error in broken for finding in from_error(error)]
+
+
+def _too_short(where: str, clips: Sequence[tuple[Probed, str, MediaProbe]], num_frames: int | None) -> list[Finding]:
+    short = {name: probe.num_frames for _, name, probe in clips if num_frames and probe.num_frames < num_frames}
+    if not short:
+        return []
+    shown = listed([f"{name} ({frames})" for name, frames in short.items()])
+    message = f"Sampled clips of {where} have fewer frames than the {num_frames} that are asked for: {shown}."
+    fix = f"Ask for at most {min(short.values())} frames, sample by fps instead, or drop the clips."
+    return [blocking("media_too_short", message, fix, where, frames=short)]
+
+
+def _other_rate(where: str, clips: Sequence[tuple[Probed, str, MediaProbe]]) -> list[Finding]:
+    off: dict[str, dict[str, float]] = {}
+    for record, name, probe in clips:
+        declared, stated = record.record.get("video_fps"), probe.container_fps
+        if is_positive_number(declared) and stated and abs(declared - stated) > RATE_TOLERANCE * stated:
+            off[name] = {"declared": float(declared), "container": round(stated, 3)}
+    if not off:
+        return []
+    shown = listed([f"{name} ({rate['declared']:g}, container {rate['container']:g})" for name, rate in off.items()])
+    message = f"Sampled clips of {where} declare another video_fps than their container: {shown}."
+    fix = "Write the container's rate into video_fps, or keep it when the container is wrong."
+    return [warning("video_fps_differs", message, fix, where, files=off)]

@@ -1,0 +1,208 @@
+"""Streams an annotation file once and keeps what the checks need: tallies, hashes and a few sample records."""
+
+import itertools
+import math
+import os
+from array import array
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from tao_skill_bank.contracts import DatasetUse, Finding
+from tao_skill_bank.data.annotations import media_of, stream_records
+from tao_skill_bank.errors import BlockedError
+from tao_skill_bank.preflight import findings, hashes, locations
+from tao_skill_bank.preflight.data.record_rules import UNUSUAL, RecordRules
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A record kept for decoding and token prediction."""
+
+    index: int
+    record: Mapping[str, Any]
+
+
+@dataclass
+class Tally:
+    """How often one fault occurs, and in which records first."""
+
+    count: int = 0
+    first: list[int] = field(default_factory=list)
+
+    def add(self, index: int) -> None:
+        self.count += 1
+        if len(self.first) < findings.MAX_LISTED:
+            self.first.append(index)
+
+
+@dataclass
+class Scan:
+    """What one pass over an annotation file found.
+
+    Attributes:
+        failure: why the file could not be read to its end, if so.
+        faults: fault name (`video_fps_missing`, `no_answer`, ...) to the records that have it.
+        ids: hash of every record's id, in the order of the file.
+        media, media_records: hash of every media path and the record that names it.
+        folders: folders (or archive folders) of those paths, as written.
+        longest: the record with the most text.
+
+    """
+
+    use: DatasetUse
+    failure: Finding | None = None
+    num_records: int = 0
+    num_usable: int = 0
+    num_videos: int = 0
+    num_remote_media: int = 0
+    faults: dict[str, Tally] = field(default_factory=dict)
+    ids: "array[int]" = field(default_factory=hashes.new)
+    media: "array[int]" = field(default_factory=hashes.new)
+    media_records: "array[int]" = field(default_factory=lambda: array("L"))
+    folders: set[str] = field(default_factory=set)
+    samples: tuple[Sample, ...] = ()
+    longest: Sample | None = None
+
+    @property
+    def media_root(self) -> str:
+        """Return what media names are appended to: a folder, an archive or a URI, so that equal names differ by it."""
+        path = self.use.media_path
+        return path.rstrip("/") if locations.is_uri(path) else os.path.realpath(path)
+
+    def path_of(self, name: str) -> str:
+        """Return the path that is hashed for a media name."""
+        return path_under(self.media_root, name)
+
+
+def scan(use: DatasetUse, required_fields: tuple[str, ...], num_samples: int) -> Scan:
+    """Read the whole annotation file of `use` in constant memory. A file that cannot be read is a `failure`."""
+    if locations.is_uri(use.annotation_path):
+        message = f"Annotations {use.annotation_path} are not on this machine."
+        fix = "Give their folder as a local path to have them checked before the launch."
+        return Scan(use, failure=findings.not_checked("annotation_remote", message, fix, use.annotation_path))
+    rules = RecordRules(use.conversations_key, required_fields, needs_answer=use.role in ("train", "eval"))
+    scanner = _Scanner(Scan(use), rules, num_samples)
+    try:
+        scanner.take(stream_records(Path(use.annotation_path)))
+    except BlockedError as error:
+        scanner.result.failure = findings.from_error(error)[0]
+    return scanner.finish()
+
+
+class _Scanner:
+    """Takes in records. The usual ones cost a microsecond or two each."""
+
+    def __init__(self, result: Scan, rules: RecordRules, num_samples: int) -> None:
+        self.result = result
+        self._rules = rules
+        self._root = result.media_root
+        self._samples = _EvenSamples(num_samples)
+        self._longest_length = -1
+
+    def take(self, records: Iterable[Any]) -> None:
+        """Take in every record of a file."""
+        result, root = self.result, self._root
+        usual_length, offer = self._rules.usual_length, self._samples.offer
+        for index, record in enumerate(records):
+            result.num_records = index + 1
+            length = usual_length(record)
+            if length == UNUSUAL:
+                length = self._take_unusual(record, index)
+            else:
+                identity, name = record["id"], record["video"]
+                if "./" in name or "//" in name:
+                    name = plain_name(name)
+                path = name if name[0] == "/" else f"{root}/{name}"
+                result.ids.append(hash(identity if isinstance(identity, str) else str(identity)))
+                result.media.append(hash(path))
+                result.media_records.append(index)
+                result.folders.add(path.rpartition("/")[0])
+                result.num_videos += 1
+                result.num_usable += 1
+                offer(index, record)
+            if length > self._longest_length:
+                self._longest_length = length
+                result.longest = Sample(index, record)
+
+    def finish(self) -> Scan:
+        """Return the result with its samples chosen."""
+        self.result.samples = self._samples.chosen()
+        return self.result
+
+    def _take_unusual(self, record: Any, index: int) -> int:
+        result = self.result
+        identity = record.get("id") if isinstance(record, dict) else None
+        result.ids.append(hash((id(self), index)) if identity is None else hash(str(identity)))
+        if not isinstance(record, dict):
+            self._note("record_not_object", index)
+            return UNUSUAL
+        if identity is None:
+            self._note("id_missing", index)
+        media = media_of(record)
+        for _, name in media:
+            self._take_name(name, index)
+        result.num_videos += any(kind == "video" for kind, _ in media)
+        if media:
+            self._samples.offer(index, record)
+        faults, length = self._rules.look_closely(record, media)
+        for name in faults:
+            self._note(name, index)
+        result.num_usable += not faults
+        return length
+
+    def _take_name(self, name: str, index: int) -> None:
+        if locations.is_uri(name):
+            self.result.num_remote_media += 1
+            return
+        path = path_under(self._root, name)
+        self.result.media.append(hash(path))
+        self.result.media_records.append(index)
+        self.result.folders.add(path.rpartition("/")[0])
+
+    def _note(self, fault: str, index: int) -> None:
+        self.result.faults.setdefault(fault, Tally()).add(index)
+
+
+def plain_name(name: str) -> str:
+    """Return a media name without `.` parts and doubled slashes, as archives list it."""
+    return str(PurePosixPath(name)) if "./" in name or "//" in name else name
+
+
+def path_under(root: str, name: str) -> str:
+    """Return the path of a media name; absolute names stay as they are."""
+    name = plain_name(name)
+    return name if name[:1] == "/" else f"{root}/{name}"
+
+
+def records_at(use: DatasetUse, indices: Iterable[int]) -> dict[int, Any]:
+    """Return the records at some positions of a readable annotation file, reading no further than the last one."""
+    wanted = set(indices)
+    last = max(wanted, default=-1)
+    stream = itertools.islice(enumerate(stream_records(Path(use.annotation_path))), last + 1)
+    return {index: record for index, record in stream if index in wanted}
+
+
+class _EvenSamples:
+    """Keeps records that are evenly spread over a stream of unknown length."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._stride = 1
+        self._num_offered = 0
+        self._kept: list[Sample] = []
+
+    def offer(self, index: int, record: Mapping[str, Any]) -> None:
+        if self._num_offered % self._stride == 0:
+            self._kept.append(Sample(index, record))
+            if len(self._kept) > 2 * self._limit:
+                self._kept = self._kept[::2]
+                self._stride *= 2
+        self._num_offered += 1
+
+    def chosen(self) -> tuple[Sample, ...]:
+        count = min(self._limit, len(self._kept))
+        last = len(self._kept) - 1
+        positions = {math.floor(i * last / max(1, count - 1)) for i in range(count)}
+        return tuple(self._kept[position] for position in sorted(positions))

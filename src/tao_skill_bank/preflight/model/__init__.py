@@ -1,0 +1,1 @@
+"""Checks of checkpoints, adapters and what a spec builds from them."""

@@ -1,0 +1,139 @@
+"""Asks the training plane, in a child process, what a config builds: parameters, LoRA matches, bytes. Cached."""
+
+import hashlib
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from tao_skill_bank.contracts import Finding, Job
+from tao_skill_bank.core import nested, settings, yaml12
+from tao_skill_bank.core.version import __version__
+from tao_skill_bank.preflight.findings import blocking, not_checked
+
+TIMEOUT_SECONDS = 120
+ANSWERS = "2"  # raised when inspect modules tell more, so that answers from before are not taken from the cache
+MODEL_PATH_FILES = ("config.json", "adapter_config.json", "*/config.json")  # of a model, or of a pipeline's parts
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """The training plane's answer, or the finding that says why there is none; a model that cannot run blocks."""
+
+    answer: Mapping[str, Any] = field(default_factory=dict)
+    failure: Finding | None = None
+
+
+def sibling_module(job: Job, name: str) -> str | None:
+    """Return the module `name` beside the one that trains, by the naming rule; None when the model has none."""
+    module = f"{job.module.rpartition('.')[0]}.{name}"
+    try:
+        return module if find_spec(module) else None
+    except ModuleNotFoundError:
+        return None
+
+
+def inspect(job: Job, tokens: int | None = None) -> Inspection:
+    """Return what the config of `job` builds, or why that is not told.
+
+    Args:
+        job: what is to run.
+        tokens: predicted tokens of its longest sampled record, from which a training's memory follows.
+
+    """
+    if not job.workload.model:
+        return Inspection()  # nothing is loaded
+    if not (job.workload.trains or job.workload.sized):
+        message = f"The peak memory of {job.action} is not estimated: whether it fits was not checked."
+        fix = "Try it on a few records first; lower the batch size or the inputs' size when it runs out of memory."
+        return Inspection(failure=not_checked("memory_not_estimated", message, fix))
+    module = sibling_module(job, "inspect")
+    if module is None:
+        return _failed(f"{job.module} has no inspect module beside it.", "Add one to have sizes predicted.")
+    if find_spec("torch") is None:
+        return _failed("Memory, disk and adapters need torch to be predicted.", "pip install 'tao-skill-bank[train]'")
+    cached = settings.state_dir() / "cache" / "inspect" / f"{_identity(job, tokens)}.json"
+    if cached.is_file():
+        return Inspection(json.loads(cached.read_text(encoding="utf-8")))
+    found = _ask(job, module, tokens)
+    if not found.failure:
+        _store(cached, found.answer)
+    return found
+
+
+def _ask(job: Job, module: str, tokens: int | None) -> Inspection:
+    arguments = ["--action", job.action, *([] if tokens is None else ["--tokens", str(tokens)])]
+    answer, reason = ask(job, module, arguments)
+    if not reason:
+        return Inspection(answer)
+    if problem := answer.get("problem"):
+        return Inspection(failure=blocking(problem["code"], problem["message"], problem["fix"], problem["path"]))
+    return _failed(f"{module} could not tell what the config builds: {reason}", "Correct the cause that it names.")
+
+
+def ask(job: Job, module: str, arguments: Sequence[str]) -> tuple[dict[str, Any], str]:
+    """Run a module of the training plane on a job's spec; return its answer and, when it failed, the reason."""
+    with tempfile.TemporaryDirectory() as folder:
+        spec = nested.without_nulls(job.spec)
+        config = Path(folder) / Path(job.config_file).name
+        text = tomli_w.dumps(spec) if config.suffix == ".toml" else yaml12.render(spec)
+        config.write_text(text, encoding="utf-8")
+        command = [sys.executable, "-m", module, "--config", str(config), *arguments]
+        try:
+            child = subprocess.run(
+                command,
+                capture_output=True,
+                text=True,
+                timeout=TIMEOUT_SECONDS,
+                check=False,
+                env=settings.child_environment(CUDA_VISIBLE_DEVICES=""),
+            )
+        except subprocess.TimeoutExpired:
+            return {}, f"it did not answer within {TIMEOUT_SECONDS} seconds"
+    lines = child.stdout.strip().splitlines()
+    try:
+        answer = json.loads(lines[-1]) if lines else {}
+    except ValueError:
+        answer = {}
+    if child.returncode == 0 and answer:
+        return answer, ""
+    said = child.stderr.strip().splitlines() or [f"exit code {child.returncode}"]
+    return answer, str(answer.get("error") or said[-1])
+
+
+def _failed(message: str, fix: str) -> Inspection:
+    return Inspection(failure=not_checked("model_not_inspected", message, fix))
+
+
+def _identity(job: Job, tokens: int | None) -> str:
+    """Hash what the answer depends on: the spec but for its paths, our version, the checkpoint's own config files."""
+    values = job.spec
+    for path in job.workload.unsized:
+        values = nested.without(values, path)
+    spec = json.dumps(values, sort_keys=True)
+    uses = job.workload.datasets
+    for place in (job.results_dir, *(path for use in uses for path in (use.annotation_path, use.media_path))):
+        spec = spec.replace(json.dumps(place), '""')  # where things lie changes nothing of what is built
+    parts = [__version__, ANSWERS, job.module, job.action, str(tokens), spec]
+    folder = Path(job.workload.model)
+    for pattern in MODEL_PATH_FILES:
+        files = sorted(folder.glob(pattern)) if folder.is_dir() else []
+        parts += [f"{pattern} {file.read_text(encoding='utf-8', errors='replace')}" for file in files]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+
+def _store(path: Path, answer: Mapping[str, Any]) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as file:
+            json.dump(answer, file)
+        Path(file.name).replace(path)
+    except OSError:
+        return  # a cache that cannot be written only costs the next preflight some seconds

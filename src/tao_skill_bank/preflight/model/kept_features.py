@@ -1,0 +1,79 @@
+"""What a training keeps on disk of a frozen part of its model: sized by the model, counted by the sampled records."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from tao_skill_bank.contracts import Job
+from tao_skill_bank.core import settings
+from tao_skill_bank.errors import BlockedError
+from tao_skill_bank.preflight import hashes
+from tao_skill_bank.preflight.data.sampled_media import Probed
+from tao_skill_bank.preflight.data.scan import Scan
+from tao_skill_bank.preflight.findings import size
+from tao_skill_bank.preflight.model.inspection import Inspection, sibling_module
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Features of every medium of the datasets.
+
+    Attributes:
+        folder: where they are kept; None on machines that cannot be looked at.
+        spare_bytes: what a run leaves free on that disk.
+        is_required: a run without room for them stops, instead of doing without.
+        cure: what a user can do when they do not fit.
+
+    """
+
+    num_media: int
+    num_bytes: int
+    folder: Path | None
+    spare_bytes: int = 0
+    is_required: bool = False
+    cure: str = ""
+
+    @property
+    def told(self) -> str:
+        return f"vision features of {self.num_media} media take about {size(self.num_bytes)}"
+
+    def bytes_there(self) -> int:
+        """Return the size of what is in the folder already, of these media or others."""
+        files = self.folder.rglob("*") if self.folder else ()
+        return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def estimate(
+    job: Job, inspection: Inspection, scans: Sequence[Scan], records: Sequence[Probed], *, runs_here: bool
+) -> Kept | None:
+    """Return what the run will keep, by the mean of the sampled media; None when it keeps nothing or none is known."""
+    told = inspection.answer.get("kept_features")
+    num_media = sum(len(scan.media) - len(hashes.repeated(scan.media)) for scan in scans)
+    tokens = _tokens_per_medium(job, records) if told else None
+    if not told or not tokens or not num_media:
+        return None
+    return Kept(
+        num_media=num_media,
+        num_bytes=round(num_media * tokens * told["bytes_per_token"]),
+        folder=settings.features_dir() if runs_here else None,
+        spare_bytes=told["spare_bytes"],
+        is_required=told["required"],
+        cure=told["cure"],
+    )
+
+
+def _tokens_per_medium(job: Job, records: Sequence[Probed]) -> float | None:
+    name = sibling_module(job, "record_tokens")
+    if name is None:
+        return None
+    model: Any = import_module(name)
+    total = count = 0
+    for record in records:
+        try:
+            total += model.feature_tokens(job.spec, record.record, record.probes)
+        except BlockedError:
+            continue  # the token budget says why it cannot be sampled
+        count += len(record.probes)
+    return total / count if count else None

@@ -1,0 +1,84 @@
+"""Checks that the checkpoint to continue from is whole, leaves epochs to train, and is of this very training."""
+
+import json
+from importlib.util import find_spec
+from pathlib import Path
+
+from tao_skill_bank.bank import early_stop
+from tao_skill_bank.contracts import Finding, Job, Workload
+from tao_skill_bank.preflight import locations
+from tao_skill_bank.preflight.findings import blocking, info, listed, not_checked
+from tao_skill_bank.preflight.model import inspection
+from tao_skill_bank.runs import checkpoint_folders
+from tao_skill_bank.runs.checkpoint_folders import PROGRESS_FILE
+from tao_skill_bank.runs.run_directory import earlier_job
+
+NEEDED = (PROGRESS_FILE, ".metadata")  # torch.distributed.checkpoint writes .metadata last
+
+
+def check(job: Job, *, compares: bool = True) -> list[Finding]:
+    """Return the findings of the checkpoint that training continues from, named or the newest of the run directory."""
+    named = job.workload.resume_from
+    if not named and not job.workload.resume:
+        return []
+    place = named or job.results_dir
+    if locations.is_uri(place):
+        message = f"The checkpoint to resume from, in {place}, is not on this machine."
+        fix = f"To have it checked first: tao-skills data stage {place} FOLDER, then name the folder."
+        return [not_checked("checkpoint_remote", message, fix, place)]
+    if named and not Path(named).is_absolute():
+        message = f"The checkpoint to resume from, {named}, is no absolute path: the run starts in its own folder."
+        return [blocking("resume_relative", message, f"Name it {Path(named).absolute()}.", named)]
+    folder = Path(named) if named else checkpoint_folders.newest(Path(job.results_dir) / "checkpoints")
+    if folder is None and (earlier := earlier_job(job)) is not None:
+        message = f"Job {earlier} made no checkpoint in {job.results_dir} yet: the training starts at step 0."
+        return [info("resume_from_start", message, job.results_dir)]
+    if folder is None or not folder.exists():
+        where = folder or f"the newest of {job.results_dir}/checkpoints"
+        message = f"The checkpoint to resume from, {where}, does not exist."
+        fix = "Name an existing checkpoints/epoch_N folder, or start anew: --set train.resume=false"
+        return [blocking("checkpoint_missing", message, fix, str(folder or job.results_dir))]
+    found = _progress(folder, job.workload)
+    is_final = not compares or any(finding.severity == "blocking" for finding in found)
+    return found if is_final else [*found, *_differences(job, folder)]
+
+
+def _differences(job: Job, folder: Path) -> list[Finding]:
+    """Ask the training plane what its trainer would refuse once it runs: other data, other weights, a cut file."""
+    module = inspection.sibling_module(job, "resumable")
+    if module is None or find_spec("torch") is None:
+        return []  # without torch nothing trains here, which the platform tells
+    answer, reason = inspection.ask(job, module, ["--checkpoint", str(folder)])
+    if told := reason or answer.get("not_compared"):
+        message = f"Not everything of this training was compared with {folder}: {told.rstrip('.')}."
+        fix = "Go on: the trainer compares it when it starts, and keeps what the earlier job wrote."
+        return [not_checked("resume_not_compared", message, fix, str(folder))]
+    return [blocking(each["code"], each["message"], each["fix"], each["path"]) for each in answer["problems"]]
+
+
+def _progress(folder: Path, workload: Workload) -> list[Finding]:
+    absent = [name for name in NEEDED if not (folder / name).is_file()]
+    if absent:
+        message = f"{folder} is no complete checkpoint to resume from: it lacks {listed(absent)}."
+        fix = "Name a complete checkpoints/epoch_N folder of a run."
+        return [blocking("checkpoint_incomplete", message, fix, str(folder), files=absent)]
+    try:
+        progress = json.loads((folder / PROGRESS_FILE).read_text(encoding="utf-8"))
+        done, step = int(progress["epoch"]), int(progress["step"])
+    except (OSError, ValueError, KeyError, TypeError):
+        message = f"{folder / PROGRESS_FILE} does not tell how many epochs and steps are done."
+        return [blocking("checkpoint_broken", message, "Resume from another checkpoint.", str(folder))]
+    epochs, scheduled = workload.epochs, workload.scheduled_epochs or workload.epochs
+    if epochs is not None and scheduled is not None and done >= epochs:
+        path, _ = early_stop.limit(scheduled, epochs)
+        message = f"{folder} has trained {done} epochs already, and {path} asks for {epochs}: nothing is left to train."
+        fix = f"{early_stop.more_epochs_fix(done, scheduled, None if epochs == scheduled else epochs)}."
+        return [blocking("nothing_to_train", message, fix, str(folder), done=done, epochs=epochs)]
+    return [
+        info(
+            "resume",
+            f"Training continues from {folder}, after {done} epochs and {step} steps in all.",
+            str(folder),
+            done=done,
+        )
+    ]

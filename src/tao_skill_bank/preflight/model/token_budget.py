@@ -1,0 +1,80 @@
+"""Predicts the longest sequence of the sampled records and compares it with what the run accepts."""
+
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+from tao_skill_bank.contracts import Finding, Job
+from tao_skill_bank.errors import BlockedError
+from tao_skill_bank.preflight.data.sampled_media import Probed
+from tao_skill_bank.preflight.findings import blocking, from_error, info, not_checked
+from tao_skill_bank.preflight.model.inspection import sibling_module
+
+ROUND_UP_TO = 1024
+
+
+def longest(job: Job, records: Sequence[Probed]) -> int | None:
+    """Return the predicted tokens of the longest sampled record of a training; None where none can be predicted."""
+    if not job.workload.trains or sibling_module(job, "record_tokens") is None:
+        return None
+    return max((length for length, _ in _lengths(job, records)[0]), default=None)
+
+
+def check(job: Job, records: Sequence[Probed]) -> list[Finding]:
+    """Return the predicted length of the longest sampled record, blocking when it is above `max_tokens`."""
+    if not records:
+        return []
+    if sibling_module(job, "record_tokens") is None:
+        message = f"{job.module} has no record_tokens module beside it: sequence lengths were not predicted."
+        return [not_checked("tokens_not_predicted", message, "Add one to the model.")]
+    lengths, problems = _lengths(job, records)
+    if not lengths:
+        return problems
+    return [*problems, _longest(job, lengths)]
+
+
+def _lengths(job: Job, records: Sequence[Probed]) -> tuple[list[tuple[int, Probed]], list[Finding]]:
+    """Return the predicted tokens of every record, and what is wrong with those that have none."""
+    model: Any = import_module(str(sibling_module(job, "record_tokens")))
+    lengths: list[tuple[int, Probed]] = []
+    problems: list[Finding] = []
+    for record in records:
+        try:
+            lengths.append((model.record_tokens(job.spec, record.record, record.probes), record))
+        except BlockedError as error:
+            problems += [found for found in from_error(error) if found.code != "clip_too_short"]
+    return lengths, problems
+
+
+def _longest(job: Job, lengths: Sequence[tuple[int, Probed]]) -> Finding:
+    num_tokens, record = max(lengths, key=lambda entry: entry[0])
+    limit = job.workload.max_tokens
+    name = record.record.get("id", record.media[0].name)
+    room = _answer_tokens(job)
+    takes = f"takes about {num_tokens} tokens"
+    takes += f" ({num_tokens - room} of its own and room for an answer of {room})" if room else ""
+    evidence: dict[str, Any] = {"tokens": num_tokens, "limit": limit, "record": record.index, "answer": room}
+    evidence["sampled"] = sorted(length for length, _ in lengths)
+    if limit is None or num_tokens <= limit:
+        bound = f", of {limit} accepted" if limit else ""
+        return info(
+            "tokens_predicted",
+            f"The longest sampled record, {name}, {takes}{bound}.",
+            **evidence,
+        )
+    raised = -(-num_tokens // ROUND_UP_TO) * ROUND_UP_TO
+    message = f"Record {name} {takes}, and the run accepts {limit}."
+    share = (limit - room) / (num_tokens - room)
+    cures = [f"raise the longest sequence to {raised}"]
+    if 0 < limit - (num_tokens - room) < room:
+        cures.append(f"lower the longest answer to {limit - (num_tokens - room)} tokens")
+    if share > 0 and job.workload.fps is not None:
+        cures.append(f"lower fps to {job.workload.fps * share * 0.95:.2g}")
+    if share > 0:
+        cures.append(f"multiply total_pixels by {share * 0.95:.2f}")
+    return blocking("tokens_over_limit", message, f"Do one of: {'; '.join(cures)}.", **evidence)
+
+
+def _answer_tokens(job: Job) -> int:
+    model: Any = import_module(str(sibling_module(job, "record_tokens")))
+    return int(model.answer_tokens(job.spec))

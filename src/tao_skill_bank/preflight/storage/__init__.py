@@ -1,0 +1,1 @@
+"""Checks of what lies elsewhere: object stores, the hub and the credentials for them."""

@@ -1,0 +1,193 @@
+"""A run directory to its result: what the run produced, complete or not."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import field
+from pathlib import Path
+from typing import Any
+
+from tao_skill_bank.contracts import State, contract, read_json, to_json
+from tao_skill_bank.runs import checkpoint_folders
+from tao_skill_bank.runs.run_directory import (
+    RunDirectory,
+    epoch_seconds,
+    json_lines,
+    json_text,
+    read_json_file,
+    write_whole,
+)
+
+REPORTED_STATES = {"SUCCESS": State.COMPLETE, "FAILURE": State.ERROR}
+ARTIFACTS = {
+    "best": "best",
+    "results": "results.json",
+    "metrics_summary": "metrics_summary.json",
+    "confusion_matrix": "confusion_matrix.png",
+    "comparison": "comparison.png",
+    "comparison_table": "comparison.csv",
+    "metrics": "metrics.jsonl",
+    "status": "status.jsonl",
+    "log": "logs/job.log",
+    "report": "report.html",
+}
+SERIES = {
+    "train/loss_avg": "train_loss",
+    "val/avg_loss": "validation_loss",
+    "optimizer/lr": "learning_rate",
+}
+
+
+@contract
+class Curve:
+    """A quantity over optimizer steps, without the values that are not finite numbers."""
+
+    steps: tuple[float, ...] = ()
+    values: tuple[float, ...] = ()
+
+
+@contract
+class Result:
+    """What a run directory holds.
+
+    Attributes:
+        metrics: numbers of an evaluation (`accuracy`, ...), else the last ones of the training.
+        not_computed: metric name to the reason why it has no value.
+        losses: first, last and lowest training and validation loss, where there are any.
+        best: best_score.json: `best_score`, `metric`, `best_ckpt_abs_dir`.
+        artifacts: kind to path relative to the run directory; checkpoints oldest first.
+        failure: the trainer's own message or diagnosis when it failed, else what the backend said.
+
+    """
+
+    state: State
+    job_id: str = ""
+    skill: str = ""
+    action: str = ""
+    model: str = ""
+    started_at: str = ""
+    duration_seconds: float | None = None
+    steps: int = 0
+    metrics: dict[str, float | None] = field(default_factory=dict)
+    not_computed: dict[str, str] = field(default_factory=dict)
+    losses: dict[str, float] = field(default_factory=dict)
+    best: dict[str, Any] = field(default_factory=dict)
+    artifacts: dict[str, str | tuple[str, ...]] = field(default_factory=dict)
+    failure: str = ""
+
+
+def read(run: RunDirectory, state: State | None = None) -> Result:
+    """Return the result of a run directory; without `state`, as its own files tell it.
+
+    That of a job which a later one went on from is what it was when it ended: metrics and artifacts are shared.
+    """
+    if run.set_aside_id and run.result_file.is_file():
+        return read_json(Result, run.result_file)
+    lines = list(json_lines(run.status_file))
+    job = _object(run.plan_document().get("job"))
+    summary = _object(read_json_file(run.path / "metrics_summary.json"))
+    recorded = _object(read_json_file(run.result_file))
+    series = curves(run)
+    times = [moment for line in lines if (moment := epoch_seconds(line.get("time"))) is not None]
+    return Result(
+        state=state or _reported_state(recorded, lines),
+        job_id=str(job.get("id", "")),
+        skill=str(job.get("skill", "")),
+        action=str(job.get("action", "")),
+        model=str(_object(job.get("workload")).get("model", "")),
+        started_at=str(lines[0].get("time", "")) if lines else "",
+        duration_seconds=round(max(times) - min(times), 3) if times else None,
+        # The newest, not the largest: what comes before the training counts steps of its own.
+        steps=next((int(line["step"]) for line in reversed(lines) if _is_number(line.get("step"))), 0),
+        metrics=_numbers(summary.get("metrics")) if summary else _last_values(run),
+        not_computed={str(name): str(why) for name, why in _object(summary.get("not_computed")).items()},
+        losses=_losses(series),
+        best=_object(read_json_file(run.path / "best" / "best_score.json")),
+        artifacts=_artifacts(run.path),
+        failure=_failure(lines) or str(recorded.get("failure", "")),
+    )
+
+
+def write(run: RunDirectory, result: Result) -> None:
+    """Write result.json. Raises OSError."""
+    write_whole(run.result_file, json_text(to_json(result)))
+
+
+def curves(run: RunDirectory) -> dict[str, Curve]:
+    """Return the training loss, validation loss and learning rate of a run; absent ones are left out."""
+    points: dict[str, list[tuple[float, float]]] = {name: [] for name in SERIES.values()}
+    for line in json_lines(run.metrics_file):
+        for key, name in SERIES.items():
+            if _is_number(line.get("step")) and _is_number(line.get(key)):
+                points[name].append((float(line["step"]), float(line[key])))
+    return {name: _curve(pairs) for name, pairs in points.items() if pairs}
+
+
+def _curve(pairs: Iterable[tuple[float, float]]) -> Curve:
+    by_step = sorted(dict(pairs).items())  # a resumed run writes some steps again: the later value holds
+    return Curve(tuple(step for step, _ in by_step), tuple(value for _, value in by_step))
+
+
+def _losses(series: dict[str, Curve]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for name in ("train_loss", "validation_loss"):
+        if values := series.get(name, Curve()).values:
+            found |= {f"{name}_first": values[0], f"{name}_last": values[-1], f"{name}_lowest": min(values)}
+    return found
+
+
+def _last_values(run: RunDirectory) -> dict[str, float | None]:
+    """Return the newest value of every metric; a value that is not finite is None."""
+    values: dict[str, Any] = {}
+    for line in json_lines(run.metrics_file):
+        values |= {name: value for name, value in line.items() if "/" in name}
+    return _numbers(values)
+
+
+def _numbers(values: Any) -> dict[str, float | None]:
+    entries = ((str(name), value) for name, value in _object(values).items())
+    return {name: _finite(value) for name, value in entries if value is None or isinstance(value, (int, float))}
+
+
+def _artifacts(folder: Path) -> dict[str, str | tuple[str, ...]]:
+    found: dict[str, str | tuple[str, ...]] = {
+        kind: name for kind, name in ARTIFACTS.items() if (folder / name).exists()
+    }
+    for kind in ("checkpoints", "safetensors"):
+        epochs = sorted((path for path in (folder / kind).glob("*") if path.is_dir()), key=_age)
+        if epochs:
+            found[kind] = tuple(path.relative_to(folder).as_posix() for path in epochs)
+    return found
+
+
+def _age(path: Path) -> tuple[tuple[int, bool, int], str]:
+    """Order epoch_2 before epoch_10, and the checkpoint of an interruption by its step."""
+    return checkpoint_folders.position(path), path.name
+
+
+def _reported_state(recorded: dict[str, Any], lines: list[dict[str, Any]]) -> State:
+    if recorded.get("state") in [state.value for state in State]:
+        return State(recorded["state"])
+    return REPORTED_STATES.get(str(lines[-1].get("state")), State.UNKNOWN) if lines else State.UNKNOWN
+
+
+def _failure(lines: list[dict[str, Any]]) -> str:
+    last = lines[-1] if lines else {}
+    if last.get("state") != "FAILURE":
+        return ""
+    diagnosis = _object(last.get("diagnosis"))
+    parts = dict.fromkeys((last.get("message"), diagnosis.get("cause"), diagnosis.get("cure")))
+    return " ".join(str(part) for part in parts if part)
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _is_number(value: Any) -> bool:
+    return _finite(value) is not None
+
+
+def _finite(value: Any) -> float | None:
+    """Return a JSON value as a finite number, or None when it is none."""
+    is_finite = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return float(value) if is_finite else None

@@ -1,0 +1,217 @@
+"""The wire between the planes: the files of one run, read with tolerance and written whole."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tao_skill_bank.contracts import Job
+from tao_skill_bank.runs import plan_versions
+
+TAIL_BYTES = 64 * 1024
+BEST_TRIAL = "best_trial"  # of a search: a link to the run directory of its best trial
+# What belongs to one job alone, where several run in one folder: what the next one writes anew, and what it begins.
+REWRITTEN = ("plan.json", "request.json", "launch.sh")
+BEGUN_ANEW = (
+    *("status.jsonl", "result.json", "report.html"),
+    *("logs/job.log", "logs/exit_code", "logs/cancel_requested", "logs/upload.json"),
+)
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """Names of a run's files, and what they hold now. Every reader accepts a run that is still being written.
+
+    `set_aside_id` is the id of a job that a later one went on from: its own files lie in logs/, named after it.
+    """
+
+    path: Path
+    set_aside_id: str = ""
+
+    @classmethod
+    def of(cls, results_dir: str, job_id: str) -> "RunDirectory":
+        """Return the run directory of a job, whether or not another one went on in it."""
+        later = cls(Path(results_dir), job_id)
+        return later if later.plan_file.is_file() else cls(Path(results_dir))
+
+    def _own(self, name: str) -> Path:
+        return self.path / "logs" / f"{self.set_aside_id}.{Path(name).name}" if self.set_aside_id else self.path / name
+
+    @property
+    def plan_file(self) -> Path:
+        return self._own("plan.json")
+
+    @property
+    def request_file(self) -> Path:
+        return self._own("request.json")
+
+    @property
+    def status_file(self) -> Path:
+        return self._own("status.jsonl")
+
+    @property
+    def metrics_file(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def log_file(self) -> Path:
+        return self._own("logs/job.log")
+
+    @property
+    def exit_code_file(self) -> Path:
+        return self._own("logs/exit_code")
+
+    @property
+    def cancel_file(self) -> Path:
+        """Exists once somebody asked for the job to be cancelled."""
+        return self._own("logs/cancel_requested")
+
+    @property
+    def upload_file(self) -> Path:
+        """What was uploaded of it, where its results go to an object store."""
+        return self._own("logs/upload.json")
+
+    @property
+    def result_file(self) -> Path:
+        return self._own("result.json")
+
+    @property
+    def report_file(self) -> Path:
+        return self._own("report.html")
+
+    def plan_document(self) -> dict[str, Any]:
+        """Return the plan as the current version of plans has it, or an empty dict when it is missing or not whole."""
+        document = read_json_file(self.plan_file)
+        return plan_versions.upgrade(document) if isinstance(document, dict) else {}
+
+    def last_status(self) -> dict[str, Any]:
+        """Return the newest line of status.jsonl, or an empty dict before the first."""
+        return last_json_line(self.status_file)
+
+    def exit_code(self) -> int | None:
+        """Return the recorded exit code, or None while there is none."""
+        try:
+            return int(self.exit_code_file.read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            return None
+
+
+def earlier_job(job: Job) -> str | None:
+    """Return the id of the job of the same skill and action that ran in a job's run directory; None for no such job."""
+    earlier = RunDirectory(Path(job.results_dir)).plan_document().get("job")
+    if not isinstance(earlier, dict) or (earlier.get("skill"), earlier.get("action")) != (job.skill, job.action):
+        return None
+    return str(earlier["id"])
+
+
+def set_aside(run: RunDirectory, job_id: str) -> None:
+    """Keep what the job that ran here before wrote of itself under its id, so that the next job's files start empty."""
+    logs = run.path / "logs"
+    logs.mkdir(exist_ok=True)
+    configs = [path.relative_to(run.path).as_posix() for path in (run.path / "config").glob("*")]
+    for name in (*REWRITTEN, *configs):
+        if (run.path / name).is_file():
+            shutil.copy2(run.path / name, logs / f"{job_id}.{Path(name).name}")
+    for name in BEGUN_ANEW:
+        if (run.path / name).exists():
+            (run.path / name).replace(logs / f"{job_id}.{Path(name).name}")
+    shutil.rmtree(run.path / "exit", ignore_errors=True)
+
+
+def json_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the objects of a JSON Lines file; a missing file has none, a half-written line is skipped."""
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        for line in file:
+            record = _json_object(line)
+            if record is not None:
+                yield record
+
+
+def last_json_line(path: Path) -> dict[str, Any]:
+    """Return the newest complete object of a JSON Lines file, reading only its end; empty when there is none."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
+            lines = file.read().splitlines()
+    except OSError:
+        return {}
+    return next((record for line in reversed(lines) if (record := _json_object(line)) is not None), {})
+
+
+def read_json_file(path: Path) -> Any:
+    """Return the value of a JSON file, or None when it is missing or not whole."""
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def json_text(value: Any) -> str:
+    """Return a document as the JSON text that run directories keep."""
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Replace a file so that readers see the old or the new text, never a part, also after a crash.
+
+    Raises:
+        OSError: nothing was changed: the disk is full, the folder is missing or not writable.
+
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        write_synced(partial, text)
+        partial.replace(path)
+    except OSError:
+        with suppress(OSError):
+            partial.unlink()
+        raise
+    sync_folder(path.parent)
+
+
+def write_synced(path: Path, text: str) -> None:
+    """Write a file and wait until it is on the disk."""
+    with path.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def sync_folder(path: Path) -> None:
+    """Wait until the names in a folder are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def epoch_seconds(moment: Any) -> float | None:
+    """Return a `time` field as seconds since 1970; it is either that number or ISO 8601 text."""
+    if isinstance(moment, (int, float)):
+        return float(moment)
+    try:
+        parsed = datetime.fromisoformat(str(moment))
+    except ValueError:
+        return None
+    return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
+
+
+def timestamp() -> str:
+    """Return the current time as records keep it: ISO 8601 in UTC, with milliseconds."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _json_object(line: bytes) -> dict[str, Any] | None:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) else None

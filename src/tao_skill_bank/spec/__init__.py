@@ -1,0 +1,1 @@
+"""From a request to a nested spec that its schema accepts, or every violation at once."""

@@ -1,0 +1,292 @@
+"""Template + shorthand keys + overrides + data sources + parent -> one validated nested spec."""
+
+import fnmatch
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tao_skill_bank.bank import schema as schemas
+from tao_skill_bank.bank.catalog import Skill
+from tao_skill_bank.bank.rules import broken, same_branch
+from tao_skill_bank.contracts import Finding, Request, to_json
+from tao_skill_bank.core import nested, redact
+from tao_skill_bank.errors import Problem, RequestError
+from tao_skill_bank.spec.datasets import absolute, dataset_problems, dataset_values
+from tao_skill_bank.spec.remote_inputs import OUTPUT
+from tao_skill_bank.spec.violations import nearest_path, violations
+from tao_skill_bank.staging import places
+from tao_skill_bank.weights import model_uri
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A nested spec and how it came to be.
+
+    Attributes:
+        values: the nested spec.
+        given: dotted paths that the request set, as opposed to the template.
+        findings: what was changed on the way, for the plan.
+        problems: what is wrong with the request so far.
+    """
+
+    values: dict[str, Any]
+    given: frozenset[str] = frozenset()
+    findings: tuple[Finding, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+
+def build(skill: Skill, request: Request, inherited: Mapping[str, Any] | None = None) -> Spec:
+    """Return the spec of a request.
+
+    Args:
+        skill: the skill that owns the action.
+        request: what the user asked for.
+        inherited: dotted paths and values that a parent job contributes, None for a key that it lacks; overrides
+            win over them.
+
+    Raises:
+        RequestError: every problem of the request, all together.
+        UnknownNameError: the skill has no such action.
+    """
+    schema = skill.schema(request.action)
+    spec = Spec(values=schema["default"], problems=tuple(_secret_problems(request)))
+    for path, value in (inherited or {}).items():
+        spec = _assigned(spec, path, value) if value is not None else _deleted(spec, path, schema)
+    spec = replace(spec, given=frozenset())
+    spec = _with_overrides(spec, skill, request, schema)
+    spec = _with_datasets(spec, skill, request)
+    spec = _with_recipe(spec, skill, schema)
+    spec = _with_process_counts(spec, skill, request)
+    spec = _with_model_uris(spec, skill, request)
+    spec = _with_exclusive_defaults_dropped(spec, schema)
+    problems = [*spec.problems, *_validity_problems(spec, skill, request, schema)]
+    if problems:
+        raise RequestError(problems)
+    return spec
+
+
+def assignments(overrides: Mapping[str, Any], schema: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield (dotted path, value) of every leaf of nested or dotted overrides; a schema leaf keeps a dict whole."""
+    for key, value in overrides.items():
+        path = f"{prefix}.{key}" if prefix else str(key)
+        known = schemas.at(schema, path)
+        is_leaf = known is not None and "properties" not in known
+        if isinstance(value, Mapping) and value and not is_leaf:
+            yield from assignments(value, schema, path)
+        elif value != {} or is_leaf:
+            yield path, value
+
+
+def _with_overrides(spec: Spec, skill: Skill, request: Request, schema: Mapping[str, Any]) -> Spec:
+    shorthand = skill.info.spec_shorthand_keys
+    pairs = list(assignments(request.overrides, schema))
+    shorthands = [(shorthand[path], value) for path, value in pairs if path in shorthand]
+    explicit = [(path, value) for path, value in pairs if path not in shorthand]
+    for path, value in shorthands + explicit:
+        if _is_ignored(path, skill.info.ignored_keys, schema):
+            message = f"{path} means nothing to this skill and is ignored."
+            finding = Finding("ignored_parameter", "warning", message, "Remove it from the request.", path)
+            spec = replace(spec, findings=(*spec.findings, finding))
+        elif value is None:
+            spec = _deleted(spec, path, schema)
+        elif "properties" in (schemas.at(schema, path) or {}):
+            problem = Problem(
+                "invalid_type", f"{path} is a group of parameters, not a value.", f"Set {path}.NAME.", path, value
+            )
+            spec = replace(spec, problems=(*spec.problems, problem))
+        else:
+            spec = _assigned(spec, path, _coerced(value, schemas.at(schema, path)))
+    return spec
+
+
+def _assigned(spec: Spec, path: str, value: Any) -> Spec:
+    return replace(spec, values=nested.with_value(spec.values, path, value), given=spec.given | {path})
+
+
+def _deleted(spec: Spec, path: str, schema: Mapping[str, Any]) -> Spec:
+    """Remove a key, or set it back to its default where the trainer cannot do without it."""
+    if schemas.at(schema, path) is None:
+        known = [name for name, _ in schemas.parameters(schema)]
+        nearest = nearest_path(path, known)
+        hint = f" Did you mean {nearest}?" if nearest else ""
+        problem = Problem(
+            code="unknown_parameter",
+            message=f"There is no parameter {path} to delete.{hint}",
+            fix=f"Use {nearest}." if nearest else f"Remove {path}.",
+            path=path,
+            expected=nearest,
+        )
+        return replace(spec, problems=(*spec.problems, problem))
+    default = nested.get(schema["default"], path)
+    if default is None or (schemas.at(schema, path) or {}).get("removable"):
+        return replace(spec, values=nested.without(spec.values, path), given=spec.given | {path})
+    return replace(spec, values=nested.with_value(spec.values, path, default))
+
+
+def _coerced(value: Any, leaf: Mapping[str, Any] | None) -> Any:
+    """Return the value in the schema's own type where no information is lost: true -> "true", 3.0 -> 3."""
+    if leaf is None:
+        return value
+    if isinstance(value, bool) and str(value).lower() in leaf.get("enum", ()):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer() and leaf.get("type") == "integer":
+        return int(value)
+    return value
+
+
+def _is_ignored(path: str, ignored: tuple[str, ...], schema: Mapping[str, Any]) -> bool:
+    if schemas.at(schema, path) is not None:
+        return False
+    names = path.split(".")
+    return any(key in names if "." not in key else fnmatch.fnmatch(f"{path}.", f"{key}.*") for key in ignored)
+
+
+def _with_datasets(spec: Spec, skill: Skill, request: Request) -> Spec:
+    sources = skill.info.data_sources.get(request.action, {})
+    contract = skill.info.dataset_contract
+    problems: list[Problem] = []
+    for role, value in request.datasets.items():
+        if role in sources:
+            for path, name in dataset_values(value, sources[role], contract).items():
+                if path in spec.given and nested.get(spec.values, path) != name:
+                    message = f"{path} is given twice: as dataset '{role}' and as an override."
+                    problems.append(Problem("given_twice", message, "Keep one of them.", path, name))
+                spec = _assigned(spec, path, name)
+    inputs = skill.info.actions[request.action].inputs
+    keys = [key for source in sources.values() for key in source.keys]
+    for path in (*keys, *inputs.media, *inputs.paths):
+        name = nested.get(spec.values, path)
+        if isinstance(name, str) and name:
+            spec = replace(spec, values=nested.with_value(spec.values, path, absolute(name)))
+    for path, key in inputs.listed.items():
+        items = nested.get(spec.values, path)
+        if isinstance(items, list):
+            placed = [_with_absolute(item, key) for item in items]
+            spec = replace(spec, values=nested.with_value(spec.values, path, placed))
+    problems += dataset_problems(skill.name, request, sources, spec.values)
+    problems += _place_problems(spec, (*keys, *inputs.models, *inputs.paths))
+    return replace(spec, problems=(*spec.problems, *problems))
+
+
+def _place_problems(spec: Spec, keys: Sequence[str]) -> Iterator[Problem]:
+    """Yield the inputs that name a place which cannot be read, and outputs that must be local."""
+    for path in dict.fromkeys(keys):
+        name = nested.get(spec.values, path)
+        if not isinstance(name, str) or not places.is_remote(name):
+            continue
+        if OUTPUT in path:
+            message = f"{path} is {name}; it is written locally."
+            fix = f"Set it to a local folder; results_dir may be remote, and {path} is then a folder of it by default."
+            yield Problem("remote_output", message, fix, path, name)
+        elif wrong := places.problem_of(name):
+            yield Problem("invalid_place", f"{path} is {name}: {wrong}.", "Correct it.", path, name)
+
+
+def _with_absolute(item: Any, key: str) -> Any:
+    """Return an object of a list with its path made absolute; anything else is left for the schema to refuse."""
+    name = item.get(key) if isinstance(item, dict) else None
+    return {**item, key: absolute(name)} if isinstance(name, str) and name else item
+
+
+def _with_recipe(spec: Spec, skill: Skill, schema: Mapping[str, Any]) -> Spec:
+    for mode, recipe in skill.info.recipes.items():
+        if recipe.when is None or nested.get(spec.values, recipe.when) is not None:
+            for path, value in recipe.set.items():
+                if schemas.at(schema, path) is not None and path not in spec.given:
+                    message = f"{path} is {value:g}, the recipe of mode '{mode}'."
+                    finding = Finding("recipe_applied", "info", message, f"Override it with --set {path}=VALUE.", path)
+                    values = nested.with_value(spec.values, path, value)
+                    spec = replace(spec, values=values, findings=(*spec.findings, finding))
+            return spec
+    return spec
+
+
+def _with_process_counts(spec: Spec, skill: Skill, request: Request) -> Spec:
+    """Let `platform.gpus` and `platform.nodes` fill the spec's own keys, or be refused when both are given."""
+    resources = skill.info.actions[request.action].resources
+    wanted = (
+        (resources.gpu_spec_key, request.platform.gpus, "platform.gpus"),
+        (resources.node_spec_key, request.platform.nodes, "platform.nodes"),
+    )
+    for path, count, name in wanted:
+        if path is None or count is None:
+            continue
+        current = nested.get(spec.values, path)
+        if path in spec.given and current != count:
+            message = f"{name} is {count}, but {path} is {current}."
+            problem = Problem(
+                "process_count_conflict", message, "Give one of them, or the same value.", path, current, count
+            )
+            spec = replace(spec, problems=(*spec.problems, problem))
+        spec = _assigned(spec, path, count)
+    return spec
+
+
+def _with_model_uris(spec: Spec, skill: Skill, request: Request) -> Spec:
+    for path in skill.info.actions[request.action].inputs.models:
+        name = nested.get(spec.values, path)
+        if not isinstance(name, str) or not name:
+            continue
+        uri = model_uri.normalise(name)
+        if uri.startswith(model_uri.HUB) and uri != name:
+            message = f"{path}: '{name}' is no local path, so it is taken as {uri} and downloaded before the launch."
+            finding = Finding("hub_model", "info", message, "", path)
+            spec = replace(spec, findings=(*spec.findings, finding))
+        if problem := _uri_problem(path, uri):
+            spec = replace(spec, problems=(*spec.problems, problem))
+        spec = replace(spec, values=nested.with_value(spec.values, path, uri))
+    return spec
+
+
+def _uri_problem(path: str, uri: str) -> Problem | None:
+    scheme, separator, rest = uri.partition("://")
+    if not separator:
+        return None
+    if uri.startswith(model_uri.BUILTIN) and rest not in model_uri.builtin_names():
+        known = ", ".join(f"{model_uri.BUILTIN}{name}" for name in model_uri.builtin_names())
+        return Problem("unknown_builtin", f"{path}: there is no embedded model '{rest}'.", f"Use {known}.", path, uri)
+    if uri.startswith(model_uri.HUB) and not model_uri.HUB_ID.fullmatch(rest):
+        message = f"{path}: '{uri}' is no hub model."
+        return Problem(
+            "invalid_hub_id", message, "Write it as hf_model://ORG/NAME or hf_model://ORG/NAME@REVISION.", path, uri
+        )
+    if f"{scheme}://" not in (model_uri.BUILTIN, model_uri.HUB, "s3://", "gs://"):
+        fix = "Use hf_model://ORG/NAME, builtin://NAME, s3://BUCKET/PATH, gs://BUCKET/PATH or a local folder."
+        return Problem(
+            "unknown_model_scheme", f"{path}: '{scheme}://' is not supported for checkpoints.", fix, path, uri
+        )
+    return None
+
+
+def _with_exclusive_defaults_dropped(spec: Spec, schema: Mapping[str, Any]) -> Spec:
+    """Drop a template default that excludes a key which the request set."""
+    groups = [("", schema), *schemas.parameters(schema)]
+    for path, group in groups:
+        prefix = f"{path}." if path else ""
+        names = [prefix + branch["required"][0] for branch in group.get("oneOf", ()) if "required" in branch]
+        if any(name in spec.given and nested.get(spec.values, name) is not None for name in names):
+            for name in names:
+                if name not in spec.given:
+                    spec = replace(spec, values=nested.without(spec.values, name))
+    return spec
+
+
+def _validity_problems(spec: Spec, skill: Skill, request: Request, schema: Mapping[str, Any]) -> list[Problem]:
+    reported = {problem.path for problem in spec.problems}
+    found = [
+        problem
+        for problem in violations(schema, spec.values)
+        if not any(same_branch(path, problem.path) for path in reported)
+    ]
+    invalid = reported | {problem.path for problem in found}
+    return [*found, *broken(skill.rules(request.action), spec.values, invalid)]
+
+
+def _secret_problems(request: Request) -> Iterator[Problem]:
+    for path in redact.secret_paths(to_json(request)):
+        yield Problem(
+            code="secret_in_request",
+            message=f"{path} holds a credential. Nothing of the request was written.",
+            fix="Remove it and export it as an environment variable instead, such as HF_TOKEN.",
+            path=path,
+        )

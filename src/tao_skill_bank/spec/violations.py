@@ -1,0 +1,131 @@
+"""Schema violations as problems: path, got, expected, fix and the nearest valid name."""
+
+import difflib
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
+
+import jsonschema
+
+from tao_skill_bank.bank import schema as schemas
+from tao_skill_bank.core.redact import SECRET_NAME, redacted, without_secret
+from tao_skill_bank.errors import Problem
+
+
+def violations(schema: Mapping[str, Any], spec: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield every violation of the schema once, by path."""
+    validator = jsonschema.Draft202012Validator(schema)
+    seen: set[tuple[str, str]] = set()
+    for error in sorted(validator.iter_errors(spec), key=lambda found: [str(part) for part in found.absolute_path]):
+        for problem in _problems(schema, error):
+            if (problem.code, problem.path) not in seen:
+                seen.add((problem.code, problem.path))
+                yield problem
+
+
+def _problems(schema: Mapping[str, Any], error: jsonschema.ValidationError) -> Iterator[Problem]:
+    path = ".".join(str(part) for part in error.absolute_path)
+    special = {
+        "additionalProperties": _unknown_keys,
+        "required": _missing_key,
+        "oneOf": _not_exactly_one,
+        "dependentRequired": _not_together,
+    }
+    if error.validator in special:
+        yield from special[str(error.validator)](schema, error, path)
+        return
+    leaf = cast(Mapping[str, Any], error.schema)
+    expected = schemas.expectation(leaf)
+    why = f" {leaf['description']}" if _has_one_value(leaf) and "description" in leaf else ""
+    yield Problem(
+        code=f"invalid_{_snake(str(error.validator))}",
+        message=f"{path} is {_short(error.instance)}; expected {expected}.{why}",
+        fix=f"Set {path} to {expected}.",
+        path=path,
+        got=without_secret(error.instance),
+        expected=expected,
+    )
+
+
+def _has_one_value(leaf: Mapping[str, Any]) -> bool:
+    """Tell a number that may be set to one value only: its description says why."""
+    return "minimum" in leaf and leaf["minimum"] == leaf.get("maximum")
+
+
+def _unknown_keys(schema: Mapping[str, Any], error: Any, path: str) -> Iterator[Problem]:
+    known = [leaf for leaf, _ in schemas.parameters(schema)]
+    for key in error.instance:
+        if key not in error.schema.get("properties", {}):
+            full = f"{path}.{key}" if path else key
+            nearest = nearest_path(full, known)
+            hint = f" Did you mean {nearest}?" if nearest else ""
+            yield Problem(
+                code="unknown_parameter",
+                message=f"There is no parameter {full}.{hint}",
+                fix=f"Use {nearest}." if nearest else f"Remove {full}.",
+                path=full,
+                got=None if SECRET_NAME.search(key) else without_secret(error.instance[key]),
+                expected=nearest,
+            )
+
+
+def _missing_key(schema: Mapping[str, Any], error: Any, path: str) -> Iterator[Problem]:
+    for key in error.schema["required"]:
+        if key not in error.instance:
+            full = f"{path}.{key}" if path else key
+            child = schemas.at(schema, full) or {}
+            yield Problem(
+                code="missing_parameter",
+                message=f"{full} is required: {child.get('description', '')}",
+                fix=f"Set {full}.",
+                path=full,
+                expected=schemas.expectation(child),
+            )
+
+
+def _not_exactly_one(_schema: Mapping[str, Any], error: Any, path: str) -> Iterator[Problem]:
+    names = [branch["required"][0] for branch in error.schema["oneOf"]]
+    prefix = f"{path}." if path else ""
+    present = [name for name in names if name in error.instance]
+    state = f"{' and '.join(present)} are both set" if present else "none of them is set"
+    yield Problem(
+        code="not_exactly_one",
+        message=f"Exactly one of {', '.join(prefix + name for name in names)} is needed; {state}.",
+        fix=f"Remove one: --set {prefix}{names[-1]}=null" if present else f"Set {prefix}{names[0]}.",
+        path=path,
+        got={name: error.instance[name] for name in present},
+        expected=f"exactly one of {', '.join(names)}",
+    )
+
+
+def _not_together(_schema: Mapping[str, Any], error: Any, path: str) -> Iterator[Problem]:
+    for name, others in error.schema["dependentRequired"].items():
+        missing = [other for other in others if other not in error.instance]
+        if name in error.instance and missing:
+            yield Problem(
+                code="not_together",
+                message=f"{path}.{name} is set without {', '.join(missing)}.",
+                fix=f"Set {path}.{missing[0]} too, or remove {path}.{name}.",
+                path=f"{path}.{name}",
+                got=error.instance[name],
+                expected=f"together with {', '.join(missing)}",
+            )
+
+
+def nearest_path(path: str, known: list[str]) -> str | None:
+    """Return the known dotted path that a wrong one most likely means, by spelling or by its last word."""
+    close = difflib.get_close_matches(path, known, n=1, cutoff=0.75)
+    if close:
+        return close[0]
+    last = path.rpartition(".")[2]
+    by_last = {candidate.rpartition(".")[2]: candidate for candidate in reversed(known)}
+    words = difflib.get_close_matches(last, by_last, n=1, cutoff=0.8)
+    return by_last[words[0]] if words else None
+
+
+def _short(value: Any) -> str:
+    text = redacted(repr(value))
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _snake(name: str) -> str:
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)

@@ -1,0 +1,246 @@
+"""Makes a model URI a local folder: `python -m tao_skill_bank.training.fetch URI OUT_DIR` prints the folder.
+
+builtin://NAME          a tiny model, made by the model folder that packages `builtin/NAME`
+hf_model://ORG/NAME[@REVISION], ORG/NAME   a download from the Hugging Face Hub
+s3://, gs://, hf://datasets/...   a file or folder of an object store (tao_skill_bank.staging)
+
+The folder appears when it is whole; where it is whole already, nothing is done. A download that was killed is gone on
+with the files that are not whole yet, and after a dropped connection a file goes on where it ended. Where the Hub
+cannot be reached, a model that is complete in the Hugging Face cache is taken from there.
+"""
+
+import argparse
+import fcntl
+import importlib
+import logging
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Protocol
+
+from tao_skill_bank.errors import BlockedError, TaoSkillsError, UnknownNameError
+from tao_skill_bank.runs.status_log import Diagnosis, StatusWriter
+from tao_skill_bank.staging import hub_errors, places
+from tao_skill_bank.weights import model_uri
+from tao_skill_bank.weights.model_folders import is_complete, is_model_folder
+from tao_skill_bank.weights.model_uri import BUILTIN, HUB
+
+EXIT_CANCELED = 128 + signal.SIGTERM
+CLEANING_ATTEMPTS = 20
+logger = logging.getLogger(__name__)
+
+
+class Ranks(Protocol):
+    """The processes of one job, as far as bringing a model concerns them."""
+
+    @property
+    def is_main(self) -> bool: ...
+
+    def barrier(self) -> None: ...
+
+
+def to_cache(uri: str) -> Path:
+    """Return the URI's folder (model_uri.local_folder), made when it is not there yet.
+
+    Raises:
+        UnknownNameError: the URI names no path, builtin model or Hub model.
+        BlockedError, BackendError: see `fetch`.
+
+    """
+    name = model_uri.normalise(uri)
+    if not model_uri.is_remote(name):
+        message = f"{uri} is neither a folder nor a model URI."
+        raise UnknownNameError.of("unknown_model", message, "Give a folder, hf_model://ORG/NAME or builtin://NAME.")
+    return fetch(name, model_uri.local_folder(name))
+
+
+def for_all_ranks(uri: str, ranks: Ranks) -> Path:
+    """Return the folder of a path or URI; what has to be made or downloaded, rank 0 does. Raises like `to_cache`."""
+    if Path(uri).is_dir():
+        return Path(uri).absolute()
+    if ranks.is_main:
+        to_cache(uri)
+    ranks.barrier()
+    return to_cache(uri)
+
+
+def fetch(uri: str, out_dir: Path) -> Path:
+    """Make or download the model into `out_dir`, or stage what lies in an object store there, and return it.
+
+    Raises:
+        UnknownNameError: there is no such model or revision.
+        BlockedError: the Hub refuses access, or it is not reachable because the machine was told to stay offline.
+        BackendError: the Hub cannot be reached.
+
+    """
+    if places.is_remote(uri):
+        from tao_skill_bank.staging import inputs
+
+        return inputs.stage(uri, out_dir, _teller(out_dir)).path
+    if is_model_folder(out_dir):
+        return out_dir
+    out_dir.parent.mkdir(parents=True, exist_ok=True)
+    if not uri.startswith(BUILTIN):
+        _download_once(uri.removeprefix(HUB), out_dir)
+        return out_dir
+    work = Path(tempfile.mkdtemp(prefix=_work_prefix(out_dir), dir=out_dir.parent))
+    try:
+        _make_builtin(uri.removeprefix(BUILTIN), work)
+        _publish(work, out_dir)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return out_dir
+
+
+def _download_once(name: str, out_dir: Path) -> None:
+    """Download into a folder beside `out_dir` that a later process goes on with; of several, one works at a time."""
+    part = out_dir.parent / f".{out_dir.name}.part"
+    with _locked(part):
+        if is_model_folder(out_dir):  # another process was faster
+            part.rmdir()
+            return
+        for unfinished in part.rglob(
+            "*.incomplete"
+        ):  # of a process that was killed: its client begins such a file anew
+            unfinished.unlink()
+        try:
+            _download(name, part)
+            _publish(part, out_dir)
+        except TaoSkillsError:
+            if not any(path.is_file() for path in part.glob("*")):
+                shutil.rmtree(part, ignore_errors=True)
+            raise
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Make a folder and hold it for this process alone, waiting for whoever does."""
+    while True:
+        folder.mkdir(exist_ok=True)
+        try:
+            descriptor = os.open(folder, os.O_RDONLY)
+        except FileNotFoundError:
+            continue
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if folder.exists() and folder.stat().st_ino == os.fstat(descriptor).st_ino:  # else it was published
+                yield
+                return
+        finally:
+            os.close(descriptor)
+
+
+def _teller(path: Path) -> Callable[[str], None]:
+    """Return what tells progress: the log, and the status of the job in whose run directory `path` lies."""
+    status = _status_of(path)
+
+    def tell(line: str) -> None:
+        logger.info("%s", line)
+        if status is not None:
+            status.write("STARTED", line)
+
+    return tell
+
+
+def _status_of(path: Path) -> StatusWriter | None:
+    is_input = path.parent.name == places.INPUTS and (path.parents[1] / "plan.json").is_file()
+    return StatusWriter(path.parents[1]) if is_input else None
+
+
+def _work_prefix(out_dir: Path) -> str:
+    return f".{out_dir.name}.{os.getpid()}."
+
+
+def _publish(work: Path, out_dir: Path) -> None:
+    work.chmod(0o755)  # mkdtemp makes it private
+    if out_dir.is_dir() and not any(out_dir.iterdir()):
+        out_dir.rmdir()
+    try:
+        work.rename(out_dir)
+    except OSError:
+        if not is_model_folder(out_dir):  # else another process finished first
+            message = f"{out_dir} exists and is no finished model folder."
+            raise BlockedError.of("folder_in_use", message, "Give a new folder or remove it.") from None
+
+
+def _make_builtin(name: str, folder: Path) -> None:
+    package = model_uri.builtin_packages().get(name)
+    if package is None:
+        fix = f"Use one of: {', '.join(model_uri.builtin_names())}."
+        raise UnknownNameError.of("unknown_builtin", f"There is no builtin model '{name}'.", fix)
+    importlib.import_module(f"tao_skill_bank.models.{package}.builtin").create(name, folder)
+
+
+def _download(name: str, folder: Path) -> None:
+    import huggingface_hub
+
+    repository, _, revision = name.partition("@")
+    try:
+        huggingface_hub.snapshot_download(repository, revision=revision or None, local_dir=folder)
+    except hub_errors.client_errors() as error:
+        explained = hub_errors.explain(error, repository, revision)
+        if not hub_errors.is_away(explained) or not _copy_cached(repository, revision, folder):
+            raise explained from None
+    shutil.rmtree(folder / ".cache", ignore_errors=True)
+
+
+def _copy_cached(repository: str, revision: str, folder: Path) -> bool:
+    """Fill `folder` from the Hugging Face cache; tell whether the model is complete there."""
+    import huggingface_hub
+    from huggingface_hub import errors
+
+    try:
+        cached = Path(huggingface_hub.snapshot_download(repository, revision=revision or None, local_files_only=True))
+    except (errors.LocalEntryNotFoundError, OSError):
+        return False
+    if not is_complete(cached):
+        return False
+    shutil.copytree(cached, folder, copy_function=link, dirs_exist_ok=True)
+    shutil.rmtree(folder / ".cache", ignore_errors=True)
+    logger.info("%s is taken from the cache: %s", repository, cached)
+    return True
+
+
+def link(source: str | Path, target: str | Path) -> str | Path:
+    """Make `target` the same file as `source`, which may be a symbolic link into the cache's blobs."""
+    try:
+        Path(target).hardlink_to(Path(source).resolve())
+    except OSError:  # another file system, or one without hard links
+        shutil.copy2(source, target)
+    return target
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("uri")
+    parser.add_argument("out_dir", type=Path)
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr)
+    out_dir = arguments.out_dir.absolute()
+
+    def cancel(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of a handler
+        for work in out_dir.parent.glob(f"{_work_prefix(out_dir)}*"):
+            for _ in range(CLEANING_ATTEMPTS):  # the threads that download may still add files
+                shutil.rmtree(work, ignore_errors=True)
+        os._exit(EXIT_CANCELED)  # a plain exit would wait for the threads that download
+
+    signal.signal(signal.SIGTERM, cancel)
+    try:
+        folder = fetch(arguments.uri, out_dir)
+    except TaoSkillsError as error:
+        problem = error.problems[0]
+        if status := _status_of(out_dir):
+            status.write("FAILURE", str(error), diagnosis=Diagnosis.of(problem))
+        sys.stderr.write(f"error: {problem.message} Fix: {problem.fix}\n")
+        sys.exit(error.exit_code)
+    sys.stdout.write(f"{folder}\n")
+
+
+if __name__ == "__main__":
+    main()

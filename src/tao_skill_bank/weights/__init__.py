@@ -1,0 +1,1 @@
+"""Model checkpoints as files: their URIs, folders, safetensors headers and adapters. Nothing here needs torch."""

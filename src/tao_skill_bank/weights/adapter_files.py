@@ -1,0 +1,190 @@
+"""LoRA adapters on disk: what their files say of themselves, read from headers. Nothing is loaded.
+
+An adapter is a folder with pytorch_lora_weights.safetensors (diffusers) or adapter_model.safetensors (peft), or such a
+file alone. Its settings stand in the header of the first and in adapter_config.json beside either.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tao_skill_bank.core.listing import listed
+from tao_skill_bank.errors import BlockedError, UnknownNameError
+from tao_skill_bank.weights import safetensors_files
+
+CONFIG_FILE = "adapter_config.json"
+BASE_FILE = "base_model.json"
+DIFFUSERS_WEIGHTS, PEFT_WEIGHTS = "pytorch_lora_weights.safetensors", "adapter_model.safetensors"
+HEADER_KEY = "lora_adapter_metadata"  # diffusers' name for the settings in the header
+PREFIXES = ("base_model.model.", "transformer.")  # peft's and diffusers', before the name of a module
+SETTINGS = ("r", "lora_alpha", "target_modules", "use_dora", "use_rslora", "rank_pattern", "alpha_pattern", "lora_bias")
+
+
+@dataclass(frozen=True)
+class Module:
+    """The adapter of one module: the rank, and the sizes of the layer that it was trained on."""
+
+    rank: int
+    inputs: int
+    outputs: int
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """An adapter by the headers of its files.
+
+    Attributes:
+        path: the folder or file that was named.
+        weights: its safetensors file.
+        settings: fields of peft.LoraConfig that decide what the weights mean; empty when nothing records them.
+        modules: by the name of the module in the base model.
+        has_magnitudes: whether it is a DoRA.
+
+    """
+
+    path: Path
+    weights: Path
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    modules: Mapping[str, Module] = field(default_factory=dict)
+    has_magnitudes: bool = False
+
+    @property
+    def rank(self) -> int:
+        """The rank of most modules."""
+        return Counter(module.rank for module in self.modules.values()).most_common(1)[0][0]
+
+    @property
+    def alpha(self) -> float:
+        """The recorded alpha; without one, the rank, as diffusers takes it."""
+        return float(self.settings.get("lora_alpha", self.rank))
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The recorded ends of module names, else the names themselves."""
+        named = self.settings.get("target_modules")
+        return tuple(sorted(named if isinstance(named, list) else self.modules))
+
+
+def read(path: Path) -> Adapter:
+    """Return an adapter, whole and of one mind about its ranks.
+
+    Raises:
+        UnknownNameError: there is no such folder or file.
+        BlockedError: it holds no adapter, or one that is cut off or contradicts itself.
+
+    """
+    weights = _weights_of(path)
+    if fault := safetensors_files.fault_of(weights):
+        message = f"Adapter weights {weights}: the file {fault}."
+        raise BlockedError.of("adapter_incomplete", message, "Copy the adapter again.", path=str(path))
+    header = safetensors_files.read_header(weights)
+    metadata = header.pop("__metadata__", {})
+    shapes = {plain_name(name): tuple(entry["shape"]) for name, entry in header.items()}
+    if foreign := [name for name in shapes if "lora_" not in name]:
+        message = f"{weights} holds {listed(foreign[:3], len(foreign))}, which belong to no LoRA."
+        fix = "Give an adapter that train wrote, or a LoRA in the format of diffusers or peft."
+        raise BlockedError.of("adapter_format", message, fix, path=str(path))
+    adapter = Adapter(
+        path,
+        weights,
+        settings_of(weights, metadata),
+        _modules(path, shapes),
+        any("magnitude" in name for name in shapes),
+    )
+    _require_recorded_ranks(adapter)
+    return adapter
+
+
+def identity(path: Path) -> dict[str, Any]:
+    """Return what the adapter records of its base: path, fingerprint, and the part of a pipeline it is of, if any."""
+    document = _read_json(_folder(path) / BASE_FILE)
+    return document if isinstance(document, dict) else {}
+
+
+def plain_name(name: str) -> str:
+    """Return a tensor's name without what peft or diffusers put before the module's."""
+    for prefix in PREFIXES:
+        name = name.removeprefix(prefix)
+    return name
+
+
+def settings_of(weights: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
+    """Return the settings in a weight file's header, else those in adapter_config.json beside it."""
+    try:
+        recorded = json.loads(metadata.get(HEADER_KEY, "null"))
+    except ValueError:
+        recorded = None
+    if isinstance(recorded, dict):
+        recorded = {name.removeprefix("transformer."): value for name, value in recorded.items()}
+    else:
+        recorded = _read_json(weights.parent / CONFIG_FILE)
+    known = recorded if isinstance(recorded, dict) else {}
+    return {name: known[name] for name in SETTINGS if known.get(name) is not None}
+
+
+def _weights_of(path: Path) -> Path:
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        fix = "Give the folder of an adapter, or its safetensors file."
+        raise UnknownNameError.of("adapter_missing", f"Adapter {path} does not exist.", fix, path=str(path))
+    named = [path / name for name in (DIFFUSERS_WEIGHTS, PEFT_WEIGHTS) if (path / name).is_file()]
+    found = named or sorted(path.glob("*.safetensors"))
+    if not named and len(found) != 1:
+        message = f"{path} holds no {DIFFUSERS_WEIGHTS} and no {PEFT_WEIGHTS}: it is no adapter."
+        raise BlockedError.of("adapter_incomplete", message, "Give the folder that train wrote.", path=str(path))
+    return found[0]
+
+
+def _modules(path: Path, shapes: Mapping[str, Sequence[int]]) -> dict[str, Module]:
+    """Return what the matrices A (rank, inputs) and B (outputs, rank) of every module say."""
+    found: dict[str, Module] = {}
+    for name, shape in shapes.items():
+        module, marker, _ = name.partition(".lora_A.")
+        up = shapes.get(f"{module}.lora_B.weight")
+        if not marker or len(shape) != 2:
+            continue
+        if up is None or len(up) != 2 or up[1] != shape[0]:
+            told = "is missing" if up is None else f"has shape {list(up)}"
+            message = f"Adapter {path}: lora_A of {module} has rank {shape[0]}, but lora_B {told}."
+            raise BlockedError.of("adapter_rank", message, "Copy the adapter again.", path=str(path))
+        found[module] = Module(rank=shape[0], inputs=shape[1], outputs=up[0])
+    return found
+
+
+def _require_recorded_ranks(adapter: Adapter) -> None:
+    """Compare the ranks of the weights with each record of them."""
+    records = {CONFIG_FILE: _read_json(_folder(adapter.path) / CONFIG_FILE), "its header": adapter.settings}
+    for where, record in records.items():
+        if not isinstance(record, dict) or not isinstance(record.get("r"), int):
+            continue
+        for name, module in adapter.modules.items():
+            recorded = _recorded_rank(name, record)
+            if recorded != module.rank:
+                message = (
+                    f"Adapter {adapter.path}: the weights of {name} have rank {module.rank}, {where} says {recorded}."
+                )
+                fix = "Its files come from two adapters: copy one whole adapter folder."
+                raise BlockedError.of("adapter_rank", message, fix, path=str(adapter.path))
+
+
+def _recorded_rank(module: str, record: Mapping[str, Any]) -> int:
+    for pattern, rank in (record.get("rank_pattern") or {}).items():
+        if re.match(rf"(.*\.)?({pattern})$", module):
+            return int(rank)
+    return int(record["r"])
+
+
+def _folder(path: Path) -> Path:
+    return path if path.is_dir() else path.parent
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None

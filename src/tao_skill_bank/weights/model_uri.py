@@ -1,0 +1,55 @@
+"""Names of checkpoints: `builtin://NAME`, `hf_model://ORG/NAME[@REVISION]`, a local folder, or a bare hub id."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from tao_skill_bank.core import settings
+from tao_skill_bank.weights.model_folders import is_model_folder
+
+BUILTIN = "builtin://"
+HUB = "hf_model://"
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@\S+)?")
+MODELS = Path(__file__).parents[1] / "models"
+
+
+def normalise(name: str) -> str:
+    """Return the URI that a name means; a bare `ORG/NAME` that is no local path is a hub id, a local path absolute."""
+    if "://" in name:
+        return name
+    path = Path(name).expanduser()
+    if path.exists():
+        return str(path.absolute())
+    return f"{HUB}{name}" if HUB_ID.fullmatch(name) else str(path.absolute())
+
+
+def builtin_packages() -> dict[str, str]:
+    """Return the package that makes each embedded model, found by location: models/<package>/builtin/<name>/."""
+    return {folder.name: folder.parents[1].name for folder in MODELS.glob("*/builtin/*") if is_model_folder(folder)}
+
+
+def builtin_names() -> list[str]:
+    """Return the names of the embedded models."""
+    return sorted(builtin_packages())
+
+
+def local_folder(uri: str) -> Path:
+    """Return the folder in which a URI's checkpoint lies once it is materialised; a local path is its own."""
+    root = settings.state_dir() / "models"
+    if uri.startswith(BUILTIN):
+        return root / "builtin" / uri.removeprefix(BUILTIN)
+    if uri.startswith(HUB):
+        return root / "hub" / re.sub(r"[^\w.@-]+", "--", uri.removeprefix(HUB))
+    return Path(uri)
+
+
+def is_remote(uri: str) -> bool:
+    """Tell whether the checkpoint is fetched or made before the launch."""
+    return uri.startswith((BUILTIN, HUB))
+
+
+def fetches(uris: list[str]) -> Iterator[tuple[str, str]]:
+    """Yield (URI, folder) of every checkpoint that has to be materialised, each once."""
+    for uri in dict.fromkeys(uris):
+        if is_remote(uri):
+            yield uri, str(local_folder(uri))

@@ -1,0 +1,93 @@
+"""What a real search leaves behind: its page, and a request that trains the best spec."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from tao_skill_bank.automl.run import controller
+from tao_skill_bank.automl.run.best import best_of
+from tao_skill_bank.cli.main import app
+from tao_skill_bank.contracts import Request, State
+from tao_skill_bank.core import yaml12
+from tao_skill_bank.jobs import service
+from tao_skill_bank.planning import dispatch
+from tao_skill_bank.runs.run_directory import read_json_file
+
+pytestmark = pytest.mark.usefixtures("third_skill")
+
+
+def run_search(run, overrides=None, **automl):
+    handle = dispatch.run(
+        dispatch.plan(Request("toy", "train", overrides=overrides or {}, automl=automl, results_dir=str(run)))
+    )
+    status = handle.wait(120)
+    assert status.state is State.COMPLETE, status.message
+    return handle, controller.open_search(run)
+
+
+def test_the_best_request_runs_as_it_is_and_gets_the_best_trials_score(tmp_path):
+    run = tmp_path / "run"
+    overrides = {"train": {"optm_lr": 1e-4, "epoch": 3}, "results_dir": str(run)}
+    _, search = run_search(
+        run, overrides, max_trials=4, parallel=2, ranges={"train.optm_lr": {"minimum": 1e-3, "maximum": 1e-2}}
+    )
+    best = best_of(search.storage.entries())
+    assert best.number > 0
+    assert not [value for value in yaml12.read(run / "best_request.yaml").values() if value in ("", None, {})]
+    told = CliRunner().invoke(app, ["run", "--request", str(run / "best_request.yaml"), "--json"])
+    assert told.exit_code == 0, told.output
+    job = json.loads(told.stdout)["result"]["job_id"]
+    again = service.JobHandle(job).result()
+    assert again.metrics["val/avg_loss"] == pytest.approx(best.trial.score)
+    assert service.JobHandle(job).run_directory.path != run
+
+
+def test_the_best_request_of_paused_trials_trains_every_epoch(tmp_path):
+    run = tmp_path / "run"
+    run_search(run, {"train.epoch": 3}, algorithm="asha", max_trials=3, parallel=2)
+    request = yaml12.read(run / "best_request.yaml")
+    assert request["overrides"]["train.epoch"] == 3
+    assert "train.stop_epoch" not in request["overrides"]
+
+
+def test_the_controller_leaves_the_page_and_the_report_command_writes_it_anew(tmp_path):
+    run = tmp_path / "run"
+    handle, _ = run_search(run, max_trials=2, parallel=2)
+    left = (run / "report.html").read_text()
+    assert "COMPLETE" in left
+    assert "2 trials, " in left
+    for words in (["report", handle.id, "--out", str(tmp_path / "other.html")], ["automl", "report", handle.id]):
+        told = CliRunner().invoke(app, [*words, "--json"])
+        assert told.exit_code == 0, told.output
+        written = json.loads(told.stdout)["report"]
+        assert "2 of at most 2: 2 complete" in Path(written).read_text(encoding="utf-8")
+    assert "report" not in read_json_file(run / "metrics_summary.json")["not_computed"]
+
+
+def test_a_report_that_fails_does_not_fail_the_search(tmp_path):
+    run = tmp_path / "run"
+    (run / "report.html").mkdir(parents=True)
+    handle, _ = run_search(run, max_trials=1)
+    summary = read_json_file(run / "metrics_summary.json")
+    assert summary["metrics"]["best_trial"] == 0
+    assert "The report cannot be written" in summary["not_computed"]["report"]
+    assert "traceback" not in handle.status().message.lower()
+
+
+def test_the_page_of_a_search_that_runs_and_of_one_that_was_cancelled(tmp_path):
+    run = tmp_path / "run"
+    overrides = {"train.seconds_per_epoch": 0.5}
+    handle = dispatch.run(
+        dispatch.plan(Request("toy", "train", overrides=overrides, automl={"max_trials": 5}, results_dir=str(run)))
+    )
+    while not handle.status().progress.get("step") and not handle.status().state.is_terminal:
+        pass
+    told = CliRunner().invoke(app, ["report", handle.id])
+    assert told.exit_code == 0, told.output
+    assert '<span class="badge running">RUNNING</span>' in (run / "report.html").read_text()
+    handle.cancel()
+    told = CliRunner().invoke(app, ["report", handle.id])
+    assert told.exit_code == 0, told.output
+    assert '<span class="badge canceled">CANCELED</span>' in (run / "report.html").read_text()

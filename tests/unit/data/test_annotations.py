@@ -1,0 +1,136 @@
+import json
+
+import pytest
+
+from tao_skill_bank.data.annotations import is_positive_number, load_records, media_of, stream_records, turns_of
+from tao_skill_bank.data.json_stream import CHARACTERS_PER_READ
+from tao_skill_bank.errors import BlockedError
+
+RECORDS = [{"id": "a", "video": "a.mp4"}, {"id": "b", "image": "b.png"}]
+
+
+def written(tmp_path, text, name="annotations.json"):
+    path = tmp_path / name
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return path
+
+
+def refusal(path):
+    with pytest.raises(BlockedError) as caught:
+        load_records(path)
+    problem = caught.value.problems[0]
+    assert problem.path == str(path)
+    assert problem.fix
+    return problem.message
+
+
+def test_a_list_is_read(tmp_path):
+    assert load_records(written(tmp_path, json.dumps(RECORDS, indent=4))) == RECORDS
+
+
+@pytest.mark.parametrize("key", ["annotations", "data", "samples", "items"])
+def test_the_list_of_an_envelope_is_read(tmp_path, key):
+    envelope = {"info": {"data": [1], "note": "]"}, key: RECORDS, "license": None}
+    assert load_records(written(tmp_path, json.dumps(envelope))) == RECORDS
+
+
+def test_json_lines_are_read_and_blank_lines_skipped(tmp_path):
+    text = "\n".join(json.dumps(record) for record in RECORDS) + "\n\n"
+    assert load_records(written(tmp_path, text, "annotations.jsonl")) == RECORDS
+
+
+@pytest.mark.parametrize("separator", [(",", ":"), (" , ", " : "), (",\n\n\t", ":\r\n")])
+@pytest.mark.parametrize("offset", range(-40, 41, 5))
+def test_records_are_the_same_wherever_the_file_is_cut_while_reading(tmp_path, separator, offset):
+    filler = {"id": "filler", "text": "x" * (CHARACTERS_PER_READ - 60 + offset)}
+    records = [filler, {"id": 12, "f": 1.5e-3, "t": 'é"\\\n\u2028', "n": None, "b": True, "l": [[], {}]}, 123456, "z"]
+    assert load_records(written(tmp_path, json.dumps(records, separators=separator))) == records
+
+
+def test_a_record_larger_than_the_read_buffer_is_read(tmp_path):
+    records = [{"id": "a", "text": "y" * (3 * CHARACTERS_PER_READ)}, {"id": "b"}]
+    assert load_records(written(tmp_path, json.dumps(records))) == records
+
+
+def test_reading_stops_with_the_caller(tmp_path):
+    path = written(tmp_path, '[{"id": 1}, {"id": 2}, broken')
+    stream = stream_records(path)
+    assert next(stream) == {"id": 1}
+    assert next(stream) == {"id": 2}
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "is empty"),
+        (" \n\t ", "is empty"),
+        (b"\xef\xbb\xbf[]", "byte order mark"),
+        (json.dumps(RECORDS).encode("utf-16"), "UTF-8"),
+        (b'[{"id": "\xff"}]', "UTF-8"),
+        ('{"id": "a"}', "no list"),
+        ('{"records": []}', "no list"),
+        ('"text"', "no list"),
+        ("not json", "no list"),
+        ('[{"video_fps": NaN}]', "NaN"),
+        ('[{"video_fps": -Infinity}]', "Infinity"),
+        ('[{"id": 1},]', "item 1"),
+        ('[{"id": 1} {"id": 2}]', "after item 0"),
+        ('[{"id": 1}, {"id": 2]', "item 1"),
+        ("[{'id': 1}]", "item 0"),
+        ('[{"id": 1}', "end"),
+        ('[{"id": 1}] trailing', "after the end"),
+        ('{"data": [{"id": 1}], oops}', "expected"),
+        ('[{"id": "a\nb"}]', "control character"),
+        ("[" * 100_000, "nested"),
+    ],
+)
+def test_what_is_no_strict_json_list_is_refused_with_its_reason(tmp_path, text, reason):
+    assert reason in refusal(written(tmp_path, text))
+
+
+def test_a_broken_line_of_json_lines_is_named(tmp_path):
+    assert "line 2" in refusal(written(tmp_path, '{"id": 1}\n{"id": NaN}\n', "a.jsonl"))
+
+
+def test_a_missing_file_and_a_folder_are_refused(tmp_path):
+    assert "does not exist" in refusal(tmp_path / "absent.json")
+    assert "is a folder" in refusal(tmp_path)
+
+
+def test_an_early_error_in_a_large_file_is_found_without_reading_all_of_it(tmp_path):
+    text = '[{"id": 1}, {"id": oops}' + ', {"id": 2}' * 500_000 + "]"
+    assert "item 1" in refusal(written(tmp_path, text))
+
+
+def test_media_are_videos_then_images():
+    record = {"images": ["c.png", "d.png"], "image": "b.png", "video": "a.mp4"}
+    assert [(media.kind, media.name) for media in media_of(record)] == [
+        ("video", "a.mp4"),
+        ("image", "b.png"),
+        ("image", "c.png"),
+        ("image", "d.png"),
+    ]
+    assert media_of({"id": "text only", "video": None}) == ()
+
+
+def test_turns_of_both_spellings_are_read():
+    record = {
+        "conversations": [
+            {"from": "human", "value": "q"},
+            {"role": "assistant", "content": [{"type": "video"}, {"type": "text", "text": "a"}]},
+        ]
+    }
+    assert [(turn.role, turn.text, turn.is_answer) for turn in turns_of(record)] == [
+        ("human", "q", False),
+        ("assistant", "a", True),
+    ]
+
+
+@pytest.mark.parametrize(("value", "is_rate"), [(30, True), (29.97, True), (0, False), (-1, False), (1e999, False)])
+def test_a_rate_is_a_finite_number_above_zero(value, is_rate):
+    assert is_positive_number(value) is is_rate
+
+
+@pytest.mark.parametrize("value", [True, "30", None, [30]])
+def test_a_rate_is_a_number(value):
+    assert not is_positive_number(value)

@@ -1,0 +1,95 @@
+import io
+import json
+import os
+import pty
+import signal
+import subprocess
+
+import pytest
+from rich.console import Console
+from runs import PYTHON, eventually, make_job, make_plan
+
+from tao_skill_bank.contracts import State
+from tao_skill_bank.jobs import service
+from tao_skill_bank.jobs.follow import follow
+
+pytestmark = pytest.mark.usefixtures("fake_trainer")
+
+FOLLOWER = """
+import sys
+from rich.console import Console
+from tao_skill_bank.jobs.follow import follow
+from tao_skill_bank.jobs.service import JobHandle
+print("ended as", follow(JobHandle(sys.argv[1]), Console(stderr=True)).state)
+"""
+
+
+@pytest.fixture
+def launch(tmp_path):
+    handles = []
+
+    def launch_job(*acts):
+        handles.append(service.launch(make_plan(make_job(tmp_path / "run", acts))))
+        return handles[-1]
+
+    yield launch_job
+    for handle in handles:
+        if not handle.status().state.is_terminal:
+            handle.cancel()
+
+
+def metrics(job, **values):
+    with job.run_directory.metrics_file.open("a") as file:
+        file.write(json.dumps(values) + "\n")
+
+
+def test_without_a_terminal_the_states_and_the_end_are_plain_lines(launch):
+    job = launch("start", "step:3", "succeed")
+    console = Console(file=io.StringIO(), width=200)
+    assert follow(job, console).state is State.COMPLETE
+    lines = console.file.getvalue().splitlines()
+    assert lines[-1] == f"{job.id}  COMPLETE: done"
+    assert "\x1b" not in console.file.getvalue()
+
+
+def test_a_failure_ends_with_its_state_and_leaves_the_cause_to_the_command(launch):
+    console = Console(file=io.StringIO(), width=200)
+    assert follow(launch("start", "fail:The acts [b]say[/b] so."), console).state is State.ERROR
+    assert console.file.getvalue().splitlines()[-1].endswith("  ERROR")
+    assert "The acts" not in console.file.getvalue()
+
+
+def test_on_a_terminal_a_bar_shows_step_total_loss_and_state(launch):
+    job = launch("start", "step:4", "wait_for:go", "succeed")
+    metrics(job, step=4, **{"train/loss_avg": 0.125})
+    control, terminal = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "160"}
+    follower = subprocess.Popen(
+        [PYTHON, "-c", FOLLOWER, job.id], stderr=terminal, env=environment, stdout=subprocess.PIPE
+    )
+    os.close(terminal)
+    shown = b""
+    while b"4/10 steps" not in shown:
+        shown += os.read(control, 4096)
+    (job.run_directory.path / "go").touch()
+    assert follower.communicate(timeout=30)[0] == b"ended as COMPLETE\n"
+    assert b"RUNNING" in shown
+    assert b"loss 0.125" in shown
+    os.close(control)
+
+
+def test_ctrl_c_leaves_the_job_running_and_says_how_to_go_on(launch):
+    job = launch("start", "wait_for:go", "succeed")
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    follower = subprocess.Popen([PYTHON, "-c", FOLLOWER, job.id], **pipes)
+    first = follower.stderr.readline()
+    assert job.id.encode() in first
+    follower.send_signal(signal.SIGINT)
+    output, error = follower.communicate(timeout=30)
+    assert output.decode().split()[-1] in {"PENDING", "RUNNING"}
+    assert f"tao-skills watch {job.id}" in error.decode()
+    assert f"tao-skills cancel {job.id}" in error.decode()
+    assert b"Traceback" not in error
+    eventually(lambda: job.status().state is State.RUNNING)
+    (job.run_directory.path / "go").touch()
+    assert job.wait(timeout_seconds=30).state is State.COMPLETE

@@ -1,0 +1,68 @@
+import pytest
+from preflight_worlds import codes, make_job, make_record, only, use_of
+
+from tao_skill_bank.preflight.data import arithmetic
+from tao_skill_bank.preflight.data.scan import scan
+
+
+@pytest.fixture
+def findings_of(dataset, tmp_path):
+    def run(num_records, records=None, **workload):
+        root = dataset(records=records or [make_record(index) for index in range(num_records)])
+        job = make_job(tmp_path, use_of(root), **workload)
+        return arithmetic.check(job, [scan(use, ("video_fps",), 8) for use in job.workload.datasets])
+
+    return run
+
+
+def test_steps_are_reported_with_what_is_left_over(findings_of):
+    found = only(findings_of(23, batch_per_rank=4, data_parallel_ranks=2, epochs=5), "steps")
+    assert found.severity == "info"
+    assert found.evidence["steps_per_epoch"] == 2
+    assert found.evidence["total_steps"] == 10
+    assert "7 records a pass are left over" in found.message
+
+
+def test_steps_up_to_an_early_stop_are_counted_and_told_as_such(findings_of):
+    found = only(findings_of(23, batch_per_rank=4, data_parallel_ranks=2, epochs=2, scheduled_epochs=5), "steps")
+    assert found.evidence["total_steps"] == 4
+    assert "4 in all (it stops after epoch 2 of 5)" in found.message
+
+
+@pytest.mark.parametrize(
+    ("num_records", "workload", "cure"),
+    [
+        (22, {"batch_per_rank": 32, "micro_batch": 4, "data_parallel_ranks": 1}, "at most 20"),
+        (22, {"batch_per_rank": 32, "micro_batch": 4, "data_parallel_ranks": 2}, "at most 8"),
+        (7, {"batch_per_rank": 8, "micro_batch": 4, "data_parallel_ranks": 2}, "micro-batch to a divisor"),
+        (3, {"batch_per_rank": 1, "micro_batch": 1, "data_parallel_ranks": 4}, "at most 3 data-parallel ranks"),
+        (10, {"batch_per_rank": 8, "validation_split": 0.5}, "at most 5"),
+        (10, {"batch_per_rank": 8, "validation_split": 3}, "at most 7"),
+    ],
+)
+def test_a_batch_larger_than_the_records_of_a_rank_blocks_with_the_largest_valid_one(
+    findings_of, num_records, workload, cure
+):
+    found = only(findings_of(num_records, **workload), "batch_exceeds_records")
+    assert found.severity == "blocking"
+    assert cure in found.fix
+
+
+def test_the_largest_batch_that_is_named_is_valid(findings_of):
+    blocked = only(findings_of(22, batch_per_rank=32, micro_batch=4, data_parallel_ranks=2), "batch_exceeds_records")
+    largest = blocked.evidence["largest_batch"]
+    assert codes(findings_of(22, batch_per_rank=largest, micro_batch=4, data_parallel_ranks=2)) == ["steps"]
+
+
+def test_only_usable_records_count(findings_of):
+    records = [make_record(0), make_record(1), make_record(2, video_fps=None)]
+    assert only(findings_of(0, records, batch_per_rank=3), "batch_exceeds_records").evidence["records"] == 2
+
+
+@pytest.mark.parametrize("split", [0.01, 10, 12])
+def test_a_split_that_leaves_one_side_empty_blocks(findings_of, split):
+    assert codes(findings_of(10, batch_per_rank=1, validation_split=split)) == ["split_empty"]
+
+
+def test_an_evaluation_has_no_steps(findings_of):
+    assert findings_of(4, trains=False) == []
