@@ -101,36 +101,21 @@ class Finding:
 
 
 @contract
-class DatasetUse:
-    """A dataset that an action reads: its role, annotation file and media folder or archive, as local paths or URIs."""
-
-    role: Literal["train", "eval", "calibration"]
-    annotation_path: str
-    media_path: str
-    conversations_key: str = "conversations"
-
-
-@contract
-class ClipDataset:
-    """A folder of captioned clips that an action reads, as a local path or URI.
+class Input:
+    """Something that an action reads. Its kind (`tao_skill_bank.data.kinds`) says what it is and how it is looked at.
 
     Attributes:
-        min_frames: frames that a clip needs at least.
-        frame_step: by how much `min_frames` may be lowered at a time, where the model takes certain counts only.
-        nested: clips may lie anywhere below the folder.
-        captions, caption_key: where captions are looked for (clip_folders.read).
-        skips_unusable: clips that cannot be used are left out by the action instead of stopping it.
+        role: what the action does with it: train, eval, calibration, adapter, ...
+        kind: name of a module of `data/kinds`, or of the model's own `kinds`.
+        paths: local paths or URIs, by the names that the kind defines.
+        options: fields of the kind's options that differ from their defaults.
 
     """
 
-    role: Literal["train", "eval"]
-    folder: str
-    min_frames: int
-    frame_step: int = 1
-    nested: bool = False
-    captions: Literal["auto", "csv", "txt", "json"] = "auto"
-    caption_key: str = ""
-    skips_unusable: bool = False
+    role: str
+    kind: str
+    paths: dict[str, str]
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 @contract
@@ -170,13 +155,10 @@ class Workload:
         validation_split: ratio below 1 or record count that is split off the training set; 0 for none.
         max_checkpoints, num_saves: newest checkpoints kept (-1 for all, 0 when none is written), and how often one is
             written; the best one is kept besides.
-        media: single media files that the spec names itself (inference).
+        inputs: everything else that is read, whatever it is.
         needs_whole_weights: weights are changed, or adapters trained on them or merged into them, so that a checkpoint
             that was quantized will not do.
         sized: the model's inspect module tells the memory of this action; that of training it always does.
-        clips: folders of captioned clips.
-        prompts: a folder of prompts with a picture or clip beside each, or a .jsonl file of them.
-        adapters: adapter folders that are put on `model`, beside an adapter that `base_model` implies.
         hardware: a GPU that not every machine has, and what for.
         unsized: paths of the spec that change nothing of what the model's inspect module tells, such as the learning
             rate: trials of a search share its answer.
@@ -192,11 +174,7 @@ class Workload:
     needs_whole_weights: bool = False
     sized: bool = False
     uses_adapter: bool = False
-    datasets: tuple[DatasetUse, ...] = ()
-    media: tuple[str, ...] = ()
-    clips: tuple[ClipDataset, ...] = ()
-    prompts: str | None = None
-    adapters: tuple[str, ...] = ()
+    inputs: tuple[Input, ...] = ()
     data_parallel_ranks: int = 1
     batch_per_rank: int | None = None
     micro_batch: int | None = None
@@ -210,6 +188,22 @@ class Workload:
     num_saves: int | None = None
     hardware: HardwareNeed | None = None
     unsized: tuple[str, ...] = ()
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """The roles of the inputs, in their order."""
+        return tuple(given.role for given in self.inputs)
+
+    @property
+    def input_paths(self) -> tuple[str, ...]:
+        """Every local path or URI of the inputs, each once."""
+        return tuple(dict.fromkeys(path for given in self.inputs for path in given.paths.values()))
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Every local path or URI that is read: checkpoints and inputs, each once."""
+        checkpoints = (path for path in (self.model, self.base_model, self.resume_from) if path)
+        return tuple(dict.fromkeys((*checkpoints, *self.input_paths)))
 
 
 # --- job and plan -------------------------------------------------------------------------------------------------

@@ -1,13 +1,17 @@
 """Makes real clips, annotation files and jobs for the tests of preflight."""
 
 import json
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
 
-from tao_skill_bank.contracts import Credential, DatasetUse, Job, PlatformRequest, Resources, Workload
+from tao_skill_bank.contracts import Credential, Input, Job, PlatformRequest, Resources, Workload
+from tao_skill_bank.data import kinds
 
 
 def write_clip(path, *, num_frames=12, fps=4, size=64, times=None):
@@ -51,8 +55,26 @@ def write_annotations(root, records):
     return path
 
 
-def use_of(root, role="train"):
-    return DatasetUse(role, str(root / "annotations.json"), str(root))
+def use_of(root, role="train", media_path=None):
+    paths = {"annotation_path": str(root / "annotations.json"), "media_path": str(media_path or root)}
+    return Input(role, "annotations", paths)
+
+
+def clips_of(root, role="train", min_frames=9, **options):
+    return Input(role, "captioned_clips", {"path": str(root)}, {"min_frames": min_frames, **options})
+
+
+def look(*inputs, **changes):
+    """Return what the kinds of some inputs see of them, with what they looked with."""
+    with ThreadPoolExecutor(2) as pool, tempfile.TemporaryDirectory() as scratch:
+        context = kinds.Context(pool, Path(scratch), **changes)
+        return [kinds.of(given, "").look(given, context) for given in inputs], context
+
+
+def findings_on(*inputs, **changes):
+    """Return the findings on some inputs of one kind."""
+    seen, context = look(*inputs, **changes)
+    return kinds.of(inputs[0], "").check(seen, context)
 
 
 def codes(findings, severity=None):
@@ -86,7 +108,7 @@ def make_job(folder, *uses, spec=None, resources=None, options=None, **changes):
     workload = Workload(
         model="builtin://tiny-cosmos-reason",
         trains=True,
-        datasets=uses,
+        inputs=uses,
         batch_per_rank=2,
         micro_batch=1,
         epochs=3,

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from runs import make_job, make_plan
 
-from tao_skill_bank.contracts import DatasetUse, Finding, Workload, to_json
+from tao_skill_bank.contracts import Finding, Input, Workload, to_json
 from tao_skill_bank.runs.run_directory import RunDirectory
 
 LABELS = ("left", "right", "straight")
@@ -43,8 +43,12 @@ def make_clip(path, step, num_frames=8):
             container.mux(packet)
 
 
-def seal(folder, action, datasets, **changes):
-    workload = Workload(model="builtin://tiny-cosmos-reason", trains=action == "train", datasets=datasets)
+def annotated(role, data):
+    return Input(role, "annotations", {"annotation_path": f"{data}/annotations.json", "media_path": str(data)})
+
+
+def seal(folder, action, inputs, **changes):
+    workload = Workload(model="builtin://tiny-cosmos-reason", trains=action == "train", inputs=inputs)
     job = make_job(folder, action=action, workload=workload, **changes)
     finding = Finding(
         "short_run", "warning", "The run has 38 steps only.", "Raise train.epoch to 3 or more.", "train.epoch"
@@ -56,7 +60,7 @@ def seal(folder, action, datasets, **changes):
 
 def make_training(folder, data):
     """Write the directory of a finished training."""
-    seal(folder, "train", (DatasetUse("train", f"{data}/annotations.json", str(data)),))
+    seal(folder, "train", (annotated("train", data),))
     status = [
         {"time": "2026-03-01T12:00:00.000+00:00", "state": "STARTED", "step": 0, "total": 60},
         {"time": "2026-03-01T12:00:41.500+00:00", "state": "SUCCESS", "step": 60, "total": 60, "message": "done"},
@@ -76,7 +80,7 @@ def make_training(folder, data):
 
 def make_evaluation(folder, data, is_right, question=QUESTION):
     """Write the directory of a finished evaluation of 24 clips; `is_right` tells which positions are answered well."""
-    seal(folder, "evaluate", (DatasetUse("eval", f"{data}/annotations.json", str(data)),))
+    seal(folder, "evaluate", (annotated("eval", data),))
     write_lines(
         folder / "status.jsonl",
         [

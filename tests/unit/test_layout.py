@@ -35,6 +35,7 @@ IMPORT_BY_NAME = {
     "cli/data_commands.py": "samples",
     "cli/main.py": "the commands",
     "core/admitted_pickle.py": "the classes that its caller admits",
+    "data/kinds/__init__.py": "kinds of input",
     "demo/__init__.py": "demos",
     "demo/_diary.py": "samples",
     "models/cosmos_predict/evaluate.py": "optional libraries of metrics",
@@ -44,8 +45,9 @@ IMPORT_BY_NAME = {
     "models/cosmos_reason/metrics.py": "optional libraries of metrics",
     "planning/planner.py": "a model's workload",
     "platforms/base.py": "platforms",
+    "preflight/checks.py": "checks",
+    "preflight/data/token_budget.py": "a model's record_tokens",
     "preflight/model/kept_features.py": "a model's record_tokens",
-    "preflight/model/token_budget.py": "a model's record_tokens",
     "staging/fetch.py": "a model's builtin",
     "training/attention.py": "flash_attn, an optional library",
 }

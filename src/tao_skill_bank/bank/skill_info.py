@@ -6,6 +6,7 @@ from typing import Any, Literal
 from tao_skill_bank.contracts import Credential, contract
 
 DatasetRole = Literal["train", "eval", "calibration"]
+OUTPUT = "output"  # in the name of a key: written, not read
 
 
 @contract
@@ -172,3 +173,10 @@ class SkillInfo:
     node_spec_key: str | None = None
     monitoring_metric: MonitoringMetric | None = None
     automl: AutomlKeys | None = None
+
+    def input_keys(self, action: str) -> tuple[str, ...]:
+        """Return the spec keys that each name one thing that an action reads."""
+        sources = (key for source in self.data_sources.get(action, {}).values() for key in source.keys)
+        inputs = self.actions[action].inputs
+        keys = dict.fromkeys((*sources, *inputs.models, *inputs.media, *inputs.paths))
+        return tuple(key for key in keys if OUTPUT not in key)

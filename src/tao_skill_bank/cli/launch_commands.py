@@ -191,6 +191,8 @@ def _payload(sealed: Any) -> dict[str, Any]:
 
 
 def _print_plan(sealed: Any, *, show_files: bool) -> None:
+    from tao_skill_bank.data import kinds
+
     job, resources = sealed.job, sealed.job.resources
     shown = _shown_files(sealed, all_of_them=show_files)
     rows = [
@@ -198,7 +200,7 @@ def _print_plan(sealed: Any, *, show_files: bool) -> None:
         ("route", f"{sealed.route.kind} -> {sealed.route.skill}"),
         ("why", sealed.route.reason),
         ("model", job.workload.model),
-        *((f"{use.role} data", use.annotation_path) for use in job.workload.datasets),
+        *(kinds.row(given, job.module.rpartition(".")[0]) for given in job.workload.inputs),
         ("processes", f"{resources.nodes} node(s) x {resources.processes_per_node} on {resources.device}"),
         *([("image", job.image)] if job.image else []),
         ("results", job.results_dir),

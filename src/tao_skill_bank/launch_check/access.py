@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from tao_skill_bank.contracts import Finding
 from tao_skill_bank.core import settings
-from tao_skill_bank.preflight.findings import blocking, info, not_checked
+from tao_skill_bank.core.findings import blocking, info, not_checked
 
 ALIASES = {"local-docker": "docker", "remote-docker": "docker", "k8s": "kubernetes"}
 TOOLS: dict[str, tuple[str, ...]] = {

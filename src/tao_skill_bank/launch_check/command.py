@@ -7,10 +7,10 @@ from typing import TextIO
 
 from tao_skill_bank.contracts import Finding, Request, from_json, to_json
 from tao_skill_bank.core import settings, yaml12
+from tao_skill_bank.core.findings import from_error, warning
 from tao_skill_bank.errors import TaoSkillsError
 from tao_skill_bank.launch_check import access, arguments, data, gpus
 from tao_skill_bank.launch_check.arguments import USAGE_EXIT_CODE, UsageError
-from tao_skill_bank.preflight.findings import from_error, warning
 
 FAILED_EXIT_CODE = 2
 PREFIXES = {"warning": "Warning: ", "not_checked": "Warning: "}

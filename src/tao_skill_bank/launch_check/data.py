@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from tao_skill_bank.contracts import Finding
-from tao_skill_bank.core import settings
+from tao_skill_bank.core import locations, settings
+from tao_skill_bank.core.findings import MAX_LISTED, blocking, info, not_checked
 from tao_skill_bank.data.annotations import is_positive_number, media_of, stream_records
 from tao_skill_bank.errors import TaoSkillsError
 from tao_skill_bank.launch_check.arguments import BatchLimit
-from tao_skill_bank.preflight import locations
-from tao_skill_bank.preflight.findings import MAX_LISTED, blocking, info, not_checked
 
 S3_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 

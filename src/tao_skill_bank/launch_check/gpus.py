@@ -8,7 +8,7 @@ from importlib.util import find_spec
 
 from tao_skill_bank.contracts import Finding
 from tao_skill_bank.core import settings
-from tao_skill_bank.preflight.findings import blocking, info, not_checked, warning
+from tao_skill_bank.core.findings import blocking, info, not_checked, warning
 from tao_skill_bank.preflight.machine.hardware import NoDriverError, list_gpus, visible
 
 ARCHITECTURE = re.compile(r"(?:sm_?|compute_?)?(\d+)\.?(\d)([af]?)", re.IGNORECASE)

@@ -61,8 +61,7 @@ def require_known_options(request: Request, platform: Platform) -> None:
 
 def require_validation(route: Route, workload: Workload) -> None:
     """Refuse a search that has nothing to compare its trials on. Raises RequestError."""
-    roles = [use.role for use in workload.datasets] + [use.role for use in workload.clips]
-    has_validation = workload.validation_split or "eval" in roles
+    has_validation = workload.validation_split or "eval" in workload.roles
     if route.kind == "automl" and not has_validation:
         message = "AutoML compares trials on validation data, and there is none."
         fix = "Give an eval dataset (--eval PATH) or a validation split, or turn AutoML off: --automl-policy off"

@@ -10,6 +10,7 @@ from typing import Any, Literal, cast
 from tao_skill_bank.bank.catalog import Skill
 from tao_skill_bank.contracts import Finding, Job, Launch, Plan, Request, Resources, Route, Workload, from_json, to_json
 from tao_skill_bank.core import nested
+from tao_skill_bank.data import kinds
 from tao_skill_bank.errors import ConflictError, RequestError
 from tao_skill_bank.planning import request_command
 from tao_skill_bank.planning.parents import Inheritance
@@ -27,6 +28,7 @@ def assemble(skill: Skill, request: Request, spec: Spec, parent: Inheritance, jo
 
     Raises:
         RequestError: `platform.options.device` is no device, or the run directory is given twice.
+        BlockedError: the model names an input that no kind understands.
     """
     action = skill.action(request.action)
     named = _results_dir(spec, request, action.results_keys) or str(Path("results", job_id).absolute())
@@ -38,8 +40,9 @@ def assemble(skill: Skill, request: Request, spec: Spec, parent: Inheritance, jo
     workload: Workload = import_module(f"tao_skill_bank.models.{skill.info.package}.workload").describe(
         request.action, values
     )
+    kinds.require(workload.inputs, action.module.rpartition(".")[0])
     uris = [uri for path in action.inputs.models if isinstance(uri := nested.get(values, path), str) and uri]
-    staged = remote_inputs.place(skill, request.action, values, results_dir)
+    staged = remote_inputs.place(skill, request.action, values, workload, results_dir)
     config = staged.values
     for path in action.inputs.models:
         if uri := nested.get(config, path):

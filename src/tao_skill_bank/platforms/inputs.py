@@ -1,14 +1,11 @@
-"""The local paths that a job reads, as its skill names them: what a container has to be given."""
+"""The local paths that a job reads: what a container has to be given."""
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from tao_skill_bank.bank import catalog
 from tao_skill_bank.contracts import Job
 from tao_skill_bank.core import nested
-
-OUTPUT = "output"  # in the name of a key: written, not read
 
 
 def paths(job: Job) -> list[str]:
@@ -23,14 +20,7 @@ def paths(job: Job) -> list[str]:
 
 
 def _values(job: Job) -> Iterator[str]:
-    """Yield every text that names an input. Media may be URLs."""
-    skill = catalog.find(job.skill)
-    inputs = skill.action(job.action).inputs
-    sources = skill.info.data_sources.get(job.action, {})
-    keys = [*(key for source in sources.values() for key in source.keys), *inputs.models, *inputs.media, *inputs.paths]
-    values: list[Any] = [nested.get(job.config, key) for key in keys if OUTPUT not in key]
-    for key, name in inputs.listed.items():
-        entries = nested.get(job.config, key) or []
-        values += [entry.get(name) for entry in entries if isinstance(entry, dict)]
-    values += [path for use in job.workload.datasets for path in (use.annotation_path, use.media_path)]
+    """Yield every path that names an input, and the folders that checkpoints have on this machine."""
+    models = catalog.find(job.skill).action(job.action).inputs.models
+    values = [*(nested.get(job.config, key) for key in models), *job.workload.paths]
     yield from (value for value in values if isinstance(value, str) and "://" not in value)

@@ -138,7 +138,7 @@ def _frames(run: RunView, media: str) -> tuple[tuple[str, ...], str]:
 
 
 def _media_path(run: RunView, media: str) -> Path | None:
-    folders = [str(dataset.get("media_path") or "") for dataset in run.datasets]
+    folders = [folder for given in run.inputs for folder in given.media_folders]
     candidates = [Path(folder) / media for folder in folders] or [Path(media)]
     return next((path for path in candidates if media and path.is_file()), None)
 

@@ -4,16 +4,20 @@ import base64
 import json
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from markupsafe import Markup, escape
 
+from tao_skill_bank.contracts import Input, from_json
 from tao_skill_bank.core import yaml12
+from tao_skill_bank.data import kinds
+from tao_skill_bank.errors import TaoSkillsError
 from tao_skill_bank.runs import results
 from tao_skill_bank.runs.results import Curve, Result
 from tao_skill_bank.runs.run_directory import RunDirectory, read_json_file
+from tao_skill_bank.runs.workload_versions import workload_of_version_1
 
 SEVERITIES = ("blocking", "warning", "not_checked", "info")
 HEADLINE_METRIC = "accuracy"
@@ -48,6 +52,15 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
+class InputView:
+    """An input of a run: what it is called, what is read, and the folders that results name its media relative to."""
+
+    label: str
+    shown: str
+    media_folders: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class RunView:
     """One run as the report shows it; what its directory lacks is empty."""
 
@@ -56,7 +69,7 @@ class RunView:
     result: Result
     curves: dict[str, Curve]
     evaluation: Evaluation | None
-    datasets: tuple[dict[str, Any], ...]
+    inputs: tuple[InputView, ...]
     route: dict[str, Any]
     findings: tuple[dict[str, Any], ...]
     plan_sha256: str
@@ -90,7 +103,7 @@ def read(role: str, run: RunDirectory) -> RunView:
         result=results.read(run),
         curves=results.curves(run),
         evaluation=_evaluation(run),
-        datasets=tuple(_dicts(_dict(job.get("workload")).get("datasets"))),
+        inputs=tuple(_inputs(job)),
         route=_dict(plan.get("route")),
         findings=tuple(_dicts(plan.get("findings"))),
         plan_sha256=str(plan.get("sha256") or ""),
@@ -166,6 +179,20 @@ def breakable(path: str) -> Markup:
 def slug(text: str) -> str:
     """Return a text as a part of a file name or an anchor."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "run"
+
+
+def _inputs(job: dict[str, Any]) -> Iterator[InputView]:
+    """Yield the inputs of a plan of any version; of a kind that is not known here only the paths are shown."""
+    workload = _dict(job.get("workload"))
+    workload = workload if "inputs" in workload else workload_of_version_1(workload)
+    package = str(job.get("module") or "").rpartition(".")[0]
+    for entry in _dicts(workload.get("inputs")):
+        try:
+            given = from_json(Input, entry, "plan.json")
+            yield InputView(*kinds.row(given, package), kinds.media_folders(given, package))
+        except TaoSkillsError:
+            paths = _dict(entry.get("paths")).values()
+            yield InputView(str(entry.get("role") or "input"), ", ".join(str(path) for path in paths))
 
 
 def _evaluation(run: RunDirectory) -> Evaluation | None:

@@ -8,11 +8,11 @@ from typing import Any
 from tao_skill_bank.bank import schema as schemas
 from tao_skill_bank.bank.catalog import Skill
 from tao_skill_bank.bank.rules import broken, same_branch
+from tao_skill_bank.bank.skill_info import OUTPUT
 from tao_skill_bank.contracts import Finding, Request, to_json
 from tao_skill_bank.core import nested, redact
 from tao_skill_bank.errors import Problem, RequestError
 from tao_skill_bank.spec.datasets import absolute, dataset_problems, dataset_values
-from tao_skill_bank.spec.remote_inputs import OUTPUT
 from tao_skill_bank.spec.violations import nearest_path, violations
 from tao_skill_bank.staging import places
 from tao_skill_bank.weights import model_uri

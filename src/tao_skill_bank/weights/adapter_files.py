@@ -101,7 +101,7 @@ def read(path: Path) -> Adapter:
 
 def identity(path: Path) -> dict[str, Any]:
     """Return what the adapter records of its base: path, fingerprint, and the part of a pipeline it is of, if any."""
-    document = _read_json(_folder(path) / BASE_FILE)
+    document = read_json(_folder(path) / BASE_FILE)
     return document if isinstance(document, dict) else {}
 
 
@@ -121,7 +121,7 @@ def settings_of(weights: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
     if isinstance(recorded, dict):
         recorded = {name.removeprefix("transformer."): value for name, value in recorded.items()}
     else:
-        recorded = _read_json(weights.parent / CONFIG_FILE)
+        recorded = read_json(weights.parent / CONFIG_FILE)
     known = recorded if isinstance(recorded, dict) else {}
     return {name: known[name] for name in SETTINGS if known.get(name) is not None}
 
@@ -158,7 +158,7 @@ def _modules(path: Path, shapes: Mapping[str, Sequence[int]]) -> dict[str, Modul
 
 def _require_recorded_ranks(adapter: Adapter) -> None:
     """Compare the ranks of the weights with each record of them."""
-    records = {CONFIG_FILE: _read_json(_folder(adapter.path) / CONFIG_FILE), "its header": adapter.settings}
+    records = {CONFIG_FILE: read_json(_folder(adapter.path) / CONFIG_FILE), "its header": adapter.settings}
     for where, record in records.items():
         if not isinstance(record, dict) or not isinstance(record.get("r"), int):
             continue
@@ -183,7 +183,8 @@ def _folder(path: Path) -> Path:
     return path if path.is_dir() else path.parent
 
 
-def _read_json(path: Path) -> Any:
+def read_json(path: Path) -> Any:
+    """Return what a JSON file holds; None when there is none that can be read."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

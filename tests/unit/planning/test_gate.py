@@ -2,9 +2,8 @@ import pytest
 
 from tao_skill_bank import platforms
 from tao_skill_bank.contracts import (
-    ClipDataset,
-    DatasetUse,
     Finding,
+    Input,
     PlatformRequest,
     Request,
     Route,
@@ -80,8 +79,8 @@ def test_of_many_platform_options_only_the_unknown_one_is_refused() -> None:
     "workload",
     [
         Workload("m", validation_split=0.1),
-        Workload("m", datasets=(DatasetUse("eval", "a.json", "m"),)),
-        Workload("m", clips=(ClipDataset("eval", "val", 93),)),
+        Workload("m", inputs=(Input("eval", "annotations", {"annotation_path": "a.json", "media_path": "m"}),)),
+        Workload("m", inputs=(Input("eval", "captioned_clips", {"path": "val"}),)),
     ],
 )
 def test_a_search_needs_validation_data_and_direct_training_does_not(workload: Workload) -> None:

@@ -1,14 +1,23 @@
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from preflight_worlds import QuietPlatform, codes, make_job, make_record, only, use_of, write_annotations, write_clip
+from preflight_worlds import (
+    QuietPlatform,
+    clips_of,
+    codes,
+    make_job,
+    make_record,
+    only,
+    use_of,
+    write_annotations,
+    write_clip,
+)
 
 from tao_skill_bank import preflight
-from tao_skill_bank.contracts import ClipDataset, Finding, Resources
+from tao_skill_bank.contracts import Finding, Input, Resources
 from tao_skill_bank.errors import BackendError, RequestError
 from tao_skill_bank.preflight import runner
 from tao_skill_bank.preflight.machine import hardware
@@ -42,7 +51,7 @@ def test_media_of_an_archive_may_be_named_with_a_leading_dot(dataset, tmp_path, 
     without_inspection(monkeypatch)
     root = dataset(records=[make_record(index, video=f"./videos/{index}.mp4") for index in range(4)])
     packed = shutil.make_archive(str(tmp_path / "videos"), "gztar", root, "videos")
-    found = run(make_job(tmp_path, replace(use_of(root), media_path=packed)))
+    found = run(make_job(tmp_path, use_of(root, media_path=packed)))
     assert codes(found, "blocking") == []
     assert only(found, "media_decoded").evidence["files"] == 4
 
@@ -115,7 +124,7 @@ def test_media_of_an_archive_are_checked_and_decoded(dataset, tmp_path, monkeypa
     without_inspection(monkeypatch)
     root = dataset(records=[make_record(index) for index in range(5)])
     packed = shutil.make_archive(str(tmp_path / "videos"), "gztar", root, "videos")
-    found = run(make_job(tmp_path, replace(use_of(root), media_path=packed)))
+    found = run(make_job(tmp_path, use_of(root, media_path=packed)))
     assert codes(found, "blocking") == ["media_missing"]
     assert "media_decoded" in codes(found)
 
@@ -147,8 +156,9 @@ def test_clips_and_prompts_are_checked_with_the_rest(tmp_path, monkeypatch):
     for role in ("train", "val"):
         write_clip(tmp_path / role / "a.mp4")
         (tmp_path / role / "a.txt").write_text("It moves.")
-    uses = (ClipDataset("train", str(tmp_path / "train"), 9), ClipDataset("eval", str(tmp_path / "val"), 9))
-    found = run(make_job(tmp_path, clips=uses, prompts=str(tmp_path / "val"), batch_per_rank=1))
+    clips = (clips_of(tmp_path / "train"), clips_of(tmp_path / "val", "eval"))
+    prompts = Input("eval", "prompt_pairs", {"path": str(tmp_path / "val")})
+    found = run(make_job(tmp_path, *clips, prompts, batch_per_rank=1))
     assert codes(found) == ["clips", "clips", "train_eval_overlap", "prompts", "steps"]
 
 

@@ -103,8 +103,8 @@ def test_a_checkpoint_for_another_machine_needs_nothing_of_this_one():
 
 
 def test_quantize_reads_held_out_data_where_the_spec_has_it():
-    assert [use.role for use in quantized("W4A16").datasets] == ["calibration"]
+    assert [use.role for use in quantized("W4A16").inputs] == ["calibration"]
     spec = {**QUANTIZE, "dataset": {"annotation_path": "b", "media_dir": "n"}}
-    uses = describe("quantize", spec).datasets
-    assert [(use.role, use.media_path) for use in uses] == [("calibration", "m"), ("eval", "n")]
+    uses = describe("quantize", spec).inputs
+    assert [(use.role, use.paths["media_path"]) for use in uses] == [("calibration", "m"), ("eval", "n")]
     assert describe("quantize", spec).num_frames == 4

@@ -200,9 +200,7 @@ def _epoch_problems(chosen: AutomlOptions, keys: AutomlKeys, max_epochs: int, *,
 
 def located(skill: Skill, request: Request, job: Job, given: frozenset[str]) -> Request:
     """Return the request with absolute paths: its trials are planned from another folder, perhaps days later."""
-    action = skill.action(request.action)
-    sources = skill.info.data_sources.get(request.action, {})
-    keys = [*(key for source in sources.values() for key in source.keys), *action.inputs.models, *action.inputs.paths]
+    keys = (*skill.info.input_keys(request.action), *skill.action(request.action).inputs.listed)
     placed = {key: nested.get(job.spec, key) for key in keys if key in given}
     datasets: dict[str, str | DatasetPaths] = {
         role: absolute(data)

@@ -3,13 +3,15 @@
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from tao_skill_bank.bank import early_stop
-from tao_skill_bank.contracts import ClipDataset, Workload
+from tao_skill_bank.contracts import Input, Workload
 from tao_skill_bank.models.cosmos_predict.geometry import TEMPORAL_COMPRESSION
 
 Spec = Mapping[str, Any]
+# What `generated_videos` reads: generate's list, else videos in a folder or in one folder per variant.
+GENERATED = ("results.json", "*.mp4", "*/*.mp4", "videos/*/*.mp4")
 UNSIZED = (
     "train.resume",
     "train.stop_epoch",
@@ -48,7 +50,7 @@ def _train(spec: Spec) -> Workload:
         resume=bool(train["resume"]),
         trains=True,
         uses_adapter=True,
-        clips=tuple(clips),
+        inputs=tuple(clips),
         data_parallel_ranks=train["num_gpus"] * train["num_nodes"],
         batch_per_rank=train["batch_size"] * train["gradient_accumulation_steps"],
         micro_batch=train["batch_size"],
@@ -63,36 +65,41 @@ def _train(spec: Spec) -> Workload:
 
 
 def _prepare(spec: Spec) -> Workload:
-    source = ClipDataset(
+    source = _clips(
         "train",
         spec["source"],
         spec["min_frames"],
-        frame_step=TEMPORAL_COMPRESSION,
         nested=True,
         captions=spec["caption_source"],
         caption_key=spec["caption_key"],
         skips_unusable=spec["skip_unusable"],
     )
-    return Workload(clips=(source,), prompts=_pairs_folder(spec.get("test_source"), spec["test_folder"]))
+    pairs = spec.get("test_source")
+    test = [Input("eval", "prompt_pairs", {"path": _pairs_folder(pairs, spec["test_folder"])})] if pairs else []
+    return Workload(inputs=(source, *test))
 
 
-def _pairs_folder(source: str | None, folder: str) -> str | None:
+def _pairs_folder(source: str, folder: str) -> str:
     """Return where the test pairs are; of a dataset on the hub only its name is known here."""
-    if not source or "://" in source:
+    if "://" in source:
         return source
     below = Path(source) / folder
     return str(below) if folder and below.is_dir() else source
 
 
 def _generate(spec: Spec) -> Workload:
-    media = [spec[name] for name in ("image", "video") if spec.get(name)]
+    media = [
+        Input("media", "media_file", {"path": spec[name]}, {"media": name})
+        for name in ("image", "video")
+        if spec.get(name)
+    ]
+    prompts = [Input("eval", "prompt_pairs", {"path": spec["inputs"]})] if spec.get("inputs") else []
+    adapters = [Input("adapter", "adapter", {"path": adapter["path"]}) for adapter in spec["adapters"]]
     return Workload(
         model=spec["model"]["pretrained_model_name_or_path"],
         adds=spec["skip_saved"],
         uses_adapter=bool(spec["adapters"]),
-        adapters=tuple(adapter["path"] for adapter in spec["adapters"]),
-        prompts=spec.get("inputs"),
-        media=tuple(media),
+        inputs=(*prompts, *media, *adapters),
         data_parallel_ranks=spec["num_gpus"],
         micro_batch=spec["batch_size"],
         num_frames=1 if media else None,
@@ -100,17 +107,26 @@ def _generate(spec: Spec) -> Workload:
 
 
 def _evaluate(spec: Spec) -> Workload:
-    return Workload(model=spec["judge"].get("model") or "", data_parallel_ranks=spec["num_gpus"])
+    results = Input("generated", "job_results", {"path": spec["generated_dir"]}, {"any_of": list(GENERATED)})
+    reference = [Input("reference", "clips", {"path": spec["reference_dir"]})] if spec.get("reference_dir") else []
+    return Workload(
+        model=spec["judge"].get("model") or "",
+        inputs=(results, *reference),
+        data_parallel_ranks=spec["num_gpus"],
+    )
 
 
 def _export(spec: Spec) -> Workload:
     return Workload(
-        model=spec["model"]["pretrained_model_name_or_path"], uses_adapter=True, adapters=(spec["adapter_path"],)
+        model=spec["model"]["pretrained_model_name_or_path"],
+        uses_adapter=True,
+        inputs=(Input("adapter", "adapter", {"path": spec["adapter_path"]}),),
     )
 
 
-def _clips(role: Literal["train", "eval"], folder: str, num_frames: int) -> ClipDataset:
-    return ClipDataset(role, folder, num_frames, frame_step=TEMPORAL_COMPRESSION)
+def _clips(role: str, folder: str, num_frames: int, **options: Any) -> Input:
+    options = {"min_frames": num_frames, "frame_step": TEMPORAL_COMPRESSION, **options}
+    return Input(role, "captioned_clips", {"path": folder}, options)
 
 
 DESCRIBERS = {

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tao_skill_bank.bank import early_stop
-from tao_skill_bank.contracts import DatasetUse, HardwareNeed, Workload
+from tao_skill_bank.contracts import HardwareNeed, Input, Workload
 
 Spec = Mapping[str, Any]
 # The oldest GPU that computes in a scheme, from vLLM's list of supported hardware: int8 from Turing, weight-only
@@ -52,7 +52,7 @@ def _train(spec: Spec) -> Workload:
         trains=True,
         needs_whole_weights=True,
         uses_adapter=bool(policy.get("lora")),
-        datasets=tuple(datasets),
+        inputs=tuple(datasets),
         data_parallel_ranks=parallelism["dp_shard_size"] * parallelism["dp_replicate_size"],
         batch_per_rank=train["train_batch_per_replica"],
         micro_batch=train["train_policy"]["mini_batch"],
@@ -76,6 +76,8 @@ def _float8_training() -> HardwareNeed:
 
 def _evaluate(spec: Spec) -> Workload:
     model, vision = spec["model"], spec["vision"]
+    named = model.get("tokenizer_model_name")
+    tokenizer = [Input("tokenizer", "model_folder", {"path": named})] if named else []
     return Workload(
         model=model["model_name"],
         sized=True,
@@ -83,7 +85,7 @@ def _evaluate(spec: Spec) -> Workload:
         base_model=_base(model),
         uses_adapter=model["enable_lora"],
         needs_whole_weights=model["enable_lora"],
-        datasets=(_use("eval", spec["dataset"], "media_dir"),),
+        inputs=(_use("eval", spec["dataset"], "media_dir"), *tokenizer),
         data_parallel_ranks=spec["num_gpus"],
         micro_batch=spec["evaluation"]["batch_size"],
         max_tokens=model["max_length"],
@@ -103,7 +105,7 @@ def _quantize(spec: Spec) -> Workload:
         sized=True,
         base_model=_base(model),
         uses_adapter=model["enable_lora"],
-        datasets=tuple(datasets),
+        inputs=tuple(datasets),
         max_tokens=spec["quantize"]["max_sequence_length"],
         fps=vision.get("fps"),
         num_frames=vision.get("nframes"),
@@ -133,7 +135,7 @@ def _inference(spec: Spec) -> Workload:
         base_model=_base(spec),
         uses_adapter=spec["enable_lora"],
         needs_whole_weights=spec["enable_lora"],
-        media=(spec["media"],),
+        inputs=(Input("media", "media_file", {"path": spec["media"]}, {"media": spec["type"]}),),
         fps=spec.get("fps") if spec["type"] == "video" else None,
         num_frames=spec.get("num_frames") if spec["type"] == "video" else None,
     )
@@ -152,8 +154,9 @@ def _base(model: Spec) -> str | None:
     return model["base_model_path"] if model["enable_lora"] else None
 
 
-def _use(role: Any, dataset: Spec, media_key: str, conversations_key: str = "conversations") -> DatasetUse:
-    return DatasetUse(role, dataset["annotation_path"], dataset[media_key], conversations_key)
+def _use(role: str, dataset: Spec, media_key: str, conversations_key: str = "conversations") -> Input:
+    paths = {"annotation_path": dataset["annotation_path"], "media_path": dataset[media_key]}
+    return Input(role, "annotations", paths, {"conversations_key": conversations_key})
 
 
 DESCRIBERS = {

@@ -76,8 +76,8 @@ def _of_request(job: Job, options: Options) -> Iterator[Finding]:
         fix = "Name a claim (--option claim=NAME --option claim_path=/PATH) or a folder of the nodes (host_path=/PATH)."
         yield Finding("no_shared_storage", "blocking", message, fix, "platform.options.claim")
         return
-    for path in dict.fromkeys(_inputs(job)):
-        if not options.holds(path):
+    for path in job.workload.paths:
+        if path.startswith("/") and not options.holds(path):
             message = f"The pods do not see {path}: their storage is {options.mount_path}."
             fix = f"Copy it below {options.mount_path}, and name it there."
             yield Finding("data_not_shared", "blocking", message, fix, path)
@@ -86,15 +86,6 @@ def _of_request(job: Job, options: Options) -> Iterator[Finding]:
             message = f"Every pod fetches {uri} for itself, at every start: {folder} is not on their storage."
             fix = f"export TAO_STATE_DIR={options.mount_path}/.tao"
             yield Finding("model_not_shared", "warning", message, fix, folder)
-
-
-def _inputs(job: Job) -> Iterator[str]:
-    """Yield the files and folders that the job reads."""
-    work = job.workload
-    named = [work.model, work.base_model or "", work.resume_from or "", work.prompts or "", *work.media, *work.adapters]
-    named += [path for use in work.datasets for path in (use.annotation_path, use.media_path)]
-    named += [use.folder for use in work.clips]
-    return (path for path in named if path.startswith("/"))
 
 
 def _of_cluster(cluster: Cluster, job: Job, options: Options) -> list[Finding]:

@@ -5,15 +5,15 @@ import shutil
 from pathlib import Path
 
 from tao_skill_bank.contracts import Finding, Job
-from tao_skill_bank.preflight import locations
-from tao_skill_bank.preflight.findings import blocking, info, not_checked, size, warning
+from tao_skill_bank.core import locations
+from tao_skill_bank.core.findings import blocking, info, not_checked, size, warning
 from tao_skill_bank.preflight.model.inspection import Inspection
 from tao_skill_bank.preflight.model.kept_features import Kept
 
 BESIDES_KEPT = 2  # the best one, and the one being written
 
 
-def check(job: Job, inspection: Inspection, kept: Kept | None = None) -> list[Finding]:
+def check(job: Job, inspection: Inspection, feature_cache: Kept | None = None) -> list[Finding]:
     """Return the findings of the results folder and its disk, and of the disk of kept features."""
     if locations.is_uri(job.results_dir):
         message = f"Results go to {job.results_dir}; its free space was not checked."
@@ -25,8 +25,8 @@ def check(job: Job, inspection: Inspection, kept: Kept | None = None) -> list[Fi
     if not os.access(parent, os.W_OK | os.X_OK):
         message = f"Results folder {job.results_dir} cannot be written: {parent} is read-only for this user."
         return [blocking("results_dir_unwritable", message, "Choose another results folder.", job.results_dir)]
-    apart = _features(kept, parent) if kept else []
-    return [*_space(job, inspection, parent, None if apart else kept), *apart]
+    apart = _features(feature_cache, parent) if feature_cache else []
+    return [*_space(job, inspection, parent, None if apart else feature_cache), *apart]
 
 
 def _features(kept: Kept, results: Path) -> list[Finding]:

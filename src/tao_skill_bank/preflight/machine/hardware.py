@@ -11,7 +11,7 @@ import psutil
 from tao_skill_bank.bank import execution
 from tao_skill_bank.contracts import Finding, HardwareNeed, Job
 from tao_skill_bank.core import settings
-from tao_skill_bank.preflight.findings import blocking, info, not_checked, size, warning
+from tao_skill_bank.core.findings import blocking, info, not_checked, size, warning
 from tao_skill_bank.preflight.model.inspection import Inspection
 
 OLDEST_ARCHITECTURE = 75  # Turing; the CUDA 13 builds of PyTorch dropped what is older
@@ -34,8 +34,10 @@ class NoDriverError(Exception):
     """The machine has no NVIDIA driver, or it does not answer."""
 
 
-def check(job: Job, inspection: Inspection) -> list[Finding]:
-    """Return the findings of the device that the job runs on."""
+def check(job: Job, inspection: Inspection, *, runs_here: bool = True) -> list[Finding]:
+    """Return the findings of the device that the job runs on; of machines elsewhere nothing is known."""
+    if not runs_here:
+        return [_elsewhere(job.platform.name)]
     needed = inspection.answer.get("memory_bytes_per_gpu", {})
     if job.resources.device == "cpu":
         return [
@@ -57,12 +59,11 @@ def check(job: Job, inspection: Inspection) -> list[Finding]:
     return [*findings, *_memory(used, needed, inspection.answer.get("cure"), choice), *_way(choice, inspection)]
 
 
-def elsewhere(platform: str) -> list[Finding]:
-    """Admit that the machines of a platform cannot be looked at from this one."""
+def _elsewhere(platform: str) -> Finding:
     message = (
         f"The job runs on machines of platform {platform}: their GPUs and memory were not compared with its needs."
     )
-    return [not_checked("hardware_not_checked", message, "See that its nodes have enough GPUs of enough memory.")]
+    return not_checked("hardware_not_checked", message, "See that its nodes have enough GPUs of enough memory.")
 
 
 def list_gpus() -> list[Gpu]:

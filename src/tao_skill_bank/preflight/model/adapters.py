@@ -1,7 +1,7 @@
 """Reports which modules the LoRA targets match in the real architecture, built without weights."""
 
 from tao_skill_bank.contracts import Finding, Job
-from tao_skill_bank.preflight.findings import blocking, info, listed, warning
+from tao_skill_bank.core.findings import blocking, info, listed, warning
 from tao_skill_bank.preflight.model.inspection import Inspection
 
 

@@ -6,26 +6,22 @@ from typing import Any
 
 from tao_skill_bank.contracts import Finding, Job, Workload
 from tao_skill_bank.core import settings
-from tao_skill_bank.preflight.findings import blocking, listed, not_checked
-from tao_skill_bank.preflight.model import adapter_folders, resume
+from tao_skill_bank.core.findings import blocking, listed, not_checked
 from tao_skill_bank.runs.run_directory import read_json_file
-from tao_skill_bank.weights import model_folders, model_uri, safetensors_files
+from tao_skill_bank.weights import adapter_base, model_folders, model_uri, safetensors_files
 from tao_skill_bank.weights.adapter_files import CONFIG_FILE
 
 INDEX = "model.safetensors.index.json"
 
 
-def check(job: Job, *, compares_resumed: bool = True) -> list[Finding]:
-    """Return the findings of the model, its base, its adapters and the checkpoint to resume from."""
+def check(job: Job) -> list[Finding]:
+    """Return the findings of the model and its base."""
     workload = job.workload
     is_adapter = workload.base_model is not None
     found = _adapter(workload) if is_adapter else _model(workload.model)
     if workload.base_model:
         found += _model(workload.base_model)
-    found += _whole(workload)
-    for adapter in workload.adapters:
-        found += adapter_folders.check(adapter, workload.model)
-    return [*found, *resume.check(job, compares=compares_resumed)]
+    return [*found, *_whole(workload)]
 
 
 def _model(uri: str) -> list[Finding]:
@@ -115,7 +111,7 @@ def _adapter(workload: Workload) -> list[Finding]:
         return [
             blocking("adapter_incomplete", message, "Give an adapter folder, or switch enable_lora off.", str(folder))
         ]
-    return adapter_folders.check(workload.model, workload.base_model or "")
+    return adapter_base.check(workload.model, workload.base_model or "")
 
 
 def _cached_when_offline(uri: str) -> list[Finding]:

@@ -15,12 +15,13 @@ import tomli_w
 
 from tao_skill_bank.contracts import Finding, Job
 from tao_skill_bank.core import nested, settings, yaml12
+from tao_skill_bank.core.findings import blocking, not_checked
 from tao_skill_bank.core.version import __version__
-from tao_skill_bank.preflight.findings import blocking, not_checked
 
 TIMEOUT_SECONDS = 120
 ANSWERS = "2"  # raised when inspect modules tell more, so that answers from before are not taken from the cache
 MODEL_PATH_FILES = ("config.json", "adapter_config.json", "*/config.json")  # of a model, or of a pipeline's parts
+INPUT_FILES = ("adapter_config.json",)  # of inputs that become part of the model
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,11 @@ def sibling_module(job: Job, name: str) -> str | None:
         return module if find_spec(module) else None
     except ModuleNotFoundError:
         return None
+
+
+def check(inspection: Inspection) -> list[Finding]:
+    """Return why nothing is known of the model, if so."""
+    return [inspection.failure] if inspection.failure else []
 
 
 def inspect(job: Job, tokens: int | None = None) -> Inspection:
@@ -118,15 +124,17 @@ def _identity(job: Job, tokens: int | None) -> str:
     for path in job.workload.unsized:
         values = nested.without(values, path)
     spec = json.dumps(values, sort_keys=True)
-    uses = job.workload.datasets
-    for place in (job.results_dir, *(path for use in uses for path in (use.annotation_path, use.media_path))):
+    for place in (job.results_dir, *job.workload.input_paths):
         spec = spec.replace(json.dumps(place), '""')  # where things lie changes nothing of what is built
     parts = [__version__, ANSWERS, job.module, job.action, str(tokens), spec]
-    folder = Path(job.workload.model)
-    for pattern in MODEL_PATH_FILES:
-        files = sorted(folder.glob(pattern)) if folder.is_dir() else []
-        parts += [f"{pattern} {file.read_text(encoding='utf-8', errors='replace')}" for file in files]
+    parts += [text for pattern in MODEL_PATH_FILES for text in _texts(Path(job.workload.model), pattern)]
+    parts += [text for path in job.workload.input_paths for name in INPUT_FILES for text in _texts(Path(path), name)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+
+def _texts(folder: Path, pattern: str) -> list[str]:
+    files = sorted(folder.glob(pattern)) if folder.is_dir() else []
+    return [f"{pattern} {file.read_text(encoding='utf-8', errors='replace')}" for file in files]
 
 
 def _store(path: Path, answer: Mapping[str, Any]) -> None:

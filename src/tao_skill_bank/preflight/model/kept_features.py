@@ -8,11 +8,10 @@ from typing import Any
 
 from tao_skill_bank.contracts import Job
 from tao_skill_bank.core import settings
+from tao_skill_bank.core.findings import size
+from tao_skill_bank.data.kinds import Seen
+from tao_skill_bank.data.sampled_media import Probed
 from tao_skill_bank.errors import BlockedError
-from tao_skill_bank.preflight import hashes
-from tao_skill_bank.preflight.data.sampled_media import Probed
-from tao_skill_bank.preflight.data.scan import Scan
-from tao_skill_bank.preflight.findings import size
 from tao_skill_bank.preflight.model.inspection import Inspection, sibling_module
 
 
@@ -46,11 +45,11 @@ class Kept:
 
 
 def estimate(
-    job: Job, inspection: Inspection, scans: Sequence[Scan], records: Sequence[Probed], *, runs_here: bool
+    job: Job, inspection: Inspection, inputs: Sequence[Seen], records: Sequence[Probed], *, runs_here: bool
 ) -> Kept | None:
     """Return what the run will keep, by the mean of the sampled media; None when it keeps nothing or none is known."""
     told = inspection.answer.get("kept_features")
-    num_media = sum(len(scan.media) - len(hashes.repeated(scan.media)) for scan in scans)
+    num_media = sum(seen.num_media for seen in inputs)
     tokens = _tokens_per_medium(job, records) if told else None
     if not told or not tokens or not num_media:
         return None

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from tao_skill_bank.bank import early_stop
 from tao_skill_bank.contracts import Finding, Job, Workload
-from tao_skill_bank.preflight import locations
-from tao_skill_bank.preflight.findings import blocking, info, listed, not_checked
+from tao_skill_bank.core import locations
+from tao_skill_bank.core.findings import blocking, info, listed, not_checked
 from tao_skill_bank.preflight.model import inspection
 from tao_skill_bank.runs import checkpoint_folders
 from tao_skill_bank.runs.checkpoint_folders import PROGRESS_FILE
@@ -16,8 +16,11 @@ from tao_skill_bank.runs.run_directory import earlier_job
 NEEDED = (PROGRESS_FILE, ".metadata")  # torch.distributed.checkpoint writes .metadata last
 
 
-def check(job: Job, *, compares: bool = True) -> list[Finding]:
-    """Return the findings of the checkpoint that training continues from, named or the newest of the run directory."""
+def check(job: Job, *, compares_resumed: bool = True) -> list[Finding]:
+    """Return the findings of the checkpoint that training continues from, named or the newest of the run directory.
+
+    It is not compared with the job where the caller's own request made it (`compares_resumed`).
+    """
     named = job.workload.resume_from
     if not named and not job.workload.resume:
         return []
@@ -39,7 +42,7 @@ def check(job: Job, *, compares: bool = True) -> list[Finding]:
         fix = "Name an existing checkpoints/epoch_N folder, or start anew: --set train.resume=false"
         return [blocking("checkpoint_missing", message, fix, str(folder or job.results_dir))]
     found = _progress(folder, job.workload)
-    is_final = not compares or any(finding.severity == "blocking" for finding in found)
+    is_final = not compares_resumed or any(finding.severity == "blocking" for finding in found)
     return found if is_final else [*found, *_differences(job, folder)]
 
 

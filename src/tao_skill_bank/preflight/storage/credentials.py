@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 
 from tao_skill_bank.contracts import Credential, Finding, Job
 from tao_skill_bank.core import settings
-from tao_skill_bank.preflight.findings import blocking, info, not_checked
+from tao_skill_bank.core.findings import blocking, info, not_checked
 from tao_skill_bank.weights import model_uri
 from tao_skill_bank.weights.model_folders import is_model_folder
 

@@ -1,13 +1,14 @@
 """Checks what a job reads from object stores and where its results go, and reads small annotation files from there."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tao_skill_bank.contracts import DatasetUse, Finding, Job
+from tao_skill_bank.contracts import Finding, Job
+from tao_skill_bank.core import hashes
+from tao_skill_bank.core.findings import blocking, from_error, info, not_checked, size
+from tao_skill_bank.data import kinds
 from tao_skill_bank.errors import TaoSkillsError
-from tao_skill_bank.preflight import hashes
-from tao_skill_bank.preflight.findings import blocking, from_error, info, not_checked, size
 from tao_skill_bank.staging import blobs, places, store_errors, stores, uploads
 
 MAX_ANNOTATION_BYTES = 64 * 2**20
@@ -20,13 +21,11 @@ class RemoteData:
     """What was found in object stores.
 
     Attributes:
-        uses: the datasets of the job, with a local copy of the annotations where there is one.
-        told: local copy to the URI that the user knows it by.
-        failed: annotation URI to why it was not read.
+        told: local copy of an index file to the URI that the user knows it by.
+        failed: URI of an index file to why it was not read.
 
     """
 
-    uses: tuple[DatasetUse, ...]
     told: dict[str, str] = field(default_factory=dict)
     failed: dict[str, Finding] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
@@ -58,10 +57,15 @@ class RemoteData:
         return value
 
 
+def check(remote: RemoteData) -> list[Finding]:
+    """Return what was found of other inputs than index files, which their kinds report, and of the results' place."""
+    return remote.findings
+
+
 def look(job: Job, *, runs_here: bool) -> RemoteData:
     """Ask the stores for everything that a job names there. What only this machine may lack blocks here only."""
-    data = RemoteData(job.workload.datasets)
-    annotations = {use.annotation_path for use in job.workload.datasets if places.is_remote(use.annotation_path)}
+    data = RemoteData()
+    annotations = list(dict.fromkeys(_index_files(job)))
     for uri in annotations:
         try:
             _read_annotation(uri, data)
@@ -80,10 +84,6 @@ def look(job: Job, *, runs_here: bool) -> RemoteData:
         data.findings += [
             found for found in _results(job, job.results_uri, runs_here=runs_here) if found.code not in reason
         ]
-    local = {uri: path for path, uri in data.told.items()}
-    data.uses = tuple(
-        replace(use, annotation_path=local.get(use.annotation_path, use.annotation_path)) for use in data.uses
-    )
     return data
 
 
@@ -102,6 +102,15 @@ def existing(folders: Iterable[str]) -> Any:
     except Exception:  # noqa: BLE001 - what is wrong with the store is told by its own finding
         return None
     return found
+
+
+def _index_files(job: Job) -> Iterator[str]:
+    """Yield the files in object stores that name what else is read."""
+    package = job.module.rpartition(".")[0]
+    for given in job.workload.inputs:
+        for name, place in kinds.of(given, package).paths.items():
+            if place.is_index and places.is_remote(given.paths[name]):
+                yield given.paths[name]
 
 
 def _read_annotation(uri: str, data: RemoteData) -> None:

@@ -5,7 +5,7 @@ import json
 import pytest
 from pydantic import TypeAdapter
 
-from tao_skill_bank.contracts import ClipDataset
+from tao_skill_bank.contracts import Input
 from tao_skill_bank.models.cosmos_predict import config
 from tao_skill_bank.models.cosmos_predict.workload import DESCRIBERS, describe
 
@@ -21,15 +21,20 @@ def train(**groups):
     return describe("train", spec(config.TrainConfig, **groups))
 
 
+def paths(workload, kind):
+    return [given.paths["path"] for given in workload.inputs if given.kind == kind]
+
+
 def test_every_action_is_described():
     assert set(DESCRIBERS) == {"prepare", "train", "generate", "evaluate", "export"}
 
 
 def test_a_training_reads_both_folders_and_trains_an_adapter():
     found = train(train={"batch_size": 2, "gradient_accumulation_steps": 3, "num_gpus": 4, "num_nodes": 2, "epoch": 50})
-    assert found.clips == (
-        ClipDataset("train", "/t", 93, frame_step=4),
-        ClipDataset("eval", "/v", 93, frame_step=4),
+    options = {"min_frames": 93, "frame_step": 4}
+    assert found.inputs == (
+        Input("train", "captioned_clips", {"path": "/t"}, options),
+        Input("eval", "captioned_clips", {"path": "/v"}, options),
     )
     assert (found.trains, found.uses_adapter, found.resume, found.resume_from) == (True, True, False, None)
     assert (found.micro_batch, found.batch_per_rank, found.data_parallel_ranks) == (2, 6, 8)
@@ -46,8 +51,8 @@ def test_a_training_that_stops_early_runs_and_saves_up_to_there():
 def test_the_training_set_is_split_only_when_the_run_validates(enable, split, roles):
     found = train(dataset={"val_dir": None, "test_size": 0.1}, validation={"enable": enable})
     assert found.validation_split == split
-    assert [clips.role for clips in found.clips] == roles
-    assert [clips.role for clips in train(validation={"enable": False}).clips] == ["train"]
+    assert list(found.roles) == roles
+    assert train(validation={"enable": False}).roles == ("train",)
 
 
 @pytest.mark.parametrize(
@@ -62,31 +67,33 @@ def test_prepare_reads_its_source_as_it_will_be_read(tmp_path):
     (tmp_path / "pairs").mkdir()
     values = {"source": "/clips", "min_frames": 61, "caption_source": "csv", "skip_unusable": True}
     found = describe("prepare", spec(config.PrepareConfig, **values, test_source=str(tmp_path), test_folder="pairs"))
-    assert found.clips == (
-        ClipDataset(
-            "train",
-            "/clips",
-            61,
-            frame_step=4,
-            nested=True,
-            captions="csv",
-            caption_key="prompt",
-            skips_unusable=True,
-        ),
+    assert found.inputs[0] == Input(
+        "train",
+        "captioned_clips",
+        {"path": "/clips"},
+        {
+            "min_frames": 61,
+            "frame_step": 4,
+            "nested": True,
+            "captions": "csv",
+            "caption_key": "prompt",
+            "skips_unusable": True,
+        },
     )
-    assert found.prompts == str(tmp_path / "pairs")
+    assert paths(found, "prompt_pairs") == [str(tmp_path / "pairs")]
     hub = "hf_dataset://nvidia/EVAL-175"
-    assert describe("prepare", spec(config.PrepareConfig, test_source=hub)).prompts == hub
-    assert describe("prepare", spec(config.PrepareConfig)).prompts is None
+    assert paths(describe("prepare", spec(config.PrepareConfig, test_source=hub)), "prompt_pairs") == [hub]
+    assert paths(describe("prepare", spec(config.PrepareConfig)), "prompt_pairs") == []
 
 
 def test_generate_names_its_adapters_prompts_and_media():
     adapter = {"path": "/a", "name": "one"}
     found = describe("generate", spec(config.GenerateConfig, inputs="/pairs", adapters=[adapter], num_gpus=2))
-    assert (found.adapters, found.prompts, found.uses_adapter) == (("/a",), "/pairs", True)
-    assert (found.data_parallel_ranks, found.media, found.num_frames) == (2, (), None)
+    assert (paths(found, "adapter"), paths(found, "prompt_pairs"), found.uses_adapter) == (["/a"], ["/pairs"], True)
+    assert (found.data_parallel_ranks, paths(found, "media_file"), found.num_frames) == (2, [], None)
     single = describe("generate", spec(config.GenerateConfig, prompt="Move.", image="/first.png"))
-    assert (single.media, single.prompts, single.uses_adapter) == (("/first.png",), None, False)
+    assert (paths(single, "media_file"), paths(single, "prompt_pairs")) == (["/first.png"], [])
+    assert (single.inputs[0].options, single.uses_adapter) == ({"media": "image"}, False)
 
 
 @pytest.mark.parametrize("keeps", [True, False])
@@ -100,5 +107,13 @@ def test_evaluate_loads_a_judge_where_it_is_a_checkpoint():
     assert describe("evaluate", spec(config.EvaluateConfig, generated_dir="/g")).model == ""
 
 
+def test_evaluate_reads_the_results_of_a_generation_and_its_reference():
+    found = describe("evaluate", spec(config.EvaluateConfig, generated_dir="/g", reference_dir="/r"))
+    assert [(given.role, given.kind, given.paths) for given in found.inputs] == [
+        ("generated", "job_results", {"path": "/g"}),
+        ("reference", "clips", {"path": "/r"}),
+    ]
+
+
 def test_export_reads_one_adapter():
-    assert describe("export", spec(config.ExportConfig, adapter_path="/a")).adapters == ("/a",)
+    assert paths(describe("export", spec(config.ExportConfig, adapter_path="/a")), "adapter") == ["/a"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tao_skill_bank.contracts import DatasetUse, Workload
+from tao_skill_bank.contracts import Input, Workload
 from tao_skill_bank.models.cosmos_reason import generation_memory
 from tao_skill_bank.models.cosmos_reason.config import EvaluateConfig, InferenceConfig
 from tao_skill_bank.preflight.model import inspection
@@ -102,8 +102,10 @@ def make_evaluation_job(evaluate_spec: Document, tmp_path: Path) -> Callable[[],
     from preflight_worlds import make_job
 
     def make() -> object:
-        media = DatasetUse("eval", evaluate_spec["dataset"]["annotation_path"], evaluate_spec["dataset"]["media_dir"])
-        workload = Workload(model=evaluate_spec["model"]["model_name"], sized=True, datasets=(media,))
+        dataset = evaluate_spec["dataset"]
+        paths = {"annotation_path": dataset["annotation_path"], "media_path": dataset["media_dir"]}
+        media = Input("eval", "annotations", paths)
+        workload = Workload(model=evaluate_spec["model"]["model_name"], sized=True, inputs=(media,))
         module = "tao_skill_bank.models.cosmos_reason.evaluate"
         return replace(make_job(tmp_path), action="evaluate", module=module, spec=evaluate_spec, workload=workload)
 

@@ -7,7 +7,7 @@ from fake_docker import CONTAINER, FakeDocker
 from runs import make_job, make_plan, make_record
 
 from tao_skill_bank.bank import images
-from tao_skill_bank.contracts import Credential, DatasetUse, PlatformRequest, Resources, State, Workload
+from tao_skill_bank.contracts import Credential, Input, PlatformRequest, Resources, State, Workload
 from tao_skill_bank.errors import BackendError, BlockedError, ConflictError, RequestError
 from tao_skill_bank.platforms.docker import options as docker_options
 from tao_skill_bank.platforms.docker import platform, render
@@ -45,6 +45,10 @@ def docker_job(results_dir, options=None, **changes):
     return make_job(
         results_dir, id=JOB, platform=PlatformRequest("docker", options=options), **{"image": "image:1", **changes}
     )
+
+
+def annotated(role, annotation_path, media_path):
+    return Input(role, "annotations", {"annotation_path": annotation_path, "media_path": media_path})
 
 
 def say(record, **line):
@@ -87,6 +91,14 @@ def golden_text(plan):
                         "val_dataset": {"annotation_path": "/data/val.json", "media_path": "/videos"},
                     },
                 },
+                "workload": Workload(
+                    model="hf_model://ORG/NAME",
+                    trains=True,
+                    inputs=(
+                        annotated("train", "/data/a,b/annotations.json", "/data/a,b"),
+                        annotated("eval", "/data/val.json", "/videos"),
+                    ),
+                ),
                 "fetches": (("hf_model://ORG/NAME", "/state/models/hub/ORG--NAME"),),
                 "credentials": (Credential("HF_TOKEN"), Credential("OTHER_TOKEN")),
                 "image": "tao-skill-bank:latest",
@@ -135,7 +147,11 @@ def test_inputs_are_mounted_read_only_and_results_are_not(tmp_path):
             "val_dataset": {"annotation_path": "s3://bucket/val.json", "media_path": "/data/val"},
         },
     }
-    workload = Workload(trains=True, datasets=(DatasetUse("train", "/data/train/annotations.json", "/data/train"),))
+    inputs = (
+        annotated("train", "/data/train/annotations.json", "/data/train"),
+        annotated("eval", "s3://bucket/val.json", "/data/val"),
+    )
+    workload = Workload(trains=True, inputs=inputs)
     job = docker_job(tmp_path / "run", config=config, workload=workload)
     found = {mount.source: mount.read_only for mount in render.mounts(job, docker_options.of(job))}
     read_only = {name for name, is_read_only in found.items() if is_read_only}

@@ -155,11 +155,6 @@ def test_a_base_of_the_same_name_with_other_weights_blocks(tmp_path):
     assert "weights differ" in found[0].message
 
 
-def test_resuming_is_checked_with_the_model(tmp_path):
-    model = write_checkpoint(tmp_path / "model")
-    assert codes(findings_of(tmp_path, model, resume_from=str(tmp_path / "epoch_3"))) == ["checkpoint_missing"]
-
-
 def write_pipeline(folder):
     for part in ("transformer", "vae"):
         write_checkpoint(folder / part, shards=("diffusion_pytorch_model.safetensors",))
@@ -167,19 +162,6 @@ def write_pipeline(folder):
     (folder / "scheduler" / "scheduler_config.json").write_text("{}")
     index = {part: ["diffusers", "SomeClass"] for part in ("transformer", "vae", "scheduler")}
     (folder / "model_index.json").write_text(json.dumps(index | {"safety_checker": [None, None]}))
-    return folder
-
-
-def write_lora(folder, *, rank=4, recorded=None, base=None):
-    folder.mkdir()
-    module = "transformer.blocks.0.to_q"
-    weights = {f"{module}.lora_A.weight": torch.zeros(rank, 6), f"{module}.lora_B.weight": torch.zeros(8, rank)}
-    save_file(weights, folder / "pytorch_lora_weights.safetensors")
-    (folder / "adapter_config.json").write_text(json.dumps({"r": recorded or rank}))
-    if base:
-        fingerprint = safetensors_files.fingerprint(base / "transformer")
-        record = {"path": str(base), "part": "transformer", "fingerprint": fingerprint}
-        (folder / "base_model.json").write_text(json.dumps(record))
     return folder
 
 
@@ -210,28 +192,6 @@ def test_a_cut_off_part_of_a_pipeline_blocks(tmp_path):
     found = findings_of(tmp_path, folder)
     assert codes(found, "blocking") == ["checkpoint_broken"]
     assert list(found[0].evidence["files"]) == ["vae/diffusion_pytorch_model.safetensors"]
-
-
-def test_an_adapter_of_the_pipeline_is_accepted_and_of_another_blocks(tmp_path):
-    base, other = write_pipeline(tmp_path / "base"), write_pipeline(tmp_path / "other")
-    save_file({"weight": torch.ones(64)}, other / "transformer" / "diffusion_pytorch_model.safetensors")
-    adapter = write_lora(tmp_path / "lora", base=base)
-    assert codes(findings_of(tmp_path, base, adapters=(str(adapter),))) == ["adapter_base"]
-    found = findings_of(tmp_path, other, adapters=(str(adapter),))
-    assert codes(found, "blocking") == ["adapter_of_another_base"]
-    assert "weights differ" in found[0].message
-
-
-def test_an_adapter_of_another_rank_than_recorded_blocks(tmp_path):
-    base = write_pipeline(tmp_path / "base")
-    adapter = write_lora(tmp_path / "lora", rank=4, recorded=16)
-    assert codes(findings_of(tmp_path, base, adapters=(str(adapter),)), "blocking") == ["adapter_rank"]
-
-
-def test_every_adapter_is_looked_for(tmp_path):
-    base = write_pipeline(tmp_path / "base")
-    found = findings_of(tmp_path, base, adapters=(str(tmp_path / "one"), str(tmp_path / "two")))
-    assert codes(found, "blocking") == ["adapter_missing", "adapter_missing"]
 
 
 @pytest.mark.parametrize("base", [False, True])

@@ -1,14 +1,13 @@
 """What a training would keep on disk, beside what it does keep."""
 
 import pytest
-from preflight_worlds import QuietPlatform, make_job, make_record, use_of, write_clip
+from preflight_worlds import QuietPlatform, look, make_job, make_record, use_of, write_clip
 
 from tao_skill_bank import preflight
 from tao_skill_bank.core import settings
 from tao_skill_bank.data.annotations import Media
 from tao_skill_bank.data.media_probe import MediaProbe
-from tao_skill_bank.preflight.data import scan
-from tao_skill_bank.preflight.data.sampled_media import Probed
+from tao_skill_bank.data.sampled_media import Probed
 from tao_skill_bank.preflight.model import kept_features
 from tao_skill_bank.preflight.model.inspection import Inspection
 
@@ -25,8 +24,8 @@ def estimated(tmp_path, dataset):
     def run(sampled, told=TOLD, *, runs_here=True, **made):
         use = use_of(dataset(**made))
         job = make_job(tmp_path, use, spec={"custom": {"vision": {"nframes": 8}}})
-        scans = [scan.scan(use, ("video_fps",), 4)]
-        return kept_features.estimate(job, Inspection({"kept_features": told}), scans, sampled, runs_here=runs_here)
+        seen, _ = look(use)
+        return kept_features.estimate(job, Inspection({"kept_features": told}), seen, sampled, runs_here=runs_here)
 
     return run
 
@@ -52,7 +51,7 @@ def test_preflight_of_a_training_tells_the_room_of_its_features(tmp_path, datase
     monkeypatch.setenv("TAO_STATE_DIR", str(tmp_path / "state"))
     use = use_of(dataset())
     write_clip(tmp_path / "clip.mp4")
-    custom = {"train_dataset": {"annotation_path": use.annotation_path, "media_path": use.media_path}}
+    custom = {"train_dataset": use.paths}
     spec = {
         "policy": {"model_name_or_path": "builtin://tiny-cosmos-reason", "lora": {"r": 4}},
         "custom": custom | {"vision": {"fps": 2.0}},

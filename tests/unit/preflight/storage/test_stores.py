@@ -9,7 +9,7 @@ from preflight_worlds import QuietPlatform
 from runs import make_job
 
 from tao_skill_bank import preflight
-from tao_skill_bank.contracts import DatasetUse, Resources, Workload
+from tao_skill_bank.contracts import Input, Resources, Workload
 from tao_skill_bank.errors import BackendError, BlockedError
 from tao_skill_bank.planning import gate
 from tao_skill_bank.preflight.storage import stores
@@ -34,10 +34,10 @@ def remote(store):
 
 
 def remote_job(tmp_path, **changes):
-    use = DatasetUse("train", f"{ROOT}/annotations.json", ROOT)
+    use = Input("train", "annotations", {"annotation_path": f"{ROOT}/annotations.json", "media_path": ROOT})
     inputs = tmp_path / "run" / "inputs"
     values = {
-        "workload": Workload(datasets=(use,), batch_per_rank=1, micro_batch=1, num_frames=4, epochs=1),
+        "workload": Workload(inputs=(use,), batch_per_rank=1, micro_batch=1, num_frames=4, epochs=1),
         "dataset_required_fields": ("video_fps",),
         "resources": Resources(device="cpu"),
         "fetches": (
@@ -85,8 +85,8 @@ def test_large_annotations_are_left_to_the_job(remote, tmp_path, monkeypatch):
 @pytest.mark.parametrize(("bucket", "code"), [("nowhere-lab", "bucket_missing"), ("lab", "remote_missing")])
 def test_a_missing_bucket_and_a_missing_file_block_with_their_cure(remote, tmp_path, bucket, code):
     uri = f"s3://{bucket}/nothing/annotations.json"
-    use = DatasetUse("train", uri, f"s3://{bucket}/nothing")
-    job = remote_job(tmp_path, workload=Workload(datasets=(use,)), fetches=((uri, str(tmp_path / "a.json")),))
+    use = Input("train", "annotations", {"annotation_path": uri, "media_path": f"s3://{bucket}/nothing"})
+    job = remote_job(tmp_path, workload=Workload(inputs=(use,)), fetches=((uri, str(tmp_path / "a.json")),))
     finding = found(job)[code]
     assert finding.severity == "blocking"
     assert finding.fix

@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from tao_skill_bank.contracts import DatasetUse, Finding
+from tao_skill_bank.contracts import Finding, Input
+from tao_skill_bank.core import findings, hashes, locations
 from tao_skill_bank.data.annotations import media_of, stream_records
+from tao_skill_bank.data.record_rules import UNUSUAL, RecordRules
 from tao_skill_bank.errors import BlockedError
-from tao_skill_bank.preflight import findings, hashes, locations
-from tao_skill_bank.preflight.data.record_rules import UNUSUAL, RecordRules
+
+CONVERSATIONS = "conversations"
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class Scan:
     """What one pass over an annotation file found.
 
     Attributes:
+        input: the annotations and their media.
+        conversations_key: where a record's turns are.
         failure: why the file could not be read to its end, if so.
         faults: fault name (`video_fps_missing`, `no_answer`, ...) to the records that have it.
         ids: hash of every record's id, in the order of the file.
@@ -51,7 +55,8 @@ class Scan:
 
     """
 
-    use: DatasetUse
+    input: Input
+    conversations_key: str = CONVERSATIONS
     failure: Finding | None = None
     num_records: int = 0
     num_usable: int = 0
@@ -66,9 +71,26 @@ class Scan:
     longest: Sample | None = None
 
     @property
+    def annotation_path(self) -> str:
+        return self.input.paths["annotation_path"]
+
+    @property
+    def media_path(self) -> str:
+        return self.input.paths["media_path"]
+
+    @property
+    def num_media(self) -> int:
+        """Different media files that the records name."""
+        return len(self.media) - len(hashes.repeated(self.media))
+
+    @property
+    def noun(self) -> str:
+        return "records"
+
+    @property
     def media_root(self) -> str:
         """Return what media names are appended to: a folder, an archive or a URI, so that equal names differ by it."""
-        path = self.use.media_path
+        path = self.media_path
         return path.rstrip("/") if locations.is_uri(path) else os.path.realpath(path)
 
     def path_of(self, name: str) -> str:
@@ -76,16 +98,21 @@ class Scan:
         return path_under(self.media_root, name)
 
 
-def scan(use: DatasetUse, required_fields: tuple[str, ...], num_samples: int) -> Scan:
-    """Read the whole annotation file of `use` in constant memory. A file that cannot be read is a `failure`."""
-    if locations.is_uri(use.annotation_path):
-        message = f"Annotations {use.annotation_path} are not on this machine."
+def scan(
+    given: Input, required_fields: tuple[str, ...], num_samples: int, conversations_key: str = CONVERSATIONS
+) -> Scan:
+    """Read the whole annotation file of an input in constant memory. One that cannot be read is a `failure`."""
+    result = Scan(given, conversations_key)
+    path = result.annotation_path
+    if locations.is_uri(path):
+        message = f"Annotations {path} are not on this machine."
         fix = "Give their folder as a local path to have them checked before the launch."
-        return Scan(use, failure=findings.not_checked("annotation_remote", message, fix, use.annotation_path))
-    rules = RecordRules(use.conversations_key, required_fields, needs_answer=use.role in ("train", "eval"))
-    scanner = _Scanner(Scan(use), rules, num_samples)
+        result.failure = findings.not_checked("annotation_remote", message, fix, path)
+        return result
+    rules = RecordRules(conversations_key, required_fields, needs_answer=given.role in ("train", "eval"))
+    scanner = _Scanner(result, rules, num_samples)
     try:
-        scanner.take(stream_records(Path(use.annotation_path)))
+        scanner.take(stream_records(Path(path)))
     except BlockedError as error:
         scanner.result.failure = findings.from_error(error)[0]
     return scanner.finish()
@@ -176,11 +203,11 @@ def path_under(root: str, name: str) -> str:
     return name if name[:1] == "/" else f"{root}/{name}"
 
 
-def records_at(use: DatasetUse, indices: Iterable[int]) -> dict[int, Any]:
+def records_at(annotation_path: str, indices: Iterable[int]) -> dict[int, Any]:
     """Return the records at some positions of a readable annotation file, reading no further than the last one."""
     wanted = set(indices)
     last = max(wanted, default=-1)
-    stream = itertools.islice(enumerate(stream_records(Path(use.annotation_path))), last + 1)
+    stream = itertools.islice(enumerate(stream_records(Path(annotation_path))), last + 1)
     return {index: record for index, record in stream if index in wanted}
 
 

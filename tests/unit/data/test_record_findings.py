@@ -4,15 +4,16 @@ import math
 import pytest
 from preflight_worlds import codes, make_record, only, use_of
 
-from tao_skill_bank.preflight.data import datasets
-from tao_skill_bank.preflight.data.scan import scan
+from tao_skill_bank.contracts import Input
+from tao_skill_bank.data import record_findings
+from tao_skill_bank.data.scan import scan
 
 FIELDS = ("video_fps",)
 QUESTION = {"from": "human", "value": "<video>\nWhere?"}
 
 
 def findings_of(root, role="train"):
-    return datasets.check(scan(use_of(root, role), FIELDS, 8))
+    return record_findings.check(scan(use_of(root, role), FIELDS, 8))
 
 
 def test_a_clean_dataset_has_only_its_record_count(dataset):
@@ -69,9 +70,9 @@ def test_an_empty_list_blocks(dataset):
     assert codes(findings_of(dataset(records="[]"))) == ["annotation_empty"]
 
 
-def test_an_annotation_behind_a_uri_is_not_checked(dataset):
-    use = use_of(dataset()).__class__("train", "s3://bucket/annotations.json", "s3://bucket")
-    assert [(f.code, f.severity) for f in datasets.check(scan(use, FIELDS, 8))] == [
+def test_an_annotation_behind_a_uri_is_not_checked():
+    use = Input("train", "annotations", {"annotation_path": "s3://bucket/a.json", "media_path": "s3://bucket"})
+    assert [(f.code, f.severity) for f in record_findings.check(scan(use, FIELDS, 8))] == [
         ("annotation_remote", "not_checked")
     ]
 

@@ -11,7 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from tao_skill_bank.preflight import hashes
+from tao_skill_bank.core import hashes
 
 
 @dataclass

@@ -2,28 +2,41 @@
 
 import os
 from array import array
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 from tao_skill_bank.contracts import Finding
+from tao_skill_bank.core import hashes, locations
+from tao_skill_bank.core.findings import MAX_LISTED, blocking, info, listed, not_checked
 from tao_skill_bank.data.annotations import media_of
-from tao_skill_bank.preflight import hashes, locations
-from tao_skill_bank.preflight.data.archive import Listing
-from tao_skill_bank.preflight.data.scan import Scan, records_at
-from tao_skill_bank.preflight.findings import MAX_LISTED, blocking, info, listed, not_checked
-from tao_skill_bank.preflight.storage import stores
-from tao_skill_bank.staging import places
+from tao_skill_bank.data.archive import Listing
+from tao_skill_bank.data.scan import Scan, records_at
+
+StoredNames = Callable[[Sequence[str]], "array[int] | None"]
 
 
-def check(scan: Scan, listing: Listing | None) -> list[Finding]:
-    """Return the findings on a dataset's media; `listing` is that of its archive, if it has one."""
+def check(
+    scan: Scan,
+    listing: Listing | None,
+    is_stored: Callable[[str], bool] = lambda _: False,
+    stored_names: StoredNames = lambda _: None,
+) -> list[Finding]:
+    """Return the findings on a dataset's media.
+
+    Args:
+        scan: what its annotations name.
+        listing: that of its archive, if it has one.
+        is_stored: that of `kinds.Context`.
+        stored_names: that of `kinds.Context`.
+
+    """
     if scan.failure or not (scan.media or scan.num_remote_media):
         return []
-    path = scan.use.media_path
-    if places.is_remote(path) and not scan.num_remote_media:
-        return [*_outside(scan), *_remote(scan)]
+    path = scan.media_path
+    if is_stored(path) and not scan.num_remote_media:
+        return [*_outside(scan), *_remote(scan, stored_names)]
     if locations.is_uri(path) or scan.num_remote_media:
-        message = f"Media of {scan.use.annotation_path} lie behind a URI; their existence was not checked."
+        message = f"Media of {scan.annotation_path} lie behind a URI; their existence was not checked."
         return [not_checked("media_remote", message, "Name media relative to their folder.", path)]
     return _local(scan, path, listing)
 
@@ -63,15 +76,13 @@ def _outside(scan: Scan) -> list[Finding]:
     if not outside:
         return []
     folders = {folder.removeprefix(f"{root}/") for folder in outside}
-    message = f"Media names in {scan.use.annotation_path} leave {scan.use.media_path}: {listed(sorted(folders))}."
-    fix = f"Name media relative to {scan.use.media_path} and inside it, or give their common folder as media path."
-    return [
-        blocking("media_outside_root", message, fix, scan.use.annotation_path, folders=sorted(folders)[:MAX_LISTED])
-    ]
+    message = f"Media names in {scan.annotation_path} leave {scan.media_path}: {listed(sorted(folders))}."
+    fix = f"Name media relative to {scan.media_path} and inside it, or give their common folder as media path."
+    return [blocking("media_outside_root", message, fix, scan.annotation_path, folders=sorted(folders)[:MAX_LISTED])]
 
 
 def _is_inside(folder: str, root: str, *, is_folder: bool) -> bool:
-    if places.is_remote(root):
+    if locations.is_uri(root):
         return f"{folder}/".startswith(f"{root}/") and ".." not in folder.split("/")
     if not is_folder and ".." in PurePosixPath(folder.removeprefix(root)).parts:
         return False  # an archive is unpacked under another name
@@ -91,17 +102,17 @@ def _existing(folders: Iterable[str]) -> "array[int]":
     return found
 
 
-def _remote(scan: Scan) -> list[Finding]:
+def _remote(scan: Scan, stored_names: StoredNames) -> list[Finding]:
     """Compare with the names that the store lists, unless they are too many to be asked for."""
-    path = scan.use.media_path
-    existing = None if locations.is_archive(path) else stores.existing(sorted(scan.folders))
+    path = scan.media_path
+    existing = None if locations.is_archive(path) else stored_names(sorted(scan.folders))
     if existing is None:
-        message = f"Whether {path} has all media of {scan.use.annotation_path} is seen when they are staged."
+        message = f"Whether {path} has all media of {scan.annotation_path} is seen when they are staged."
         fix = f"To have them checked first: tao-skills data stage {path} FOLDER, then name the folder."
         return [not_checked("media_remote", message, fix, path)]
     if missing := _missing(scan, existing):
         return missing
-    message = f"{path} has all media of {scan.use.annotation_path}; they are decoded where the job runs."
+    message = f"{path} has all media of {scan.annotation_path}; they are decoded where the job runs."
     return [info("media_remote", message, path)]
 
 
@@ -116,12 +127,12 @@ def _missing(scan: Scan, existing: "array[int]") -> list[Finding]:
     if not positions:
         return []
     records, num_records = hashes.first_distinct((scan.media_records[position] for position in positions), MAX_LISTED)
-    shown = records_at(scan.use, records)
+    shown = records_at(scan.annotation_path, records)
     absent = {scan.media[position] for position in positions[: 2 * MAX_LISTED]}
     names = [name for record in shown.values() for _, name in media_of(record) if hash(scan.path_of(name)) in absent]
-    path = scan.use.annotation_path
+    path = scan.annotation_path
     told = listed(names[:MAX_LISTED], len(positions))
     where = listed(records, num_records)
-    message = f"{len(positions)} media of {path} are not in {scan.use.media_path}: {told} (record {where})."
+    message = f"{len(positions)} media of {path} are not in {scan.media_path}: {told} (record {where})."
     fix = "Correct the names or the media path, add the files, or drop the records."
     return [blocking("media_missing", message, fix, path, files=names[:MAX_LISTED], count=len(positions))]

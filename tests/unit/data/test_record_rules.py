@@ -4,7 +4,7 @@ import pytest
 from preflight_worlds import make_record
 
 from tao_skill_bank.data.annotations import media_of
-from tao_skill_bank.preflight.data.record_rules import UNUSUAL, RecordRules
+from tao_skill_bank.data.record_rules import UNUSUAL, RecordRules
 
 RULES = RecordRules("conversations", ("video_fps",), needs_answer=True)
 ANSWER = {"from": "gpt", "value": "left"}

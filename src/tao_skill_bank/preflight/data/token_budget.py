@@ -5,9 +5,9 @@ from importlib import import_module
 from typing import Any
 
 from tao_skill_bank.contracts import Finding, Job
+from tao_skill_bank.core.findings import blocking, from_error, info, not_checked
+from tao_skill_bank.data.sampled_media import Probed
 from tao_skill_bank.errors import BlockedError
-from tao_skill_bank.preflight.data.sampled_media import Probed
-from tao_skill_bank.preflight.findings import blocking, from_error, info, not_checked
 from tao_skill_bank.preflight.model.inspection import sibling_module
 
 ROUND_UP_TO = 1024

@@ -4,9 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from tao_skill_bank.contracts import Finding
+from tao_skill_bank.core.findings import blocking, from_error, info, not_checked, warning
 from tao_skill_bank.errors import TaoSkillsError
-from tao_skill_bank.preflight.findings import blocking, from_error, info, not_checked, warning
-from tao_skill_bank.runs.run_directory import read_json_file
 from tao_skill_bank.weights import adapter_files, model_uri, safetensors_files
 from tao_skill_bank.weights.adapter_files import CONFIG_FILE
 
@@ -26,7 +25,7 @@ def check(path: str, base: str) -> list[Finding]:
 def check_base(path: Path, named: str) -> list[Finding]:
     """Compare the base of an adapter with the named one: by its weights where both are known, else by name."""
     trained_on = adapter_files.identity(path)
-    config = read_json_file(path / CONFIG_FILE)
+    config = adapter_files.read_json(path / CONFIG_FILE)
     made_for = trained_on.get("path") or (config.get("base_model_name_or_path") if isinstance(config, dict) else None)
     if not made_for or not named:
         return []

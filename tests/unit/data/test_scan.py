@@ -2,7 +2,7 @@ from itertools import pairwise
 
 from preflight_worlds import make_record, use_of
 
-from tao_skill_bank.preflight.data.scan import records_at, scan
+from tao_skill_bank.data.scan import records_at, scan
 
 
 def test_samples_are_spread_evenly_from_the_first_to_the_last_part(dataset):
@@ -28,7 +28,7 @@ def test_the_record_with_the_most_text_is_kept(dataset):
 
 def test_records_can_be_read_again_by_position_without_reading_behind_the_last(dataset):
     root = dataset(records='[{"id": 0}, {"id": 1}, {"id": 2}, broken')
-    assert records_at(use_of(root), [2, 0]) == {0: {"id": 0}, 2: {"id": 2}}
+    assert records_at(str(root / "annotations.json"), [2, 0]) == {0: {"id": 0}, 2: {"id": 2}}
 
 
 def test_records_before_a_fault_in_the_file_do_not_hide_it(dataset):

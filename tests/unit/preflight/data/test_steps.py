@@ -1,8 +1,7 @@
 import pytest
-from preflight_worlds import codes, make_job, make_record, only, use_of
+from preflight_worlds import codes, look, make_job, make_record, only, use_of
 
-from tao_skill_bank.preflight.data import arithmetic
-from tao_skill_bank.preflight.data.scan import scan
+from tao_skill_bank.preflight.data import steps
 
 
 @pytest.fixture
@@ -10,7 +9,7 @@ def findings_of(dataset, tmp_path):
     def run(num_records, records=None, **workload):
         root = dataset(records=records or [make_record(index) for index in range(num_records)])
         job = make_job(tmp_path, use_of(root), **workload)
-        return arithmetic.check(job, [scan(use, ("video_fps",), 8) for use in job.workload.datasets])
+        return steps.check(job, look(*job.workload.inputs, required_fields=("video_fps",))[0])
 
     return run
 

@@ -2,7 +2,7 @@ from array import array
 
 import pytest
 
-from tao_skill_bank.preflight import hashes
+from tao_skill_bank.core import hashes
 
 
 @pytest.fixture(params=[1_000_000, 3], ids=["one part", "many parts"])

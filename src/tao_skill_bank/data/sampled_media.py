@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tao_skill_bank.contracts import Finding, Workload
+from tao_skill_bank.contracts import Finding
+from tao_skill_bank.core import locations
+from tao_skill_bank.core.findings import blocking, from_error, info, listed, not_checked, warning
+from tao_skill_bank.data import probing
 from tao_skill_bank.data.annotations import Media, is_positive_number, media_of
+from tao_skill_bank.data.archive import Listing
 from tao_skill_bank.data.media_probe import MediaProbe
+from tao_skill_bank.data.scan import Sample, Scan, plain_name
 from tao_skill_bank.errors import BlockedError, MissingExtraError
-from tao_skill_bank.preflight import locations
-from tao_skill_bank.preflight.data import probing
-from tao_skill_bank.preflight.data.archive import Listing
-from tao_skill_bank.preflight.data.scan import Sample, Scan, plain_name
-from tao_skill_bank.preflight.findings import blocking, from_error, info, listed, not_checked, warning
 
 RATE_TOLERANCE = 0.01  # 29.97 declared as 30 is within it, 25 declared as 24 is not
 
@@ -58,12 +58,12 @@ def samples_of(scan: Scan) -> list[Sample]:
 
 def decode(scan: Scan, listing: Listing | None, pool: Executor, timeout_seconds: float) -> Decoded:
     """Decode the media of the sampled records. Files that do not exist are told by another check."""
-    if scan.failure or locations.is_uri(scan.use.media_path):
+    if scan.failure or locations.is_uri(scan.media_path):
         return Decoded((), ())
     samples = samples_of(scan)
     places = [[_file_of(scan, listing, media.name) for media in media_of(sample.record)] for sample in samples]
     wanted = list(dict.fromkeys(file for files in places for file in files if file))
-    outcomes, findings = _decode(wanted, pool, timeout_seconds)
+    outcomes, findings = decode_files(wanted, pool, timeout_seconds)
     records = []
     for sample, files in zip(samples, places, strict=True):
         probes = [outcomes.get(file) if file else None for file in files]
@@ -73,31 +73,21 @@ def decode(scan: Scan, listing: Listing | None, pool: Executor, timeout_seconds:
     return Decoded(tuple(records), tuple(findings))
 
 
-def decode_files(workload: Workload, pool: Executor, timeout_seconds: float) -> Decoded:
-    """Decode the media files that the spec names itself."""
-    kind = "video" if workload.fps is not None or workload.num_frames is not None else "image"
-    records: list[Probed] = []
-    findings: list[Finding] = []
-    for name in workload.media:
-        if locations.is_uri(name):
-            findings.append(_remote(name))
-        elif not Path(name).is_file():
-            message = f"Media file {name} does not exist."
-            findings.append(blocking("media_missing", message, "Give the path of an existing file.", name))
-        else:
-            outcomes, problems = _decode([Path(name)], pool, timeout_seconds)
-            media = Media("video" if kind == "video" else "image", name)
-            records += [Probed(None, {kind: name}, (media,), (outcome,)) for outcome in outcomes.values()]
-            findings += problems
-    return Decoded(tuple(records), tuple(findings))
+def decode_files(
+    files: Sequence[Path], pool: Executor, timeout_seconds: float
+) -> tuple[dict[Path, MediaProbe], list[Finding]]:
+    """Decode files in a few children at once; the findings are in the order of the files."""
+    try:
+        outcomes = probing.probe_all(files, pool, timeout_seconds)
+    except MissingExtraError as error:
+        problem = error.problems[0]
+        return {}, [not_checked("media_not_decoded", f"Media were not decoded. {problem.message}", problem.fix)]
+    good = {file: outcome for file, outcome in outcomes.items() if isinstance(outcome, MediaProbe)}
+    broken = [outcome for file in files if isinstance(outcome := outcomes[file], BlockedError)]
+    return good, [finding for error in broken for finding in from_error(error)]
 
 
-def _remote(name: str) -> Finding:
-    fix = f"To have it checked first: tao-skills data stage {name} FILE, then name the file."
-    return not_checked("media_remote", f"{name} is not on this machine.", fix, name)
-
-
-def check(where: str, decoded: Decoded, workload: Workload) -> list[Finding]:
+def check(where: str, decoded: Decoded, num_frames: int | None) -> list[Finding]:
     """Return the findings on decoded media: too short, another rate than declared, an uneven rate, cut off."""
     found = list(decoded.findings)
     clips = [
@@ -106,7 +96,7 @@ def check(where: str, decoded: Decoded, workload: Workload) -> list[Finding]:
         for media, probe in zip(record.media, record.probes, strict=True)
         if media.kind == "video"
     ]
-    found += _too_short(where, clips, workload.num_frames)
+    found += _too_short(where, clips, num_frames)
     found += _other_rate(where, clips)
     uneven = [name for _, name, probe in clips if probe.has_variable_rate]
     if uneven:
@@ -130,20 +120,6 @@ def _file_of(scan: Scan, listing: Listing | None, name: str) -> Path | None:
         return listing.extracted.get(plain_name(name))
     path = Path(scan.path_of(name))
     return path if path.is_file() else None
-
-
-def _decode(
-    files: Sequence[Path], pool: Executor, timeout_seconds: float
-) -> tuple[dict[Path, MediaProbe], list[Finding]]:
-    """Decode files in a few children at once; the findings are in the order of the files."""
-    try:
-        outcomes = probing.probe_all(files, pool, timeout_seconds)
-    except MissingExtraError as error:
-        problem = error.problems[0]
-        return {}, [not_checked("media_not_decoded", f"Media were not decoded. {problem.message}", problem.fix)]
-    good = {file: outcome for file, outcome in outcomes.items() if isinstance(outcome, MediaProbe)}
-    broken = [outcome for file in files if isinstance(outcome := outcomes[file], BlockedError)]
-    return good, [finding for error in broken for finding in from_error(error)]
 
 
 def _too_short(where: str, clips: Sequence[tuple[Probed, str, MediaProbe]], num_frames: int | None) -> list[Finding]:

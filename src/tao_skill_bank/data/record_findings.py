@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from tao_skill_bank.contracts import Finding
-from tao_skill_bank.preflight import hashes
-from tao_skill_bank.preflight.data.scan import Scan, Tally, records_at
-from tao_skill_bank.preflight.findings import MAX_LISTED, blocking, info, listed, warning
+from tao_skill_bank.core import hashes
+from tao_skill_bank.core.findings import MAX_LISTED, blocking, info, listed, warning
+from tao_skill_bank.data.scan import Scan, Tally, records_at
 
 
 @dataclass(frozen=True)
@@ -37,19 +37,19 @@ def check(scan: Scan) -> list[Finding]:
     """Return the findings of one annotation file."""
     if scan.failure:
         return [scan.failure]
-    path = scan.use.annotation_path
+    path = scan.annotation_path
     if not scan.num_records:
         message = f"Annotation file {path} holds no records."
         return [blocking("annotation_empty", message, "Write at least one record into it.", path)]
     found = [_fault(scan, name, tally) for name, tally in sorted(scan.faults.items())]
     found += _duplicates(scan)
-    message = f"{path} holds {scan.num_records} {scan.use.role} records, {scan.num_usable} of them usable."
+    message = f"{path} holds {scan.num_records} {scan.input.role} records, {scan.num_usable} of them usable."
     evidence = {"records": scan.num_records, "usable": scan.num_usable, "with_video": scan.num_videos}
-    return [*found, info("dataset_records", message, path, role=scan.use.role, **evidence)]
+    return [*found, info("dataset_records", message, path, role=scan.input.role, **evidence)]
 
 
 def _fault(scan: Scan, name: str, tally: Tally) -> Finding:
-    path = scan.use.annotation_path
+    path = scan.annotation_path
     evidence = {"records": tally.first, "count": tally.count}
     where = f"{tally.count} of {scan.num_records} records of {path}"
     which = f"(record {listed(tally.first, tally.count)}, counted from 0)"
@@ -58,7 +58,7 @@ def _fault(scan: Scan, name: str, tally: Tally) -> Finding:
         return warning(name, message, "Give every record an id that no other one has.", path, **evidence)
     fault = FAULTS.get(name)
     if fault:
-        what, fix = (text.replace("{key}", scan.use.conversations_key) for text in (fault.what, fault.fix))
+        what, fix = (text.replace("{key}", scan.conversations_key) for text in (fault.what, fault.fix))
         return blocking(name, f"{where} {what} {which}.", fix, path, **evidence)
     field = name.removesuffix("_missing").removesuffix("_invalid")
     what = "have no" if name.endswith("_missing") else "have an invalid"
@@ -66,12 +66,12 @@ def _fault(scan: Scan, name: str, tally: Tally) -> Finding:
 
 
 def _field_fix(scan: Scan, field: str) -> str:
-    path = scan.use.annotation_path
+    path = scan.annotation_path
     if field != "video_fps":
         return f"Add {field} to the records."
     stem, dot, suffix = path.rpartition(".")
     copy = f"{stem}.with_fps{dot}{suffix}"
-    return f"tao-skills data fix-video-fps {path} {copy} --media {scan.use.media_path}, then use {copy}."
+    return f"tao-skills data fix-video-fps {path} {copy} --media {scan.media_path}, then use {copy}."
 
 
 def _duplicates(scan: Scan) -> list[Finding]:
@@ -79,8 +79,8 @@ def _duplicates(scan: Scan) -> list[Finding]:
     if not positions:
         return []
     first = list(positions[:MAX_LISTED])
-    names = [str(record["id"]) for record in records_at(scan.use, first).values()]
-    path = scan.use.annotation_path
+    names = [str(record["id"]) for record in records_at(scan.annotation_path, first).values()]
+    path = scan.annotation_path
     message = f"{len(positions)} records of {path} repeat an earlier id: {listed(names, len(positions))}."
     fix = "Give every record an id that no other one has, or drop the repeated records."
     return [blocking("duplicate_ids", message, fix, path, ids=names, records=first, count=len(positions))]

@@ -1,12 +1,11 @@
 import io
 import tarfile
-from dataclasses import replace
 
 import pytest
 from preflight_worlds import codes, make_record, only, use_of
 
-from tao_skill_bank.preflight.data import archive, media_files
-from tao_skill_bank.preflight.data.scan import scan
+from tao_skill_bank.data import archive, media_files
+from tao_skill_bank.data.scan import scan
 
 
 def findings_of(use, listing=None):
@@ -35,7 +34,7 @@ def link(name, target, kind=tarfile.SYMTYPE):
 
 def archive_findings(tmp_path, dataset, members):
     path = pack(tmp_path / "videos.tar.gz", members)
-    use = replace(use_of(dataset()), media_path=str(path))
+    use = use_of(dataset(), media_path=path)
     (tmp_path / "taken").mkdir()
     return findings_of(use, archive.read(path, {"videos/1.mp4"}, tmp_path / "taken", 60))
 
@@ -87,14 +86,14 @@ def test_a_root_behind_a_symbolic_link_is_still_the_root(dataset, tmp_path):
 
 
 def test_a_media_path_that_is_missing_or_no_folder_blocks(dataset, tmp_path):
-    use = use_of(dataset())
-    assert codes(findings_of(replace(use, media_path=str(tmp_path / "absent")))) == ["media_path_missing"]
-    assert codes(findings_of(replace(use, media_path=use.annotation_path))) == ["media_path_kind"]
+    root = dataset()
+    assert codes(findings_of(use_of(root, media_path=tmp_path / "absent"))) == ["media_path_missing"]
+    assert codes(findings_of(use_of(root, media_path=root / "annotations.json"))) == ["media_path_kind"]
 
 
 def test_media_behind_a_uri_are_not_checked(dataset):
     root = dataset(records=[make_record(0, video="s3://bucket/0.mp4")])
-    for use in (use_of(root), replace(use_of(dataset("other")), media_path="s3://bucket/videos")):
+    for use in (use_of(root), use_of(dataset("other"), media_path="s3://bucket/videos")):
         assert [(found.code, found.severity) for found in findings_of(use)] == [("media_remote", "not_checked")]
 
 
@@ -131,19 +130,19 @@ def test_an_archive_with_unsafe_members_blocks_and_nothing_of_them_is_written(tm
 def test_a_file_that_is_no_archive_blocks(tmp_path, dataset, data):
     path = tmp_path / "videos.tar.gz"
     path.write_bytes(data)
-    use = replace(use_of(dataset()), media_path=str(path))
+    use = use_of(dataset(), media_path=path)
     assert codes(findings_of(use, archive.read(path, set(), tmp_path, 60))) == ["archive_unreadable"]
 
 
 def test_a_truncated_archive_blocks(tmp_path, dataset):
     path = pack(tmp_path / "videos.tar.gz", [(f"videos/{index}.mp4", bytes(range(256)) * 999) for index in range(4)])
     path.write_bytes(path.read_bytes()[:-200])
-    use = replace(use_of(dataset()), media_path=str(path))
+    use = use_of(dataset(), media_path=path)
     assert codes(findings_of(use, archive.read(path, set(), tmp_path, 60))) == ["archive_unreadable"]
 
 
 def test_an_archive_that_takes_too_long_is_not_checked_rather_than_waited_for(tmp_path, dataset):
     path = pack(tmp_path / "videos.tar.gz", [("videos/0.mp4", b"")])
-    use = replace(use_of(dataset()), media_path=str(path))
+    use = use_of(dataset(), media_path=path)
     found = findings_of(use, archive.read(path, set(), tmp_path, -1))
     assert [(finding.code, finding.severity) for finding in found] == [("archive_not_listed", "not_checked")]

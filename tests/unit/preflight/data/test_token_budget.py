@@ -3,11 +3,11 @@ from preflight_worlds import codes, make_job, make_record, only
 
 from tao_skill_bank.data.annotations import Media
 from tao_skill_bank.data.media_probe import MediaProbe
+from tao_skill_bank.data.sampled_media import Probed
 from tao_skill_bank.models.cosmos_reason.config.shared import VideoSampling
 from tao_skill_bank.models.cosmos_reason.record_tokens import record_tokens
 from tao_skill_bank.models.cosmos_reason.tokens import video_tokens
-from tao_skill_bank.preflight.data.sampled_media import Probed
-from tao_skill_bank.preflight.model import token_budget
+from tao_skill_bank.preflight.data import token_budget
 
 CLIP = MediaProbe(
     width=1280,

@@ -1,10 +1,9 @@
 import shutil
-from dataclasses import replace
 
 from preflight_worlds import codes, make_record, use_of
 
-from tao_skill_bank.preflight.data import overlap
-from tao_skill_bank.preflight.data.scan import scan
+from tao_skill_bank.data import overlap
+from tao_skill_bank.data.scan import scan
 
 
 def findings_of(train, held_out):
@@ -30,9 +29,9 @@ def test_archives_that_both_number_from_zero_do_not_overlap(dataset, tmp_path):
     scans = []
     for role, root in zip(("train", "eval"), roots, strict=True):
         packed = shutil.make_archive(str(tmp_path / f"{role}-videos"), "gztar", root, "videos")
-        scans.append(scan(replace(use_of(root, role), media_path=packed), (), 8))
+        scans.append(scan(use_of(root, role, packed), (), 8))
     assert overlap.check(scans) == []
-    same = scan(replace(scans[1].use, media_path=scans[0].use.media_path), (), 8)
+    same = scan(use_of(roots[1], "eval", scans[0].media_path), (), 8)
     assert codes(overlap.check([scans[0], same])) == ["train_eval_overlap"]
 
 

@@ -1,12 +1,9 @@
-from concurrent.futures import ThreadPoolExecutor
-
 import pytest
 from PIL import Image
-from preflight_worlds import codes, only, write_clip
+from preflight_worlds import codes, findings_on, only, write_clip
 
-from tao_skill_bank.contracts import Workload
+from tao_skill_bank.contracts import Input
 from tao_skill_bank.data import media_probe
-from tao_skill_bank.preflight.data import prompt_pairs
 
 
 @pytest.fixture
@@ -20,8 +17,7 @@ def pairs(tmp_path):
 
 
 def findings_of(source):
-    with ThreadPoolExecutor(2) as pool:
-        return prompt_pairs.check(Workload("m", prompts=str(source) if source else None), pool, 20)
+    return findings_on(Input("eval", "prompt_pairs", {"path": str(source)}))
 
 
 def test_pairs_are_decoded_and_summed_up(pairs):
@@ -42,9 +38,8 @@ def test_no_pairs_block(tmp_path):
     assert codes(findings_of(tmp_path), "blocking") == ["no_test_pairs"]
 
 
-def test_prompts_elsewhere_are_not_checked_and_no_prompts_are_no_finding():
+def test_prompts_elsewhere_are_not_checked():
     assert codes(findings_of("s3://bucket/pairs"), "not_checked") == ["prompts_remote"]
-    assert findings_of(None) == []
 
 
 def test_without_a_decoder_pairs_are_not_decoded(pairs, monkeypatch):

@@ -1,12 +1,10 @@
 import shutil
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from preflight_worlds import codes, make_job, only, write_clip
+from preflight_worlds import clips_of, codes, findings_on, look, make_job, only, write_clip
 
-from tao_skill_bank.contracts import ClipDataset
 from tao_skill_bank.data import media_probe
-from tao_skill_bank.preflight.data import arithmetic, clip_folders
+from tao_skill_bank.preflight.data import steps
 
 
 @pytest.fixture
@@ -24,13 +22,12 @@ def clips(tmp_path):
     return make
 
 
-def scan(root, role="train", min_frames=9, **changes):
-    with ThreadPoolExecutor(2) as pool:
-        return clip_folders.scan(ClipDataset(role, str(root), min_frames, frame_step=4, **changes), pool, 20)
+def clip_set(root, role="train", **options):
+    return clips_of(root, role, frame_step=4, **options)
 
 
-def findings_of(root, **changes):
-    return clip_folders.check([scan(root, **changes)])
+def findings_of(root, **options):
+    return findings_on(clip_set(root, **options))
 
 
 def test_sound_clips_are_summed_up(clips):
@@ -104,9 +101,9 @@ def test_clips_of_another_rate_are_a_warning(clips):
 
 def test_a_clip_in_both_sets_overlaps_whatever_its_name(clips):
     train, held_out = clips(a=13, b=17), clips("val", x=11, y=12)
-    assert "train_eval_overlap" not in codes(clip_folders.check([scan(train), scan(held_out, "eval")]))
+    assert "train_eval_overlap" not in codes(findings_on(clip_set(train), clip_set(held_out, "eval")))
     shutil.copy(train / "videos" / "b.mp4", held_out / "videos" / "x.mp4")
-    found = only(clip_folders.check([scan(train), scan(held_out, "eval")]), "train_eval_overlap")
+    found = only(findings_on(clip_set(train), clip_set(held_out, "eval")), "train_eval_overlap")
     assert found.severity == "warning"
     assert found.evidence == {"files": ["videos/x.mp4"], "count": 1}
 
@@ -115,7 +112,7 @@ def test_a_link_that_leads_nowhere_is_an_unreadable_clip(clips):
     root = clips(a=13, b=13)
     (root / "videos" / "a.mp4").unlink()
     (root / "videos" / "a.mp4").symlink_to("nowhere.mp4")
-    found = clip_folders.check([scan(root), scan(clips("val", x=11), "eval")])
+    found = findings_on(clip_set(root), clip_set(clips("val", x=11), "eval"))
     assert only(found, "clips_unreadable").evidence["files"] == ["videos/a.mp4"]
 
 
@@ -131,20 +128,20 @@ def test_a_clip_with_broken_frames_blocks(clips):
 
 
 def test_sets_that_both_number_from_zero_share_names_only(clips):
-    scans = [scan(clips(a=13)), scan(clips("val", a=17), "eval")]
-    assert codes(clip_folders.check(scans), "warning") == ["train_eval_names"]
+    found = findings_on(clip_set(clips(a=13)), clip_set(clips("val", a=17), "eval"))
+    assert codes(found, "warning") == ["train_eval_names"]
 
 
 def test_steps_count_the_usable_clips(clips, tmp_path):
-    scans = [scan(clips(a=13, b=13, c=13, d=5))]
+    seen, _ = look(clip_set(clips(a=13, b=13, c=13, d=5)))
     job = make_job(tmp_path, batch_per_rank=2, micro_batch=1, epochs=4)
-    found = only(arithmetic.check(job, scans, "clips"), "steps")
+    found = only(steps.check(job, seen), "steps")
     assert (found.evidence["steps_per_epoch"], found.evidence["total_steps"]) == (1, 4)
     assert "3 training clips" in found.message
     job = make_job(tmp_path, batch_per_rank=4, micro_batch=1)
-    assert only(arithmetic.check(job, scans, "clips"), "batch_exceeds_records").evidence["largest_batch"] == 3
+    assert only(steps.check(job, seen), "batch_exceeds_records").evidence["largest_batch"] == 3
     job = make_job(tmp_path, batch_per_rank=1, validation_split=0.01)
-    assert "both sides clips" in only(arithmetic.check(job, scans, "clips"), "split_empty").fix
+    assert "both sides clips" in only(steps.check(job, seen), "split_empty").fix
 
 
 def test_a_folder_elsewhere_is_not_checked():

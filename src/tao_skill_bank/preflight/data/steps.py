@@ -1,30 +1,20 @@
 """Checks the arithmetic of a training run that needs the data: steps per epoch and batch sizes."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
-from tao_skill_bank.contracts import ClipDataset, DatasetUse, Finding, Job, Workload
-from tao_skill_bank.preflight.findings import blocking, info
-
-
-class Counted(Protocol):
-    """A dataset that was looked at: records of an annotation file, or clips of a folder."""
-
-    @property
-    def use(self) -> DatasetUse | ClipDataset: ...
-    @property
-    def failure(self) -> Finding | None: ...
-    @property
-    def num_usable(self) -> int: ...
+from tao_skill_bank.contracts import Finding, Job, Workload
+from tao_skill_bank.core.findings import blocking, info
+from tao_skill_bank.data.kinds import Seen
 
 
-def check(job: Job, scans: Sequence[Counted], noun: str = "records") -> list[Finding]:
+def check(job: Job, inputs: Sequence[Seen]) -> list[Finding]:
     """Return the steps of the run, blocking when there would be none; a pass takes every record or clip once."""
-    train = [scan for scan in scans if scan.use.role == "train" and not scan.failure]
+    train = [seen for seen in inputs if seen.input.role == "train" and not seen.failure]
     workload = job.workload
     if not workload.trains or not train or workload.batch_per_rank is None:
         return []
-    num_records = sum(scan.num_usable for scan in train)
+    num_records, noun = sum(seen.num_usable for seen in train), train[0].noun
     if not num_records:
         return []  # the dataset's own findings say why
     held_out = _held_out(num_records, workload.validation_split)

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from tao_skill_bank.contracts import Finding
+from tao_skill_bank.core import hashes
+from tao_skill_bank.core.findings import MAX_LISTED, listed, warning
 from tao_skill_bank.data.annotations import media_of
-from tao_skill_bank.preflight import hashes
-from tao_skill_bank.preflight.data.scan import Scan, records_at
-from tao_skill_bank.preflight.findings import MAX_LISTED, listed, warning
+from tao_skill_bank.data.scan import Scan, records_at
 
 MAX_COMPARED = 32
 USED = {"train": "trained", "calibration": "calibrated"}
@@ -22,8 +22,8 @@ USED = {"train": "trained", "calibration": "calibrated"}
 def check(scans: list[Scan]) -> list[Finding]:
     """Return a warning for every evaluation set that overlaps the training or calibration set."""
     readable = [scan for scan in scans if not scan.failure]
-    train_sets = [scan for scan in readable if scan.use.role in USED]
-    eval_sets = [scan for scan in readable if scan.use.role == "eval"]
+    train_sets = [scan for scan in readable if scan.input.role in USED]
+    eval_sets = [scan for scan in readable if scan.input.role == "eval"]
     return [finding for train in train_sets for held_out in eval_sets for finding in _compare(train, held_out)]
 
 
@@ -31,16 +31,16 @@ def _compare(train: Scan, held_out: Scan) -> list[Finding]:
     positions = hashes.positions_in(held_out.media, train.media, present=True)
     shared = hashes.first_distinct((held_out.media_records[position] for position in positions), MAX_LISTED)
     if positions:
-        return [_overlap(train, held_out, *shared, f"show media that are {USED[train.use.role]} on")]
+        return [_overlap(train, held_out, *shared, f"show media that are {USED[train.input.role]} on")]
     same = _same_content(train, held_out)
-    told = f"are copies of {'training' if train.use.role == 'train' else train.use.role} records with the same id"
+    told = f"are copies of {'training' if train.input.role == 'train' else train.input.role} records with the same id"
     return [_overlap(train, held_out, same[:MAX_LISTED], len(same), told)] if same else []
 
 
 def _overlap(train: Scan, held_out: Scan, first: list[int], count: int, what: str) -> Finding:
-    path = held_out.use.annotation_path
+    path = held_out.annotation_path
     message = (
-        f"{count} evaluation records of {path} {what} in {train.use.annotation_path} "
+        f"{count} evaluation records of {path} {what} in {train.annotation_path} "
         f"(record {listed(first, count)}): the scores will flatter the model."
     )
     fix = "Move every clip into one of the two sets only."
@@ -57,8 +57,10 @@ def _same_content(train: Scan, held_out: Scan) -> list[int]:
     wanted = hashes.new()
     wanted.extend(held_out.ids[position] for position in compared)
     train_positions = hashes.positions_in(train.ids, wanted, present=True)[: 2 * MAX_COMPARED]
-    train_records = {str(record["id"]): record for record in records_at(train.use, train_positions).values()}
-    eval_records = records_at(held_out.use, compared)
+    train_records = {
+        str(record["id"]): record for record in records_at(train.annotation_path, train_positions).values()
+    }
+    eval_records = records_at(held_out.annotation_path, compared)
     return [
         index
         for index, record in eval_records.items()

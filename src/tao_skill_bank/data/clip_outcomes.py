@@ -1,0 +1,96 @@
+"""What probing the clips of a folder found, and clips that are in two folders."""
+
+import filecmp
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tao_skill_bank.contracts import Finding
+from tao_skill_bank.core.findings import MAX_LISTED, blocking, listed
+from tao_skill_bank.data import probing
+from tao_skill_bank.data.media_probe import MediaProbe
+from tao_skill_bank.errors import BlockedError, MissingExtraError
+
+DECODE_SECONDS_IN_ALL = 20.0  # shared out over the clips of a folder; headers and packets are read besides
+MAX_COMPARED = 32
+
+
+@dataclass(frozen=True)
+class ClipOutcomes:
+    """The probe of every clip of a folder, or why it cannot be decoded. Empty where clips could not be probed."""
+
+    folder: str
+    outcomes: Mapping[Path, MediaProbe | BlockedError] = field(default_factory=dict)
+
+    @property
+    def probes(self) -> dict[Path, MediaProbe]:
+        return {path: probe for path, probe in self.outcomes.items() if isinstance(probe, MediaProbe)}
+
+    @property
+    def frames(self) -> dict[Path, int]:
+        """Frames of every clip that can be read."""
+        return {path: probe.num_frames for path, probe in self.probes.items()}
+
+    def is_usable(self, video: Path, min_frames: int) -> bool:
+        """Tell whether a clip is whole and long enough, as far as that is known."""
+        outcome = self.outcomes.get(video)
+        return not self.outcomes or (
+            isinstance(outcome, MediaProbe) and outcome.is_whole and outcome.num_frames >= min_frames
+        )
+
+    def name(self, video: Path) -> str:
+        """Return how a clip is called in a finding."""
+        return video.relative_to(self.folder).as_posix()
+
+    def evidence(self, videos: Sequence[Path]) -> dict[str, Any]:
+        """Return what a finding records of some clips."""
+        return {"files": [self.name(video) for video in videos[:MAX_LISTED]], "count": len(videos)}
+
+    def unreadable(self) -> list[Finding]:
+        """Return one finding for all clips that cannot be decoded, with the reason of each."""
+        errors = {path: outcome for path, outcome in self.outcomes.items() if isinstance(outcome, BlockedError)}
+        if not errors:
+            return []
+        reasons = [
+            f"{self.name(path)} ({error.problems[0].message.rpartition(': ')[2].rstrip('.')})"
+            for path, error in errors.items()
+        ]
+        message = f"{self.folder}: {len(errors)} clips cannot be decoded: {listed(reasons)}."
+        fix = "Copy or encode them again, or drop them."
+        return [blocking("clips_unreadable", message, fix, self.folder, **self.evidence(list(errors)))]
+
+    def truncated(self) -> list[Finding]:
+        """Return one finding for all clips that end before their header says."""
+        cut = [path for path, probe in self.probes.items() if not probe.is_whole]
+        if not cut:
+            return []
+        names = listed([self.name(path) for path in cut])
+        message = f"{self.folder}: {len(cut)} clips hold fewer frames that can be decoded than they promise: {names}."
+        return [blocking("clips_truncated", message, "Copy or encode them again.", self.folder, **self.evidence(cut))]
+
+
+def probe(folder: str, videos: Sequence[Path], pool: Executor, timeout_seconds: float) -> ClipOutcomes:
+    """Probe every clip of a folder, each for at most `timeout_seconds`; without PyAV none is probed."""
+    decode_seconds = DECODE_SECONDS_IN_ALL / max(1, len(videos))
+    try:
+        return ClipOutcomes(folder, probing.probe_all(videos, pool, timeout_seconds, decode_seconds))
+    except MissingExtraError:
+        return ClipOutcomes(folder)
+
+
+def in_both(ours: Iterable[Path], theirs: Iterable[Path]) -> list[Path]:
+    """Return those of our clips whose content is also one of theirs; at most `MAX_COMPARED` pairs are compared."""
+    by_size: dict[int, list[Path]] = {}
+    for path, size in _sizes(theirs).items():
+        by_size.setdefault(size, []).append(path)
+    pairs = [(path, other) for path, size in _sizes(ours).items() for other in by_size.get(size, [])]
+    step = max(1, len(pairs) // MAX_COMPARED)
+    compared = pairs[::step][:MAX_COMPARED]
+    return list(dict.fromkeys(ours for ours, theirs in compared if filecmp.cmp(ours, theirs, shallow=False)))
+
+
+def _sizes(videos: Iterable[Path]) -> dict[Path, int]:
+    """Return the bytes of every clip; of a link that leads nowhere there are none."""
+    return {video: video.stat().st_size for video in videos if video.is_file()}

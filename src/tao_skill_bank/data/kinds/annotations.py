@@ -1,0 +1,111 @@
+"""Annotations and their media: a file of LLaVA records, and the folder or archive that holds what they name."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tao_skill_bank.contracts import Finding, Input, contract
+from tao_skill_bank.core import locations
+from tao_skill_bank.data import archive, media_files, overlap, record_findings, sampled_media
+from tao_skill_bank.data.annotations import media_of
+from tao_skill_bank.data.kinds import Context, Kind, Place, options_of
+from tao_skill_bank.data.sampled_media import Decoded, Probed
+from tao_skill_bank.data.scan import CONVERSATIONS, Scan, plain_name, scan
+
+ARCHIVE_SECONDS = 120.0
+NOTHING_DECODED = Decoded((), ())
+
+
+@contract
+class Options:
+    """How the records are read: `conversations_key` is where their turns are."""
+
+    conversations_key: str = CONVERSATIONS
+
+
+@dataclass(frozen=True)
+class SeenAnnotations:
+    """What the annotation file says, what its archive lists, if it has one, and the decoded samples."""
+
+    scan: Scan
+    listing: archive.Listing | None = None
+    decoded: Decoded = NOTHING_DECODED
+
+    @property
+    def input(self) -> Input:
+        return self.scan.input
+
+    @property
+    def failure(self) -> Finding | None:
+        return self.scan.failure
+
+    @property
+    def num_usable(self) -> int:
+        return self.scan.num_usable
+
+    @property
+    def num_media(self) -> int:
+        return self.scan.num_media
+
+    @property
+    def noun(self) -> str:
+        return self.scan.noun
+
+    @property
+    def records(self) -> Sequence[Probed]:
+        return self.decoded.records
+
+
+def look(given: Input, context: Context) -> SeenAnnotations:
+    """Scan the annotations and decode the sampled media, of a local copy where they lie in an object store."""
+    path = given.paths["annotation_path"]
+    key = options_of(Options, given).conversations_key
+    if path in context.unread:
+        return SeenAnnotations(Scan(given, key, context.unread[path]))
+    if path in context.local_copies:
+        given = replace(given, paths={**given.paths, "annotation_path": context.local_copies[path]})
+    found = scan(given, context.required_fields, context.num_samples, key)
+    listing = _list_archive(found, context.scratch)
+    decoded = sampled_media.decode(found, listing, context.pool, context.decode_seconds)
+    return SeenAnnotations(found, listing, decoded)
+
+
+def check(seen: Sequence[SeenAnnotations], context: Context) -> list[Finding]:
+    """Return the findings of every file, then of records that two of them share."""
+    return [
+        *(finding for each in seen for finding in _check_one(each, context)),
+        *overlap.check([each.scan for each in seen]),
+    ]
+
+
+def _check_one(seen: SeenAnnotations, context: Context) -> list[Finding]:
+    path = seen.scan.annotation_path
+    return [
+        *record_findings.check(seen.scan),
+        *media_files.check(seen.scan, seen.listing, context.is_stored, context.stored_names),
+        *sampled_media.check(path, seen.decoded, context.workload.num_frames),
+    ]
+
+
+def _list_archive(found: Scan, scratch: Path) -> archive.Listing | None:
+    path = Path(found.media_path)
+    if found.failure or not locations.is_archive(found.media_path) or not path.is_file():
+        return None
+    samples = sampled_media.samples_of(found)
+    wanted = {plain_name(name) for sample in samples for _, name in media_of(sample.record)}
+    target = scratch / str(len(list(scratch.iterdir())))
+    target.mkdir()
+    return archive.read(path, wanted, target, ARCHIVE_SECONDS)
+
+
+KIND = Kind(
+    title="data",
+    options=Options,
+    paths={
+        "annotation_path": Place("file", is_index=True),
+        "media_path": Place("folder", named_in="annotation_path"),
+    },
+    look=look,
+    check=check,
+    media_folders=("media_path",),
+)

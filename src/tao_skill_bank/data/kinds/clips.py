@@ -1,0 +1,80 @@
+"""Folders of clips that need no captions: *.mp4 in the folder itself or in videos/ below it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tao_skill_bank.contracts import Finding, Input, contract
+from tao_skill_bank.core import locations
+from tao_skill_bank.core.findings import blocking, info, not_checked
+from tao_skill_bank.data import clip_outcomes
+from tao_skill_bank.data.clip_outcomes import ClipOutcomes
+from tao_skill_bank.data.kinds import Context, Kind, Place
+from tao_skill_bank.data.sampled_media import Probed
+
+NOT_PROBED = ClipOutcomes("")
+FIX = "Give a folder with mp4 files, or with videos/ below it."
+
+
+@contract
+class Options:
+    """There are none."""
+
+
+@dataclass(frozen=True)
+class SeenClips:
+    """The clips of a folder, some of them probed."""
+
+    input: Input
+    failure: Finding | None = None
+    videos: Sequence[Path] = ()
+    clips: ClipOutcomes = NOT_PROBED
+    num_media: int = 0
+    noun: str = "clips"
+    records: Sequence[Probed] = ()
+
+    @property
+    def num_usable(self) -> int:
+        return len(self.videos)
+
+
+def look(given: Input, context: Context) -> SeenClips:
+    """List the clips and probe as many as are sampled."""
+    path = given.paths["path"]
+    if locations.is_uri(path):
+        return SeenClips(given, not_checked("clips_remote", f"Clips {path} are not on this machine.", FIX, path))
+    folder = Path(path)
+    if not folder.is_dir():
+        what = "is not a folder" if folder.exists() else "does not exist"
+        return SeenClips(given, blocking("clips_missing", f"Folder of clips {path} {what}.", FIX, path))
+    videos = [file for place in (folder, folder / "videos") for file in sorted(place.glob("*.mp4")) if file.is_file()]
+    if not videos:
+        return SeenClips(given, blocking("clips_missing", f"{path} holds no mp4 files.", FIX, path))
+    step = max(1, len(videos) // context.num_samples)
+    sampled = videos[::step][: context.num_samples]
+    outcomes = clip_outcomes.probe(path, sampled, context.pool, context.decode_seconds)
+    return SeenClips(given, videos=videos, clips=outcomes)
+
+
+def check(seen: Sequence[SeenClips], _: Context) -> list[Finding]:
+    """Return the findings of every folder. A broken clip is a warning: perhaps the action does not read it."""
+    found = []
+    for each in seen:
+        if each.failure:
+            found.append(each.failure)
+            continue
+        broken = [*each.clips.unreadable(), *each.clips.truncated()]
+        found += [replace(finding, severity="warning") for finding in broken]
+        path, count = each.input.paths["path"], len(each.videos)
+        found.append(info("clips", f"{path} holds {count} {each.input.role} clips.", path, clips=count))
+    return found
+
+
+KIND = Kind(
+    title="clips",
+    options=Options,
+    paths={"path": Place("folder")},
+    look=look,
+    check=check,
+    media_folders=("path",),
+)

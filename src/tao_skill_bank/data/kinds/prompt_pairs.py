@@ -1,0 +1,93 @@
+"""Prompts to generate from: a folder of texts with a picture or clip next to each, or a .jsonl file of them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tao_skill_bank.contracts import Finding, Input, contract
+from tao_skill_bank.core import locations
+from tao_skill_bank.core.findings import MAX_LISTED, blocking, info, listed, not_checked
+from tao_skill_bank.data import probing, prompt_pairs
+from tao_skill_bank.data.kinds import Context, Kind, Place
+from tao_skill_bank.data.media_probe import MediaProbe
+from tao_skill_bank.data.prompt_pairs import PromptSet
+from tao_skill_bank.data.sampled_media import Probed
+from tao_skill_bank.errors import BlockedError, MissingExtraError
+
+DECODE_SECONDS = 0.5  # of a clip; a picture takes less
+
+
+@contract
+class Options:
+    """There are none."""
+
+
+@dataclass(frozen=True)
+class SeenPrompts:
+    """The prompts; `outcomes` has the probe of every picture or clip, `undecoded` says why there is none."""
+
+    input: Input
+    found: PromptSet
+    failure: Finding | None = None
+    outcomes: Mapping[Path, MediaProbe | BlockedError] = field(default_factory=dict)
+    undecoded: Finding | None = None
+    num_media: int = 0
+    noun: str = "prompts"
+    records: Sequence[Probed] = ()
+
+    @property
+    def num_usable(self) -> int:
+        return len(self.found.prompts)
+
+
+def look(given: Input, context: Context) -> SeenPrompts:
+    """Read the prompts where they are here."""
+    source = given.paths["path"]
+    if locations.is_uri(source):
+        message = f"Prompts {source} are not on this machine."
+        failure = not_checked("prompts_remote", message, "Stage them locally to have them checked.", source)
+        return SeenPrompts(given, PromptSet(Path(source)), failure)
+    found = prompt_pairs.read(Path(source))
+    media = dict.fromkeys(file for prompt in found.prompts if (file := prompt.image or prompt.video))
+    try:
+        outcomes = probing.probe_all(list(media), context.pool, context.decode_seconds, DECODE_SECONDS)
+    except MissingExtraError as error:
+        problem = error.problems[0]
+        message = f"Pictures and clips were not decoded. {problem.message}"
+        undecoded = not_checked("media_not_decoded", message, problem.fix, source)
+        return SeenPrompts(given, found, undecoded=undecoded)
+    return SeenPrompts(given, found, outcomes=outcomes)
+
+
+def check(seen: Sequence[SeenPrompts], _: Context) -> list[Finding]:
+    """Return the findings of every set of prompts."""
+    return [finding for each in seen for finding in _check_one(each)]
+
+
+def _check_one(seen: SeenPrompts) -> list[Finding]:
+    if seen.failure:
+        return [seen.failure]
+    source, prompts = seen.input.paths["path"], seen.found.prompts
+    findings = [
+        blocking(problem.code, problem.message, problem.fix, source, items=problem.got[:MAX_LISTED])
+        for problem in seen.found.problems
+    ]
+    if not prompts:
+        return findings
+    findings += [seen.undecoded] if seen.undecoded else _broken(source, seen.outcomes)
+    pictures = sum(prompt.image is not None for prompt in prompts)
+    clips = sum(prompt.video is not None for prompt in prompts)
+    message = f"{source} holds {len(prompts)} prompts, {pictures} with a picture and {clips} with a clip."
+    return [*findings, info("prompts", message, source, prompts=len(prompts), pictures=pictures, clips=clips)]
+
+
+def _broken(source: str, outcomes: Mapping[Path, MediaProbe | BlockedError]) -> list[Finding]:
+    broken = [path for path, outcome in outcomes.items() if isinstance(outcome, BlockedError)]
+    if not broken:
+        return []
+    message = f"{source}: {len(broken)} pictures or clips cannot be decoded: {listed([path.name for path in broken])}."
+    files = [path.name for path in broken[:MAX_LISTED]]
+    return [blocking("prompt_media_unreadable", message, "Replace them.", source, files=files, count=len(broken))]
+
+
+KIND = Kind(title="prompts", options=Options, paths={"path": Place("folder")}, look=look, check=check)

@@ -1,0 +1,18 @@
+"""Has the kind of every input check it."""
+
+from collections.abc import Sequence
+
+from tao_skill_bank.contracts import Finding, Job
+from tao_skill_bank.data import kinds
+from tao_skill_bank.data.kinds import Context, Seen
+
+
+def check(job: Job, inputs: Sequence[Seen], kind_context: Context) -> list[Finding]:
+    """Return the findings of all inputs of a kind together, kind by kind in the order of the workload."""
+    package = job.module.rpartition(".")[0]
+    by_kind: dict[str, list[Seen]] = {}
+    for seen in inputs:
+        by_kind.setdefault(seen.input.kind, []).append(seen)
+    return [
+        finding for name, group in by_kind.items() for finding in kinds.load(name, package).check(group, kind_context)
+    ]
