@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from importlib import import_module
+from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
@@ -162,7 +163,7 @@ def load(name: str, package: str = "") -> Kind:
     """
     module = next((module for module in _modules(name, package) if _file(module)), None)
     if module is None:
-        message = f"{_file(f'{package}.workload') or package}: there is no kind of input '{name}'."
+        message = f"{_reader(package)}: there is no kind of input '{name}'."
         fix = f"Use one of {', '.join(names(package))}, or write kinds/{name}.py next to it."
         raise BlockedError.of("unknown_input_kind", message, fix, path=f"inputs.{name}")
     kind = getattr(import_module(module), "KIND", None)
@@ -187,7 +188,7 @@ def media_folders(given: Input, package: str) -> tuple[str, ...]:
 def names(package: str = "") -> list[str]:
     """Return the kinds that a model may name: the bank's and its own."""
     folders = list(__path__)
-    if own := find_spec(f"{package}.kinds") if package and find_spec(package) else None:
+    if own := _spec(f"{package}.kinds") if package else None:
         folders += own.submodule_search_locations or []
     return sorted({module.name for module in pkgutil.iter_modules(folders)})
 
@@ -212,11 +213,20 @@ def _modules(name: str, package: str) -> list[str]:
 
 def _file(module: str) -> str:
     """Return the file of a module; empty when there is none."""
-    try:
-        spec = find_spec(module)
-    except (ModuleNotFoundError, ValueError):
-        return ""
+    spec = _spec(module)
     return (spec.origin or "") if spec else ""
+
+
+def _spec(module: str) -> ModuleSpec | None:
+    try:
+        return find_spec(module)
+    except ModuleNotFoundError:  # of a package that it would lie in
+        return None
+
+
+def _reader(package: str) -> str:
+    """Return the file in which a model names its inputs."""
+    return (_file(f"{package}.workload") if package else "") or package or "workload"
 
 
 def _fault(kind: Any) -> str:
@@ -234,7 +244,7 @@ def _problems(given: Input, package: str) -> list[Problem]:
         kind = of(given, package)
     except BlockedError as error:
         return list(error.problems)
-    where = _file(f"{package}.workload") or package
+    where = _reader(package)
     path = f"inputs.{given.role}"
     found = []
     if set(given.paths) != set(kind.paths):
