@@ -222,6 +222,25 @@ def test_verdicts_of_a_shard_are_found_by_annotation_index(tmp_path):
     assert [sample.media for sample in chosen if not sample.answers[0].is_right] == ["clips/001.mp4"]
 
 
+def test_a_run_of_a_version_1_plan_shows_its_data_and_its_frames(tmp_path):
+    run = make_evaluation(tmp_path / "run", tmp_path / "data", lambda _: True)
+    plan = json.loads(run.plan_file.read_text())
+    (given,) = plan["job"]["workload"].pop("inputs")
+    plan["job"]["workload"]["datasets"] = [{"role": given["role"], **given["paths"]}]
+    write(run.plan_file, plan)
+    view = views.read("", run)
+    assert [(each.label, each.shown) for each in view.inputs] == [("eval data", f"{tmp_path}/data/annotations.json")]
+    assert len(samples.gallery([view])[0].frames) == 3
+
+
+def test_an_input_of_a_kind_that_is_not_known_here_is_shown_by_its_paths(tmp_path):
+    run = make_evaluation(tmp_path / "run", tmp_path / "data", lambda _: True)
+    plan = json.loads(run.plan_file.read_text())
+    plan["job"]["workload"]["inputs"] = [{"role": "eval", "kind": "radar", "paths": {"a": "/one", "b": "/two"}}, 3]
+    write(run.plan_file, plan)
+    assert [(each.label, each.shown) for each in views.read("", run).inputs] == [("eval", "/one, /two")]
+
+
 @pytest.mark.parametrize("content", [b"", b"no video at all"])
 def test_a_broken_clip_is_told_not_raised(tmp_path, content):
     run = make_evaluation(tmp_path / "run", tmp_path / "data", lambda _: True)

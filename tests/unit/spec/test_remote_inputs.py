@@ -64,6 +64,36 @@ def test_models_checkpoints_and_listed_folders_may_be_remote_too(tmp_path):
     assert ("s3://lab/tuned", str(run / "inputs" / "adapters.0.path")) in job.fetches
 
 
+def test_what_the_kind_of_an_input_calls_a_folder_is_staged_as_one(tmp_path):
+    overrides = {"generated_dir": "s3://lab/run.v2", "reference_dir": "gs://lab/clips", "metrics": ["sampson"]}
+    job = assemble(PREDICT, "evaluate", overrides=overrides, results_dir=str(tmp_path))
+    assert job.config["generated_dir"] == str(tmp_path / "inputs" / "generated_dir")
+    assert job.config["reference_dir"] == str(tmp_path / "inputs" / "reference_dir")
+    job = assemble(PREDICT, "generate", overrides={"image": "s3://lab/first.png", "prompt": "Go."})
+    assert job.config["image"].endswith("inputs/image.png")
+
+
+def test_a_validation_set_is_staged_only_where_the_run_validates(tmp_path):
+    given = {"datasets": {"train": "/data", "eval": "s3://lab/val"}, "results_dir": str(tmp_path)}
+    assert [uri for uri, _ in train(**given).fetches] == ["builtin://tiny-cosmos-reason"]
+    staged = train(**given, overrides={"validation.enable": True}).fetches
+    annotation = str(tmp_path / "inputs" / "custom.val_dataset.annotation_path.json")
+    assert [uri for uri, _ in staged[1:]] == ["s3://lab/val/annotations.json", f"s3://lab/val#named-in={annotation}"]
+
+
+def test_two_sets_of_one_media_folder_are_staged_with_what_each_of_them_names(tmp_path):
+    sets = {role: DatasetPaths(f"s3://lab/{role}.json", "s3://lab/videos") for role in ("train", "eval")}
+    job = train(datasets=sets, overrides={"validation.enable": True}, results_dir=str(tmp_path))
+    inputs = tmp_path / "inputs"
+    assert job.fetches[-2:] == tuple(
+        (
+            f"s3://lab/videos#named-in={inputs / f'custom.{role}_dataset.annotation_path.json'}",
+            str(inputs / f"custom.{role}_dataset.media_path"),
+        )
+        for role in ("train", "val")
+    )
+
+
 def test_remote_results_have_a_local_run_directory_that_their_name_alone_decides(state_dir):
     first = train(datasets={"train": "/data"}, results_dir="s3://lab/runs/one")
     second = train(datasets={"train": "/data"}, results_dir="s3://lab/runs/one/")
