@@ -77,6 +77,21 @@ class Request:
     automl: dict[str, Any] = field(default_factory=dict)
 
 
+# --- metrics ------------------------------------------------------------------------------------------------------
+
+
+@contract
+class MonitoringMetric:
+    """A metric by which results are compared, and which of two values is better."""
+
+    name: str
+    direction: Literal["minimize", "maximize"]
+
+    def is_better(self, value: float, than: float) -> bool:
+        """Whether `value` is better than `than`; of equal ones, and where either is not a number, none is."""
+        return value > than if self.direction == "maximize" else value < than
+
+
 # --- findings and workload ----------------------------------------------------------------------------------------
 
 
@@ -261,6 +276,7 @@ class Job:
             `#named-in=FILE` only the media that an annotation file names.
         results_uri: where the run directory is uploaded as it grows, when results go to an object store.
         skill_dir: folder of the skill that owns the action.
+        metric: what the action's results are judged by, as the skill says; None where it does not.
         resume_key: the path of `config` that, set true, goes on from the newest checkpoint of the run directory, for a
             platform that starts a job again by itself; None where the action has none.
 
@@ -287,6 +303,7 @@ class Job:
     upload_excludes: tuple[str, ...] = ()
     dataset_required_fields: tuple[str, ...] = ()
     distributed: bool = True
+    metric: MonitoringMetric | None = None
     resume_key: str | None = None
     results_uri: str | None = None
 

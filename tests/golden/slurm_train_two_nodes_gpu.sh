@@ -24,7 +24,7 @@ rm -f logs/exit_code  # of the run before a requeue
 record_exit_code() {
   local code=$?
   trap '' TERM INT HUP
-  # A signal that came before the trainer listened: nothing is lost, and run again with train.resume=true it begins.
+  # A signal that came before the trainer listened: nothing is lost, and a resumed run begins at step 0.
   if [[ $code == 138 || $code == 143 ]] && ! grep -qs '"state": "RUNNING"' status.jsonl; then code=75; fi
   printf '%s\n' "$code" > logs/.exit_code.partial
   sync logs/.exit_code.partial

@@ -14,10 +14,16 @@ import torch
 from torch import nn
 from torch.distributed.fsdp import fully_shard
 
+from tao_skill_bank.bank.early_stop import EarlyStop
+from tao_skill_bank.bank.training_facts import TrainingFacts
+from tao_skill_bank.contracts import MonitoringMetric
 from tao_skill_bank.training import checkpoint, distributed, entrypoint, resume
 from tao_skill_bank.training.checkpoint import Progress, Trained
 from tao_skill_bank.training.saver import Saver, Subject
 
+FACTS = TrainingFacts(
+    MonitoringMetric("val/avg_loss", "minimize"), EarlyStop("train.epoch", "train.stop_epoch"), "train.resume"
+)
 STEPS_PER_EPOCH = 2
 BATCH = 8
 
@@ -44,9 +50,9 @@ class Spec:
 def train(spec, run):
     ranks = run.ranks
     torch.manual_seed(0)
-    folder = resume.find(run.results_dir, spec.resume, spec.epochs)
+    folder = resume.find(run.results_dir, spec.resume, FACTS, spec.epochs)
     fed = {"the data": spec.data, "batch": BATCH}
-    resume.require_same(folder, fed)
+    resume.require_same(folder, fed, FACTS)
     model = nn.Sequential(nn.Linear(5, spec.hidden), nn.Dropout(0.0), nn.Tanh(), nn.Linear(spec.hidden, 3))
     mesh = distributed.data_parallel_mesh(ranks, replicate=spec.replicate, shard=spec.shard)
     for layer in (model[0], model[3]):
@@ -54,9 +60,9 @@ def train(spec, run):
     fully_shard(model, mesh=mesh)
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.05)
     trained = Trained(model, optimizer)
-    progress = checkpoint.load(folder, trained, ranks) if folder else Progress()
-    resume.make_way(run.results_dir, folder, ranks)
-    saver = Saver(run, Subject(trained, fed), max_keep=spec.max_keep, in_background=spec.in_background)
+    progress = checkpoint.load(folder, trained, ranks, FACTS) if folder else Progress()
+    resume.make_way(run.results_dir, folder, ranks, FACTS)
+    saver = Saver(run, Subject(trained, fed), FACTS, max_keep=spec.max_keep, in_background=spec.in_background)
     step = progress.step
     with run.interruption.deferred():
         for epoch in range(progress.epoch + 1, spec.epochs + 1):

@@ -3,7 +3,7 @@
 from dataclasses import field
 from typing import Any, Literal
 
-from tao_skill_bank.contracts import Credential, contract
+from tao_skill_bank.contracts import Credential, MonitoringMetric, contract
 
 DatasetRole = Literal["train", "eval", "calibration"]
 OUTPUT = "output"  # in the name of a key: written, not read
@@ -108,14 +108,6 @@ class ActionInfo:
 
 
 @contract
-class MonitoringMetric:
-    """The metric that AutoML and best-checkpoint selection watch."""
-
-    name: str
-    direction: Literal["minimize", "maximize"]
-
-
-@contract
 class AutomlEvaluation:
     """The action that scores a checkpoint before and after a search, and the metric of its summary that counts."""
 
@@ -151,7 +143,7 @@ class AutomlKeys:
 
 @contract
 class SkillInfo:
-    """A model skill's machine-readable facts."""
+    """A model skill's machine-readable facts. `monitoring_metric`: what searches and the selection of best/ follow."""
 
     network_arch: str
     package: str

@@ -1,7 +1,7 @@
 """Watching a job: a live progress bar on a terminal, an occasional line elsewhere."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +10,12 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn
 
 from tao_skill_bank.contracts import JobStatus, State
 from tao_skill_bank.jobs.service import JobHandle
+from tao_skill_bank.runs import results
 from tao_skill_bank.runs.run_directory import RunDirectory, last_json_line
 
 POLL_SECONDS = 0.25
 PLAIN_LINE_SECONDS = 10.0
-LOSSES = {"train/loss_avg": "loss", "val/avg_loss": "val loss"}
+LOSSES = {"train/loss_avg": "loss", "val/avg_loss": "val loss"}  # what trainings of every model call them
 STYLES = {State.COMPLETE: "green", State.ERROR: "red", State.CANCELED: "yellow"}
 
 
@@ -62,17 +63,19 @@ def follow(handle: JobHandle, console: Console) -> JobStatus:
 
 def _moments(handle: JobHandle, run: RunDirectory) -> Iterator[_Moment]:
     losses: dict[str, float] = {}
+    metric = results.metric_of(run)
+    shown = {metric.name: metric.name} | LOSSES if metric else LOSSES
     while True:
         status = handle.status()
-        losses |= _losses(last_json_line(run.metrics_file))
+        losses |= _values(last_json_line(run.metrics_file), shown)
         yield _Moment(status, dict(losses))
         if status.state.is_terminal:
             return
         time.sleep(POLL_SECONDS)
 
 
-def _losses(line: dict[str, Any]) -> dict[str, float]:
-    found = ((name, line.get(key)) for key, name in LOSSES.items())
+def _values(line: dict[str, Any], shown: Mapping[str, str]) -> dict[str, float]:
+    found = ((name, line.get(key)) for key, name in shown.items())
     return {name: float(value) for name, value in found if isinstance(value, (int, float))}
 
 

@@ -205,7 +205,8 @@ def _require_free(plan: Plan, store: JobStore, *, is_continued: bool) -> None:
         message += f" and {len(foreign) - 3} more." if len(foreign) > 3 else "."
         fix = "Choose another results_dir, or move its files away."
         if plan.job.workload.trains and ((folder / "checkpoints").is_dir() or earlier_job(plan.job) is not None):
-            fix = "Choose another results_dir, or go on in this one with train.resume=true."
+            resumed = f" with {plan.job.resume_key}=true" if plan.job.resume_key else ""
+            fix = f"Choose another results_dir, or continue the training of this one{resumed}."
         raise ConflictError.of("results_dir_not_empty", message, fix, path="results_dir", got=str(folder))
 
 

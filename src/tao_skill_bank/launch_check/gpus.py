@@ -135,7 +135,7 @@ def _memory(flags: argparse.Namespace, target: Target) -> Iterator[tuple[str, Fi
             yield "GPU memory", info("gpu_memory", f"GPU memory OK: {smallest:.1f} GiB")
         if smallest < flags.low_vram_threshold_gb:
             message = f"Low VRAM: {smallest:.1f} GiB, below {flags.low_vram_threshold_gb:g} GiB"
-            fix = "Lower the micro-batch and total_pixels, or shard over more GPUs."
+            fix = "Lower the micro-batch or the size of a sample, or shard over more GPUs."
             yield "GPU memory", warning("gpu_memory_tight", message, fix)
     elif needed:
         yield "GPU memory", None

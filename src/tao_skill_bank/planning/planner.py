@@ -8,7 +8,19 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from tao_skill_bank.bank.catalog import Skill
-from tao_skill_bank.contracts import Finding, Job, Launch, Plan, Request, Resources, Route, Workload, from_json, to_json
+from tao_skill_bank.contracts import (
+    Finding,
+    Job,
+    Launch,
+    MonitoringMetric,
+    Plan,
+    Request,
+    Resources,
+    Route,
+    Workload,
+    from_json,
+    to_json,
+)
 from tao_skill_bank.core import nested
 from tao_skill_bank.data import kinds
 from tao_skill_bank.errors import ConflictError, RequestError
@@ -73,6 +85,7 @@ def assemble(skill: Skill, request: Request, spec: Spec, parent: Inheritance, jo
         upload_excludes=action.upload_excludes,
         dataset_required_fields=skill.info.dataset_contract.required_fields,
         distributed=action.resources.distributed,
+        metric=_metric(skill, request.action, workload),
         resume_key=_resume_key(skill, request.action) if workload.trains else None,
     )
 
@@ -147,6 +160,16 @@ def _folder(name: str) -> str:
     message = f"Results cannot go to {name}: {wrong}."
     fix = "Use a local folder, s3://BUCKET/PATH or gs://BUCKET/PATH."
     raise RequestError.of("invalid_place", message, fix, path="results_dir", got=name)
+
+
+def _metric(skill: Skill, action: str, workload: Workload) -> MonitoringMetric | None:
+    """Return the metric of a training, or of the evaluation that scores checkpoints of a search."""
+    if workload.trains:
+        return skill.info.monitoring_metric
+    evaluation = skill.info.automl.evaluation if skill.info.automl else None
+    if evaluation is None or evaluation.action != action:
+        return None
+    return MonitoringMetric(evaluation.metric, evaluation.direction)
 
 
 def _resume_key(skill: Skill, action: str) -> str | None:

@@ -22,7 +22,7 @@ trap 'code=$?; exit $((code ? code : 143))' TERM INT HUP  # the code of what was
 trap : USR1  # it is for the trainer, which saves itself and ends
 """
 INTERRUPTED_AT_START = """\
-  # A signal that came before the trainer listened: nothing is lost, and run again with train.resume=true it begins.
+  # A signal that came before the trainer listened: nothing is lost, and a resumed run begins at step 0.
   if [[ $code == 138 || $code == 143 ]] && ! grep -qs '"state": "RUNNING"' status.jsonl; then code=75; fi
 """
 TOLD_BY_EXIT_CODE = """\

@@ -6,7 +6,7 @@ from dataclasses import field
 from pathlib import Path
 from typing import Any
 
-from tao_skill_bank.contracts import State, contract, read_json, to_json
+from tao_skill_bank.contracts import MonitoringMetric, State, contract, read_json, to_json
 from tao_skill_bank.runs import checkpoint_folders
 from tao_skill_bank.runs.run_directory import (
     RunDirectory,
@@ -30,7 +30,7 @@ ARTIFACTS = {
     "log": "logs/job.log",
     "report": "report.html",
 }
-SERIES = {
+SERIES = {  # what trainings of every model call these, where they have them
     "train/loss_avg": "train_loss",
     "val/avg_loss": "validation_loss",
     "optimizer/lr": "learning_rate",
@@ -53,7 +53,8 @@ class Result:
         metrics: numbers of an evaluation (`accuracy`, ...), else the last ones of the training.
         not_computed: metric name to the reason why it has no value.
         losses: first, last and lowest training and validation loss, where there are any.
-        best: best_score.json: `best_score`, `metric`, `best_ckpt_abs_dir`.
+        metric: what the skill judges the action's results by, None where it does not say.
+        best: best_score.json: `best_score`, `metric`, `direction`, `best_ckpt_abs_dir`.
         artifacts: kind to path relative to the run directory; checkpoints oldest first.
         failure: the trainer's own message or diagnosis when it failed, else what the backend said.
 
@@ -70,6 +71,7 @@ class Result:
     metrics: dict[str, float | None] = field(default_factory=dict)
     not_computed: dict[str, str] = field(default_factory=dict)
     losses: dict[str, float] = field(default_factory=dict)
+    metric: MonitoringMetric | None = None
     best: dict[str, Any] = field(default_factory=dict)
     artifacts: dict[str, str | tuple[str, ...]] = field(default_factory=dict)
     failure: str = ""
@@ -101,6 +103,7 @@ def read(run: RunDirectory, state: State | None = None) -> Result:
         metrics=_numbers(summary.get("metrics")) if summary else _last_values(run),
         not_computed={str(name): str(why) for name, why in _object(summary.get("not_computed")).items()},
         losses=_losses(series),
+        metric=metric_of(run),
         best=_object(read_json_file(run.path / "best" / "best_score.json")),
         artifacts=_artifacts(run.path),
         failure=_failure(lines) or str(recorded.get("failure", "")),
@@ -113,13 +116,22 @@ def write(run: RunDirectory, result: Result) -> None:
 
 
 def curves(run: RunDirectory) -> dict[str, Curve]:
-    """Return the training loss, validation loss and learning rate of a run; absent ones are left out."""
-    points: dict[str, list[tuple[float, float]]] = {name: [] for name in SERIES.values()}
+    """Return the losses, the learning rate and the skill's own metric of a run, by name; absent ones are left out."""
+    metric = metric_of(run)
+    series = {metric.name: metric.name} | SERIES if metric else SERIES
+    points: dict[str, list[tuple[float, float]]] = {name: [] for name in series.values()}
     for line in json_lines(run.metrics_file):
-        for key, name in SERIES.items():
+        for key, name in series.items():
             if _is_number(line.get("step")) and _is_number(line.get(key)):
                 points[name].append((float(line["step"]), float(line[key])))
     return {name: _curve(pairs) for name, pairs in points.items() if pairs}
+
+
+def metric_of(run: RunDirectory) -> MonitoringMetric | None:
+    """Return what the skill judges the action's results by, as the run's plan says."""
+    told = _object(_object(_object(read_json_file(run.plan_file)).get("job")).get("metric"))
+    is_known = isinstance(told.get("name"), str) and told.get("direction") in ("minimize", "maximize")
+    return MonitoringMetric(told["name"], told["direction"]) if is_known else None
 
 
 def _curve(pairs: Iterable[tuple[float, float]]) -> Curve:

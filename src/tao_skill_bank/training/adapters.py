@@ -35,9 +35,9 @@ def add(model: Any, options: Mapping[str, Any], base_path: str) -> Any:
         adapted = peft.get_peft_model(model, peft.LoraConfig(task_type="CAUSAL_LM", **options))
     except ValueError as error:
         reason = str(error).splitlines()[0]
-        fix = "Choose policy.lora.target_modules among the model's linear layers."
+        fix = "Choose the adapter's target modules among the model's linear layers."
         if "exclude_modules" in options:
-            fix = "Remove policy.frozen_parts, or choose policy.lora.target_modules outside of them."
+            fix = "Freeze fewer parts of the model, or choose the adapter's target modules outside of them."
         raise BlockedError.of("lora_targets", f"No adapter fits the model: {reason}", fix) from None
     adapted.peft_config["default"].base_model_name_or_path = base_path
     return adapted

@@ -4,10 +4,11 @@
                            (`sharded_state` reads it, `checkpoint_contents` says what is in it)
     checkpoints/step_N/    the same inside an epoch, where a signal interrupted the training; the next epoch replaces it
     safetensors/epoch_N/   what evaluate, PEFT and vLLM read
-    best/                  the safetensors folder of the lowest validation loss, as hard links, with best_score.json
+    best/                  the safetensors folder with the best value of the model's metric, as hard links, with
+                           best_score.json
 
 A folder is written under a hidden name and renamed when it is whole, so a folder that has its name is complete and a
-kill leaves the previous ones usable. `saver` decides when, `resume` finds the one to go on from.
+kill leaves the previous ones usable. `saver` decides when, `resume` finds the one to continue from.
 """
 
 import json
@@ -26,6 +27,8 @@ from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
 from torch.optim import Optimizer
 
+from tao_skill_bank.bank.training_facts import TrainingFacts
+from tao_skill_bank.contracts import MonitoringMetric
 from tao_skill_bank.core.admitted_pickle import RefusedPickleError
 from tao_skill_bank.errors import BlockedError
 from tao_skill_bank.runs import checkpoint_folders
@@ -34,10 +37,8 @@ from tao_skill_bank.training import sharded_state
 from tao_skill_bank.training.distributed import Ranks
 
 EPOCH_FOLDER = re.compile(r"epoch_(\d+)")
-METRIC = "val/avg_loss"
 # Frozen weights come from the base model; only what is trained is saved.
 TRAINED_ONLY = StateDictOptions(ignore_frozen_params=True, strict=False)
-START_ANEW = "start anew in another folder: --set train.resume=false --results-dir NEW_FOLDER"
 SHOWN = 3  # weights that a message names
 REFUSED = re.compile(r"GLOBAL (\S+) (?:was not an allowed|whose module)")  # as torch.load(weights_only=True) names it
 
@@ -76,7 +77,7 @@ def write_progress(folder: Path, progress: Progress, ranks: Ranks) -> None:
         (folder / PROGRESS_FILE).write_text(json.dumps(asdict(progress)), encoding="utf-8")
 
 
-def load(folder: Path, trained: Trained, ranks: Ranks) -> Progress:
+def load(folder: Path, trained: Trained, ranks: Ranks, facts: TrainingFacts) -> Progress:
     """Load a checkpoint, on any number of ranks. Random states are restored where the number is the same.
 
     Raises:
@@ -86,7 +87,7 @@ def load(folder: Path, trained: Trained, ranks: Ranks) -> Progress:
     state = trained.state()
     try:
         metadata = sharded_state.read_metadata(folder)
-        require_same_weights(folder, sharded_state.shapes(metadata), state["model"])
+        require_same_weights(folder, sharded_state.shapes(metadata), state["model"], facts)
         sharded_state.load(state, folder, metadata)
         set_state_dict(
             trained.model,
@@ -98,16 +99,16 @@ def load(folder: Path, trained: Trained, ranks: Ranks) -> Progress:
         if len(list(folder.glob("random_*.pt"))) == ranks.world:
             _restore_random_state(torch.load(folder / f"random_{ranks.rank}.pt", weights_only=True), ranks)
     except CheckpointException as error:
-        raise broken(folder, next(iter(error.failures.values()))[0]) from None
+        raise broken(folder, next(iter(error.failures.values()))[0], facts) from None
     except (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
         if isinstance(error, torch.OutOfMemoryError):
             raise
-        raise broken(folder, error) from None
-    return progress_of(folder)
+        raise broken(folder, error, facts) from None
+    return progress_of(folder, facts)
 
 
 def require_same_weights(
-    folder: Path, saved: Mapping[str, tuple[int, ...]], weights: Mapping[str, torch.Tensor]
+    folder: Path, saved: Mapping[str, tuple[int, ...]], weights: Mapping[str, torch.Tensor], facts: TrainingFacts
 ) -> None:
     """Raise BlockedError when a checkpoint's weights are not, by name and shape, those that are trained."""
     here = {name: tuple(tensor.shape) for name, tensor in weights.items()}
@@ -117,15 +118,15 @@ def require_same_weights(
     told = [f"{name} is {_shape(saved.get(name))} there and {_shape(here.get(name))} here" for name in differing]
     more = f", and {len(told) - SHOWN} more differ" if len(told) > SHOWN else ""
     message = f"{folder} does not hold the weights that this training trains: {'; '.join(told[:SHOWN])}{more}."
-    fix = f"Give the model and adapter settings that it was trained with; or {START_ANEW}"
-    raise BlockedError.of("checkpoint_of_another_model", message, fix, path="train.resume")
+    fix = f"Give the model and adapter settings that it was trained with; or {facts.starts_again}"
+    raise BlockedError.of("checkpoint_of_another_model", message, fix, path=facts.resume)
 
 
 def _shape(shape: tuple[int, ...] | None) -> str:
     return "absent" if shape is None else "x".join(map(str, shape)) or "a number"
 
 
-def broken(folder: Path, error: BaseException) -> BlockedError:
+def broken(folder: Path, error: BaseException, facts: TrainingFacts) -> BlockedError:
     """Return the error of a checkpoint that cannot be read."""
     reason = str(error).strip().splitlines()
     told = f"{type(error).__name__}: {reason[0]}" if reason else "one of its files is cut short"
@@ -136,24 +137,24 @@ def broken(folder: Path, error: BaseException) -> BlockedError:
         told = f"it asks for {refused[1]}, which was not run" if refused else "one of its files is damaged"
     message = f"The checkpoint {folder} cannot be read: {told.rstrip('.')}."
     others = [path for path in checkpoint_folders.all_in(folder.absolute().parent) if path != folder.absolute()]
-    other = f"Resume from another one: --set train.resume={others[-1]}" if others else "Copy it again"
-    fix = f"{other}; or {START_ANEW}"
-    return BlockedError.of("checkpoint_broken", message, fix, path="train.resume")
+    other = f"Resume from another one: --set {facts.resume}={others[-1]}" if others else "Copy it again"
+    fix = f"{other}; or {facts.starts_again}"
+    return BlockedError.of("checkpoint_broken", message, fix, path=facts.resume)
 
 
-def keep(run_dir: Path, epoch: int, loss: float | None) -> None:
-    """Make an exported epoch the best one when its validation loss is the lowest."""
+def keep(run_dir: Path, epoch: int, score: float | None, metric: MonitoringMetric) -> None:
+    """Make an exported epoch the best one when no epoch before it had as good a value of the metric."""
     exported = run_dir / "safetensors" / f"epoch_{epoch}"
-    if loss is not None and exported.is_dir() and is_best(run_dir, loss):
-        keep_best(run_dir, exported, loss)
+    if score is not None and exported.is_dir() and is_best(run_dir, score, metric):
+        keep_best(run_dir, exported, score, metric)
 
 
-def progress_of(folder: Path) -> Progress:
+def progress_of(folder: Path, facts: TrainingFacts) -> Progress:
     """Return how far the training was when it wrote a checkpoint folder."""
     try:
         return Progress(**json.loads((folder / PROGRESS_FILE).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
-        raise broken(folder, error) from None
+        raise broken(folder, error, facts) from None
 
 
 def write_whole(target: Path, write: Callable[[Path], None], ranks: Ranks) -> Path:
@@ -189,23 +190,30 @@ def hidden(target: Path) -> Path:
 
 
 def best_score(run_dir: Path) -> float | None:
-    """Return the lowest validation loss so far, as best/ holds it."""
-    path = run_dir / "best" / "best_score.json"
-    return float(json.loads(path.read_text(encoding="utf-8"))["best_score"]) if path.is_file() else None
+    """Return the best value so far, as best/ holds it."""
+    document = _best(run_dir)
+    return float(document["best_score"]) if document else None
 
 
-def is_best(run_dir: Path, score: float) -> bool:
-    """Tell whether a validation loss is a number, and lower than any before."""
-    lowest = best_score(run_dir)
-    return math.isfinite(score) and (lowest is None or not lowest <= score)
+def is_best(run_dir: Path, score: float, metric: MonitoringMetric) -> bool:
+    """Whether a value is a number, and better than any before; those of another metric are not compared."""
+    best = _best(run_dir)
+    if not math.isfinite(score):
+        return False
+    return best.get("metric") != metric.name or metric.is_better(score, float(best["best_score"]))
 
 
-def keep_best(run_dir: Path, exported: Path, score: float) -> None:
+def keep_best(run_dir: Path, exported: Path, score: float, metric: MonitoringMetric) -> None:
     """Make best/ a copy of `exported`. Files are hard-linked: no time, no space, and no link that can dangle."""
     recover_best(run_dir)
     work = run_dir / ".best"
     shutil.copytree(exported, work, copy_function=_link)
-    document = {"best_score": score, "metric": METRIC, "best_ckpt_abs_dir": str(exported.absolute())}
+    document = {
+        "best_score": score,
+        "metric": metric.name,
+        "direction": metric.direction,
+        "best_ckpt_abs_dir": str(exported.absolute()),
+    }
     unfinished = run_dir / ".best_score.json"
     unfinished.write_text(json.dumps(document, indent=2, allow_nan=False), encoding="utf-8")
     unfinished.replace(work / "best_score.json")  # comes last: with it the folder is whole
@@ -252,11 +260,16 @@ def _epochs(folder: Path) -> dict[int, Path]:
 
 def best_epoch(run_dir: Path) -> int | None:
     """Return the epoch whose weights best/ holds."""
-    path = run_dir / "best" / "best_score.json"
-    if not path.is_file():
-        return None
-    match = EPOCH_FOLDER.fullmatch(Path(json.loads(path.read_text(encoding="utf-8"))["best_ckpt_abs_dir"]).name)
+    document = _best(run_dir)
+    match = EPOCH_FOLDER.fullmatch(Path(document["best_ckpt_abs_dir"]).name) if document else None
     return int(match.group(1)) if match else None
+
+
+def _best(run_dir: Path) -> dict[str, Any]:
+    """Return what best_score.json says, nothing where there is no best/."""
+    path = run_dir / "best" / "best_score.json"
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return found
 
 
 def _link(source: str, target: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 from torch.distributed.checkpoint.metadata import Metadata
 
+from tao_skill_bank.bank.training_facts import TrainingFacts
 from tao_skill_bank.training import checkpoint, sharded_state
 
 FILE = "contents.json"
@@ -45,7 +46,7 @@ def write(folder: Path, metadata: Metadata) -> None:
     (folder / FILE).write_text(json.dumps(document), encoding="utf-8")
 
 
-def read(folder: Path) -> Contents | None:
+def read(folder: Path, facts: TrainingFacts) -> Contents | None:
     """Return what a checkpoint holds; None where an earlier version wrote it. Raises BlockedError."""
     try:
         document = json.loads((folder / FILE).read_text(encoding="utf-8"))
@@ -54,7 +55,7 @@ def read(folder: Path) -> Contents | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise checkpoint.broken(folder, ValueError(f"{FILE} is damaged ({error})")) from None
+        raise checkpoint.broken(folder, ValueError(f"{FILE} is damaged ({error})"), facts) from None
 
 
 def _name(name: str) -> str:

@@ -139,9 +139,9 @@ def data_parallel_mesh(ranks: Ranks, *, replicate: int, shard: int) -> DeviceMes
 
     """
     if replicate * shard != ranks.world:
-        message = f"dp_replicate_size {replicate} x dp_shard_size {shard} is not the {ranks.world} processes started."
-        fix = f"Start {replicate * shard} processes, or set the sizes so that their product is {ranks.world}."
-        raise RequestError.of("world_size", message, fix, path="policy.parallelism")
+        message = f"{replicate} replicas x {shard} shards are not the {ranks.world} processes that were started."
+        fix = f"Start {replicate * shard} processes, or set both so that their product is {ranks.world}."
+        raise RequestError.of("world_size", message, fix)
     if replicate == 1:
         return init_device_mesh(ranks.device.type, (shard,), mesh_dim_names=("shard",))
     return init_device_mesh(ranks.device.type, (replicate, shard), mesh_dim_names=("replicate", "shard"))

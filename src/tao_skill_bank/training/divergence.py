@@ -7,16 +7,17 @@ from tao_skill_bank.errors import JobFailedError
 
 WINDOW = 20  # steps that are averaged: one hard batch is no divergence
 MARGIN = 1.5
-FIX = "Lower train.optm_lr, lengthen train.optm_warmup_epochs, or set train.optm_grad_norm_clip to 1.0."
 
 
 class Divergence:
     """Compares the mean loss of the last steps with guessing: ln(vocabulary), or the first steps' loss if larger.
 
-    A model that is worse than a uniform guess, by half again, knows less than nothing: it will not come back.
+    A model that is worse than a uniform guess, by half again, knows less than nothing: it will not come back. `fix`
+    says which settings of the model to change then.
     """
 
-    def __init__(self, vocabulary: int) -> None:
+    def __init__(self, vocabulary: int, fix: str) -> None:
+        self._fix = fix
         self._limit = math.log(vocabulary)
         self._recent: deque[float] = deque(maxlen=WINDOW)
         self._is_measured = False
@@ -31,4 +32,4 @@ class Divergence:
             self._limit, self._is_measured = MARGIN * max(self._limit, mean), True
         if mean > self._limit:
             message = f"The mean loss of the last {WINDOW} steps is {mean:.2f} at step {step}, worse than guessing."
-            raise JobFailedError.of("loss_diverged", message, FIX)
+            raise JobFailedError.of("loss_diverged", message, self._fix)

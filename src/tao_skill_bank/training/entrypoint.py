@@ -50,7 +50,7 @@ def main(
     results_dir: Callable[[T], str | None],
     timeout: timedelta = distributed.TIMEOUT,
     *,
-    resumes: bool = False,
+    resume_key: str | None = None,
 ) -> None:
     """Run a program to its end and exit the process.
 
@@ -59,7 +59,7 @@ def main(
         body: the program; returns the message of the SUCCESS line.
         results_dir: tells the run directory from the spec; None means the config's own folder.
         timeout: how long a rank waits for the others.
-        resumes: see `run`.
+        resume_key: see `run`.
 
     """
     parser = argparse.ArgumentParser()
@@ -72,7 +72,7 @@ def main(
         _print_problems(error)
         sys.exit(error.exit_code)
     folder = Path(results_dir(spec) or config_file.parent).absolute()
-    distributed.leave(run(spec, body, folder, timeout, resumes=resumes))
+    distributed.leave(run(spec, body, folder, timeout, resume_key=resume_key))
 
 
 def run(
@@ -81,13 +81,14 @@ def run(
     folder: Path,
     timeout: timedelta = distributed.TIMEOUT,
     *,
-    resumes: bool = False,
+    resume_key: str | None = None,
 ) -> int:
     """Run a program on its spec, record every state in `folder`, and return the exit code.
 
-    `resumes` says that a signal which ends the program before it defers signals interrupts it, and loses nothing.
+    With a `resume_key`, which continues the program where it is set true, a signal that ends the program before it
+    defers signals interrupts it, and loses nothing.
     """
-    interruption = Interruption(is_starting=resumes)
+    interruption = Interruption(is_starting=resume_key is not None)
     interruption.watch()
     folder.mkdir(parents=True, exist_ok=True)
     ranks: Ranks | None = None
@@ -101,7 +102,7 @@ def run(
         status.write("SUCCESS", message)
         code, diagnosis = 0, None
     except BaseException as error:  # noqa: BLE001 - every end of a program is recorded
-        code, diagnosis = _interrupted_at_start(error, interruption) or _explain(error)
+        code, diagnosis = _interrupted_at_start(error, interruption, resume_key) or _explain(error, resume_key)
     interruption.ignore()  # torchrun ends the other ranks; this record must be whole
     if diagnosis is not None and _tells(diagnosis, folder, ranks):
         status.write("FAILURE", diagnosis.cause, diagnosis=diagnosis)
@@ -118,7 +119,9 @@ def _start(folder: Path, timeout: timedelta) -> Ranks:
     return distributed.start(timeout)
 
 
-def _interrupted_at_start(error: BaseException, interruption: Interruption) -> tuple[int, Diagnosis] | None:
+def _interrupted_at_start(
+    error: BaseException, interruption: Interruption, resume_key: str | None
+) -> tuple[int, Diagnosis] | None:
     """Return the exit code and diagnosis of a signal that came before there was work to lose; None for other ends.
 
     Under torchrun SIGTERM is no such signal: it says that another rank has died.
@@ -128,20 +131,19 @@ def _interrupted_at_start(error: BaseException, interruption: Interruption) -> t
     if error.number == signal.SIGTERM and dist.is_torchelastic_launched():
         return None
     cause = "A signal interrupted the training before its first step: nothing was trained, and nothing is lost."
-    cure = "Run the same again with train.resume=true: it begins where this one would have begun."
-    problem = Problem(INTERRUPTED, cause, cure)
+    fix = f"Run the same again with {resume_key}=true: it begins where this one would have begun."
+    problem = Problem(INTERRUPTED, cause, fix)
     _print_problems(TaoSkillsError([problem]))
     return EXIT_INTERRUPTED, Diagnosis.of(problem)
 
 
-def _explain(error: BaseException) -> tuple[int, Diagnosis]:
+def _explain(error: BaseException, resume_key: str | None) -> tuple[int, Diagnosis]:
     """Return the exit code and diagnosis of an exception, and tell the user on stderr."""
     if isinstance(error, torch.OutOfMemoryError):
         error = JobFailedError.of(
             "cuda_out_of_memory",
             f"The GPU is out of memory: {str(error).splitlines()[0]}",
-            "Lower mini_batch (batch_size) or custom.vision.total_pixels, turn on gradient checkpointing, "
-            "or raise dp_shard_size.",
+            "Lower the batch size or the size of a sample, or use more GPUs or GPUs with more memory.",
         )
     if isinstance(error, TaoSkillsError):
         _print_problems(error)
@@ -150,7 +152,8 @@ def _explain(error: BaseException) -> tuple[int, Diagnosis]:
         name = str(error) or "SIGINT"
         cause = f"Ended by {name}: the job was canceled, or another process of it died."
         code = 128 + error.number if isinstance(error, Canceled) else EXIT_CANCELED
-        return code, Diagnosis("canceled", cause, "Run again; train.resume = true continues a training.")
+        continues = f"; {resume_key}=true continues from the newest checkpoint" if resume_key else ""
+        return code, Diagnosis("canceled", cause, f"Run it again{continues}.")
     if _is_lost_peer(error):
         cause = "Another process of the job died, or the connection to it broke."
         return EXIT_PEER_LOST, Diagnosis("peer_died", cause, "Read the log of the rank that ended first.")

@@ -56,16 +56,14 @@ class Float8(NamedTuple):
         return out
 
 
-def require_gpu(device: torch.device) -> None:
-    """Refuse a device that has no float8 arithmetic. Raises BlockedError."""
+def require_gpu(device: torch.device, key: str) -> None:
+    """Refuse a device that has no float8 arithmetic, which a key of the spec turns on. Raises BlockedError."""
     what = "The CPU"
     if device.type == "cuda":
         found = torch.cuda.get_device_capability(device)
         if found >= ARCHITECTURE:
             return
         what = f"{torch.cuda.get_device_name(device)} (sm_{found[0]}{found[1]})"
-    message = (
-        f"{what} has no float8 arithmetic; train.fp8 needs a GPU of sm_{ARCHITECTURE[0]}{ARCHITECTURE[1]} or newer."
-    )
-    fix = "Set train.fp8.enable_fp8=false, or train on an Ada, Hopper or newer GPU."
-    raise BlockedError.of("gpu_lacks_narrow_floats", message, fix, path="train.fp8.enable_fp8")
+    message = f"{what} has no float8 arithmetic; {key} needs a GPU of sm_{ARCHITECTURE[0]}{ARCHITECTURE[1]} or newer."
+    fix = f"Set {key}=false, or train on an Ada, Hopper or newer GPU."
+    raise BlockedError.of("gpu_lacks_narrow_floats", message, fix, path=key)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tao_skill_bank.bank.training_facts import TrainingFacts
 from tao_skill_bank.errors import Problem, TaoSkillsError
 from tao_skill_bank.training import checkpoint, checkpoint_contents
 from tao_skill_bank.training.checkpoint_contents import Contents
@@ -31,14 +32,14 @@ class Answer:
     not_compared: str = ""
 
 
-def main(kind: type[T], check: Callable[[T, Path], Answer]) -> None:
+def main(kind: type[T], check: Callable[[T, Path], Answer], facts: TrainingFacts) -> None:
     """Print, as one JSON document, what `check` says of the spec in `--config` and the folder `--checkpoint`."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--config", type=Path, required=True, help="TOML file with the spec of a training")
-    parser.add_argument("--checkpoint", type=Path, required=True, help="folder that it is to go on from")
+    parser.add_argument("--checkpoint", type=Path, required=True, help="folder that it is to continue from")
     flags = parser.parse_args()
     try:
-        require_whole(flags.checkpoint)
+        require_whole(flags.checkpoint, facts)
         answer = check(load_spec(kind, flags.config), flags.checkpoint)
     except TaoSkillsError as error:
         answer = Answer(error.problems)
@@ -49,9 +50,9 @@ def main(kind: type[T], check: Callable[[T, Path], Answer]) -> None:
     sys.stdout.write(json.dumps(document) + "\n")
 
 
-def require_whole(folder: Path) -> None:
+def require_whole(folder: Path, facts: TrainingFacts) -> None:
     """Raise BlockedError when a file of a checkpoint is missing or cut. Neither tensors nor pickles are read."""
-    contents = checkpoint_contents.read(folder)
+    contents = checkpoint_contents.read(folder, facts)
     try:
         if contents is None:
             _require_archives(folder)
@@ -61,7 +62,7 @@ def require_whole(folder: Path) -> None:
             if not zipfile.is_zipfile(path):
                 raise EOFError(f"{path.name} is cut short")
     except (OSError, EOFError, ValueError) as error:
-        raise checkpoint.broken(folder, error) from None
+        raise checkpoint.broken(folder, error, facts) from None
 
 
 def _require_sizes(folder: Path, contents: Contents) -> None:

@@ -1,4 +1,4 @@
-"""Finds the checkpoint to go on from, and refuses one that this training would not go on from exactly."""
+"""Finds the checkpoint to resume from, and refuses one that this training would not continue exactly."""
 
 import hashlib
 import json
@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from tao_skill_bank.bank import early_stop
+from tao_skill_bank.bank.training_facts import TrainingFacts
 from tao_skill_bank.errors import BlockedError, Problem, RequestError, UnknownNameError
 from tao_skill_bank.runs import checkpoint_folders
 from tao_skill_bank.runs.checkpoint_folders import PROGRESS_FILE
 from tao_skill_bank.training import checkpoint
-from tao_skill_bank.training.checkpoint import START_ANEW
 from tao_skill_bank.training.distributed import Ranks
 
 IDENTITY_FILE = "identity.json"
@@ -28,27 +28,27 @@ Identity = Mapping[str, Any]
 """What decides the order and the content of the samples, by a name that a user knows; values are JSON."""
 
 
-def find(run_dir: Path, resume: bool | str, epochs: int, stop: int | None = None) -> Path | None:
-    """Return the checkpoint folder that train.resume names; None for a start at step 0.
+def find(run_dir: Path, resume: bool | str, facts: TrainingFacts, epochs: int, stop: int | None = None) -> Path | None:
+    """Return the checkpoint folder that the spec's resume key names; None for a start at step 0.
 
-    A training that ended before its first checkpoint is gone on with at step 0. Nothing is changed.
+    A training that ended before its first checkpoint continues at step 0. Nothing is changed.
 
     Raises:
         UnknownNameError: there is no complete checkpoint where one was named.
         RequestError: it has all the epochs that are asked for.
 
     """
-    folder = _folder(run_dir, resume)
-    done = checkpoint.progress_of(folder).epoch if folder else 0
+    folder = _folder(run_dir, resume, facts)
+    done = checkpoint.progress_of(folder, facts).epoch if folder else 0
     if folder and done >= early_stop.last_epoch(epochs, stop):
-        path, last = early_stop.limit(epochs, stop)
+        path, last = facts.early_stop.limit(epochs, stop)
         message = f"There is nothing to train: {folder} is at epoch {done}, and {path} is {last}."
-        fix = f"{early_stop.more_epochs_fix(done, epochs, stop)}, or set train.resume to false."
+        fix = f"{facts.early_stop.more_epochs_fix(done, epochs, stop)}, or set {facts.resume} to false."
         raise RequestError.of("nothing_to_train", message, fix, path=path, got=last)
     return folder
 
 
-def make_way(run_dir: Path, resumed: Path | None, ranks: Ranks) -> None:
+def make_way(run_dir: Path, resumed: Path | None, ranks: Ranks, facts: TrainingFacts) -> None:
     """Make the run directory ready for what comes after `resumed`. Every rank calls this, once nothing is refused.
 
     What a killed run left half-written is finished or removed. What the run directory holds beyond that checkpoint, of
@@ -58,11 +58,11 @@ def make_way(run_dir: Path, resumed: Path | None, ranks: Ranks) -> None:
     if ranks.is_main:
         checkpoint.recover_best(run_dir)
         _remove_unfinished(run_dir)
-        _set_aside(run_dir, resumed)
+        _set_aside(run_dir, resumed, facts)
     ranks.barrier()
 
 
-def _folder(run_dir: Path, resume: bool | str) -> Path | None:
+def _folder(run_dir: Path, resume: bool | str, facts: TrainingFacts) -> Path | None:
     if resume is False:
         return None
     found = checkpoint_folders.newest(run_dir / "checkpoints") if resume is True else Path(resume)
@@ -71,27 +71,28 @@ def _folder(run_dir: Path, resume: bool | str) -> Path | None:
         return None
     if (found / PROGRESS_FILE).is_file():
         return found
-    fix = "Set train.resume to false, or to an existing checkpoints/epoch_N folder."
-    raise UnknownNameError.of("no_checkpoint", f"No checkpoint to resume in {found}.", fix, path="train.resume")
+    fix = f"Set {facts.resume} to false, or to an existing checkpoints/epoch_N folder."
+    raise UnknownNameError.of("no_checkpoint", f"No checkpoint to resume in {found}.", fix, path=facts.resume)
 
 
 def write_identity(folder: Path, identity: Identity) -> None:
-    """Record in a checkpoint what its training was fed with."""
+    """Record in a checkpoint the data fingerprint of its training."""
     (folder / IDENTITY_FILE).write_text(json.dumps(identity, indent=1), encoding="utf-8")
 
 
-def require_same(folder: Path | None, identity: Identity) -> None:
+def require_same(folder: Path | None, identity: Identity, facts: TrainingFacts) -> None:
     """Raise BlockedError, which names every difference, when a checkpoint is of other data or another order."""
-    if folder is not None and (problems := changes(folder, identity)):
+    if folder is not None and (problems := changes(folder, identity, facts)):
         raise BlockedError(problems)
 
 
-def changes(folder: Path, identity: Identity, unknown: Collection[str] = ()) -> list[Problem]:
-    """Return every difference between what a checkpoint's training was fed with and `identity`.
+def changes(folder: Path, identity: Identity, facts: TrainingFacts, unknown: Collection[str] = ()) -> list[Problem]:
+    """Return every difference between the data fingerprint of a checkpoint and `identity`.
 
     Args:
         folder: the checkpoint.
-        identity: of the training that is to go on from it.
+        identity: of the training that is to continue it.
+        facts: of the model.
         unknown: names that `identity` cannot tell here; they are not compared.
 
     Raises:
@@ -101,12 +102,12 @@ def changes(folder: Path, identity: Identity, unknown: Collection[str] = ()) -> 
     try:
         before = json.loads((folder / IDENTITY_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        message = f"{folder / IDENTITY_FILE} does not tell what the training was fed with: {error}"
-        fix = f"Resume from a complete checkpoint, or {START_ANEW}"
-        raise BlockedError.of("checkpoint_broken", message, fix, path="train.resume") from None
+        message = f"{folder / IDENTITY_FILE} holds no data fingerprint: {error}"
+        fix = f"Resume from a complete checkpoint, or {facts.starts_again}"
+        raise BlockedError.of("checkpoint_broken", message, fix, path=facts.resume) from None
     now = json.loads(json.dumps(identity))
     names = [name for name in {**before, **now} if name not in unknown and before.get(name) != now.get(name)]
-    return [_changed(folder, name, before.get(name), now.get(name)) for name in names]
+    return [_changed(folder, name, (before.get(name), now.get(name)), facts) for name in names]
 
 
 def digest(documents: Iterable[Any]) -> str:
@@ -118,13 +119,14 @@ def digest(documents: Iterable[Any]) -> str:
     return found.hexdigest()[:DIGEST_LENGTH]
 
 
-def _changed(folder: Path, name: str, before: Any, now: Any) -> Problem:
+def _changed(folder: Path, name: str, values: tuple[Any, Any], facts: TrainingFacts) -> Problem:
+    before, now = values
     is_path = SPEC_PATH.fullmatch(name) is not None
-    cure = f"Set it back: --set {name}={json.dumps(before)}" if is_path else f"Give {name} back as it was"
+    fix = f"Set it back: --set {name}={json.dumps(before)}" if is_path else f"Give {name} back as it was"
     return Problem(
         code="resume_changed",
         message=f"{name} was {json.dumps(before)} when {folder} was written, and is {json.dumps(now)} now.",
-        fix=f"{cure}; or {START_ANEW}",
+        fix=f"{fix}; or {facts.starts_again}",
         path=name,
         got=now,
         expected=before,
@@ -138,13 +140,13 @@ def _remove_unfinished(run_dir: Path) -> None:
                 shutil.rmtree(folder)
 
 
-def _set_aside(run_dir: Path, resumed: Path | None) -> None:
+def _set_aside(run_dir: Path, resumed: Path | None, facts: TrainingFacts) -> None:
     """Move away what is later than `resumed`: everything, when that is no checkpoint of this run directory."""
     is_own = resumed is not None and resumed.absolute().parent == (run_dir / "checkpoints").absolute()
     own = resumed if is_own else None
     if own is not None and own.absolute() == checkpoint_folders.newest(run_dir.absolute() / "checkpoints"):
         return
-    progress = checkpoint.progress_of(own) if own else checkpoint.Progress()
+    progress = checkpoint.progress_of(own, facts) if own else checkpoint.Progress()
     last = checkpoint_folders.position(own) if own else (-1, False, -1)
     later = [
         path for path in checkpoint_folders.all_in(run_dir / "checkpoints") if own is None or _is_after(path, last)

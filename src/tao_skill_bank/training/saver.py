@@ -14,6 +14,7 @@ from torch.distributed.checkpoint import state_dict_saver
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.metadata import Metadata
 
+from tao_skill_bank.bank.training_facts import TrainingFacts
 from tao_skill_bank.contracts import EXIT_INTERRUPTED
 from tao_skill_bank.errors import JobFailedError, Problem
 from tao_skill_bank.training import checkpoint, checkpoint_contents, distributed, resume
@@ -26,7 +27,7 @@ NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 @dataclass(frozen=True)
 class Subject:
-    """What is saved: the state of the training, and what it is fed with."""
+    """What is saved: the state of the training, and its data fingerprint."""
 
     trained: Trained
     identity: Identity
@@ -39,15 +40,17 @@ class Saver:
     own, since two threads must not share one. The folder gets its name as soon as every rank has written.
     """
 
-    def __init__(self, run: Run, subject: Subject, *, max_keep: int, in_background: bool = False) -> None:
-        self.run, self.subject, self.max_keep = run, subject, max_keep
+    def __init__(
+        self, run: Run, subject: Subject, facts: TrainingFacts, *, max_keep: int, in_background: bool = False
+    ) -> None:
+        self.run, self.subject, self.facts, self.max_keep = run, subject, facts, max_keep
         self._group: Any = dist.new_group(backend="gloo", timeout=distributed.TIMEOUT) if in_background else None
         self._writer = ThreadPoolExecutor(1, "checkpoint") if in_background else None
         self._pending: tuple[Path, Future[None]] | None = None
         self._last: tuple[Path, Progress] | None = None
 
-    def end_epoch(self, progress: Progress, loss: float | None, *, saves: bool = True) -> None:
-        """Keep the exported epoch as the best if it is, write checkpoints/epoch_N, and delete old epochs.
+    def end_epoch(self, progress: Progress, score: float | None, *, saves: bool = True) -> None:
+        """Keep the exported epoch as the best if its score is, write checkpoints/epoch_N, and delete old epochs.
 
         Raises:
             JobFailedError: this checkpoint, or the previous one in the background, could not be written.
@@ -55,7 +58,7 @@ class Saver:
         """
         self.wait()
         if self.run.ranks.is_main:
-            checkpoint.keep(self.run.results_dir, progress.epoch, loss)
+            checkpoint.keep(self.run.results_dir, progress.epoch, score, self.facts.metric)
         if not saves:
             self._prune()
             return
@@ -77,8 +80,8 @@ class Saver:
         run.interruption.ignore()
         run.ranks.barrier()  # the first rank to exit has torchrun end the others
         message = f"A signal interrupted the training after step {progress.step}; all of it is in {folder}."
-        fix = "Run the same again with train.resume=true: it goes on with the next step."
-        raise JobFailedError([Problem(INTERRUPTED, message, fix, path="train.resume")], EXIT_INTERRUPTED)
+        fix = f"Run the same again with {self.facts.continues}: it continues with the next step."
+        raise JobFailedError([Problem(INTERRUPTED, message, fix, path=self.facts.resume)], EXIT_INTERRUPTED)
 
     def wait(self) -> None:
         """Wait until what is written in the background is whole.
@@ -90,7 +93,7 @@ class Saver:
         if self._pending is None:
             return
         (folder, written), self._pending = self._pending, None
-        with _explained(folder):
+        with self._explained(folder):
             written.result()
         self.run.ranks.barrier()  # it has its name for every rank
 
@@ -99,7 +102,7 @@ class Saver:
             self._write_now(target, progress)
             self._prune()
             return
-        with _explained(target):
+        with self._explained(target):
             work = checkpoint.begin(target, self.run.ranks)
             self._write_small(work, progress)
             state = self.subject.trained.state()
@@ -114,7 +117,7 @@ class Saver:
             metadata = state_dict_saver.save(self.subject.trained.state(), checkpoint_id=str(work))
             self._write_contents(work, metadata)
 
-        with _explained(target):
+        with self._explained(target):
             checkpoint.write_whole(target, write, self.run.ranks)
         self._last = target, progress
 
@@ -138,27 +141,26 @@ class Saver:
         if self.run.ranks.is_main:
             checkpoint.prune(self.run.results_dir, self.max_keep)
 
+    @contextmanager
+    def _explained(self, folder: Path) -> Iterator[None]:
+        """Turn what a failed write raises into one line for the user."""
+        try:
+            yield
+        except CheckpointException as error:
+            raise _failure(folder, next(iter(error.failures.values()))[0], self.facts) from None
+        except OSError as error:
+            raise _failure(folder, error, self.facts) from None
 
-@contextmanager
-def _explained(folder: Path) -> Iterator[None]:
-    """Turn what a failed write raises into one line for the user."""
-    try:
-        yield
-    except CheckpointException as error:
-        raise _failure(folder, next(iter(error.failures.values()))[0]) from None
-    except OSError as error:
-        raise _failure(folder, error) from None
 
-
-def _failure(folder: Path, error: BaseException) -> JobFailedError:
+def _failure(folder: Path, error: BaseException, facts: TrainingFacts) -> JobFailedError:
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
     if isinstance(error, OSError) and error.errno in NO_SPACE:
         message = f"The disk is full: {folder} could not be written: {reason}"
         fix = (
-            "Free space or choose another results_dir; lower max_keep or raise save_freq_in_epoch. train.resume=true "
-            "goes on from the last whole checkpoint."
+            "Free space or choose another results_dir; keep fewer checkpoints, or write them less often. "
+            f"{facts.continues} continues from the last whole checkpoint."
         )
         return JobFailedError.of("disk_full", message, fix, path=str(folder))
     message = f"The checkpoint {folder} could not be written: {type(error).__name__}: {reason}"
-    fix = "See that the folder is writable; train.resume=true goes on from the last whole checkpoint."
+    fix = f"See that the folder is writable; {facts.continues} continues from the last whole checkpoint."
     return JobFailedError.of("checkpoint_not_written", message, fix, path=str(folder))

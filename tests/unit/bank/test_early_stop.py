@@ -1,10 +1,12 @@
 import pytest
 
-from tao_skill_bank.bank import catalog, early_stop
+from tao_skill_bank.bank import catalog
+from tao_skill_bank.bank.early_stop import EarlyStop
 from tao_skill_bank.contracts import Request
 from tao_skill_bank.errors import RequestError
 from tao_skill_bank.spec import build as spec
 
+STOP = EarlyStop("train.epoch", "train.stop_epoch")
 TRAINERS = [skill for skill in catalog.skills() if skill.runs_actions and "train" in skill.info.actions]
 
 
@@ -38,7 +40,7 @@ def test_epoch_0_is_no_stop(skill):
 
 
 def test_a_search_never_varies_the_stop(skill):
-    assert early_stop.PATH in skill.schema("train")["automl_disabled_parameters"]
+    assert skill.info.automl.stop in skill.schema("train")["automl_disabled_parameters"]
 
 
 @pytest.mark.parametrize(
@@ -51,10 +53,8 @@ def test_a_search_never_varies_the_stop(skill):
     ],
 )
 def test_the_fix_names_what_really_ends_the_training(done, epochs, stop, fix):
-    assert early_stop.more_epochs_fix(done, epochs, stop) == fix
+    assert STOP.more_epochs_fix(done, epochs, stop) == fix
 
 
 def test_a_stop_at_the_last_epoch_is_no_early_one():
-    assert (
-        early_stop.closing_message(8, 8, 24) == early_stop.closing_message(8, None, 24) == "Trained 8 epochs, 24 steps."
-    )
+    assert STOP.closing_message(8, 8, 24) == STOP.closing_message(8, None, 24) == "Trained 8 epochs, 24 steps."

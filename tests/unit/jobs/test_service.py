@@ -381,7 +381,7 @@ def test_a_resumed_job_that_fails_leaves_the_earlier_jobs_result_status_and_log_
 def test_a_folder_in_which_a_training_was_interrupted_at_its_start_takes_a_resume(tmp_path):
     job = make_job(tmp_path / "run", ("signal_self:SIGUSR1",))
     assert service.launch(make_plan(job)).wait(timeout_seconds=30).is_interrupted
-    again = make_job(tmp_path / "run")
+    again = make_job(tmp_path / "run", resume_key="train.resume")
     with pytest.raises(ConflictError) as caught:
         service.launch(make_plan(again))
     assert "train.resume=true" in caught.value.problems[0].fix
@@ -400,7 +400,7 @@ def test_a_job_that_keeps_what_is_saved_runs_in_the_directory_of_an_ended_one(tm
 def test_a_training_in_a_directory_with_checkpoints_is_told_how_to_go_on(tmp_path):
     (tmp_path / "run" / "checkpoints" / "epoch_1").mkdir(parents=True)
     (tmp_path / "run" / "checkpoints" / "epoch_1" / "progress.json").write_text("{}")
-    job = make_job(tmp_path / "run")
+    job = make_job(tmp_path / "run", resume_key="train.resume")
     with pytest.raises(ConflictError) as caught:
         service.launch(make_plan(replace(job, workload=replace(job.workload, trains=True))))
     assert "train.resume=true" in caught.value.problems[0].fix

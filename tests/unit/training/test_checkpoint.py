@@ -8,7 +8,10 @@ import pytest
 
 pytest.importorskip("torch")
 
+from tao_skill_bank.contracts import MonitoringMetric
 from tao_skill_bank.training import checkpoint
+
+LOSS = MonitoringMetric("val/avg_loss", "minimize")
 
 
 @pytest.fixture
@@ -18,7 +21,7 @@ def run_dir(tmp_path: Path) -> Path:
         folder = tmp_path / "safetensors" / f"epoch_{epoch}"
         folder.mkdir(parents=True)
         (folder / "model.safetensors").write_text(f"weights {epoch}")
-    checkpoint.keep_best(tmp_path, tmp_path / "safetensors" / "epoch_1", 0.5)
+    checkpoint.keep_best(tmp_path, tmp_path / "safetensors" / "epoch_1", 0.5, LOSS)
     return tmp_path
 
 
@@ -43,9 +46,9 @@ def test_best_is_complete_again_after_a_kill_between_renames(
         patch.setattr(Path, "rename", killed_rename)
         if renames_done < 2:
             with pytest.raises(KeyboardInterrupt):
-                checkpoint.keep_best(run_dir, run_dir / "safetensors" / "epoch_2", 0.4)
+                checkpoint.keep_best(run_dir, run_dir / "safetensors" / "epoch_2", 0.4, LOSS)
         else:
-            checkpoint.keep_best(run_dir, run_dir / "safetensors" / "epoch_2", 0.4)
+            checkpoint.keep_best(run_dir, run_dir / "safetensors" / "epoch_2", 0.4, LOSS)
     checkpoint.recover_best(run_dir)
     assert _best(run_dir) == "weights 2"
     assert checkpoint.best_score(run_dir) == 0.4
@@ -61,11 +64,11 @@ def test_half_a_copy_gives_way_to_the_best_before(run_dir: Path) -> None:
 
 @pytest.mark.parametrize(("score", "expected"), [(0.4, True), (0.5, False), (math.nan, False), (-math.inf, False)])
 def test_only_a_lower_number_is_the_best(run_dir: Path, score: float, expected: bool) -> None:
-    assert checkpoint.is_best(run_dir, score) is expected
+    assert checkpoint.is_best(run_dir, score, LOSS) is expected
 
 
 def test_a_loss_that_is_no_number_is_neither_best_nor_written(run_dir: Path, tmp_path: Path) -> None:
-    assert not checkpoint.is_best(tmp_path / "without", math.nan)
+    assert not checkpoint.is_best(tmp_path / "without", math.nan, LOSS)
     with pytest.raises(ValueError, match="JSON"):
-        checkpoint.keep_best(run_dir, run_dir / "safetensors" / "epoch_2", math.nan)
+        checkpoint.keep_best(run_dir, run_dir / "safetensors" / "epoch_2", math.nan, LOSS)
     assert json.loads((run_dir / "best" / "best_score.json").read_text())["best_score"] == 0.5

@@ -7,6 +7,8 @@ import pytest
 
 pytest.importorskip("torch")
 
+from small_training import FACTS
+
 from tao_skill_bank.errors import BlockedError
 from tao_skill_bank.training import checkpoint_contents
 
@@ -19,7 +21,7 @@ SHAPES = {"0.weight": (12, 5), "0.bias": (12,), "3.weight": (3, 12), "3.bias": (
 def test_files_and_trained_weights_are_named(in_background: bool, train: Train, tmp_path: Path) -> None:
     assert train("run", epochs=1, in_background=in_background) == 0
     folder = tmp_path / "run" / "checkpoints" / "epoch_1"
-    contents = checkpoint_contents.read(folder)
+    contents = checkpoint_contents.read(folder, FACTS)
     assert contents is not None
     assert contents.shapes == SHAPES
     assert contents.files == {name: (folder / name).stat().st_size for name in (".metadata", "__0_0.distcp")}
@@ -28,7 +30,7 @@ def test_files_and_trained_weights_are_named(in_background: bool, train: Train, 
 
 
 def test_a_checkpoint_of_an_earlier_version_has_none(tmp_path: Path) -> None:
-    assert checkpoint_contents.read(tmp_path) is None
+    assert checkpoint_contents.read(tmp_path, FACTS) is None
 
 
 @pytest.mark.parametrize(
@@ -46,5 +48,5 @@ def test_a_checkpoint_of_an_earlier_version_has_none(tmp_path: Path) -> None:
 def test_contents_that_make_no_sense_are_a_broken_checkpoint(document: str, tmp_path: Path) -> None:
     (tmp_path / "contents.json").write_text(document)
     with pytest.raises(BlockedError, match=r"contents\.json is damaged") as caught:
-        checkpoint_contents.read(tmp_path)
+        checkpoint_contents.read(tmp_path, FACTS)
     assert caught.value.problems[0].code == "checkpoint_broken"

@@ -15,7 +15,7 @@ GUESS = math.log(VOCABULARY)
 
 def watched(losses: list[float]) -> int:
     """Return how many losses a watch takes before it stops."""
-    divergence = Divergence(VOCABULARY)
+    divergence = Divergence(VOCABULARY, "Lower train.optm_lr.")
     for step, loss in enumerate(losses, start=1):
         try:
             divergence.watch(loss, step)

@@ -88,7 +88,7 @@ def test_sizes_that_the_kernels_do_not_take_are_told() -> None:
 
 def test_the_cpu_is_refused_with_the_fix() -> None:
     with pytest.raises(BlockedError, match="The CPU has no float8") as caught:
-        float8.require_gpu(torch.device("cpu"))
+        float8.require_gpu(torch.device("cpu"), "train.fp8.enable_fp8")
     assert "train.fp8.enable_fp8=false" in caught.value.problems[0].fix
 
 
@@ -99,10 +99,10 @@ def test_a_gpu_older_than_ada_is_refused(
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: found)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "A card")
     if not refused:
-        float8.require_gpu(torch.device("cuda"))
+        float8.require_gpu(torch.device("cuda"), "train.fp8.enable_fp8")
         return
     with pytest.raises(BlockedError, match=r"A card \(sm_86\) has no float8 arithmetic") as caught:
-        float8.require_gpu(torch.device("cuda"))
+        float8.require_gpu(torch.device("cuda"), "train.fp8.enable_fp8")
     assert caught.value.problems[0].code == "gpu_lacks_narrow_floats"
 
 

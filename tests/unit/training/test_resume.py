@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("torch")
 
 import torch
-from small_training import diagnosis, losses, names
+from small_training import FACTS, diagnosis, losses, names
 
 from tao_skill_bank.training import checkpoint
 
@@ -77,7 +77,7 @@ def test_a_fresh_start_moves_an_earlier_trainings_checkpoints_and_best_away(
     exported = whole / "safetensors" / "epoch_4"
     exported.mkdir(parents=True)
     (exported / "model.safetensors").write_text("weights")
-    checkpoint.keep_best(whole, exported, 0.001)
+    checkpoint.keep_best(whole, exported, 0.001, FACTS.metric)
     (whole / "losses.jsonl").unlink()
     assert train("whole", epochs=1) == 0
     assert names(whole) == {"epoch_1"}

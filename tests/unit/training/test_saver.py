@@ -16,7 +16,7 @@ pytest.importorskip("torch")
 
 import small_training
 import tomli_w
-from small_training import Spec, diagnosis, losses, names
+from small_training import FACTS, Spec, diagnosis, losses, names
 from torch.distributed.checkpoint import filesystem
 
 from tao_skill_bank.training import checkpoint_contents, entrypoint
@@ -95,7 +95,7 @@ def test_a_checkpoint_of_one_mesh_continues_the_curve_on_another(
     run = tmp_path / "run"
     first = Spec(str(run), *saved, epochs=4, signal_after=3, in_background=True)
     assert several(tmp_path, first) == entrypoint.EXIT_INTERRUPTED
-    contents = checkpoint_contents.read(run / "checkpoints" / "step_3")
+    contents = checkpoint_contents.read(run / "checkpoints" / "step_3", FACTS)
     assert contents is not None
     assert contents.shapes == {"0.weight": (12, 5), "0.bias": (12,), "3.weight": (3, 12), "3.bias": (3,)}
     second = dataclasses.replace(first, replicate=loaded[0], shard=loaded[1], resume=True, signal_after=0)

@@ -53,7 +53,7 @@ def _name_problems(
         message = f"automl.fallback {options.fallback} would ask the endpoint that failed."
         yield Problem("useless_fallback", message, "Use tpe or random.", "automl.fallback", options.fallback)
     if options.metric is not None and not all(part.strip() for part in options.metric.split(":")):
-        fix = "Write a metric of metrics.jsonl, such as train/loss_avg, or ACTION:METRIC, such as evaluate:accuracy."
+        fix = "Write a metric of metrics.jsonl, or ACTION:METRIC of an action that scores checkpoints."
         message = f"automl.metric '{options.metric}' names no metric."
         yield Problem("invalid_metric", message, fix, "automl.metric", options.metric)
     if "metric" not in options.objectives or len(set(options.objectives)) < len(options.objectives):

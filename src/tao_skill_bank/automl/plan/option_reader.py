@@ -20,7 +20,8 @@ from tao_skill_bank.automl.plan.options import (
     Range,
 )
 from tao_skill_bank.bank.catalog import did_you_mean
-from tao_skill_bank.bank.skill_info import MonitoringMetric, SkillInfo
+from tao_skill_bank.bank.skill_info import SkillInfo
+from tao_skill_bank.contracts import MonitoringMetric
 from tao_skill_bank.core.redact import without_secret
 from tao_skill_bank.errors import Problem, RequestError
 

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 
 from tao_skill_bank.bank import early_stop
 from tao_skill_bank.models.cosmos_predict.config import TrainConfig
-from tao_skill_bank.training.checkpoint import METRIC
+from tao_skill_bank.models.cosmos_predict.facts import FACTS
 from tao_skill_bank.training.entrypoint import Run
 from tao_skill_bank.training.metric_logger import Destinations, MetricLogger
 from tao_skill_bank.training.throughput import peak_memory_gib, utilization
+from tao_skill_bank.training.validation_score import score_of
 
 
 @dataclass(frozen=True)
@@ -50,5 +51,8 @@ class Reporter:
         self.metrics.write(step, values)
         self.run.status.progress(step, self.total, f"loss {done.loss:.4f}")
 
-    def validation(self, step: int, loss: float) -> None:
-        self.metrics.write(step, {METRIC: loss})
+    def validation(self, step: int, loss: float) -> float:
+        """Write what a validation found; return what best/ is chosen by. Raises JobFailedError where it is missing."""
+        values = {"val/avg_loss": loss}
+        self.metrics.write(step, values)
+        return score_of(values, FACTS.metric)

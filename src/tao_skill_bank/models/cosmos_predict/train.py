@@ -31,6 +31,7 @@ from tao_skill_bank.models.cosmos_predict.batches import Item, Order, Windows
 from tao_skill_bank.models.cosmos_predict.config import TrainConfig
 from tao_skill_bank.models.cosmos_predict.contexts import Contexts
 from tao_skill_bank.models.cosmos_predict.ema import Ema
+from tao_skill_bank.models.cosmos_predict.facts import FACTS
 from tao_skill_bank.models.cosmos_predict.latents import Base, Latents
 from tao_skill_bank.models.cosmos_predict.reporter import Reporter, Step
 from tao_skill_bank.models.cosmos_predict.transformer import Checkpointing, Denoiser, Execution
@@ -38,10 +39,15 @@ from tao_skill_bank.models.cosmos_predict.validation import HeldOut
 from tao_skill_bank.training import checkpoint, distributed, entrypoint, gradients, resume
 from tao_skill_bank.training.checkpoint import Progress
 from tao_skill_bank.training.entrypoint import Run
+from tao_skill_bank.training.out_of_memory import explained
 from tao_skill_bank.training.saver import Saver, Subject
 from tao_skill_bank.training.schedule import Schedule
 
 logger = logging.getLogger(__name__)
+OUT_OF_MEMORY_FIX = (
+    "Lower train.batch_size and raise train.gradient_accumulation_steps as much, set train.gradient_checkpointing to "
+    "full, or lower dataset.height, dataset.width or dataset.num_frames."
+)
 NOT_FINITE_FIX = "Lower train.optm_lr, lengthen train.warmup_steps, or set train.mixed_precision to no."
 
 
@@ -64,9 +70,9 @@ class Trainer:
 def train(config: TrainConfig, run: Run) -> str:
     """Train as the spec says; everything is written into the run directory. Returns the closing message."""
     settings, ranks = config.train, run.ranks
-    rules.require([early_stop.RULE], asdict(config))  # a config may come here unplanned
+    rules.require([FACTS.early_stop.rule], asdict(config))  # a config may come here unplanned
     distributed.seed_everything(settings.seed, deterministic=False)
-    resumed = resume.find(run.results_dir, settings.resume, settings.epoch, settings.stop_epoch)
+    resumed = resume.find(run.results_dir, settings.resume, FACTS, settings.epoch, settings.stop_epoch)
     items, held_out = dataset.find_items(config)
     order = Order(items, settings.batch_size, settings.gradient_accumulation_steps, ranks.world, settings.seed)
     windows = Windows(
@@ -76,12 +82,12 @@ def train(config: TrainConfig, run: Run) -> str:
     )
     num_steps = order.num_steps
     fed = identity.of(config, items, ranks.world)
-    resume.require_same(resumed, fed)
+    resume.require_same(resumed, fed, FACTS)
     material = _material(config, run, windows, (items, held_out))
     trainer = _trainer(config, run, material)
     trained = checkpoint.Trained(trainer.dit, trainer.optimizer, trainer.ema.averages if trainer.ema else {})
-    progress = checkpoint.load(resumed, trained, ranks) if resumed else Progress()
-    resume.make_way(run.results_dir, resumed, ranks)  # nothing can refuse the checkpoint any more
+    progress = checkpoint.load(resumed, trained, ranks, FACTS) if resumed else Progress()
+    resume.make_way(run.results_dir, resumed, ranks, FACTS)  # nothing can refuse the checkpoint any more
     report = Reporter(config, run, memory.step_flops(memory.shape_of(trainer.dit), inspect.load_of(config)), num_steps)
     judged = HeldOut(config, held_out, material) if held_out else None
     if judged and not resumed:
@@ -89,9 +95,9 @@ def train(config: TrainConfig, run: Run) -> str:
         report.validation(0, judged.loss(trainer.denoiser, run))  # what the base does without the adapters
         trainer.dit.train()
 
-    saver = Saver(run, Subject(trained, fed), max_keep=config.ckpt.max_keep)
+    saver = Saver(run, Subject(trained, fed), FACTS, max_keep=config.ckpt.max_keep)
     step, accumulation = progress.step, settings.gradient_accumulation_steps
-    with run.interruption.deferred():
+    with run.interruption.deferred(), explained(f"{settings.batch_size} clip(s) at a time", OUT_OF_MEMORY_FIX):
         for epoch in range(progress.epoch + 1, _last_epoch(config) + 1):
             first = step - (epoch - 1) * num_steps
             micro_batches = batches.read_ahead(
@@ -107,7 +113,7 @@ def train(config: TrainConfig, run: Run) -> str:
                 if done.is_interrupted:
                     saver.interrupt(Progress(epoch - 1, step))
             _end_epoch(trainer, judged, report, saver, Progress(epoch, step))
-    return early_stop.closing_message(settings.epoch, settings.stop_epoch, step)
+    return FACTS.early_stop.closing_message(settings.epoch, settings.stop_epoch, step)
 
 
 def _last_epoch(config: TrainConfig) -> int:
@@ -246,18 +252,18 @@ def _end_epoch(trainer: Trainer, judged: HeldOut | None, report: Reporter, saver
     """Validate, export and checkpoint where the spec says so; with an average, that is what is judged and exported."""
     config, run, epoch = trainer.config, trainer.run, progress.epoch
     is_last = epoch == _last_epoch(config)
-    loss = None
+    score = None
     with trainer.ema.applied() if trainer.ema else nullcontext():
         if judged and (is_last or epoch % config.validation.freq_in_epoch == 0):
             trainer.dit.eval()
-            loss = judged.loss(trainer.denoiser, run)
-            report.validation(progress.step, loss)
+            score = report.validation(progress.step, judged.loss(trainer.denoiser, run))
             if config.validation.sample_videos:
                 folder = run.results_dir / "samples" / f"epoch_{epoch}"
                 judged.sample_videos(trainer.denoiser, folder, studio.pipeline_negative_prompt(), run)
             trainer.dit.train()
         saves = is_last or epoch % config.ckpt.save_freq_in_epoch == 0
-        improves = loss is not None and checkpoint.is_best(run.results_dir, loss)  # the best is kept whatever the epoch
+        # The best is kept whatever the epoch.
+        improves = score is not None and checkpoint.is_best(run.results_dir, score, FACTS.metric)
         if not saves and not improves:
             return
         base = trainer.latents.base.folder
@@ -267,8 +273,10 @@ def _end_epoch(trainer: Trainer, judged: HeldOut | None, report: Reporter, saver
                 adapter_folder.write(folder, trainer.dit, base)
 
         checkpoint.write_whole(run.results_dir / "safetensors" / f"epoch_{epoch}", write, run.ranks)
-    saver.end_epoch(progress, loss, saves=saves)
+    saver.end_epoch(progress, score, saves=saves)
 
 
 if __name__ == "__main__":
-    entrypoint.main(TrainConfig, train, lambda config: config.results_dir or config.train.output_dir, resumes=True)
+    entrypoint.main(
+        TrainConfig, train, lambda config: config.results_dir or config.train.output_dir, resume_key=FACTS.resume
+    )

@@ -17,6 +17,7 @@ from tao_skill_bank.models.cosmos_reason.loader import Padding, collate
 from tao_skill_bank.models.cosmos_reason.processor import Processor
 from tao_skill_bank.training import entrypoint
 from tao_skill_bank.training.entrypoint import Run
+from tao_skill_bank.training.out_of_memory import explained
 
 
 def infer(config: InferenceConfig, run: Run) -> str:
@@ -26,7 +27,7 @@ def infer(config: InferenceConfig, run: Run) -> str:
     dtype = "auto" if config.torch_dtype == "auto" else getattr(torch, config.torch_dtype)
     base = config.base_model_path if config.enable_lora else None
     cured = out_of_memory.of_inference(config)
-    with out_of_memory.cured_by(*cured):
+    with explained(*cured):
         network, folder = model.load_merged(config.model_path, base=base, dtype=dtype, ranks=ranks)
     device = torch.device("cpu") if config.device_map == "cpu" else ranks.device
     processor = Processor.load(folder)
@@ -39,7 +40,7 @@ def infer(config: InferenceConfig, run: Run) -> str:
     except BlockedError as error:
         raise _with_own_keys(error) from None
     batch = collate([sample], Padding(processor, side="left"))
-    with out_of_memory.cured_by(*cured):
+    with explained(*cured):
         response = answer(network.to(device), batch, processor, Decoding(config.max_new_tokens), device)[0]
     result = {"video_id": config.media, "question": config.prompt, "response": response, "gt": None}
     (run.results_dir / "results.json").write_text(json.dumps([result], indent=1, ensure_ascii=False), encoding="utf-8")

@@ -14,6 +14,7 @@ from tao_skill_bank.models.cosmos_reason.generate import Decoding, answer
 from tao_skill_bank.models.cosmos_reason.processor import Processor
 from tao_skill_bank.models.cosmos_reason.questions import Prompts
 from tao_skill_bank.training.distributed import Ranks
+from tao_skill_bank.training.out_of_memory import explained
 from tao_skill_bank.weights.safetensors_files import fingerprint
 
 PREFETCHED_BATCHES = 2  # per worker: enough to hide a slow clip, and it bounds the memory that decoded clips take
@@ -40,7 +41,7 @@ class LocalEngine:
         """
         chosen = config.model
         base = chosen.base_model_path if chosen.enable_lora else None
-        with out_of_memory.cured_by(*out_of_memory.of_evaluation(config)):
+        with explained(*out_of_memory.of_evaluation(config)):
             dtype = getattr(torch, chosen.dtype)
             network, folder = model.load_merged(chosen.model_name, base=base, dtype=dtype, ranks=ranks)
         tokenizer = chosen.tokenizer_model_name
@@ -60,7 +61,7 @@ class LocalEngine:
             loader.Padding(self.processor, side="left"),
         )
         for inputs, batch in zip(source, batches, strict=True):
-            with out_of_memory.cured_by(*out_of_memory.of_evaluation(self.config)):
+            with explained(*out_of_memory.of_evaluation(self.config)):
                 texts = answer(self.network, inputs, self.processor, self._decoding(batch), self.device)
             yield batch, texts
 

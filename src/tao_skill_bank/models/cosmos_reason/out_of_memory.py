@@ -1,23 +1,6 @@
-"""A GPU that is out of memory while answering, told with the spec keys of the action instead of those of training."""
+"""What each action holds on a GPU, and which of its spec keys lower that."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-import torch
-
-from tao_skill_bank.errors import JobFailedError
 from tao_skill_bank.models.cosmos_reason.config import EvaluateConfig, InferenceConfig, TrainConfig
-
-
-@contextmanager
-def cured_by(what: str, fix: str) -> Iterator[None]:
-    """Raise JobFailedError, with this fix, for a GPU that had no room for `what`."""
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        reason = str(error).splitlines()[0] if str(error) else "no further word"
-        message = f"The GPU is out of memory for {what}: {reason}"
-        raise JobFailedError.of("cuda_out_of_memory", message, fix) from None
 
 
 def of_evaluation(config: EvaluateConfig) -> tuple[str, str]:

@@ -156,7 +156,7 @@ def require_hardware(config: TrainConfig, ranks: Ranks) -> None:
 
     """
     if _float8(config) is not None:
-        float8.require_gpu(ranks.device)
+        float8.require_gpu(ranks.device, "train.fp8.enable_fp8")
     packing(config)
 
 

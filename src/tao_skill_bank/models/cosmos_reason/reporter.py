@@ -8,11 +8,12 @@ from torch import nn
 from tao_skill_bank.bank import early_stop
 from tao_skill_bank.models.cosmos_reason import model
 from tao_skill_bank.models.cosmos_reason.config import TrainConfig
+from tao_skill_bank.models.cosmos_reason.facts import FACTS
 from tao_skill_bank.models.cosmos_reason.optimizer import language_model_rate
-from tao_skill_bank.training.checkpoint import METRIC
 from tao_skill_bank.training.entrypoint import Run
 from tao_skill_bank.training.metric_logger import Destinations, MetricLogger
 from tao_skill_bank.training.throughput import peak_memory_gib, utilization
+from tao_skill_bank.training.validation_score import score_of
 
 FORWARD_FLOPS_PER_WEIGHT = 2  # a multiplication and an addition per weight and token
 
@@ -78,5 +79,8 @@ class Reporter:
         self.metrics.write(step, values)
         self.run.status.progress(step, self.total, f"loss {done.loss:.4f}")
 
-    def validation(self, step: int, loss: float) -> None:
-        self.metrics.write(step, {METRIC: loss})
+    def validation(self, step: int, loss: float) -> float:
+        """Write what a validation found; return what best/ is chosen by. Raises JobFailedError where it is missing."""
+        values = {"val/avg_loss": loss}
+        self.metrics.write(step, values)
+        return score_of(values, FACTS.metric)

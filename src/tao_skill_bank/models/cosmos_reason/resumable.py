@@ -18,9 +18,10 @@ from tao_skill_bank.errors import BlockedError, Problem, TaoSkillsError
 from tao_skill_bank.models.cosmos_reason import batches, identity, inspect
 from tao_skill_bank.models.cosmos_reason.config import TrainConfig
 from tao_skill_bank.models.cosmos_reason.config.train import Lora
+from tao_skill_bank.models.cosmos_reason.facts import FACTS
 from tao_skill_bank.runs.checkpoint_folders import PROGRESS_FILE
 from tao_skill_bank.training import checkpoint, checkpoint_contents, resumable, resume
-from tao_skill_bank.training.checkpoint import START_ANEW, TRAINED_ONLY
+from tao_skill_bank.training.checkpoint import TRAINED_ONLY
 from tao_skill_bank.training.checkpoint_contents import FILE
 from tao_skill_bank.training.resumable import Answer
 from tao_skill_bank.weights import model_uri
@@ -38,18 +39,18 @@ def check(config: TrainConfig, folder: Path) -> Answer:
     sizes = config.policy.parallelism
     world = sizes.dp_replicate_size * sizes.dp_shard_size
     unknown = () if base.is_dir() else (identity.BASE,)
-    problems = resume.changes(folder, identity.of(config, records, base, world), unknown)
+    problems = resume.changes(folder, identity.of(config, records, base, world), FACTS, unknown)
     if problems:
         return Answer(tuple(_cured(config, folder, world, problems)))
     missing = [f"The base model {config.policy.model_name_or_path} is not here yet."] if unknown else []
-    contents = checkpoint_contents.read(folder)
+    contents = checkpoint_contents.read(folder, FACTS)
     if contents is None:
         missing.append(f"The trainer compares its weights: an earlier version wrote it, without {FILE}.")
         return Answer(not_compared=" ".join(missing))
     network, _, _ = inspect.skeleton(config)
     weights: dict[str, Any] = get_model_state_dict(network, options=TRAINED_ONLY)
     try:
-        checkpoint.require_same_weights(folder, contents.shapes, weights)
+        checkpoint.require_same_weights(folder, contents.shapes, weights, FACTS)
     except BlockedError as error:
         return Answer(tuple(_with(problem, _cure_of_weights(config, folder), "policy") for problem in error.problems))
     return Answer(not_compared=" ".join(missing))
@@ -74,7 +75,7 @@ def _cured(config: TrainConfig, folder: Path, world: int, problems: list[Problem
 
 
 def _with(problem: Problem, cure: str, path: str) -> Problem:
-    return replace(problem, fix=f"{cure}; or {START_ANEW}", path=path)
+    return replace(problem, fix=f"{cure}; or {FACTS.starts_again}", path=path)
 
 
 def _cure_of_batch(before: int, world: int) -> str:
@@ -125,4 +126,4 @@ def _moment(path: Path) -> str:
 
 
 if __name__ == "__main__":
-    resumable.main(TrainConfig, check)
+    resumable.main(TrainConfig, check, FACTS)

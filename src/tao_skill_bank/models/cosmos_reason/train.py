@@ -27,6 +27,7 @@ from tao_skill_bank.models.cosmos_reason import (
 from tao_skill_bank.models.cosmos_reason.config import TrainConfig
 from tao_skill_bank.models.cosmos_reason.config.feature_rules import TRAINING_FEATURES
 from tao_skill_bank.models.cosmos_reason.config.train import Checkpointing
+from tao_skill_bank.models.cosmos_reason.facts import FACTS
 from tao_skill_bank.models.cosmos_reason.memory import Load
 from tao_skill_bank.models.cosmos_reason.network import Network, parts
 from tao_skill_bank.models.cosmos_reason.optimizer import part_of
@@ -37,10 +38,12 @@ from tao_skill_bank.training import adapters, checkpoint, distributed, entrypoin
 from tao_skill_bank.training.checkpoint import Progress
 from tao_skill_bank.training.divergence import Divergence
 from tao_skill_bank.training.entrypoint import Run
+from tao_skill_bank.training.out_of_memory import explained
 from tao_skill_bank.training.readback import Mark, Readback
 from tao_skill_bank.training.saver import Saver, Subject
 
 NOT_FINITE_FIX = "Lower train.optm_lr, lengthen train.optm_warmup_epochs, or set train.param_dtype to float32."
+DIVERGED_FIX = "Lower train.optm_lr, lengthen train.optm_warmup_epochs, or set train.optm_grad_norm_clip to 1.0."
 
 
 class Counts(NamedTuple):
@@ -99,16 +102,16 @@ def train(config: TrainConfig, run: Run) -> str:
     ranks, settings = run.ranks, config.train
     prepare.require_hardware(config, ranks)
     distributed.seed_everything(settings.seed, deterministic=settings.deterministic)
-    resumed = resume.find(run.results_dir, settings.resume, settings.epoch, settings.stop_epoch)
+    resumed = resume.find(run.results_dir, settings.resume, FACTS, settings.epoch, settings.stop_epoch)
     base = model.find_checkpoint(config.policy.model_name_or_path, ranks)
     train_set, val_set = batches.datasets(config, Processor.load(base))
     loader.require_steps(len(train_set), world=ranks.world, batch=settings.train_batch_per_replica)
     fed = identity.of(config, train_set.records, base, ranks.world)
-    resume.require_same(resumed, fed)
+    resume.require_same(resumed, fed, FACTS)
     trainer = _trainer(config, run, base, [train_set, *([val_set] if val_set else [])])
     trained = checkpoint.Trained(trainer.trainable, trainer.optimizer)
-    progress = checkpoint.load(resumed, trained, ranks) if resumed else Progress()
-    resume.make_way(run.results_dir, resumed, ranks)  # nothing can refuse the checkpoint any more
+    progress = checkpoint.load(resumed, trained, ranks, FACTS) if resumed else Progress()
+    resume.make_way(run.results_dir, resumed, ranks, FACTS)  # nothing can refuse the checkpoint any more
     batches.write_split(config, run, train_set, val_set)
 
     tower_is_shared_out = trainer.is_sharded and prepare.frozen_tower(trainer.trainable) is None
@@ -121,7 +124,7 @@ def train(config: TrainConfig, run: Run) -> str:
     trainer.step = progress.step
 
     held = out_of_memory.of_training(config, trainer.load.samples, trainer.network.execution.recompute)
-    with run.interruption.deferred(saves=settings.ckpt.enable_checkpoint), out_of_memory.cured_by(*held):
+    with run.interruption.deferred(saves=settings.ckpt.enable_checkpoint), explained(*held):
         for epoch in range(progress.epoch + 1, _last_epoch(config) + 1):
             order.epoch, order.first_step = epoch, trainer.step - (epoch - 1) * order.num_steps
             stream = iter(train_batches)
@@ -138,7 +141,7 @@ def train(config: TrainConfig, run: Run) -> str:
             _end_epoch(trainer, report, saver, val_batches, base, epoch)
             report.restart_clock()
         saver.wait()
-    return early_stop.closing_message(settings.epoch, settings.stop_epoch, trainer.step)
+    return FACTS.early_stop.closing_message(settings.epoch, settings.stop_epoch, trainer.step)
 
 
 def _end_epoch(
@@ -147,21 +150,21 @@ def _end_epoch(
     """Validate, export and checkpoint where the spec says so."""
     config, run = trainer.config, trainer.run
     keeps, last = config.train.ckpt, _last_epoch(config)
-    loss = None
+    loss = score = None
     if val_batches is not None and _is_due(config.validation.freq_in_epoch, epoch, last):
         loss = validate(trainer, val_batches)
     if keeps.enable_checkpoint and run.interruption.agreed(run.ranks):  # the validation has stopped, too
         saver.interrupt(Progress(epoch - 1, trainer.step))
     if loss is not None:
-        report.reporter.validation(trainer.step, loss)
+        score = report.reporter.validation(trainer.step, loss)
     if keeps.enable_checkpoint and _is_due(keeps.save_freq_in_epoch, epoch, last):
         if keeps.export_safetensors:  # first: an epoch that can be resumed from is exported too
             _export(trainer, base, epoch)
-        saver.end_epoch(Progress(epoch, trainer.step), loss)
+        saver.end_epoch(Progress(epoch, trainer.step), score)
 
 
 def _saver(run: Run, settings: Checkpointing, subject: Subject) -> Saver:
-    return Saver(run, subject, max_keep=settings.max_keep, in_background=settings.save_mode == "async")
+    return Saver(run, subject, FACTS, max_keep=settings.max_keep, in_background=settings.save_mode == "async")
 
 
 def _last_epoch(config: TrainConfig) -> int:
@@ -214,7 +217,7 @@ class Report:
 
     def __init__(self, trainer: Trainer, steps_per_epoch: int) -> None:
         self.reporter = Reporter(trainer.config, trainer.run, trainer.network, steps_per_epoch)
-        self._divergence = Divergence(parts(trainer.network.model).config.text_config.vocab_size)
+        self._divergence = Divergence(parts(trainer.network.model).config.text_config.vocab_size, DIVERGED_FIX)
         self._device = trainer.run.ranks.device
         self._pending: tuple[Pending, float] | None = None
         self.restart_clock()
@@ -331,4 +334,6 @@ def _check(config: TrainConfig) -> None:
 
 
 if __name__ == "__main__":
-    entrypoint.main(TrainConfig, train, lambda config: config.results_dir or config.train.output_dir, resumes=True)
+    entrypoint.main(
+        TrainConfig, train, lambda config: config.results_dir or config.train.output_dir, resume_key=FACTS.resume
+    )

@@ -11,7 +11,7 @@ from tao_skill_bank.runs import run_directory
 
 STOPPED = (137, 143, EXIT_INTERRUPTED)  # exit codes of what was ended from outside
 SETTLE_SECONDS = 10.0  # until the last lines of a run directory are seen through a shared file system
-DEADLINE = "It reached its deadline: raise --option deadline_seconds, or go on with train.resume=true."
+DEADLINE = "It reached its deadline: raise --option deadline_seconds, or continue it: tao-skills retry JOB."
 MEMORY = "The memory of its pod was used up: raise --option memory, or lower the workers and batch sizes."
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import psutil
 
+from tao_skill_bank.bank import catalog
 from tao_skill_bank.contracts import Finding, Job, JobRecord, JobStatus, Launch, Plan, State
 from tao_skill_bank.core import settings
 from tao_skill_bank.errors import BackendError
@@ -54,7 +55,9 @@ class Local:
         findings = []
         if job.resources.nodes > 1:
             message = f"Platform local is one machine; the job asks for {job.resources.nodes} nodes."
-            fix = "Set platform.nodes=1 (policy.parallelism.dp_replicate_size=1), or use platform slurm or kubernetes."
+            key = catalog.find(job.skill).action(job.action).resources.node_spec_key
+            also = f" ({key}=1)" if key else ""
+            fix = f"Set platform.nodes=1{also}, or use platform slurm or kubernetes."
             findings.append(Finding("local_single_node", "blocking", message, fix, "platform.nodes"))
         if importlib.util.find_spec("torch") is None:
             message = f"Training needs the Python module 'torch', which {sys.executable} does not have."

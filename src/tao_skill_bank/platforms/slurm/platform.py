@@ -31,7 +31,7 @@ REQUEUE_SECONDS = 30.0  # until a job that lost its node is listed again
 STOP_SECONDS = 120.0  # KillWait of the cluster, 30 s by default, and some more
 FOLLOW_SECONDS = 2.0  # between two questions to the controller while a log is followed
 CURES = {
-    "TIMEOUT": "It reached its time limit: raise --option time_limit, or go on with train.resume=true.",
+    "TIMEOUT": "It reached its time limit: raise --option time_limit, or continue it: tao-skills retry JOB.",
     "DEADLINE": "It could not end before its deadline.",
     "OUT_OF_MEMORY": "The memory of its node was used up: raise --option mem, or lower the workers and batch sizes.",
 }

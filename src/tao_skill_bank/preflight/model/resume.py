@@ -4,8 +4,9 @@ import json
 from importlib.util import find_spec
 from pathlib import Path
 
-from tao_skill_bank.bank import early_stop
-from tao_skill_bank.contracts import Finding, Job, Workload
+from tao_skill_bank.bank import catalog
+from tao_skill_bank.bank.early_stop import EarlyStop
+from tao_skill_bank.contracts import Finding, Job
 from tao_skill_bank.core import locations
 from tao_skill_bank.core.findings import blocking, info, listed, not_checked
 from tao_skill_bank.preflight.model import inspection
@@ -39,9 +40,10 @@ def check(job: Job, *, compares_resumed: bool = True) -> list[Finding]:
     if folder is None or not folder.exists():
         where = folder or f"the newest of {job.results_dir}/checkpoints"
         message = f"The checkpoint to resume from, {where}, does not exist."
-        fix = "Name an existing checkpoints/epoch_N folder, or start anew: --set train.resume=false"
+        fix = "Name an existing checkpoints/epoch_N folder, or start at step 0"
+        fix += f": --set {job.resume_key}=false" if job.resume_key else "."
         return [blocking("checkpoint_missing", message, fix, str(folder or job.results_dir))]
-    found = _progress(folder, job.workload)
+    found = _progress(folder, job)
     is_final = not compares_resumed or any(finding.severity == "blocking" for finding in found)
     return found if is_final else [*found, *_differences(job, folder)]
 
@@ -59,7 +61,7 @@ def _differences(job: Job, folder: Path) -> list[Finding]:
     return [blocking(each["code"], each["message"], each["fix"], each["path"]) for each in answer["problems"]]
 
 
-def _progress(folder: Path, workload: Workload) -> list[Finding]:
+def _progress(folder: Path, job: Job) -> list[Finding]:
     absent = [name for name in NEEDED if not (folder / name).is_file()]
     if absent:
         message = f"{folder} is no complete checkpoint to resume from: it lacks {listed(absent)}."
@@ -71,11 +73,12 @@ def _progress(folder: Path, workload: Workload) -> list[Finding]:
     except (OSError, ValueError, KeyError, TypeError):
         message = f"{folder / PROGRESS_FILE} does not tell how many epochs and steps are done."
         return [blocking("checkpoint_broken", message, "Resume from another checkpoint.", str(folder))]
-    epochs, scheduled = workload.epochs, workload.scheduled_epochs or workload.epochs
+    epochs, scheduled = job.workload.epochs, job.workload.scheduled_epochs or job.workload.epochs
     if epochs is not None and scheduled is not None and done >= epochs:
-        path, _ = early_stop.limit(scheduled, epochs)
+        keys = _epoch_keys(job)
+        path, _ = keys.limit(scheduled, epochs)
         message = f"{folder} has trained {done} epochs already, and {path} asks for {epochs}: nothing is left to train."
-        fix = f"{early_stop.more_epochs_fix(done, scheduled, None if epochs == scheduled else epochs)}."
+        fix = f"{keys.more_epochs_fix(done, scheduled, None if epochs == scheduled else epochs)}."
         return [blocking("nothing_to_train", message, fix, str(folder), done=done, epochs=epochs)]
     return [
         info(
@@ -85,3 +88,9 @@ def _progress(folder: Path, workload: Workload) -> list[Finding]:
             done=done,
         )
     ]
+
+
+def _epoch_keys(job: Job) -> EarlyStop:
+    """Return what the skill's train spec calls its epochs; words where the skill does not say."""
+    keys = catalog.find(job.skill).info.automl
+    return EarlyStop(keys.epochs if keys else "the number of epochs", (keys.stop if keys else None) or "the last epoch")

@@ -12,6 +12,7 @@ import pytest
 from tao_skill_bank.errors import BlockedError, Problem
 from tao_skill_bank.models.cosmos_reason import identity, resumable
 from tao_skill_bank.models.cosmos_reason.config import TrainConfig
+from tao_skill_bank.models.cosmos_reason.facts import FACTS
 from tao_skill_bank.training.config import load_spec
 from tao_skill_bank.training.resumable import Answer, require_whole
 from tao_skill_bank.weights.safetensors_files import fingerprint
@@ -52,7 +53,7 @@ def problems(train_spec: Document, write_config: Callable[..., Path]) -> Check:
 @pytest.mark.parametrize("policy", [{}, {"lora": LORA}, {"frozen_parts": ["vision"]}])
 def test_the_same_training_may_go_on_whatever_it_trains(policy: Any, trained: Any, problems: Check) -> None:
     folder = trained(**policy)
-    require_whole(folder)
+    require_whole(folder, FACTS)
     assert problems(folder) == ()
 
 
@@ -147,14 +148,14 @@ def test_a_cut_file_is_found_without_reading_the_weights(name: str, trained: Any
     (file,) = folder.glob(name)
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     with pytest.raises(BlockedError) as caught:
-        require_whole(folder)
+        require_whole(folder, FACTS)
     (found,) = caught.value.problems
     assert found.code == "checkpoint_broken"
     assert str(folder) in found.message
     assert "--results-dir NEW_FOLDER" in found.fix
     shutil.copytree(folder, folder.with_name("epoch_0"))
     with pytest.raises(BlockedError, match="cannot be read") as caught:
-        require_whole(folder)
+        require_whole(folder, FACTS)
     assert f"--set train.resume={folder.with_name('epoch_0')}" in caught.value.problems[0].fix
 
 
@@ -181,7 +182,7 @@ def answer(train_spec: Document, write_config: Callable[..., Path]) -> Callable[
 def test_a_checkpoint_of_version_1_may_go_on_and_its_weights_are_left_to_the_trainer(
     old: Path, answer: Callable[[Path], Answer], run_program: Any, train_spec: Document, tmp_path: Path
 ) -> None:
-    require_whole(old)
+    require_whole(old, FACTS)
     found = answer(old)
     assert found.problems == ()
     assert "The trainer compares its weights" in found.not_compared
@@ -206,13 +207,13 @@ def test_a_cut_file_of_version_1_is_found(name: str, told: str, old: Path) -> No
     for size in (0, 10, len(whole) // 2, len(whole) - 1):
         (old / name).write_bytes(whole[:size])
         with pytest.raises(BlockedError, match=f"{name} {told}"):
-            require_whole(old)
+            require_whole(old, FACTS)
 
 
 def test_a_checkpoint_of_version_1_without_tensors_is_broken(old: Path) -> None:
     (old / "__0_0.distcp").unlink()
     with pytest.raises(BlockedError, match=r"it holds no \*\.distcp file"):
-        require_whole(old)
+        require_whole(old, FACTS)
 
 
 @pytest.mark.parametrize("with_contents", [False, True])
@@ -223,7 +224,7 @@ def test_hostile_metadata_is_not_read_before_the_launch_and_refused_by_the_train
     hostile.write(old / ".metadata", tmp_path / "mark")
     if with_contents:
         (old / "contents.json").write_text(json.dumps({"files": {".metadata": 10}, "weights": {}}))
-    require_whole(old)
+    require_whole(old, FACTS)
     found = answer(old)
     assert [problem.code for problem in found.problems] == ["checkpoint_of_another_model"] * with_contents
     assert run_program("train", train_spec) == 3

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tao_skill_bank.bank import early_stop
 from tao_skill_bank.bank.rules import Rule
 from tao_skill_bank.errors import Problem
+from tao_skill_bank.models.cosmos_predict.facts import FACTS
 from tao_skill_bank.models.cosmos_predict.geometry import SIZE_MULTIPLE, TEMPORAL_COMPRESSION, nearest_num_frames
 
 
@@ -154,7 +154,7 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
         Rule(("flow.conditional_frames_probs",), _probabilities_sum_to_one),
         Rule(("flow.conditional_frames_probs", "dataset.num_frames"), _clips_leave_something_to_predict),
         Rule(("validation.sample_videos", "validation.enable"), _sampled_clips_are_validated),
-        early_stop.RULE,
+        FACTS.early_stop.rule,
     ),
     "generate": (
         *_clip_rules(""),

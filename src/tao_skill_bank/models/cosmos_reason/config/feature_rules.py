@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from tao_skill_bank.bank import early_stop
 from tao_skill_bank.bank.rules import Rule
 from tao_skill_bank.errors import Problem
+from tao_skill_bank.models.cosmos_reason.facts import FACTS
 
 FP8 = "train.fp8.enable_fp8"
 RECIPE, DEFAULT_RECIPE = "train.fp8.quant_recipe", "rowwise"
@@ -88,7 +88,7 @@ def _features_are_of_a_frozen_tower(wanted: str, lora: Any, frozen: list[str] | 
 
 
 TRAINING_FEATURES: tuple[Rule, ...] = (
-    early_stop.RULE,
+    FACTS.early_stop.rule,
     Rule(("train.fp8.fp8_recipe",), _scaling_is_dynamic),
     Rule((FP8, RECIPE), _recipe_is_used),
     Rule((FP8, "train.param_dtype"), _fp8_has_bfloat16),
