@@ -11,7 +11,7 @@ import yaml
 
 from tao_skill_bank.authoring import generated_files
 from tao_skill_bank.automl.plan import domain
-from tao_skill_bank.bank import catalog
+from tao_skill_bank.bank import catalog, consistency
 from tao_skill_bank.bank.schema import ACTION_META_SCHEMA, leaves
 from tao_skill_bank.core import yaml12
 
@@ -30,6 +30,20 @@ def test_the_skill_meets_the_agent_skills_standard(skill: catalog.Skill) -> None
     tool = Path(sys.executable).parent / "agentskills"
     finished = subprocess.run([tool, "validate", skill.folder], capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stdout + finished.stderr
+
+
+@pytest.mark.parametrize("skill", SKILLS, ids=named)
+def test_the_skill_and_its_model_package_fit_each_other(skill: catalog.Skill) -> None:
+    assert consistency.problems(skill) == []
+
+
+def test_every_model_package_has_a_skill() -> None:
+    assert consistency.strays() == []
+
+
+@pytest.mark.parametrize(("skill", "action"), ACTIONS, ids=named)
+def test_every_action_says_whether_it_can_run_on_a_cpu(skill: catalog.Skill, action: str) -> None:
+    assert skill.info.actions[action].resources.cpu is not None
 
 
 @pytest.mark.parametrize("skill", SKILLS, ids=named)

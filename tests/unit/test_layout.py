@@ -32,6 +32,7 @@ IMPORT_BY_NAME = {
     "__init__.py": "the public names, on first use",
     "automl/plan/algorithms/__init__.py": "the algorithms that ask a language model",
     "bank/catalog.py": "a skill's dataclasses and rules",
+    "bank/consistency.py": "a model's facts",
     "cli/data_commands.py": "samples",
     "cli/main.py": "the commands",
     "core/admitted_pickle.py": "the classes that its caller admits",

@@ -16,7 +16,7 @@ from tao_skill_bank.bank.rules import Rule
 from tao_skill_bank.bank.skill_info import ActionInfo, SkillInfo
 from tao_skill_bank.contracts import from_json
 from tao_skill_bank.core import settings
-from tao_skill_bank.errors import BlockedError, UnknownNameError
+from tao_skill_bank.errors import BlockedError, Problem, RequestError, UnknownNameError
 
 QUALIFIER = "tao-skill-bank:"
 PACKAGE = Path(__file__).parents[1]
@@ -44,17 +44,27 @@ class Skill:
         return str(self.frontmatter.get("description", ""))
 
     @property
+    def info_path(self) -> Path:
+        """The file of a model skill's facts."""
+        return self.folder / "references" / "skill_info.yaml"
+
+    @property
     def runs_actions(self) -> bool:
-        return (self.folder / "references" / "skill_info.yaml").is_file()
+        return self.info_path.is_file()
 
     @cached_property
     def info(self) -> SkillInfo:
-        """The facts of a model skill. Raises UnknownNameError for a skill that is a runbook only."""
+        """The facts of a model skill. Raises UnknownNameError for a runbook, RequestError for invalid facts."""
         if not self.runs_actions:
             message = f"Skill '{self.name}' is a runbook; it has no actions to run."
             raise UnknownNameError.of("no_actions", message, f"Read it with: tao-skills show {self.name}", path="skill")
-        path = self.folder / "references" / "skill_info.yaml"
-        return from_json(SkillInfo, yaml.safe_load(path.read_text(encoding="utf-8")), str(path))
+        try:
+            document = yaml.safe_load(self.info_path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            message = f"{self.info_path}: it cannot be read: {' '.join(str(error).split())}"
+            fix = f"Correct {self.info_path}."
+            raise RequestError.of("skill_info_unreadable", message, fix, path=str(self.info_path)) from None
+        return from_json(SkillInfo, document, str(self.info_path))
 
     def action(self, name: str) -> ActionInfo:
         """Return one action. Raises UnknownNameError, with the nearest name."""
@@ -144,16 +154,31 @@ def find(name: str) -> Skill:
 
     Raises:
         UnknownNameError: nothing is called that; the nearest names are given.
+        RequestError: nothing is, and a skill that may be cannot be read.
     """
     wanted = name.removeprefix(QUALIFIER)
     known = {skill.name: skill for skill in skills()}
     if wanted in known:
         return known[wanted]
-    aliases = {alias: skill for skill in known.values() if skill.runs_actions for alias in skill.info.aliases}
+    aliases, unreadable = _aliases(known.values())
     if wanted in aliases:
         return aliases[wanted]
+    if unreadable:  # it may be the one that is wanted
+        raise RequestError(unreadable)
     message = f"There is no skill '{name}'.{did_you_mean(wanted, [*known, *aliases])}"
     raise UnknownNameError.of("unknown_skill", message, "List the skills with: tao-skills list", path="skill", got=name)
+
+
+def _aliases(known: Iterable[Skill]) -> tuple[dict[str, Skill], list[Problem]]:
+    """Return the skills by their aliases, and what is wrong with those whose facts cannot be read."""
+    aliases: dict[str, Skill] = {}
+    unreadable: list[Problem] = []
+    for skill in (skill for skill in known if skill.runs_actions):
+        try:
+            aliases |= dict.fromkeys(skill.info.aliases, skill)
+        except RequestError as error:
+            unreadable += error.problems
+    return aliases, unreadable
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -83,11 +83,18 @@ class Inputs:
 
 @contract
 class ActionResources:
-    """Spec keys that count processes; None where the action runs on one process or one node."""
+    """What an action runs on: spec keys that count processes, None where it runs on one process or one node.
+
+    Attributes:
+        cpu: whether the action can run on a CPU. It permits one and never selects it. Unsaid, an action that loads no
+            model can.
+
+    """
 
     gpu_spec_key: str | None = None
     node_spec_key: str | None = None
     distributed: bool = True
+    cpu: bool | None = None
 
 
 @contract

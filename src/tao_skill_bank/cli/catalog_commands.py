@@ -4,15 +4,19 @@ from typing import Annotated, Any
 
 import typer
 
-from tao_skill_bank.cli.output import JsonFlag, command, document, print_json, print_rows
+from tao_skill_bank.cli.output import JsonFlag, command, document, print_json, print_problems, print_rows
 
 Name = Annotated[str, typer.Argument(help="Skill name or alias.")]
 
 
 def list_skills(as_json: JsonFlag = False) -> None:
-    """List the skills with their actions and AutoML support."""
-    from tao_skill_bank.bank import catalog
+    """List the skills with their actions and AutoML support; one that its files do not describe well is reported."""
+    from tao_skill_bank.bank import catalog, consistency
+    from tao_skill_bank.errors import RequestError
 
+    found = {skill: consistency.problems(skill) for skill in catalog.skills()}
+    problems = [*(problem for own in found.values() for problem in own), *consistency.strays()]
+    code = RequestError.exit_code if problems else 0
     entries: list[dict[str, Any]] = [
         {
             "skill": skill.name,
@@ -21,16 +25,19 @@ def list_skills(as_json: JsonFlag = False) -> None:
             "models": list(skill.info.huggingface_model_ids) if skill.runs_actions else [],
             "description": skill.description,
         }
-        for skill in catalog.skills()
+        for skill, own in found.items()
+        if not own
     ]
     if as_json:
-        print_json(document({"skills": entries}))
-        return
+        print_json(document({"skills": entries}, code=code, problems=problems))
+        raise typer.Exit(code)
     rows = [
         (entry["skill"], ", ".join(entry["actions"]) or "runbook", "yes" if entry["automl"] else "-")
         for entry in entries
     ]
     print_rows(("skill", "actions", "AutoML"), rows)
+    print_problems(problems)
+    raise typer.Exit(code)
 
 
 def show(skill: Name, as_json: JsonFlag = False) -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from tao_skill_bank import platforms, preflight
 from tao_skill_bank.automl.plan import study
-from tao_skill_bank.bank import catalog, images
+from tao_skill_bank.bank import catalog, consistency, images
 from tao_skill_bank.bank.catalog import Skill
 from tao_skill_bank.contracts import Finding, Launch, Plan, Request, to_json
 from tao_skill_bank.errors import MissingExtraError
@@ -21,10 +21,11 @@ def plan(request: Request, *, compares_resumed: bool = True) -> Plan:
     takes a process that loads the training plane.
 
     Raises:
-        RequestError: the request contradicts the schema or itself.
+        RequestError: the request contradicts the schema or itself, or the skill does not fit its model package.
         UnknownNameError: a skill, action, platform, parent or checkpoint does not exist.
     """
     skill = catalog.find(request.skill)
+    consistency.require(skill)
     platform = platforms.load(request.platform.name)
     skill.action(request.action)
     gate.require_known_options(request, platform)

@@ -188,17 +188,33 @@ def _resources(
     gpus = nested.get(values, keys.gpu_spec_key) if keys.gpu_spec_key else request.platform.gpus
     nodes = nested.get(values, keys.node_spec_key) if keys.node_spec_key else request.platform.nodes
     count, nodes = (gpus or 1, nodes or 1) if keys.distributed else (1, 1)
-    return Resources(nodes=nodes, processes_per_node=count, device=_device(request, uris, parent))
+    return Resources(nodes=nodes, processes_per_node=count, device=_device(skill, request, uris, parent))
 
 
-def _device(request: Request, uris: Sequence[str], parent: Inheritance) -> Literal["cpu", "cuda"]:
+def _device(skill: Skill, request: Request, uris: Sequence[str], parent: Inheritance) -> Literal["cpu", "cuda"]:
+    """Return where the action computes: as named; else on the CPU where it may and nothing there needs a GPU.
+
+    Raises:
+        RequestError: the name is no device, or the action cannot run on a CPU.
+
+    """
+    action = skill.action(request.action)
+    declared = action.resources.cpu
+    may_use_cpu = not action.inputs.models if declared is None else declared
     named = request.platform.options.get("device")
     if named is not None:
         if named not in DEVICES:
             message = f"platform.options.device is '{named}'; expected one of {', '.join(DEVICES)}."
             fix = "Set platform.options.device to cpu or cuda."
             raise RequestError.of("invalid_device", message, fix, path="platform.options.device", got=named)
+        if named == "cpu" and not may_use_cpu:
+            message = f"{skill.name} {request.action} cannot run on a CPU: its skill does not permit it."
+            fix = "Leave platform.options.device out, or set it to cuda."
+            fix += f" If it can, set resources.cpu: true of the action in {skill.info_path}."
+            raise RequestError.of("device_not_permitted", message, fix, path="platform.options.device", got=named)
         return cast(Literal["cpu", "cuda"], named)
-    if not uris or any(uri.startswith(model_uri.BUILTIN) for uri in uris):
-        return "cpu"  # an action that loads no model needs no GPU
+    if not may_use_cpu:
+        return "cuda"
+    if not uris or any(model_uri.is_embedded(uri) for uri in uris):
+        return "cpu"  # an action that loads no model needs no GPU, and an embedded one is made for CPUs
     return parent.device or "cuda"

@@ -43,6 +43,11 @@ def local_folder(uri: str) -> Path:
     return Path(uri)
 
 
+def is_embedded(uri: str) -> bool:
+    """Whether a checkpoint is a tiny one that the package makes itself."""
+    return uri.startswith(BUILTIN)
+
+
 def is_remote(uri: str) -> bool:
     """Tell whether the checkpoint is fetched or made before the launch."""
     return uri.startswith((BUILTIN, HUB))

@@ -100,6 +100,49 @@ def test_an_unknown_device_is_refused() -> None:
         assemble(platform=PlatformRequest(options={"device": "tpu"}))
 
 
+def test_the_plan_carries_the_metric_and_direction_of_the_skill() -> None:
+    assert assemble().metric == SKILL.info.monitoring_metric
+
+
+@pytest.fixture
+def no_cpu(third_skill: Path) -> Path:
+    """Return the facts of a skill whose training does not permit a CPU."""
+    facts = third_skill / "skills" / "tao-finetune-toy" / "references" / "skill_info.yaml"
+    facts.write_text(facts.read_text().replace("{distributed: false}", "{distributed: false, cpu: false}"))
+    return facts
+
+
+def toy_device(**options: str) -> str:
+    skill = catalog.find("toy")
+    request = Request(skill.name, "train", platform=PlatformRequest(options=dict(options)))
+    built = build.build(skill, request)
+    job = planner.assemble(skill, request, built, Inheritance(), JOB_ID, one_machine=True)
+    return job.resources.device
+
+
+def test_a_cpu_is_refused_where_the_skill_does_not_permit_it(no_cpu: Path) -> None:
+    with pytest.raises(RequestError) as caught:
+        toy_device(device="cpu")
+    (problem,) = caught.value.problems
+    assert (caught.value.exit_code, problem.code) == (2, "device_not_permitted")
+    assert str(no_cpu) in problem.fix
+
+
+@pytest.mark.usefixtures("no_cpu")
+def test_what_does_not_permit_a_cpu_runs_on_a_gpu() -> None:
+    assert toy_device() == "cuda"
+
+
+@pytest.mark.usefixtures("third_skill")
+def test_an_action_that_loads_no_model_needs_no_gpu() -> None:
+    assert toy_device() == "cpu"
+
+
+def test_permission_alone_selects_no_cpu() -> None:
+    assert SKILL.action("train").resources.cpu is True
+    assert assemble().resources.device == "cuda"
+
+
 def test_processes_follow_the_specs_own_keys() -> None:
     resources = assemble({"dp_shard_size": 4, "dp_replicate_size": 2}).resources
     assert (resources.nodes, resources.processes_per_node, resources.world_size) == (2, 4, 8)

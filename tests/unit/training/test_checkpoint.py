@@ -72,3 +72,22 @@ def test_a_loss_that_is_no_number_is_neither_best_nor_written(run_dir: Path, tmp
     with pytest.raises(ValueError, match="JSON"):
         checkpoint.keep_best(run_dir, run_dir / "safetensors" / "epoch_2", math.nan, LOSS)
     assert json.loads((run_dir / "best" / "best_score.json").read_text())["best_score"] == 0.5
+
+
+def test_best_follows_the_models_own_metric_and_its_direction(tmp_path: Path) -> None:
+    accuracy = MonitoringMetric("val/accuracy", "maximize")
+    for epoch, score in enumerate([0.5, 0.75, 0.75, 0.6], 1):
+        folder = tmp_path / "safetensors" / f"epoch_{epoch}"
+        folder.mkdir(parents=True)
+        (folder / "model.safetensors").write_text(f"weights {epoch}")
+        checkpoint.keep(tmp_path, epoch, score, accuracy)
+    assert _best(tmp_path) == "weights 2"
+    assert checkpoint.best_epoch(tmp_path) == 2
+    told = json.loads((tmp_path / "best" / "best_score.json").read_text())
+    assert (told["metric"], told["direction"], told["best_score"]) == ("val/accuracy", "maximize", 0.75)
+
+
+def test_a_value_of_another_metric_is_no_hurdle(run_dir: Path) -> None:
+    accuracy = MonitoringMetric("val/accuracy", "minimize")
+    assert checkpoint.is_best(run_dir, 0.9, accuracy)
+    assert not checkpoint.is_best(run_dir, 0.9, LOSS)

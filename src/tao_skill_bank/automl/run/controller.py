@@ -36,6 +36,7 @@ from tao_skill_bank.automl.run.trials import (
     may_go_on,
     newest_checkpoint,
 )
+from tao_skill_bank.bank import catalog
 from tao_skill_bank.contracts import EXIT_INTERRUPTED, Plan, State
 from tao_skill_bank.errors import BackendError, ConflictError, JobFailedError, Problem, TaoSkillsError
 from tao_skill_bank.runs import plan_versions
@@ -148,6 +149,8 @@ class Controller:
         for epoch, score in look.scores.items():
             if entry.trial.scores.get(epoch) != score:
                 self.storage.score(entry.number, epoch, score)
+        if entry.number == 0 and look.validated and not look.scores:
+            raise self._never_written(look)
         self._react(self._entry(entry.number), look)
 
     def _react(self, entry: Entry, look: Look) -> None:
@@ -199,8 +202,7 @@ class Controller:
             return
         until = entry.trial.until
         if entry.trial.score is None:
-            raise_or_why = self._no_metric(entry, look)
-            self._finish(entry, TrialState.FAILED, raise_or_why)
+            self._finish(entry, TrialState.FAILED, self._no_metric(entry, look))
         elif until is not None and until < self.study.max_epochs:
             self._keep_cost(entry)
             self.storage.pause(entry.number)
@@ -210,13 +212,20 @@ class Controller:
 
     def _no_metric(self, entry: Entry, look: Look) -> str:
         """Return why a trial has no score; where it is the recipe's, every trial would have none."""
-        name = self.study.metric.title
-        found = ", ".join(look.found) or "none at all"
-        message = f"Trial {entry.number} ended and never wrote the metric {name} (it wrote {found})."
         if entry.number == 0:
-            fix = "Set automl.metric to one that is written, or turn the validation on."
-            raise JobFailedError.of("metric_never_written", message, fix, path="automl.metric")
-        return message
+            raise self._never_written(look)
+        found = ", ".join(look.found) or "none at all"
+        return f"Trial {entry.number} ended and never wrote the metric {self.study.metric.title} (it wrote {found})."
+
+    def _never_written(self, look: Look) -> JobFailedError:
+        """Return the error of a metric that the recipe's trial did not write: no trial would have a score."""
+        found = ", ".join(look.found) or "none at all"
+        message = f"Trial 0 never wrote the metric {self.study.metric.title} (it wrote {found})."
+        fix = "Set automl.metric to one that is written, or turn the validation on."
+        if self.study.options.metric is None:
+            file = catalog.find(self.trials.plan.job.skill).info_path
+            fix = f"Name one that is written as monitoring_metric in {file}. Or: {fix[0].lower()}{fix[1:]}"
+        return JobFailedError.of("metric_never_written", message, fix, path="automl.metric")
 
     def _has_diverged(self, entry: Entry) -> str:
         """Return why a trial is not worth another epoch; empty where it is. The recipe is never rejected."""

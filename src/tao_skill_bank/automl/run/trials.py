@@ -24,6 +24,7 @@ from tao_skill_bank.spec import build
 MAX_ATTEMPTS = 3  # of a job that a machine ended, not its program
 KILLED = (-9, 137)  # exit codes of a program that had no say in its end
 FOLDER = "trials"
+VALIDATION = "val/"  # how the names of what a validation writes begin
 TRAIN, EVALUATE = "train", "evaluate"
 BASELINE, FINAL = "baseline", "final_evaluation"  # folders of the evaluations before and after the search
 
@@ -36,12 +37,14 @@ class Look:
         status: None when the job was never launched.
         scores: score (lower is better) after an epoch.
         found: names of the metrics that were written, for a metric that was not among them.
+        validated: whether an epoch was validated, so that everything was written that ever will be.
 
     """
 
     status: JobStatus | None
     scores: Mapping[int, float]
     found: tuple[str, ...] = ()
+    validated: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,13 +108,13 @@ class TrialJobs:
 
     def look(self, entry: Entry) -> Look:
         """Ask for the newest job of a trial and read the scores that it wrote."""
-        scores, found = self._scores(entry)
+        look = self._scores(entry)
         if not entry.jobs:
-            return Look(None, scores, found)
+            return look
         try:
-            return Look(service.status(entry.jobs[-1].id), scores, found)
+            return replace(look, status=service.status(entry.jobs[-1].id))
         except UnknownNameError:  # killed between its name and its launch
-            return Look(None, scores, found)
+            return look
 
     def cancel(self, entry: Entry) -> None:
         """Stop the newest job of a trial; its training saves itself."""
@@ -170,20 +173,24 @@ class TrialJobs:
             platform=_on(request, devices),
         )
 
-    def _scores(self, entry: Entry) -> tuple[dict[int, float], tuple[str, ...]]:
+    def _scores(self, entry: Entry) -> Look:
         sign = -1 if self.study.metric.direction == "maximize" else 1
         if self.study.metric.action is not None:
             return self._evaluated(entry, sign)
         scores: dict[int, float] = {}
         found: set[str] = set()
+        validated = False
         for line in json_lines(RunDirectory(self.folder(entry.number)).metrics_file):
             found |= {name for name in line if "/" in name}
             value, epoch = line.get(self.study.metric.name), line.get("epoch")
-            if isinstance(value, (int, float)) and isinstance(epoch, (int, float)):
+            if not isinstance(epoch, (int, float)):
+                continue
+            if isinstance(value, (int, float)):
                 scores[max(1, math.ceil(epoch - 1e-6))] = sign * float(value)
-        return scores, tuple(sorted(found))
+            validated |= epoch >= 1 and any(name.startswith(VALIDATION) for name in line)
+        return Look(None, scores, tuple(sorted(found)), validated)
 
-    def _evaluated(self, entry: Entry, sign: int) -> tuple[dict[int, float], tuple[str, ...]]:
+    def _evaluated(self, entry: Entry, sign: int) -> Look:
         scores = dict(entry.trial.scores)
         found: tuple[str, ...] = ()
         for job in entry.jobs:
@@ -193,7 +200,7 @@ class TrialJobs:
                 value = metrics.get(self.study.metric.name)
                 if value is not None:
                     scores[job.until or self.study.last_epoch(entry.values)] = sign * value
-        return scores, found
+        return Look(None, scores, found)
 
 
 def freed(folder: Path) -> Path:

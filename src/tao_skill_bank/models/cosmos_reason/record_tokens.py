@@ -13,6 +13,7 @@ BYTES_PER_TOKEN = 3.5  # English gives Qwen's tokenizer 4 to 4.5, so this errs o
 TOKENS_PER_TURN = 6  # <|im_start|>, role, line breaks, <|im_end|>
 LONE_TOKEN = re.compile(rb"[0-9]")  # Qwen's tokenizer gives every digit a token
 MARKER = re.compile(r"<(video|image)>")
+PIXELS = "total_pixels"  # what every spec of this skill calls the pixels of a video
 
 
 def record_tokens(spec: Mapping[str, Any], record: Mapping[str, Any], probes: Sequence[MediaProbe]) -> int:

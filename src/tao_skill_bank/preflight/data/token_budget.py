@@ -35,7 +35,7 @@ def check(job: Job, records: Sequence[Probed]) -> list[Finding]:
 
 def _lengths(job: Job, records: Sequence[Probed]) -> tuple[list[tuple[int, Probed]], list[Finding]]:
     """Return the predicted tokens of every record, and what is wrong with those that have none."""
-    model: Any = import_module(str(sibling_module(job, "record_tokens")))
+    model = _model(job)
     lengths: list[tuple[int, Probed]] = []
     problems: list[Finding] = []
     for record in records:
@@ -71,10 +71,13 @@ def _longest(job: Job, lengths: Sequence[tuple[int, Probed]]) -> Finding:
     if share > 0 and job.workload.fps is not None:
         cures.append(f"lower fps to {job.workload.fps * share * 0.95:.2g}")
     if share > 0:
-        cures.append(f"multiply total_pixels by {share * 0.95:.2f}")
+        cures.append(f"multiply {_model(job).PIXELS} by {share * 0.95:.2f}")
     return blocking("tokens_over_limit", message, f"Do one of: {'; '.join(cures)}.", **evidence)
 
 
 def _answer_tokens(job: Job) -> int:
-    model: Any = import_module(str(sibling_module(job, "record_tokens")))
-    return int(model.answer_tokens(job.spec))
+    return int(_model(job).answer_tokens(job.spec))
+
+
+def _model(job: Job) -> Any:
+    return import_module(str(sibling_module(job, "record_tokens")))

@@ -16,6 +16,7 @@ from tao_skill_bank.planning import dispatch
 from tao_skill_bank.platforms import processes as _processes
 from tao_skill_bank.runs.run_directory import json_lines
 
+WANTED = "{name: val/accuracy, direction: maximize}"
 pytestmark = pytest.mark.usefixtures("third_skill")
 
 
@@ -155,6 +156,26 @@ def test_a_metric_that_is_never_written_ends_the_search_and_names_those_that_are
     assert status.state is State.ERROR
     assert "never wrote the metric val/avg_loss (it wrote val/other)" in status.message
     assert len(found.storage.entries()) <= 2
+
+
+def test_a_metric_that_is_never_written_ends_the_search_after_the_first_validation(third_skill, tmp_path):
+    facts = third_skill / "skills" / "tao-finetune-toy" / "references" / "skill_info.yaml"
+    facts.write_text(facts.read_text().replace("{name: val/avg_loss, direction: minimize}", WANTED))
+    overrides = {"train.epoch": 9, "train.seconds_per_epoch": 1.0}
+    status, found = search(tmp_path / "run", overrides, max_trials=20)
+    assert status.state is State.ERROR
+    assert "never wrote the metric val/accuracy (it wrote val/avg_loss)" in status.message
+    assert str(facts) in status.progress["diagnosis"]["cure"]
+    assert len(epochs_trained(found, 0)) < 9
+
+
+def test_a_search_follows_a_metric_of_which_more_is_better(third_skill, tmp_path):
+    facts = third_skill / "skills" / "tao-finetune-toy" / "references" / "skill_info.yaml"
+    facts.write_text(facts.read_text().replace("{name: val/avg_loss, direction: minimize}", WANTED))
+    status, found = search(tmp_path / "run", {"train.metric": "val/accuracy"}, max_trials=3, parallel=2)
+    assert status.state is State.COMPLETE, status.message
+    scores = [found.plain(entry.trial.score) for entry in found.storage.entries()]
+    assert found.plain(best_of(found.storage.entries()).trial.score) == max(scores)
 
 
 def test_cancelling_the_search_cancels_its_trials_and_resume_goes_on(tmp_path):
