@@ -113,14 +113,25 @@ class ActionInfo:
     resources: ActionResources = field(default_factory=ActionResources)
     parent: ParentKeys = field(default_factory=ParentKeys)
 
+    @property
+    def may_use_cpu(self) -> bool:
+        """Whether it can run on a CPU: as declared, else where it loads no model."""
+        return not self.inputs.models if self.resources.cpu is None else self.resources.cpu
+
 
 @contract
 class AutomlEvaluation:
-    """The action that scores a checkpoint before and after a search, and the metric of its summary that counts."""
+    """The action that scores a checkpoint before and after a search, and the metric of its summary that counts.
+
+    Attributes:
+        scores_base: whether it can score the model that a training starts from; false for one whose head is new.
+
+    """
 
     action: str
     metric: str
     direction: Literal["minimize", "maximize"]
+    scores_base: bool = True
 
 
 @contract

@@ -198,9 +198,7 @@ def _device(skill: Skill, request: Request, uris: Sequence[str], parent: Inherit
         RequestError: the name is no device, or the action cannot run on a CPU.
 
     """
-    action = skill.action(request.action)
-    declared = action.resources.cpu
-    may_use_cpu = not action.inputs.models if declared is None else declared
+    may_use_cpu = skill.action(request.action).may_use_cpu
     named = request.platform.options.get("device")
     if named is not None:
         if named not in DEVICES:

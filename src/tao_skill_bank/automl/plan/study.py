@@ -164,7 +164,12 @@ def prepare(skill: Skill, request: Request, job: Job, given: frozenset[str], fin
         records=counted.get("records"),
         ranks=job.workload.data_parallel_ranks,
         parallel=min(chosen.parallel, chosen.max_trials),
-        notes=(*searched.notes, *_notes(info.needs_rungs, keys, max_epochs), *_disk_notes(chosen, findings)),
+        notes=(
+            *searched.notes,
+            *_notes(info.needs_rungs, keys, max_epochs),
+            *_base_notes(skill, request),
+            *_disk_notes(chosen, findings),
+        ),
         descriptions=_descriptions(skill, searched) if chosen.endpoint else {},
     )
     study = _with_devices(study, job)
@@ -288,6 +293,23 @@ def _seconds_per_epoch(study: Study, job: Job) -> tuple[float | None, str]:
 
 def _counted(findings: Sequence[Finding]) -> dict[str, Any]:
     return next((found.evidence for found in findings if found.code == "steps"), {})
+
+
+def unscored_base(skill: Skill, action: str) -> str:
+    """Return why the model that a training starts from cannot be scored before a search; empty where it can."""
+    evaluation = skill.info.automl.evaluation if skill.info.automl else None
+    if evaluation is None:
+        return ""
+    if not evaluation.scores_base:
+        return f"{skill.name} says that {evaluation.action} cannot score a model before it is trained"
+    if not (skill.action(action).inputs.models and skill.action(evaluation.action).inputs.models):
+        return f"a training of {skill.name} starts from no checkpoint that {evaluation.action} could read"
+    return ""
+
+
+def _base_notes(skill: Skill, request: Request) -> Iterator[str]:
+    if why := unscored_base(skill, request.action):
+        yield f"The base model is not scored before the search: {why}. Trials are compared with the recipe's."
 
 
 def _notes(rungs: bool, keys: AutomlKeys, max_epochs: int) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """Before and after a search: the baseline, the best trial, its evaluation, and what is handed on."""
 
+import logging
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -7,34 +8,42 @@ from pathlib import Path
 
 from tao_skill_bank.automl.plan.history import TrialState
 from tao_skill_bank.automl.plan.storage import Entry
-from tao_skill_bank.automl.run import page
+from tao_skill_bank.automl.run import baseline, page
 from tao_skill_bank.automl.run.best import best_of, score_of, write_best_request
 from tao_skill_bank.automl.run.trials import BASELINE, FINAL, TRAIN, TrialJobs, evaluation_request, failure, freed
 from tao_skill_bank.bank.catalog import did_you_mean
 from tao_skill_bank.contracts import State
-from tao_skill_bank.errors import ConflictError, JobFailedError, TaoSkillsError
+from tao_skill_bank.errors import BackendError, ConflictError, JobFailedError, TaoSkillsError
 from tao_skill_bank.jobs import service
 from tao_skill_bank.planning import dispatch, gate
 from tao_skill_bank.runs import results
 from tao_skill_bank.runs.run_directory import BEST_TRIAL, RunDirectory, json_text, write_whole
 
 SUMMARY = "metrics_summary.json"
+logger = logging.getLogger(__name__)
 NO_DATA = "the request names no eval dataset"
 Pause = Callable[[], None]
 
 
 def require_baseline(trials: TrialJobs, pause: Pause) -> None:
-    """Evaluate the model that the search starts from, once.
+    """Evaluate the model that the search starts from, once; where it cannot be scored, keep why.
 
     Raises:
-        JobFailedError: it could not be evaluated, or has no such metric: trials would not be either.
-        TaoSkillsError: the evaluation is refused.
+        JobFailedError: its evaluation has no such metric: those of the trials would not have it either.
+        BackendError: the platform does not take the evaluation, and would take no trial.
 
     """
-    if _why_not_evaluated(trials):
+    if _why_not_evaluated(trials) or baseline.why_not_scored(trials):
         return
     if not (trials.run_dir / BASELINE / SUMMARY).is_file():
-        _evaluate(trials, BASELINE, None, pause)
+        try:
+            _evaluate(trials, BASELINE, None, pause)
+        except BackendError:
+            raise
+        except TaoSkillsError as error:
+            logger.warning("The base has no score, and the search goes through its trials: %s", error)
+            baseline.note(trials, str(error))
+            return
     _require_metric(trials)
 
 
@@ -64,6 +73,8 @@ def conclude(trials: TrialJobs, reason: str, pause: Pause) -> str:
         _link(trials.run_dir / "best", trials.folder(best.number) / "best")
     write_best_request(trials, best)
     metrics, not_computed = _scores(trials, entries, best)
+    if why := baseline.why_not_scored(trials):
+        not_computed["baseline"] = why
     if why := _why_not_evaluated(trials):
         not_computed["evaluation"] = why
     else:
@@ -119,7 +130,8 @@ def _final_evaluation(
     after = _metric(trials.run_dir / FINAL, evaluation.metric)
     metrics |= {f"baseline/{evaluation.metric}": before, f"best/{evaluation.metric}": after}
     if before is None or after is None:
-        not_computed[f"delta/{evaluation.metric}"] = "one of the two evaluations did not compute it"
+        why = baseline.why_not_scored(trials) and "the base has no score"
+        not_computed[f"delta/{evaluation.metric}"] = why or "one of the two evaluations did not compute it"
     else:
         metrics[f"delta/{evaluation.metric}"] = after - before
 

@@ -8,7 +8,7 @@ from typing import Any
 from tao_skill_bank import report
 from tao_skill_bank.automl.plan import algorithms, review
 from tao_skill_bank.automl.plan.storage import Entry
-from tao_skill_bank.automl.run import plots, progress, value_study
+from tao_skill_bank.automl.run import baseline, plots, progress, value_study
 from tao_skill_bank.automl.run.best import best_document, best_of, score_of, write_best_request
 from tao_skill_bank.automl.run.plots import Plot
 from tao_skill_bank.automl.run.progress import TrialRow
@@ -182,7 +182,10 @@ def _facts(trials: TrialJobs, entries: Sequence[Entry], now: progress.Progress, 
     ]
     if now.eta_seconds and not state.is_terminal:
         facts.append(("Left", f"about {report.duration_text(now.eta_seconds)}"))
-    for name, why in results.read(RunDirectory(trials.run_dir)).not_computed.items():
+    not_computed = results.read(RunDirectory(trials.run_dir)).not_computed
+    if why := baseline.why_not_scored(trials):  # known long before the search ends
+        not_computed = {"baseline": why} | not_computed
+    for name, why in not_computed.items():
         facts.append(("Not computed", f"{name.replace('_', ' ')}: {why}"))
     model = trials.plan.job.workload.model
     return [*facts, *([("Model", model)] if model else []), ("Folder", str(trials.run_dir))]

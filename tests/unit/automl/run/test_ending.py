@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from tao_skill_bank.automl.run import controller
 from tao_skill_bank.automl.run.best import best_of
 from tao_skill_bank.cli.main import app
-from tao_skill_bank.contracts import Request, State
+from tao_skill_bank.contracts import PlatformRequest, Request, State
 from tao_skill_bank.core import yaml12
 from tao_skill_bank.jobs import service
 from tao_skill_bank.planning import dispatch
@@ -18,10 +18,17 @@ from tao_skill_bank.runs.run_directory import read_json_file
 pytestmark = pytest.mark.usefixtures("third_skill")
 
 
-def run_search(run, overrides=None, **automl):
-    handle = dispatch.run(
-        dispatch.plan(Request("toy", "train", overrides=overrides or {}, automl=automl, results_dir=str(run)))
+def run_search(run, overrides=None, datasets=None, **automl):
+    request = Request(
+        "toy",
+        "train",
+        datasets=datasets or {},
+        overrides=overrides or {},
+        platform=PlatformRequest(options={"device": "cpu"}),
+        automl=automl,
+        results_dir=str(run),
     )
+    handle = dispatch.run(dispatch.plan(request))
     status = handle.wait(120)
     assert status.state is State.COMPLETE, status.message
     return handle, controller.open_search(run)
@@ -91,3 +98,46 @@ def test_the_page_of_a_search_that_runs_and_of_one_that_was_cancelled(tmp_path):
     told = CliRunner().invoke(app, ["report", handle.id])
     assert told.exit_code == 0, told.output
     assert '<span class="badge canceled">CANCELED</span>' in (run / "report.html").read_text()
+
+
+def with_evaluation(bank, *, reads_models=True, **said):
+    """Have the third skill's searches evaluate their base and best, by an action that scores trained heads only."""
+    path = bank / "skills" / "tao-finetune-toy" / "references" / "skill_info.yaml"
+    facts = yaml12.read(path)
+    facts["automl"]["evaluation"] = {"action": "evaluate", "metric": "accuracy", "direction": "maximize", **said}
+    for action in facts["actions"].values():
+        action["resources"]["cpu"] = True
+    if reads_models:
+        facts["actions"]["train"]["inputs"] = {"models": ["base"]}
+        facts["actions"]["evaluate"]["inputs"] = {"models": ["checkpoint"]}
+    path.write_text(yaml12.render(facts))
+
+
+NEW_HEAD = "The classification head is new"
+
+
+@pytest.mark.parametrize(
+    ("facts", "why", "is_noted"),
+    [
+        ({}, NEW_HEAD, False),
+        ({"scores_base": False}, "cannot score a model before it is trained", True),
+        ({"reads_models": False}, "starts from no checkpoint", True),
+    ],
+)
+def test_a_base_that_cannot_be_scored_is_said_and_the_search_goes_through_its_trials(
+    third_skill, tmp_path, facts, why, is_noted
+):
+    with_evaluation(third_skill, **facts)
+    (tmp_path / "eval").mkdir()
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "config.json").write_text("{}")
+    run, overrides = tmp_path / "run", {"base": str(tmp_path / "base")} if facts.get("reads_models", True) else {}
+    data = {"eval": str(tmp_path / "eval")}
+    _, search = run_search(run, {**overrides, "train.epoch": 3}, data, max_trials=2, parallel=2)
+    assert len(search.storage.entries()) == 2
+    assert any("not scored before the search" in note for note in search.study.notes) is is_noted
+    summary = read_json_file(run / "metrics_summary.json")
+    assert why in summary["not_computed"]["baseline"]
+    assert summary["metrics"]["best/accuracy"] == 0.75
+    assert summary["not_computed"]["delta/accuracy"] == "the base has no score"
+    assert why in (run / "report.html").read_text()

@@ -1,7 +1,9 @@
 from tao_skill_bank.contracts import Workload
 
 
-def describe(_action, spec):
+def describe(action, spec):
+    if action != "train":
+        return Workload()
     train = spec["train"]
     return Workload(
         trains=True,

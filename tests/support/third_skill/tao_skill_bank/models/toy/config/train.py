@@ -38,4 +38,6 @@ class Train:
 class TrainConfig:
     lora: Lora = group(Lora, doc="Adapters.")
     train: Train = group(Train, doc="Training.")
+    base: str | None = parameter(None, doc="A model to start from; its head is new.", automl=False)
+    eval_dir: str | None = parameter(None, doc="What is validated on.", automl=False)
     results_dir: str | None = parameter(None, doc="Run directory.", automl=False)
