@@ -1,7 +1,6 @@
 """Gap analysis: results.json of an evaluation -> parquet of the questions that were answered wrongly."""
 
 import json
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 
 from tao_skill_bank.data.annotations import media_of, stream_records
 from tao_skill_bank.errors import BlockedError, MissingExtraError
+from tao_skill_bank.runs.run_directory import read_json_file
 
 COLUMNS = ("video_id", "question", "ground_truth", "response", "record_id")
 CONSTRAINED_WORDS = 3
@@ -43,7 +43,7 @@ def analyze(results_dir: Path, parquet: Path, annotation: Path | None = None, me
     entries = _read_results(results_dir / "results.json")
     dataset = _dataset_of(results_dir)
     annotation = annotation or _optional_path(dataset.get("annotation_path"))
-    media = media or _optional_path(dataset.get("media_dir"))
+    media = media or _optional_path(dataset.get("media_path"))
     ids = _record_ids(annotation) if annotation else {}
     rows = [
         {
@@ -86,9 +86,11 @@ def _malformed(path: Path, why: str) -> Exception:
 
 
 def _dataset_of(results_dir: Path) -> dict[str, Any]:
-    config = results_dir / "config" / "evaluate.toml"
-    dataset: dict[str, Any] = tomllib.loads(config.read_text(encoding="utf-8"))["dataset"] if config.is_file() else {}
-    return dataset
+    """Return the dataset that the plan of the run evaluates on, as {annotation_path, media_path}."""
+    plan = read_json_file(results_dir / "plan.json")
+    workload = plan["job"]["workload"] if isinstance(plan, dict) else {}
+    uses: list[dict[str, Any]] = workload.get("datasets") or []
+    return next((use for use in uses if use.get("role") == "eval"), {})
 
 
 def _optional_path(name: Any) -> Path | None:

@@ -92,7 +92,8 @@ def merge(model: Any, adapter: Path, base: Path) -> Any:
     """
     if not (adapter / "adapter_config.json").is_file():
         message = f"{adapter} holds no adapter_config.json."
-        raise BlockedError.of("no_adapter", message, "Give an adapter folder, or turn enable_lora off.")
+        fix = "Give an adapter folder, or have the folder read as a whole model."
+        raise BlockedError.of("no_adapter", message, fix)
     _require_same_base(adapter, base)
     try:
         return _peft().PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
@@ -113,7 +114,7 @@ def _require_same_base(adapter: Path, base: Path) -> None:
 
 def _other_base(adapter: Path, base: Path, reason: str) -> BlockedError:
     message = f"Adapter {adapter} does not fit the base model {base}: {reason}."
-    return BlockedError.of("adapter_base_mismatch", message, "Set base_model_path to the model it was trained on.")
+    return BlockedError.of("adapter_base_mismatch", message, "Name the model that it was trained on as its base.")
 
 
 def _folded(name: str, tensor: torch.Tensor, initial: Mapping[str, torch.Tensor]) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Metrics to TensorBoard event files in the run directory, for specs whose logging.logger names tensorboard."""
+"""Metrics to TensorBoard event files in the run directory, for specs that name it as a logger."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Metrics to Weights & Biases, for specs whose logging.logger names wandb."""
+"""Metrics to Weights & Biases, for specs that name it as a logger."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -8,7 +8,7 @@ from typing import Any
 
 import psutil
 
-from tao_skill_bank.bank import execution
+from tao_skill_bank.bank import catalog, execution
 from tao_skill_bank.contracts import Finding, HardwareNeed, Job
 from tao_skill_bank.core import settings
 from tao_skill_bank.core.findings import blocking, info, not_checked, size, warning
@@ -106,7 +106,9 @@ def _describe(index: int) -> Gpu:
 def _missing(job: Job, what: str) -> Finding:
     count = job.resources.processes_per_node
     message = f"The run needs {count} GPUs on this machine and {what}."
-    fix = f"Run it on a machine with {count} GPUs, lower the number of GPUs, or run on the CPU: --option device=cpu."
+    fix = f"Run it on a machine with {count} GPUs, or lower the number of GPUs."
+    if catalog.find(job.skill).action(job.action).may_use_cpu:
+        fix += " Or run on the CPU: --option device=cpu."
     return warning("gpu_missing", message, fix, needed=count, blocks_run=True)
 
 

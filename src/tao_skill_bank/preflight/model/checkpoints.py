@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from tao_skill_bank.bank import catalog
 from tao_skill_bank.contracts import Finding, Job, Workload
 from tao_skill_bank.core import settings
 from tao_skill_bank.core.findings import blocking, listed, not_checked
@@ -18,13 +19,13 @@ def check(job: Job) -> list[Finding]:
     """Return the findings of the model and its base."""
     workload = job.workload
     is_adapter = workload.base_model is not None
-    found = _adapter(workload) if is_adapter else _model(workload.model)
+    found = _adapter(workload) if is_adapter else _model(job, workload.model)
     if workload.base_model:
-        found += _model(workload.base_model)
+        found += _model(job, workload.base_model)
     return [*found, *_whole(workload)]
 
 
-def _model(uri: str) -> list[Finding]:
+def _model(job: Job, uri: str) -> list[Finding]:
     if not uri or uri.startswith(model_uri.BUILTIN):
         return []
     if uri.startswith(model_uri.HUB):
@@ -39,9 +40,19 @@ def _model(uri: str) -> list[Finding]:
     if not model_folders.is_model_folder(folder):
         is_adapter = (folder / CONFIG_FILE).is_file()
         what = "is an adapter, not a whole checkpoint" if is_adapter else "holds no config.json and no model_index.json"
-        fix = "Set enable_lora and base_model_path." if is_adapter else "Give a complete checkpoint folder."
+        fix = _adapter_fix(job) if is_adapter else "Give a complete checkpoint folder."
         return [blocking("checkpoint_incomplete", f"Checkpoint {uri} {what}.", fix, uri)]
     return _weights(folder)
+
+
+def _adapter_fix(job: Job) -> str:
+    """Return how an adapter is read: by the keys of this action, else of another one of the skill."""
+    actions = catalog.find(job.skill).info.actions
+    for name in (job.action, *actions):
+        keys = actions[name].parent
+        if keys.adapter and keys.base:
+            return f"Action {name} reads an adapter: set {keys.adapter}=true and {keys.base}=MODEL."
+    return "Give the folder of a whole checkpoint."
 
 
 def _whole(workload: Workload) -> list[Finding]:
@@ -103,14 +114,13 @@ def _adapter(workload: Workload) -> list[Finding]:
     if "://" in workload.model:
         return [_remote(workload.model)]
     if not folder.is_dir():
-        fix = "Give the folder of an adapter, or switch enable_lora off."
+        fix = "Give the folder of an adapter, or have the folder read as a whole model."
         return [_missing(f"Adapter {folder} does not exist.", fix, str(folder))]
     config = _read_json(folder / CONFIG_FILE)
     if not isinstance(config, dict):
         message = f"{folder} holds no readable {CONFIG_FILE}: it is no adapter."
-        return [
-            blocking("adapter_incomplete", message, "Give an adapter folder, or switch enable_lora off.", str(folder))
-        ]
+        fix = "Give an adapter folder, or have the folder read as a whole model."
+        return [blocking("adapter_incomplete", message, fix, str(folder))]
     return adapter_base.check(workload.model, workload.base_model or "")
 
 
