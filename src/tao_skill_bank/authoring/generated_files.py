@@ -14,6 +14,7 @@ from tao_skill_bank.bank.catalog import Skill, bank_root, skills
 from tao_skill_bank.bank.skill_info import SkillInfo
 from tao_skill_bank.contracts import Finding, JobRecord, Plan, Request
 from tao_skill_bank.core import yaml12
+from tao_skill_bank.runs.result_documents import MetricsSummary, Results
 
 CONTRACTS: Mapping[str, type] = {
     "request": Request,
@@ -22,6 +23,8 @@ CONTRACTS: Mapping[str, type] = {
     "skill_info": SkillInfo,
     "job_record": JobRecord,
     "automl_options": AutomlOptions,
+    "metrics_summary": MetricsSummary,
+    "results": Results,
 }
 TABLE = re.compile(r"(<!-- parameters (\w+): ([^>]*?) -->\n).*?(<!-- end -->)", re.DOTALL)
 BANK_TABLE = re.compile(r"(<!-- (automl_\w+) -->\n).*?(<!-- end -->)", re.DOTALL)

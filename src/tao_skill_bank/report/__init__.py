@@ -10,7 +10,7 @@ import jinja2
 
 from tao_skill_bank.core.version import __version__
 from tao_skill_bank.errors import BlockedError
-from tao_skill_bank.report import charts, samples, views
+from tao_skill_bank.report import charts, kinds, views
 from tao_skill_bank.report.views import duration_text
 from tao_skill_bank.runs.run_directory import RunDirectory, timestamp, write_whole
 
@@ -32,9 +32,9 @@ def write_report(runs: Mapping[str, RunDirectory], out: Path) -> Path:
         headline=views.headline(seen),
         comparison=views.comparison(seen),
         findings=views.findings(seen),
-        charts=[chart for run in seen for chart in charts.of_training(run.title, run.curves)],
+        charts=[chart for run in seen for chart in charts.of_training(run.title, run.curves, run.result.metric)],
         has_charts=charts.is_available(),
-        gallery=samples.gallery(seen),
+        sections=kinds.sections(seen),
         written_at=timestamp(),
     )
     with _explained(out):

@@ -9,6 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from tao_skill_bank.contracts import MonitoringMetric
 from tao_skill_bank.report.views import RunView
 from tao_skill_bank.runs.results import Curve
 
@@ -47,8 +48,15 @@ def is_available() -> bool:
     return importlib.util.find_spec("matplotlib") is not None
 
 
-def of_training(title: str, curves: dict[str, Curve]) -> list[Chart]:
-    """Return the charts of a training run; none without curves or without matplotlib."""
+def of_training(title: str, curves: dict[str, Curve], metric: MonitoringMetric | None = None) -> list[Chart]:
+    """Return the charts of a training run; none without curves or without matplotlib.
+
+    Args:
+        title: of the run.
+        curves: by name.
+        metric: what the skill judges trainings by; it gets a chart of its own unless it is one of the losses.
+
+    """
     if not is_available():
         return []
     prefix = f"{title}: "
@@ -56,6 +64,10 @@ def of_training(title: str, curves: dict[str, Curve]) -> list[Chart]:
         Chart(f"{prefix}loss", _svg(_loss_lines(curves), "loss")),
         Chart(f"{prefix}learning rate", _svg(_rate_lines(curves), "learning rate")),
     ]
+    if metric is not None and metric.name in curves:
+        better = "higher" if metric.direction == "maximize" else "lower"
+        line = Line(metric.name, curves[metric.name], FIRST, has_markers=True)
+        charts.append(Chart(f"{prefix}{metric.name} ({better} is better)", _svg([line], metric.name)))
     return [chart for chart in charts if chart.svg]
 
 

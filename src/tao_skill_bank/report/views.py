@@ -20,7 +20,6 @@ from tao_skill_bank.runs.run_directory import RunDirectory, read_json_file
 from tao_skill_bank.runs.workload_versions import workload_of_version_1
 
 SEVERITIES = ("blocking", "warning", "not_checked", "info")
-HEADLINE_METRIC = "accuracy"
 
 
 @dataclass(frozen=True)
@@ -28,8 +27,10 @@ class Evaluation:
     """metrics_summary.json and results.json; rows of `matrix` are truths, columns predictions.
 
     Attributes:
+        kind: what the entries are (report/kinds); of a document without one, what they look like.
+        entries: one per sample.
+        details: of results that are no list, all that they hold.
         units: of the metrics that are no shares; a share from 0 to 1 is shown in percent.
-        answers: entries of results.json that answer a question.
         picture: comparison.png as a data URI, or empty.
 
     """
@@ -41,9 +42,16 @@ class Evaluation:
     per_class: dict[str, dict[str, Any]]
     labels: tuple[str, ...]
     matrix: tuple[tuple[int, ...], ...]
-    answers: tuple[dict[str, Any], ...]
+    kind: str = "numbers"
+    entries: tuple[dict[str, Any], ...] = ()
+    details: dict[str, Any] = field(default_factory=dict)
     units: dict[str, str] = field(default_factory=dict)
     picture: str = ""
+
+    @property
+    def answers(self) -> tuple[dict[str, Any], ...]:
+        """The entries that answer a question."""
+        return tuple(entry for entry in self.entries if "response" in entry)
 
     @property
     def rows(self) -> list[tuple[str, tuple[int, ...]]]:
@@ -85,11 +93,17 @@ class RunView:
 
 @dataclass(frozen=True)
 class Headline:
-    """One number that tells how the evaluations went."""
+    """One number that tells how the evaluations went; `direction` is empty where the skill does not say."""
 
     metric: str
     values: tuple[tuple[str, float], ...]
     unit: str = ""
+    direction: str = ""
+
+    @property
+    def better(self) -> str:
+        """Which of two values is better, in words."""
+        return {"maximize": "higher is better", "minimize": "lower is better"}.get(self.direction, "")
 
 
 def read(role: str, run: RunDirectory) -> RunView:
@@ -114,7 +128,7 @@ def read(role: str, run: RunDirectory) -> RunView:
 
 
 def headline(runs: Sequence[RunView]) -> Headline | None:
-    """Return the accuracy of every evaluation, or else the first metric that they all have.
+    """Return the metric that the skill judges evaluations by, or else the first one that they all have.
 
     One evaluation that compares variants has metrics named METRIC/VARIANT: the first metric of every variant is shown.
     """
@@ -123,14 +137,17 @@ def headline(runs: Sequence[RunView]) -> Headline | None:
     common = [name for name in (tables[0] if tables else {}) if all(name in table for table in tables)]
     if not common:
         return None
-    metric = HEADLINE_METRIC if HEADLINE_METRIC in common else common[0]
+    judged = next((run.result.metric for run in evaluated if run.result.metric), None)
+    is_judged = judged is not None and judged.name in common
+    metric = judged.name if judged is not None and is_judged else common[0]
+    direction = judged.direction if judged is not None and is_judged else ""
     unit = _unit(evaluated[0], metric)
     kind, is_of_variant, _ = metric.partition("/")
     if is_of_variant and len(evaluated) == 1:
         of_kind = {name.partition("/")[2]: value for name, value in tables[0].items() if name.startswith(f"{kind}/")}
-        return Headline(kind, tuple(of_kind.items()), unit)
+        return Headline(kind, tuple(of_kind.items()), unit, direction)
     values = tuple((run.title, table[metric]) for run, table in zip(evaluated, tables, strict=True))
-    return Headline(metric, values, unit)
+    return Headline(metric, values, unit, direction)
 
 
 def comparison(runs: Sequence[RunView]) -> list[tuple[str, list[float | None], str]]:
@@ -201,6 +218,9 @@ def _evaluation(run: RunDirectory) -> Evaluation | None:
         return None
     matrix = _dict(summary.get("confusion_matrix"))
     result = results.read(run)
+    found = read_json_file(run.path / "results.json")
+    told = _dict(found)
+    entries = tuple(_dicts(told.get("entries") if "entries" in told else found))
     return Evaluation(
         task=str(summary.get("task") or ""),
         num_samples=int(summary.get("num_samples") or 0),
@@ -209,10 +229,19 @@ def _evaluation(run: RunDirectory) -> Evaluation | None:
         per_class={label: scores for label, scores in _dict(summary.get("per_class")).items() if _dict(scores)},
         labels=tuple(str(label) for label in matrix.get("labels") or ()),
         matrix=tuple(tuple(row) for row in matrix.get("matrix") or ()),
-        answers=tuple(entry for entry in _dicts(read_json_file(run.path / "results.json")) if "response" in entry),
+        kind=str(summary.get("kind") or told.get("kind") or _kind_of(entries)),
+        entries=entries,
+        details={name: value for name, value in told.items() if name not in ("kind", "entries")},
         units={str(name): str(unit) for name, unit in _dict(summary.get("units")).items()},
         picture=_picture(run, result),
     )
+
+
+def _kind_of(entries: Sequence[dict[str, Any]]) -> str:
+    """Return the kind of a document that was written before documents had one."""
+    if any("response" in entry for entry in entries):
+        return "answers"
+    return "videos" if any("variant" in entry for entry in entries) else "numbers"
 
 
 def _picture(run: RunDirectory, result: Result) -> str:

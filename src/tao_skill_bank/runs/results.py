@@ -118,7 +118,7 @@ def write(run: RunDirectory, result: Result) -> None:
 def curves(run: RunDirectory) -> dict[str, Curve]:
     """Return the losses, the learning rate and the skill's own metric of a run, by name; absent ones are left out."""
     metric = metric_of(run)
-    series = {metric.name: metric.name} | SERIES if metric else SERIES
+    series = SERIES if metric is None else {metric.name: metric.name} | SERIES
     points: dict[str, list[tuple[float, float]]] = {name: [] for name in series.values()}
     for line in json_lines(run.metrics_file):
         for key, name in series.items():

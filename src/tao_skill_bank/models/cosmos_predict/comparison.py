@@ -100,6 +100,7 @@ def summary(comparison: Comparison) -> dict[str, Any]:
         for variant, row in comparison.rows.items()
     }
     return {
+        "kind": "videos",
         "task": "video comparison",
         "num_samples": comparison.num_videos,
         "metrics": {name: cell.mean for name, (_, cell) in cells.items()},

@@ -42,6 +42,7 @@ class Summary:
     per_class: dict[str, dict[str, float]] = field(default_factory=dict)
     confusion_matrix: dict[str, Any] | None = None
     not_computed: dict[str, str] = field(default_factory=dict)
+    kind: str = "answers"
 
 
 @dataclass(frozen=True)

@@ -195,6 +195,7 @@ def _write_results(folder: Path, results: dict[str, Any]) -> None:
             figures |= {f"{name}_{when}": evaluation[when][name] for when in ("before", "after", "delta")}
         figures["same_answers"] = evaluation["same_answers"]
     summary = {
+        "kind": "numbers",
         "task": "quantization",
         "num_samples": evaluation["records"] if evaluation else 0,
         "metrics": figures,

@@ -1,0 +1,55 @@
+"""What metrics_summary.json and results.json hold, by the kind of result (references/results.md)."""
+
+from dataclasses import field
+from typing import Any, Literal
+
+from tao_skill_bank.contracts import contract
+
+Kind = Literal["answers", "classes", "videos", "numbers"]
+
+
+@contract
+class ConfusionMatrix:
+    """Rows are truths, columns predictions; there may be more labels than rows."""
+
+    labels: tuple[str, ...]
+    matrix: tuple[tuple[int, ...], ...]
+
+
+@contract
+class MetricsSummary:
+    """metrics_summary.json: what an evaluation found, all samples together.
+
+    Attributes:
+        kind: what was evaluated, by which the report shows it.
+        metrics: name to value; None where it was not computed, and then `not_computed` says why. One that compares
+            variants names its metrics METRIC/VARIANT.
+        task: the kind of question or comparison, in words.
+        units: of metrics that are no shares; a share from 0 to 1 is shown in percent.
+        per_class: label to precision, recall, f1 and support.
+        variants: of a comparison, what was measured of each.
+
+    """
+
+    kind: Kind
+    metrics: dict[str, float | int | None]
+    num_samples: int = 0
+    task: str = ""
+    units: dict[str, str] = field(default_factory=dict)
+    not_computed: dict[str, str] = field(default_factory=dict)
+    per_class: dict[str, dict[str, float]] = field(default_factory=dict)
+    confusion_matrix: ConfusionMatrix | None = None
+    variants: dict[str, Any] = field(default_factory=dict)
+
+
+@contract
+class Results:
+    """results.json: one entry per sample. A bare list of entries has the kind that metrics_summary.json names.
+
+    Attributes:
+        kind: what the entries are, which says what they have (references/results.md).
+
+    """
+
+    kind: Kind
+    entries: tuple[dict[str, Any], ...]
