@@ -17,7 +17,6 @@ from tao_skill_bank.errors import TaoSkillsError
 from tao_skill_bank.runs import results
 from tao_skill_bank.runs.results import Curve, Result
 from tao_skill_bank.runs.run_directory import RunDirectory, read_json_file
-from tao_skill_bank.runs.workload_versions import workload_of_version_1
 
 SEVERITIES = ("blocking", "warning", "not_checked", "info")
 
@@ -201,7 +200,6 @@ def slug(text: str) -> str:
 def _inputs(job: dict[str, Any]) -> Iterator[InputView]:
     """Yield the inputs of a plan of any version; of a kind that is not known here only the paths are shown."""
     workload = _dict(job.get("workload"))
-    workload = workload if "inputs" in workload else workload_of_version_1(workload)
     package = str(job.get("module") or "").rpartition(".")[0]
     for entry in _dicts(workload.get("inputs")):
         try:

@@ -12,6 +12,7 @@ from typing import Any
 
 from tao_skill_bank.contracts import Plan, from_json
 from tao_skill_bank.errors import ConflictError, RequestError
+from tao_skill_bank.runs.workload_versions import workload_of_version_1
 
 CURRENT: int = Plan.schema_version
 
@@ -21,10 +22,14 @@ def upgrade(document: Mapping[str, Any]) -> dict[str, Any]:
 
     `sha256` stays that of the document which was sealed, as the job's record has it.
     """
-    upgraded = dict(document)
-    if upgraded.get("schema_version") == 1:
-        upgraded["schema_version"] = 2
-    return upgraded
+    job = document.get("job")
+    if document.get("schema_version") != 1 or not isinstance(job, dict):
+        return dict(document)
+    workload = job.get("workload")
+    job = {"metric": None, **job}  # which version 1 did not say
+    if isinstance(workload, dict):
+        job["workload"] = workload_of_version_1(workload)
+    return {**document, "job": job, "schema_version": 2}
 
 
 def digest(document: Mapping[str, Any]) -> str:

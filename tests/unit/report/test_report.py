@@ -226,6 +226,7 @@ def test_a_run_of_a_version_1_plan_shows_its_data_and_its_frames(tmp_path):
     run = make_evaluation(tmp_path / "run", tmp_path / "data", lambda _: True)
     plan = json.loads(run.plan_file.read_text())
     (given,) = plan["job"]["workload"].pop("inputs")
+    plan["schema_version"] = 1
     plan["job"]["workload"]["datasets"] = [{"role": given["role"], **given["paths"]}]
     write(run.plan_file, plan)
     view = views.read("", run)
