@@ -39,8 +39,13 @@ def outputs() -> dict[Path, str]:
     }
     files[root / "schemas" / "action.schema.json"] = to_text(schemas.ACTION_META_SCHEMA)
     for skill in skills():
-        files |= _skill_outputs(skill) if skill.runs_actions else _runbook_outputs(skill)
+        files |= outputs_of(skill)
     return files
+
+
+def outputs_of(skill: Skill) -> dict[Path, str]:
+    """Return the content of every generated file of one skill."""
+    return _skill_outputs(skill) if skill.runs_actions else _runbook_outputs(skill)
 
 
 def stale(files: Mapping[Path, str]) -> list[Path]:

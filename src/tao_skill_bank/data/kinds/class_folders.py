@@ -66,6 +66,12 @@ class SeenClasses:
         return sum(self.usable.values())
 
 
+def read(root: Path) -> dict[str, list[Path]]:
+    """Return the clips of every class, by its folder's name; what preflight looks at is what a trainer learns from."""
+    folders = sorted(folder for folder in root.iterdir() if folder.is_dir() and not folder.name.startswith("."))
+    return {folder.name: _clips(folder) for folder in folders}
+
+
 def look(given: Input, context: Context) -> SeenClasses:
     """List the classes and probe every clip."""
     options, path = options_of(Options, given), given.paths["path"]
@@ -78,11 +84,10 @@ def look(given: Input, context: Context) -> SeenClasses:
         what = "is not a folder" if root.exists() else "does not exist"
         message = f"The folder of classes {path} {what}."
         return SeenClasses(given, options, blocking("class_folders_missing", message, LAYOUT, path))
-    folders = sorted(folder for folder in root.iterdir() if folder.is_dir() and not folder.name.startswith("."))
-    if not folders:
+    classes = read(root)
+    if not classes:
         message = f"{path} holds no class folders."
         return SeenClasses(given, options, blocking("class_folders_missing", message, LAYOUT, path))
-    classes = {folder.name: _clips(folder) for folder in folders}
     videos = [video for found in classes.values() for video in found]
     outcomes = clip_outcomes.probe(path, videos, context.pool, context.decode_seconds)
     return SeenClasses(given, options, classes=classes, loose=_clips(root), clips=outcomes)

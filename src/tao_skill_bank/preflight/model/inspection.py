@@ -54,7 +54,8 @@ def inspect(job: Job, tokens: int | None = None) -> Inspection:
         tokens: predicted tokens of its longest sampled record, from which a training's memory follows.
 
     """
-    if not job.workload.model:
+    is_sized = job.workload.trains and sibling_module(job, "inspect") is not None  # maybe from scratch
+    if not job.workload.model and not is_sized:
         return Inspection()  # nothing is loaded
     if not (job.workload.trains or job.workload.sized):
         message = f"The peak memory of {job.action} is not estimated: whether it fits was not checked."

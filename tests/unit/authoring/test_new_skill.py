@@ -1,0 +1,78 @@
+import ast
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tao_skill_bank.authoring import new_skill
+from tao_skill_bank.authoring.new_skill import NewSkill
+from tao_skill_bank.errors import BlockedError, ConflictError, RequestError, UnknownNameError
+
+
+@pytest.fixture
+def wanted(tmp_path: Path) -> NewSkill:
+    (tmp_path / "bank" / "skills").mkdir(parents=True)
+    return NewSkill("tao-finetune-clips", "clips", "class_folders", tmp_path / "bank", tmp_path / "src")
+
+
+@pytest.mark.parametrize("kind", new_skill.KINDS)
+def test_every_kind_gives_files_that_parse(wanted: NewSkill, kind: str) -> None:
+    written = new_skill.write(dataclasses.replace(wanted, kind=kind))
+    for path in written:
+        text = path.read_text()
+        assert "<<" not in text, path
+        assert "<%" not in text, path
+        if path.suffix == ".py":
+            ast.parse(text)
+    info = yaml.safe_load((wanted.skill_folder / "references" / "skill_info.yaml").read_text())
+    assert info["package"] == "clips"
+    assert info["data_format"] == kind
+
+
+@pytest.mark.parametrize("kind", new_skill.KINDS)
+def test_what_is_written_is_formatted_and_linted_as_the_bank_is(
+    wanted: NewSkill, kind: str, project_root: Path
+) -> None:
+    new_skill.write(dataclasses.replace(wanted, kind=kind))
+    first_party = "lint.isort.known-first-party = ['tao_skill_bank']"
+    config = ("--config", str(project_root / "pyproject.toml"), "--config", first_party, "--no-cache")
+    for command in (("format", "--check"), ("check",)):
+        options = config if command == ("check",) else (*config[:2], "--no-cache")
+        words = [sys.executable, "-m", "ruff", *command, *options, str(wanted.source)]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_kind_of_the_list_has_its_templates() -> None:
+    folders = {path.name for path in (new_skill.TEMPLATES / "kinds").iterdir()}
+    assert folders == set(new_skill.KINDS)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "said"),
+    [
+        ({"name": "Tao Clips"}, RequestError, "name of a skill"),
+        ({"name": "a" * 65}, RequestError, "64"),
+        ({"package": "1clips"}, RequestError, "name of a package"),
+        ({"package": "clip-s"}, RequestError, "underscores"),
+        ({"kind": "audio"}, UnknownNameError, "audio"),
+        ({"bank": Path("/nonexistent")}, BlockedError, "no skills/ folder"),
+    ],
+)
+def test_what_cannot_be_written_is_refused_and_nothing_is(wanted: NewSkill, change, error, said) -> None:
+    with pytest.raises(error) as refused:
+        new_skill.write(dataclasses.replace(wanted, **change))
+    assert said in f"{refused.value.problems[0].message} {refused.value.problems[0].fix}"
+    assert not wanted.model_folder.exists()
+    assert not wanted.skill_folder.exists()
+
+
+@pytest.mark.parametrize("folder", ["skill_folder", "model_folder"])
+def test_a_folder_that_exists_is_left_alone(wanted: NewSkill, folder: str) -> None:
+    getattr(wanted, folder).mkdir(parents=True)
+    with pytest.raises(ConflictError, match="exists already"):
+        new_skill.write(wanted)
+    assert list(getattr(wanted, folder).iterdir()) == []
