@@ -2,8 +2,9 @@ import json
 
 import pytest
 
+from tao_skill_bank.data import json_stream
 from tao_skill_bank.data.annotations import is_positive_number, load_records, media_of, stream_records, turns_of
-from tao_skill_bank.data.json_stream import CHARACTERS_PER_READ
+from tao_skill_bank.data.json_stream import CHARACTERS_PER_READ, DECODER
 from tao_skill_bank.errors import BlockedError
 
 RECORDS = [{"id": "a", "video": "a.mp4"}, {"id": "b", "image": "b.png"}]
@@ -50,6 +51,21 @@ def test_records_are_the_same_wherever_the_file_is_cut_while_reading(tmp_path, s
 def test_a_record_larger_than_the_read_buffer_is_read(tmp_path):
     records = [{"id": "a", "text": "y" * (3 * CHARACTERS_PER_READ)}, {"id": "b"}]
     assert load_records(written(tmp_path, json.dumps(records))) == records
+
+
+def test_every_record_of_a_conversation_is_parsed_once(tmp_path, monkeypatch):
+    scanned = []
+
+    class Counted:
+        def scan_once(self, text, position):
+            scanned.append(position)
+            return DECODER.scan_once(text, position)
+
+    monkeypatch.setattr(json_stream, "DECODER", Counted())
+    turns = [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}] * 4
+    records = [{"id": str(number), "conversations": turns} for number in range(200)]
+    assert load_records(written(tmp_path, json.dumps(records))) == records
+    assert len(scanned) == len(records)
 
 
 def test_reading_stops_with_the_caller(tmp_path):
