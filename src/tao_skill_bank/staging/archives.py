@@ -6,6 +6,7 @@ the whole archive would, or the archive is compressed, the whole archive comes a
 """
 
 import hashlib
+import io
 import json
 import os
 import tarfile
@@ -16,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Any
 
 from tao_skill_bank.core import settings
 from tao_skill_bank.core.listing import listed
@@ -26,13 +27,10 @@ from tao_skill_bank.staging import blobs, store_errors
 from tao_skill_bank.staging.progress import Progress
 from tao_skill_bank.staging.stores import NUM_REQUESTS, Entry, Store
 
-BLOCK = tarfile.BLOCKSIZE
 # One header costs as much as this many bytes of a transfer: 30 ms at 64 MiB/s. Measure before you change it.
 BYTES_PER_HEADER = 2 * 2**20
 SMALL_BYTES = 8 * 2**20  # archives that come whole without a look
-HEAD_BYTES = 64 * 2**10  # of the archive's beginning, from which the size of its members is judged
 WINDOW_BYTES = 8 * 2**10  # a header with its long name, and the next one where the member is small
-EXTENSIONS = b"xgLK"  # headers that belong to the next one
 
 Tell = Callable[[str], None]
 
@@ -88,13 +86,19 @@ def _index(store: Store, entry: Entry, num_named: int, tell: Tell) -> Mapping[st
     kept = settings.state_dir() / "cache" / "staged" / "indexes" / f"{blobs.path_of(entry).stem}.json"
     if isinstance(known := read_json_file(kept), dict):
         return {name: Member(*place) for name, place in known.items()}
-    reader = _Reader(store, entry)
+    remote = _Remote(store, entry)
     found: dict[str, Member] = {}
-    for name, member, end in reader.members():
-        found[name] = member
-        if reader.num_requests > 1 and _is_whole_cheaper(entry.size, end / reader.num_requests, num_named):
-            tell(f"{entry.uri}: the whole archive comes faster than its headers and members one by one.")
-            return None
+    try:
+        with tarfile.open(fileobj=io.BufferedReader(remote, WINDOW_BYTES), mode="r:") as tar:
+            for header in tar:
+                if header.isreg():
+                    found[str(PurePosixPath(header.name))] = Member(header.offset_data, header.size)
+                bytes_per_header = (header.offset_data + header.size) / remote.num_requests
+                if remote.num_requests > 1 and _is_whole_cheaper(entry.size, bytes_per_header, num_named):
+                    tell(f"{entry.uri}: the whole archive comes faster than its headers and members one by one.")
+                    return None
+    except tarfile.TarError as error:
+        raise _unreadable(entry.uri, str(error)) from None
     kept.parent.mkdir(parents=True, exist_ok=True)
     write_whole(kept, json.dumps({name: (member.start, member.size) for name, member in found.items()}))
     return found
@@ -105,54 +109,32 @@ def _is_whole_cheaper(archive_bytes: int, bytes_per_header: float, num_named: in
     return headers + num_named * bytes_per_header >= archive_bytes
 
 
-class _Reader:
-    """Walks from header to header with one small range each."""
+class _Remote(io.RawIOBase):
+    """A file in a store, of which each read is one request; tarfile finds its way from header to header in it."""
 
     def __init__(self, store: Store, entry: Entry) -> None:
         self.store, self.entry = store, entry
-        self.num_requests = 0
-        self._data, self._start = b"", 0
+        self.num_requests = self._position = 0
 
-    def members(self) -> Iterator[tuple[str, Member, int]]:
-        """Yield name, place and end of every plain file. Raises BlockedError when this is no tar archive."""
-        position, long_name = 0, ""
-        while position + BLOCK <= self.entry.size:
-            block = self._bytes(position, BLOCK)
-            if not block.strip(b"\0"):
-                return
-            try:
-                header = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
-            except tarfile.HeaderError as error:
-                raise _unreadable(self.entry.uri, str(error)) from None
-            start = position + BLOCK
-            position = start + -(-header.size // BLOCK) * BLOCK
-            if header.type[:1] in EXTENSIONS:
-                long_name = _long_name(header, self._bytes(start, header.size)) or long_name
-                continue
-            name, long_name = str(PurePosixPath(long_name or header.name)), ""
-            if header.isreg():
-                yield name, Member(start, header.size), position
+    def readable(self) -> bool:
+        return True
 
-    def _bytes(self, start: int, count: int) -> bytes:
-        if start < self._start or start + count > self._start + len(self._data):
-            self.num_requests += 1
-            length = max(count, HEAD_BYTES if start == 0 else WINDOW_BYTES)
-            self._data = blobs.read(self.store, self.entry, start, min(start + length, self.entry.size))
-            self._start = start
-        return self._data[start - self._start : start - self._start + count]
+    def seekable(self) -> bool:
+        return True
 
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        self._position = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self.entry.size}[whence]
+        return self._position
 
-def _long_name(header: tarfile.TarInfo, data: bytes) -> str:
-    """Return the name that an extended header gives to the next member; empty when it gives another thing."""
-    if header.type == tarfile.GNUTYPE_LONGNAME:
-        return data.split(b"\0")[0].decode("utf-8", "surrogateescape")
-    while header.type == tarfile.XHDTYPE and data.strip(b"\0"):
-        length = int(data.split(b" ", 1)[0])
-        key, _, value = data[:length].split(b" ", 1)[1].rstrip(b"\n").partition(b"=")
-        if key == b"path":
-            return value.decode("utf-8", "surrogateescape")
-        data = data[length:]
-    return ""
+    def readinto(self, buffer: Any, /) -> int:
+        end = min(self._position + len(buffer), self.entry.size)
+        if self._position >= end:
+            return 0
+        data = blobs.read(self.store, self.entry, self._position, end)
+        self.num_requests += 1
+        buffer[: len(data)] = data
+        self._position = end
+        return len(data)
 
 
 def _by_ranges(store: Store, entry: Entry, index: Mapping[str, Member], names: Sequence[str], tell: Tell) -> int:
