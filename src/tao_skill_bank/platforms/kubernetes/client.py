@@ -2,7 +2,6 @@
 
 import json
 import re
-import urllib.parse
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -195,37 +194,32 @@ class Cluster:
     def _request(
         self, method: str, path: str, query: Mapping[str, str], body: Object | None, accept: str, read_seconds: float
     ) -> Any:
+        """Return the answer, read whole; of a log, `accept` */*, only its beginning."""
         import urllib3
+        from kubernetes.client import ApiException
 
         content_type = "application/merge-patch+json" if method == "PATCH" else "application/json"
-        headers = {"Accept": accept, **({"Content-Type": content_type} if body is not None else {})}
+        headers = {"Accept": accept, "Content-Type": content_type}
         pairs = list(query.items())
         try:
             self.api.update_params_for_auth(headers, pairs, ["BearerToken"])
-            response = self.api.rest_client.pool_manager.request(
+            return self.api.request(
                 method,
-                f"{self.api.configuration.host}{path}" + (f"?{urllib.parse.urlencode(pairs)}" if pairs else ""),
-                body=None if body is None else json.dumps(body),
+                f"{self.api.configuration.host}{path}",
+                query_params=pairs,
                 headers=headers,
-                timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=read_seconds),
-                preload_content=False,
+                body=body,
+                _preload_content=accept != "*/*",
+                _request_timeout=(CONNECT_SECONDS, read_seconds),
             )
-            if not 200 <= response.status <= 299:
-                _ = response.data  # reads it
+        except ApiException as error:
+            if not error.status:  # its word for TLS that failed
+                raise self._unreachable(_one_line(error)) from None
+            self._refused(error.status, error.body, f"{method} {path}")
         except (urllib3.exceptions.HTTPError, OSError) as error:
             if method == "POST" and _may_have_arrived(error):
                 raise LostAnswerError(_one_line(error)) from None
             raise self._unreachable(_one_line(error)) from None
-        if not 200 <= response.status <= 299:
-            self._refused(response.status, response.data, f"{method} {path}")
-        if accept != "*/*":
-            try:
-                _ = response.data
-            except urllib3.exceptions.HTTPError as error:
-                if method == "POST":
-                    raise LostAnswerError(_one_line(error)) from None
-                raise self._unreachable(_one_line(error)) from None
-        return response
 
     def _unreachable(self, said: str) -> BackendError:
         message = f"The API server {self.api.configuration.host} cannot be reached: {said}"
