@@ -1,6 +1,7 @@
 """Every change of state of jobs, as it comes, and where to tell it."""
 
 import json
+import re
 import time
 import urllib.error
 import urllib.parse
@@ -20,6 +21,7 @@ POLL_SECONDS = 2.0
 POST_SECONDS = 5.0  # longest wait for a receiver
 ATTEMPTS = 4  # of a post that a receiver did not take now
 FIRST_PAUSE_SECONDS = 0.5  # between two attempts; each pause is twice the last one
+LONGEST_PAUSE_SECONDS = 30.0  # that a receiver may ask for: nothing else is watched meanwhile
 TRY_AGAIN = (408, 425, 429)  # besides every 5xx
 
 
@@ -142,6 +144,7 @@ class Webhook:
         request = urllib.request.Request(self.url, body, {"Content-Type": "application/json"})
         opener = urllib.request.build_opener(_NoRedirect)
         for attempt in range(ATTEMPTS):
+            pause_seconds = FIRST_PAUSE_SECONDS * 2**attempt
             try:
                 with opener.open(request, timeout=POST_SECONDS):
                     return None
@@ -149,10 +152,11 @@ class Webhook:
                 why = f"answered {error.code} {error.reason}".strip()
                 if error.code < 500 and error.code not in TRY_AGAIN:
                     return Problem("post_refused", f"{self.host} {why}.", "Correct the address.", "--post")
+                pause_seconds = max(pause_seconds, _asked_pause_seconds(error))
             except (OSError, ValueError) as error:
                 why = f"cannot be reached: {getattr(error, 'reason', error)}"
             if attempt + 1 < ATTEMPTS:
-                self.sleep(FIRST_PAUSE_SECONDS * 2**attempt)
+                self.sleep(pause_seconds)
         fix = "See that it answers; what waits is sent with the next change, while this command runs."
         return Problem("post_failed", f"{self.host} {why}. Waiting: {len(self.waiting)}.", fix, "--post")
 
@@ -162,6 +166,12 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
     def redirect_request(self, *_: Any) -> None:
         return None
+
+
+def _asked_pause_seconds(answer: urllib.error.HTTPError) -> float:
+    """Return how long a receiver asks to be left alone, within bounds; 0 where it does not say so in seconds."""
+    said = str(answer.headers.get("Retry-After", ""))
+    return min(float(said), LONGEST_PAUSE_SECONDS) if re.fullmatch(r"\d+(\.\d+)?", said) else 0.0
 
 
 def _event(record: JobRecord, number: int) -> Event:

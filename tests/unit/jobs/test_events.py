@@ -25,7 +25,7 @@ class Receiver(ThreadingHTTPServer):
 
     def __init__(self, answers: list[int]) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.answers, self.posts = answers, []
+        self.answers, self.posts, self.retry_after = answers, [], ""
 
     @property
     def url(self) -> str:
@@ -39,6 +39,8 @@ class _Handler(BaseHTTPRequestHandler):
         if code == 200:
             self.server.posts.append(body)
         self.send_response(code)
+        if self.server.retry_after:
+            self.send_header("Retry-After", self.server.retry_after)
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
@@ -105,6 +107,17 @@ def test_events_are_posted_and_a_busy_receiver_gets_them_later(tmp_path, receive
     assert [(post["job_id"], post["state"], post["id"]) for post in receiver.posts] == [
         (event.job_id, "ERROR", event.id)
     ]
+
+
+@pytest.mark.parametrize(
+    ("said", "pauses"), [("3", [3.0, 3.0]), ("86400", [30.0, 30.0]), ("Wed, 21 Oct 2026 07:28:00 GMT", [0.5, 1.0])]
+)
+def test_a_receiver_is_left_alone_for_as_long_as_it_asks_within_bounds(tmp_path, receiver, said, pauses):
+    (event,) = ended(tmp_path, FAILURE)
+    receiver.answers[:], receiver.retry_after = [429, 503], said
+    slept = []
+    assert transitions.Webhook(receiver.url, sleep=slept.append).offer(event) is None
+    assert slept == pauses
 
 
 def test_what_a_receiver_did_not_take_is_sent_before_the_next(tmp_path, receiver):
