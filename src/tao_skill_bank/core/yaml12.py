@@ -22,7 +22,7 @@ CORE_SCHEMA = (
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses aliases: a request needs none, and nested ones grow without bound."""
+    """Refuses aliases (a request needs none, and nested ones grow without bound) and keys that are given twice."""
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - declared so by the base class
 
@@ -31,6 +31,16 @@ class _Loader(yaml.SafeLoader):
             mark = self.get_mark()
             raise yaml.composer.ComposerError(None, None, "aliases are not supported", mark)
         return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        mapping = super().construct_mapping(node, deep)
+        seen: set[Any] = set()
+        for key_node, _ in node.value if len(mapping) < len(node.value) else ():
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"{key} is given twice", key_node.start_mark)
+            seen.add(key)
+        return mapping
 
 
 class _Dumper(yaml.SafeDumper):

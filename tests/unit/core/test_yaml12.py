@@ -57,6 +57,11 @@ def test_aliases_are_refused_so_that_no_document_grows_without_bound(text: str) 
         yaml12.parse(text, "--set")
 
 
+def test_a_key_that_is_given_twice_is_refused_where_it_stands() -> None:
+    with pytest.raises(RequestError, match=r"at line 3, column 3: epoch is given twice"):
+        yaml12.parse("train:\n  epoch: 1\n  epoch: 2\n", "request.yaml")
+
+
 def test_a_mistake_is_named_with_its_line_and_column() -> None:
     with pytest.raises(RequestError, match=r"request\.yaml is not valid YAML at line 2, column"):
         yaml12.parse("a: 1\nb: [1, 2", "request.yaml")
