@@ -78,11 +78,17 @@ def contract_schema(kind: type, name: str) -> dict[str, Any]:
     return schema
 
 
-def action_schema(kind: type, skill: str, action: str) -> dict[str, Any]:
-    """Return the JSON Schema of one action, `$ref`s inlined, with its template under `default`."""
+def spec_schema(kind: type) -> dict[str, Any]:
+    """Return what a spec dataclass accepts, `$ref`s inlined."""
     document = pydantic.TypeAdapter(kind).json_schema()
     definitions = document.pop("$defs", {})
-    body = _simplify(_inline(document, definitions))
+    schema: dict[str, Any] = _simplify(_inline(document, definitions))
+    return schema
+
+
+def action_schema(kind: type, skill: str, action: str) -> dict[str, Any]:
+    """Return the JSON Schema of one action, with its template under `default`."""
+    body = spec_schema(kind)
     defaults = template(body)
     body = _without_group_defaults(body)
     leaves = dict(parameters(body))

@@ -9,11 +9,11 @@ from tao_skill_bank.bank import schema as schemas
 from tao_skill_bank.bank.catalog import Skill
 from tao_skill_bank.bank.rules import broken, same_branch
 from tao_skill_bank.bank.skill_info import OUTPUT
+from tao_skill_bank.bank.violations import nearest_path, not_a_group, violations
 from tao_skill_bank.contracts import Finding, Request, to_json
 from tao_skill_bank.core import nested, redact
 from tao_skill_bank.errors import Problem, RequestError
 from tao_skill_bank.spec.datasets import absolute, dataset_problems, dataset_values
-from tao_skill_bank.spec.violations import nearest_path, violations
 from tao_skill_bank.staging import places
 from tao_skill_bank.weights import model_uri
 
@@ -90,10 +90,7 @@ def _with_overrides(spec: Spec, skill: Skill, request: Request, schema: Mapping[
         elif value is None:
             spec = _deleted(spec, path, schema)
         elif "properties" in (schemas.at(schema, path) or {}):
-            problem = Problem(
-                "invalid_type", f"{path} is a group of parameters, not a value.", f"Set {path}.NAME.", path, value
-            )
-            spec = replace(spec, problems=(*spec.problems, problem))
+            spec = replace(spec, problems=(*spec.problems, not_a_group(path, value)))
         else:
             spec = _assigned(spec, path, _coerced(value, schemas.at(schema, path)))
     return spec

@@ -7,19 +7,22 @@ from typing import TypeVar
 
 import pydantic
 
-from tao_skill_bank.errors import Problem, RequestError, UnknownNameError
+from tao_skill_bank.bank.schema import spec_schema
+from tao_skill_bank.bank.violations import violations
+from tao_skill_bank.errors import RequestError, UnknownNameError
 
 T = TypeVar("T")
 
 
 def load_spec(kind: type[T], path: Path) -> T:
-    """Return the spec dataclass `kind` that a TOML file holds.
+    """Return the spec dataclass `kind` that a TOML file holds; a date in it is its text.
 
-    Validation goes through JSON because the dataclasses are strict: there a list is a valid tuple and an int a float.
+    The dataclass is built from JSON because it is strict: there a list is a valid tuple and an int a float.
 
     Raises:
         UnknownNameError: the file does not exist.
-        RequestError: the file is no TOML, or does not fit the dataclass; every problem at once.
+        RequestError: the file is not TOML, or violates the schema of the dataclass; every problem at once, in the words
+            of a request that sets the same values.
 
     """
     try:
@@ -27,14 +30,8 @@ def load_spec(kind: type[T], path: Path) -> T:
     except FileNotFoundError:
         raise UnknownNameError.of("missing_config", f"Config {path} does not exist.", "Give a TOML file.") from None
     except (OSError, ValueError) as error:
-        raise RequestError.of("invalid_toml", f"Config {path} is no TOML: {error}", "Write valid TOML.") from None
-    try:
-        return pydantic.TypeAdapter(kind).validate_json(json.dumps(document))
-    except pydantic.ValidationError as error:
-        details = error.errors(include_url=False, include_input=False, include_context=False)
-        raise RequestError([_problem(path, detail["loc"], detail["msg"]) for detail in details]) from None
-
-
-def _problem(path: Path, location: tuple[int | str, ...], message: str) -> Problem:
-    where = ".".join(str(part) for part in location)
-    return Problem("invalid_spec", f"{path.name}: {where}: {message}.", f"Correct {where}.", path=where)
+        raise RequestError.of("invalid_toml", f"Config {path} is not TOML: {error}", "Write valid TOML.") from None
+    text = json.dumps(document, default=str)
+    if problems := list(violations(spec_schema(kind), json.loads(text))):
+        raise RequestError(problems)
+    return pydantic.TypeAdapter(kind).validate_json(text)

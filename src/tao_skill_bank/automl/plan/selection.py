@@ -8,9 +8,9 @@ from tao_skill_bank.automl.plan.dimension import is_number
 from tao_skill_bank.automl.plan.domain import HALF, numeric, options_of
 from tao_skill_bank.automl.plan.options import AutomlOptions
 from tao_skill_bank.bank import schema as schemas
+from tao_skill_bank.bank.violations import nearest_path
 from tao_skill_bank.core import nested
 from tao_skill_bank.errors import Problem
-from tao_skill_bank.spec.violations import nearest_path
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ from tao_skill_bank.automl.plan.options import AutomlOptions
 from tao_skill_bank.bank import schema as schemas
 from tao_skill_bank.bank.catalog import Skill
 from tao_skill_bank.bank.rules import broken
+from tao_skill_bank.bank.violations import violations
 from tao_skill_bank.contracts import contract
 from tao_skill_bank.core import nested
 from tao_skill_bank.errors import Problem, RequestError
-from tao_skill_bank.spec.violations import violations
 
 __all__ = ["Dimension", "Space", "applied", "build", "check"]
 

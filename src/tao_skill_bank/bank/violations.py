@@ -1,19 +1,26 @@
-"""Schema violations as problems: path, got, expected, fix and the nearest valid name."""
+"""Schema violations as problems: path, got, expected, fix and the nearest valid name.
+
+A request and a config file are checked here alike. What a spec dataclass cannot say of a single field (exactly one of,
+only together) is in its schema alone, so that the schema decides, and the dataclass only holds what it let through.
+"""
 
 import difflib
+import json
+import math
 from collections.abc import Iterator, Mapping
-from typing import Any, cast
-
-import jsonschema
+from typing import TYPE_CHECKING, Any, cast
 
 from tao_skill_bank.bank import schema as schemas
 from tao_skill_bank.core.redact import SECRET_NAME, redacted, without_secret
 from tao_skill_bank.errors import Problem
 
+if TYPE_CHECKING:
+    import jsonschema
+
 
 def violations(schema: Mapping[str, Any], spec: Mapping[str, Any]) -> Iterator[Problem]:
     """Yield every violation of the schema once, by path."""
-    validator = jsonschema.Draft202012Validator(schema)
+    validator = _validator(schema)
     seen: set[tuple[str, str]] = set()
     for error in sorted(validator.iter_errors(spec), key=lambda found: [str(part) for part in found.absolute_path]):
         for problem in _problems(schema, error):
@@ -22,7 +29,25 @@ def violations(schema: Mapping[str, Any], spec: Mapping[str, Any]) -> Iterator[P
                 yield problem
 
 
-def _problems(schema: Mapping[str, Any], error: jsonschema.ValidationError) -> Iterator[Problem]:
+def _validator(schema: Mapping[str, Any]) -> Any:
+    """Return a validator that takes no more for a number than a spec dataclass does: no 3.0 for 3, no infinities."""
+    import jsonschema  # only where a spec is checked: most of what imports this room checks none
+
+    base: Any = jsonschema.Draft202012Validator
+    types = base.TYPE_CHECKER.redefine_many({"integer": _is_integer, "number": _is_number})
+    extend: Any = jsonschema.validators.extend
+    return extend(base, type_checker=types)(schema)
+
+
+def _is_integer(_checker: Any, value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(_checker: Any, value: Any) -> bool:
+    return _is_integer(_checker, value) or (isinstance(value, float) and math.isfinite(value))
+
+
+def _problems(schema: Mapping[str, Any], error: "jsonschema.ValidationError") -> Iterator[Problem]:
     path = ".".join(str(part) for part in error.absolute_path)
     special = {
         "additionalProperties": _unknown_keys,
@@ -30,10 +55,15 @@ def _problems(schema: Mapping[str, Any], error: jsonschema.ValidationError) -> I
         "oneOf": _not_exactly_one,
         "dependentRequired": _not_together,
     }
+    if error.validator == "oneOf" and not isinstance(error.instance, Mapping):
+        return  # a value where a group belongs, of which its type says so already
     if error.validator in special:
         yield from special[str(error.validator)](schema, error, path)
         return
     leaf = cast(Mapping[str, Any], error.schema)
+    if "properties" in leaf:
+        yield not_a_group(path, error.instance)
+        return
     expected = schemas.expectation(leaf)
     why = f" {leaf['description']}" if _has_one_value(leaf) and "description" in leaf else ""
     yield Problem(
@@ -41,9 +71,15 @@ def _problems(schema: Mapping[str, Any], error: jsonschema.ValidationError) -> I
         message=f"{path} is {_short(error.instance)}; expected {expected}.{why}",
         fix=f"Set {path} to {expected}.",
         path=path,
-        got=without_secret(error.instance),
+        got=_got(error.instance),
         expected=expected,
     )
+
+
+def not_a_group(path: str, value: Any) -> Problem:
+    """Return the problem of a value where a group of parameters belongs."""
+    message = f"{path} is a group of parameters, not a value."
+    return Problem("invalid_type", message, f"Set {path}.NAME.", path, _got(value))
 
 
 def _has_one_value(leaf: Mapping[str, Any]) -> bool:
@@ -63,7 +99,7 @@ def _unknown_keys(schema: Mapping[str, Any], error: Any, path: str) -> Iterator[
                 message=f"There is no parameter {full}.{hint}",
                 fix=f"Use {nearest}." if nearest else f"Remove {full}.",
                 path=full,
-                got=None if SECRET_NAME.search(key) else without_secret(error.instance[key]),
+                got=None if SECRET_NAME.search(key) else _got(error.instance[key]),
                 expected=nearest,
             )
 
@@ -92,7 +128,7 @@ def _not_exactly_one(_schema: Mapping[str, Any], error: Any, path: str) -> Itera
         message=f"Exactly one of {', '.join(prefix + name for name in names)} is needed; {state}.",
         fix=f"Remove one: --set {prefix}{names[-1]}=null" if present else f"Set {prefix}{names[0]}.",
         path=path,
-        got={name: error.instance[name] for name in present},
+        got=_got({name: error.instance[name] for name in present}),
         expected=f"exactly one of {', '.join(names)}",
     )
 
@@ -106,7 +142,7 @@ def _not_together(_schema: Mapping[str, Any], error: Any, path: str) -> Iterator
                 message=f"{path}.{name} is set without {', '.join(missing)}.",
                 fix=f"Set {path}.{missing[0]} too, or remove {path}.{name}.",
                 path=f"{path}.{name}",
-                got=error.instance[name],
+                got=_got(error.instance[name]),
                 expected=f"together with {', '.join(missing)}",
             )
 
@@ -120,6 +156,11 @@ def nearest_path(path: str, known: list[str]) -> str | None:
     by_last = {candidate.rpartition(".")[2]: candidate for candidate in reversed(known)}
     words = difflib.get_close_matches(last, by_last, n=1, cutoff=0.8)
     return by_last[words[0]] if words else None
+
+
+def _got(value: Any) -> Any:
+    """Return a value as JSON can hold it: an infinity is its name."""
+    return json.loads(json.dumps(without_secret(value)), parse_constant=str)
 
 
 def _short(value: Any) -> str:
