@@ -1,1 +1,1 @@
-"""What a skill is: the catalog, its facts, parameters, schemas and rules, and what every skill shares."""
+"""Skills: the catalog, skill facts, parameters, schemas and rules, and what all skills share."""

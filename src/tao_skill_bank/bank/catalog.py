@@ -34,7 +34,7 @@ class Skill:
 
     @cached_property
     def frontmatter(self) -> dict[str, Any]:
-        """The YAML head of SKILL.md."""
+        """The YAML frontmatter of SKILL.md."""
         _, head, _ = (self.folder / "SKILL.md").read_text(encoding="utf-8").split("---\n", 2)
         loaded: dict[str, Any] = yaml.safe_load(head)
         return loaded
@@ -103,7 +103,7 @@ class Skill:
         return document
 
     def is_automl_runnable(self, action: str) -> bool:
-        """Tell whether the schema and the template that AutoML needs are packaged and parse."""
+        """Return whether the schema and the template that AutoML needs are packaged and parse."""
         try:
             json.loads(self.schema_path(action).read_text(encoding="utf-8"))
             template = yaml.safe_load(self.template_path(action).read_text(encoding="utf-8"))
@@ -118,13 +118,13 @@ class Skill:
         return kind
 
     def rules(self, action: str) -> tuple[Rule, ...]:
-        """Return the cross-field rules declared beside the spec dataclass."""
+        """Return the cross-field rules declared next to the spec dataclass."""
         module = importlib.import_module(f"tao_skill_bank.models.{self.info.package}.config.rules")
         rules: tuple[Rule, ...] = module.RULES.get(action, ())
         return rules
 
     def is_implemented(self, action: str) -> bool:
-        """Tell whether this release has the module that runs the action."""
+        """Return whether this release has the module that runs the action."""
         return importlib.util.find_spec(self.action(action).module) is not None
 
 
@@ -132,7 +132,7 @@ def bank_root() -> Path:
     """Return the folder that holds skills/: $TAO_SKILL_BANK_PATH, the checkout, or the installed wheel's copy.
 
     Raises:
-        UnknownNameError: none of them has a skills folder.
+        UnknownNameError: none of them has a skills/ folder.
     """
     named = settings.bank_path()
     candidates = [named] if named else [PACKAGE.parent.parent, PACKAGE / "_bank"]
@@ -150,7 +150,7 @@ def skills() -> list[Skill]:
 
 
 def find(name: str) -> Skill:
-    """Return the skill that a name, an alias or `tao-skill-bank:NAME` means.
+    """Return the skill for a name, an alias or `tao-skill-bank:NAME`.
 
     Raises:
         UnknownNameError: nothing is called that; the nearest names are given.

@@ -15,15 +15,15 @@ def field() -> Any:
     """Return the parameter that ends a training early, for a group that has the epochs and resume too."""
     return parameter(
         None,
-        doc="Ends the training after this epoch as after the last one; the schedule stays that of all epochs, so that "
-        "resume goes on exactly. None for no early end.",
+        doc="Ends the training after this epoch; the schedule still spans all epochs, so that resuming "
+        "continues exactly. None trains all epochs.",
         minimum=1,
         automl=False,
     )
 
 
 def last_epoch(epochs: int, stop: int | None) -> int:
-    """Return the epoch that the training ends after."""
+    """Return the epoch after which the training ends."""
     return epochs if stop is None else stop
 
 

@@ -1,25 +1,25 @@
-"""Chooses how a training runs from what each way needs and what the GPU has: the fastest that fits, and says why.
+"""Chooses the execution plan of a training: the fastest one that fits into GPU memory, with the reason.
 
-A model lists its ways, fastest first, with predicted memory (`memory.py` of each model). Preflight chooses with the GPU
-it sees, and the trainer chooses again with the GPU it runs on, by this same function.
+A model lists its execution plans, fastest first, with their predicted memory (`memory.py` of each model). Preflight
+chooses for the GPU that it sees, and the trainer chooses again for the GPU it runs on, by this same function.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-HEADROOM = 1.05  # predicted memory is calibrated to a few percent; a fragment here and there comes on top
+HEADROOM = 1.05  # predicted memory is calibrated to a few percent; memory fragmentation adds a little
 
 
 @dataclass(frozen=True)
-class Way:
-    """One way to run a training.
+class ExecutionPlan:
+    """How to run a training.
 
     Attributes:
-        name: what people call it.
-        settings: spec path to the value that it means.
+        name: shown to people.
+        settings: the value of each spec path that it sets.
         memory_bytes: predicted peak of one GPU.
-        relative_time: step time over that of the fastest way.
+        relative_time: step time divided by that of the fastest plan.
 
     """
 
@@ -34,47 +34,47 @@ class Way:
 
 @dataclass(frozen=True)
 class Choice:
-    """The way that was chosen, whether it fits, and the reason in one sentence or two."""
+    """The chosen plan, whether it fits, and the reason in one or two sentences."""
 
-    way: Way
+    plan: ExecutionPlan
     fits: bool
     reason: str
 
 
-def choose(ways: Sequence[Way], capacity_bytes: int | None) -> Choice:
-    """Return the first way that fits, or the smallest one when none does.
+def choose(plans: Sequence[ExecutionPlan], capacity_bytes: int | None) -> Choice:
+    """Return the first plan that fits, or the smallest one when none does.
 
     Args:
-        ways: fastest first, at least one; a single one where the spec leaves no choice.
-        capacity_bytes: memory of the GPU; None where there is none to fit into.
+        plans: fastest first, at least one; exactly one where the spec leaves no choice.
+        capacity_bytes: memory of the GPU; None without a GPU.
 
     """
     if capacity_bytes is None:
-        return Choice(ways[0], True, f"{ways[0].name}: there is no GPU memory to fit into.")
-    fitting = [way for way in ways if way.memory_bytes * HEADROOM <= capacity_bytes]
+        return Choice(plans[0], True, f"{plans[0].name}: there is no GPU memory limit.")
+    fitting = [plan for plan in plans if plan.memory_bytes * HEADROOM <= capacity_bytes]
     if not fitting:
-        smallest = min(ways, key=lambda way: way.memory_bytes)
+        smallest = min(plans, key=lambda plan: plan.memory_bytes)
         reason = f"{_needs(smallest)} at least, and a GPU has {_gib(capacity_bytes)}."
         return Choice(smallest, False, reason)
-    way = fitting[0]
-    faster = list(ways[: ways.index(way)])
-    parts = [f"{_needs(way)} of {_gib(capacity_bytes)}"]
+    plan = fitting[0]
+    faster = list(plans[: plans.index(plan)])
+    parts = [f"{_needs(plan)} of {_gib(capacity_bytes)}"]
     if faster:
-        nearest = min(faster, key=lambda way: way.memory_bytes)
-        share = way.relative_time / nearest.relative_time - 1
+        nearest = min(faster, key=lambda plan: plan.memory_bytes)
+        share = plan.relative_time / nearest.relative_time - 1
         parts.append(f"{nearest.name} would be {share:.0%} faster and needs {_gib(nearest.memory_bytes)}")
-    elif len(ways) > 1:
+    elif len(plans) > 1:
         parts.append("nothing faster is known")
-    return Choice(way, True, "; ".join(parts) + ".")
+    return Choice(plan, True, "; ".join(parts) + ".")
 
 
-def from_json(documents: Sequence[Mapping[str, Any]]) -> list[Way]:
-    """Return ways as a model's inspection told them."""
-    return [Way(**document) for document in documents]
+def from_json(documents: Sequence[Mapping[str, Any]]) -> list[ExecutionPlan]:
+    """Return the plans that a model's inspection reported."""
+    return [ExecutionPlan(**document) for document in documents]
 
 
-def _needs(way: Way) -> str:
-    return f"{way.name} needs about {_gib(way.memory_bytes)}"
+def _needs(plan: ExecutionPlan) -> str:
+    return f"{plan.name} needs about {_gib(plan.memory_bytes)}"
 
 
 def _gib(num_bytes: float) -> str:

@@ -1,7 +1,7 @@
-"""Container images: references/versions.yaml by key, and what a job needs to run in one.
+"""Container images: references/versions.yaml by key, and which image a job runs in.
 
-Our own image runs the trainers of this package. Another one brings commands of its own: they read the same config, with
-hub ids in place of folders that this package would have filled.
+Our own image runs the trainers of this package. A third-party image has its own commands: they read the same config,
+with Hub ids instead of folders that this package would have filled.
 """
 
 import re
@@ -26,10 +26,10 @@ class Image:
     """One entry of versions.yaml.
 
     Attributes:
-        image: the name by which a container engine knows it.
-        get: the command that brings it to a machine.
+        image: its name for a container engine.
+        get: the command that pulls or builds it.
         confirm: a skill's own image is run only once a request names it, or a sealed plan shows it.
-        commands: by action, the program in the image that takes `--config FILE`; empty where it holds this package.
+        commands: by action, the program that takes `--config FILE`; empty if the image contains this package.
 
     """
 
@@ -41,13 +41,13 @@ class Image:
 
 @contract
 class Images:
-    """The whole file."""
+    """The content of references/versions.yaml."""
 
     images: dict[str, Image]
 
 
 def known() -> dict[str, Image]:
-    """Return every image of the bank, by key; none where the bank has no versions.yaml."""
+    """Return every image of the bank, by key; empty if the bank has no versions.yaml."""
     path = catalog.bank_root() / "references" / "versions.yaml"
     if not path.is_file():
         return {}
@@ -55,26 +55,28 @@ def known() -> dict[str, Image]:
 
 
 def resolve(name: str) -> Image:
-    """Return what a key, an image or KEY=IMAGE means; an image that no entry names is taken to hold this package.
+    """Return the image for a key, an image name or KEY=IMAGE; an unlisted image is assumed to contain this package.
 
     Raises:
         UnknownNameError: there is no such key.
-        RequestError: no engine could have an image of this name.
+        RequestError: it is not a valid image name.
 
     """
     images = known()
     if name in images:
         return images[name]
     if re.search(r"^-|\s|^$", name):
-        message = f"'{name}' is no name of an image."
-        raise RequestError.of("invalid_image", message, f"Name one, or one of: {', '.join(images)}.", path="image")
+        message = f"'{name}' is not a valid image name."
+        raise RequestError.of(
+            "invalid_image", message, f"Give an image name, or one of: {', '.join(images)}.", path="image"
+        )
     if not re.search(r"[/:@=.]", name) and (hint := catalog.did_you_mean(name, images)):
-        message = f"There is no image key '{name}'.{hint}"
+        message = f"Unknown image key '{name}'.{hint}"
         raise UnknownNameError.of("unknown_image", message, f"Use one of: {', '.join(images)}.", path="image")
     key, separator, image = name.partition("=")
     if separator and "/" not in key:
         if key not in images:
-            message = f"There is no image key '{key}'.{catalog.did_you_mean(key, images)}"
+            message = f"Unknown image key '{key}'.{catalog.did_you_mean(key, images)}"
             raise UnknownNameError.of("unknown_image", message, f"Use one of: {', '.join(images)}.", path="image")
         return replace(images[key], image=image, get=f"docker pull {image}")
     by_image = {entry.image: entry for entry in reversed(images.values())}
@@ -82,7 +84,7 @@ def resolve(name: str) -> Image:
 
 
 def of_skill(skill: Skill) -> Image | None:
-    """Return the image that a skill names as its own. Raises UnknownNameError when it names none of the file."""
+    """Return the skill's own image. Raises UnknownNameError when versions.yaml does not have it."""
     key = skill.info.container_image
     if key is None:
         return None
@@ -95,16 +97,16 @@ def of_skill(skill: Skill) -> Image | None:
 
 
 def get(name: str) -> str:
-    """Return the command that brings an image to a machine."""
+    """Return the command that pulls or builds an image."""
     by_image = {entry.image: entry.get for entry in reversed(known().values())}
     return by_image.get(name) or f"docker pull {name}"
 
 
 def choose(job: Job, skill: Skill, *, runs_in_image: bool) -> tuple[Job, list[Finding]]:
-    """Return the job with the image that it runs in, and whether that one has to be confirmed.
+    """Return the job with the image that it runs in, and a finding if the image must be confirmed.
 
     Raises:
-        RequestError: there is no image, or what the request asks for cannot run in it.
+        RequestError: there is no image, or it cannot run the request.
         UnknownNameError: the request names a key that does not exist.
 
     """
@@ -113,7 +115,7 @@ def choose(job: Job, skill: Skill, *, runs_in_image: bool) -> tuple[Job, list[Fi
     chosen = resolve(job.image) if job.image else of_skill(skill)
     if chosen is None:
         message = f"Platform {job.platform.name} runs containers; neither the request nor {skill.name} names an image."
-        raise RequestError.of("image_needed", message, "Name one: --image IMAGE", path="image")
+        raise RequestError.of("image_needed", message, "Specify one: --image IMAGE", path="image")
     findings = [] if job.image or not chosen.confirm else [_unconfirmed(chosen, skill)]
     if not chosen.commands:
         return replace(job, image=chosen.image), findings
@@ -122,25 +124,25 @@ def choose(job: Job, skill: Skill, *, runs_in_image: bool) -> tuple[Job, list[Fi
 
 def _unconfirmed(image: Image, skill: Skill) -> Finding:
     message = f"No image was named, so {skill.name} would run in its own: {image.image}"
-    fix = f"Say yes to it with --image {skill.info.container_image}, name another (ours: --image {OUR_OWN}), or seal "
+    fix = f"Confirm it with --image {skill.info.container_image}, name another (ours: --image {OUR_OWN}), or seal "
     fix += "the plan that shows it and run that: tao-skills plan ... --out plan.json; tao-skills run --plan plan.json"
     return Finding("image_unconfirmed", "warning", message, fix, "image", {"blocks_run": True, "image": image.image})
 
 
 def _for_own_commands(job: Job, image: Image, model_keys: Sequence[str]) -> Job:
-    """Return the job as a foreign image runs it: by its own command, which loads models from the hub by itself."""
+    """Return the job for a third-party image: run by its own command, which loads models from the Hub itself."""
     problems, config = [], job.config
     if job.action not in image.commands:
         message = f"Image {image.image} has no command for {job.action}; it has: {', '.join(image.commands)}."
         problems.append(Problem("action_not_in_image", message, f"Use ours: --image {OUR_OWN}", "image", image.image))
     if job.resources.nodes > 1:
-        message = f"Image {image.image} is started on one node only; the job asks for {job.resources.nodes}."
+        message = f"Image {image.image} supports a single node only; the job requests {job.resources.nodes}."
         problems.append(Problem("nodes_not_in_image", message, f"Use ours: --image {OUR_OWN}", "platform.nodes"))
     for uri in (uri for uri, _ in job.fetches if not model_uri.is_remote(uri)):
-        message = f"Image {image.image} cannot bring {uri} to the job."
+        message = f"Image {image.image} cannot stage {uri} for the job."
         problems.append(Problem("storage_not_in_image", message, f"Use ours: --image {OUR_OWN}", "datasets", uri))
     if job.results_uri is not None:
-        message = f"Image {image.image} cannot bring results to {job.results_uri}."
+        message = f"Image {image.image} cannot upload results to {job.results_uri}."
         problems.append(Problem("storage_not_in_image", message, f"Use ours: --image {OUR_OWN}", "results_dir"))
     for key in model_keys:
         uri = nested.get(job.spec, key)
@@ -150,7 +152,9 @@ def _for_own_commands(job: Job, image: Image, model_keys: Sequence[str]) -> Job:
         if uri.startswith(model_uri.BUILTIN) or separator:
             what = f"revisions ({uri})" if separator else f"embedded models ({uri})"
             fix = f"Use ours: --image {OUR_OWN}" + (f", or {key}={model_uri.HUB}{name}" if separator else "")
-            problems.append(Problem("model_not_in_image", f"Image {image.image} knows no {what}.", fix, key, uri))
+            problems.append(
+                Problem("model_not_in_image", f"Image {image.image} does not support {what}.", fix, key, uri)
+            )
         config = nested.with_value(config, key, name)
     if problems:
         raise RequestError(problems)

@@ -1,4 +1,4 @@
-"""Which skill owns a model name, and its checkpoint made ready on this machine."""
+"""Finds the skill that owns a model and materialises the model's checkpoint on this machine."""
 
 import subprocess
 import sys
@@ -21,7 +21,7 @@ class Owner:
 
 
 def owner(name: str) -> Owner:
-    """Return the model skill that a model name belongs to.
+    """Return the skill that owns a model.
 
     Raises:
         UnknownNameError: no skill owns it.
@@ -44,22 +44,22 @@ def owner(name: str) -> Owner:
 
 
 def materialise(uri: str) -> Path:
-    """Make or download the checkpoint of a URI and return its folder. The training plane does the work.
+    """Create or download the checkpoint of a URI and return its folder. The training plane does the work.
 
     Raises:
-        UnknownNameError: no embedded model is called that, or the URI has no scheme.
-        BlockedError: it cannot be made or downloaded; the reason is the child's own.
+        UnknownNameError: there is no such embedded model, or the URI has no scheme.
+        BlockedError: it cannot be created or downloaded, for the reason reported by the child process.
     """
     if uri.startswith(model_uri.BUILTIN) and uri.removeprefix(model_uri.BUILTIN) not in model_uri.builtin_names():
         owner(uri)
     if not model_uri.is_remote(uri):
         fix = f"Use {model_uri.BUILTIN}NAME or {model_uri.HUB}ORG/NAME."
-        raise UnknownNameError.of("unknown_model", f"'{uri}' is no model URI.", fix, path="uri", got=uri)
+        raise UnknownNameError.of("unknown_model", f"'{uri}' is not a model URI.", fix, path="uri", got=uri)
     folder = model_uri.local_folder(uri)
     argv = [sys.executable, "-m", "tao_skill_bank.training.fetch", uri, str(folder)]
     finished = subprocess.run(argv, capture_output=True, text=True, check=False)
     if finished.returncode != 0:
         reason = finished.stderr.strip().splitlines()[-2:] or [f"exit code {finished.returncode}"]
         message = f"{uri} cannot be materialised: {' '.join(line.strip() for line in reason)}"
-        raise BlockedError.of("model_not_materialised", message, "Cure the cause and call it again.", path=uri)
+        raise BlockedError.of("model_not_materialised", message, "Fix the cause and run it again.", path=uri)
     return folder

@@ -1,6 +1,6 @@
 """Declares one parameter of a spec dataclass: its default, validity, search domain and documentation.
 
-Validity and search are two things. `minimum`/`maximum` say what can run; `Search` says what AutoML
+Validity and search are separate: `minimum`/`maximum` define what can run, `Search` what AutoML
 explores. Both end up in the JSON Schema that `tao_skill_bank.bank.schema` generates.
 """
 
@@ -19,8 +19,8 @@ class Search:
     """The domain that AutoML explores for one parameter.
 
     `math_cond` restricts values further: "^ 2" means powers of two, "/ 2" means at most half of the
-    parameter named by `depends_on`. `around` keeps a search within so many times the request's own value, either way;
-    with `ratio_to`, the path of another parameter, it is the quotient of the two that stays so near the request's own.
+    parameter named by `depends_on`. `around` keeps a search within this factor of the request's value, up or down;
+    with `ratio_to`, the path of another parameter, the ratio of the two stays within this factor.
     """
 
     minimum: float | None = None
@@ -65,7 +65,7 @@ def parameter(  # noqa: PLR0913 - one keyword per schema keyword
     """Return a pydantic field with the annotation keywords of an action schema.
 
     Args:
-        default: value when the spec is silent; a dict or list is copied per instance; `REQUIRED` for none.
+        default: value if the spec does not set it; a dict or list is copied per instance; `REQUIRED` for none.
         doc: one sentence; becomes the schema's `description` and the comment in the spec template.
         minimum: smallest value that can run.
         maximum: largest value that can run.
@@ -124,16 +124,16 @@ def group(kind: type, *, doc: str) -> Any:
 
 
 def optional_group(*, doc: str) -> Any:
-    """Return a nested dataclass that the template carries and whose absence means None."""
+    """Return a field for an optional nested dataclass; the template includes it, and its absence means None."""
     extra: dict[str, Any] = {"automl_enabled": False, "default": {}, "removable": True}
     return pydantic.Field(None, description=doc, json_schema_extra=extra)
 
 
 @dataclass_transform(frozen_default=True)
 def spec_dataclass(kind: type[T]) -> type[T]:
-    """Make a spec dataclass: frozen, strict types, unknown keys refused, no infinities.
+    """Make a spec dataclass: frozen, strict types, no unknown keys, no infinities.
 
-    Two class attributes, both optional, say what a single field cannot, and reach the JSON Schema:
+    Two optional class attributes express constraints over several fields in the JSON Schema:
     `exactly_one: ClassVar = ("a", "b")` and `together: ClassVar = ("c", "d")`.
     """
     keywords: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""Cross-field rules of a spec, declared beside its dataclass and run in the same pass as the schema."""
+"""Cross-field rules of a spec, declared next to its dataclass and run in the same pass as the schema."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class Rule:
 
 
 def broken(rules: Iterable[Rule], spec: Mapping[str, Any], invalid_paths: set[str]) -> Iterator[Problem]:
-    """Yield the problem of every broken rule; a rule that reads an invalid value says nothing of it."""
+    """Yield the problem of every broken rule; rules that read an invalid value are skipped."""
     for rule in rules:
         if not any(same_branch(path, invalid) for path in rule.reads for invalid in invalid_paths):
             problem = rule.check(*(nested.get(spec, path) for path in rule.reads))
@@ -31,11 +31,11 @@ def broken(rules: Iterable[Rule], spec: Mapping[str, Any], invalid_paths: set[st
 
 
 def require(rules: Iterable[Rule], spec: Mapping[str, Any]) -> None:
-    """Raise RequestError with the problem of every broken rule, for a spec whose values are valid one by one."""
+    """Raise RequestError with the problem of every broken rule, for a spec whose single values are valid."""
     if problems := list(broken(rules, spec, set())):
         raise RequestError(problems)
 
 
 def same_branch(path: str, other: str) -> bool:
-    """Tell whether one dotted path equals the other or lies below it."""
+    """Return whether one dotted path equals the other or is below it."""
     return f"{path}.".startswith(f"{other}.") or f"{other}.".startswith(f"{path}.")

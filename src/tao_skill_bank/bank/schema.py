@@ -15,7 +15,7 @@ ACTION_META_SCHEMA: dict[str, Any] = {
     "$id": f"{SCHEMA_BASE}/action.schema.json",
     "$comment": GENERATED,
     "title": "action schema",
-    "description": "What an action schema adds to JSON Schema 2020-12: annotations that AutoML and people read.",
+    "description": "Additions of an action schema to JSON Schema 2020-12: annotations for AutoML and users.",
     "$ref": DRAFT,
     "type": "object",
     "required": [
@@ -31,7 +31,10 @@ ACTION_META_SCHEMA: dict[str, Any] = {
     ],
     "properties": {
         "default": {"type": "object", "description": "The spec template."},
-        "automl_default_parameters": {"$ref": "#/$defs/paths", "description": "Searched unless a request says else."},
+        "automl_default_parameters": {
+            "$ref": "#/$defs/paths",
+            "description": "Searched unless a request says otherwise.",
+        },
         "automl_disabled_parameters": {"$ref": "#/$defs/paths", "description": "Never searched."},
         "popular": {"$ref": "#/$defs/paths", "description": "Shown to people first."},
         "properties": {"additionalProperties": {"$ref": "#/$defs/parameter"}},
@@ -44,7 +47,7 @@ ACTION_META_SCHEMA: dict[str, Any] = {
                 "description": {"type": "string", "minLength": 1},
                 "automl_enabled": {"type": "boolean"},
                 "popular": {"type": "boolean"},
-                "removable": {"type": "boolean", "description": "Deleting the key means none, not its default."},
+                "removable": {"type": "boolean", "description": "Deleting the key means no value, not its default."},
                 "depends_on": {"type": "string"},
                 "parent_param": {"type": "string"},
                 "math_cond": {"enum": ["^ 2", "/ 2"]},
@@ -141,7 +144,7 @@ def at(schema: Mapping[str, Any], path: str) -> Mapping[str, Any] | None:
 
 
 def expectation(leaf: Mapping[str, Any]) -> str:
-    """Return in words what a leaf accepts: "integer >= 1", "one of linear, cosine"."""
+    """Return a description of the values that a leaf accepts: "integer >= 1", "one of linear, cosine"."""
     if "anyOf" in leaf:
         return " or ".join(dict.fromkeys(expectation(branch) for branch in leaf["anyOf"]))
     if "const" in leaf:
@@ -212,7 +215,7 @@ def _without_null_branch(node: dict[str, Any]) -> dict[str, Any]:
 
 
 def _without_group_defaults(node: dict[str, Any]) -> dict[str, Any]:
-    """Drop the marker by which a group says that the template carries it: the template itself says it."""
+    """Drop the marker of groups that the template includes: the template itself shows it."""
     if "properties" not in node:
         return node
     children = {name: _without_group_defaults(child) for name, child in node["properties"].items()}

@@ -1,4 +1,4 @@
-"""What `references/skill_info.yaml` may say: the facts of a skill that no other layer knows."""
+"""The format of `references/skill_info.yaml`: facts of a skill that no other layer has."""
 
 from dataclasses import field
 from typing import Any, Literal
@@ -19,7 +19,7 @@ class DatasetContract:
 
 @contract
 class Recipe:
-    """Values that a mode uses for keys which the request leaves alone. `when` is a path that must be present."""
+    """Values that a mode uses for keys that the request does not set. `when` is a path that must be present."""
 
     set: dict[str, Any]
     when: str | None = None
@@ -29,7 +29,7 @@ class Recipe:
 class DataSource:
     """Spec keys that one dataset role fills, and whether the action needs it.
 
-    A dataset is either annotations and media, which may be given apart, or one folder.
+    A dataset is either annotations and media, which may be given separately, or one folder.
     """
 
     annotation_path: str | None = None
@@ -48,14 +48,14 @@ class ParentKeys:
     """Spec keys that a parent job fills.
 
     Attributes:
-        checkpoint: gets the parent's selected checkpoint folder; beside `resume`, of a parent that did not train.
+        checkpoint: gets the parent's selected checkpoint folder; with `resume`, only of a parent that did not train.
         adapter: set true when that folder is an adapter.
         base: gets the parent's model when that folder is an adapter.
         resume: gets the parent's newest resume checkpoint.
         adapters: gets a list with the parent's selected adapter folder, as {path, name}.
         run: gets the parent's run directory.
-        copies: keys and groups that are taken over from a training parent's spec, {key here: key there}; from another
-            parent, those of them that it took over itself.
+        copies: keys and groups copied from a training parent's spec, {key here: key there}; from another parent,
+            those that it copied itself.
     """
 
     checkpoint: str | None = None
@@ -69,7 +69,7 @@ class ParentKeys:
 
 @contract
 class Inputs:
-    """Spec keys that name what an action reads. `selective`: only the media that annotations name are fetched.
+    """Spec keys of an action's inputs. `selective`: only the media that annotations name are fetched.
 
     `listed` are lists of objects, each with a path under the given key.
     """
@@ -99,7 +99,7 @@ class ActionResources:
 
 @contract
 class ActionInfo:
-    """How one action runs: `config` mode means that the module reads one file and nothing else."""
+    """How one action runs: in `config` mode, the module reads only one config file."""
 
     summary: str
     mode: Literal["config"] = "config"
@@ -141,9 +141,9 @@ class AutomlKeys:
     Attributes:
         epochs: all epochs of a training; its schedule spans them.
         batch: samples per data-parallel rank in one forward pass, or in one step where `accumulation` is absent.
-        stop: ends a training after so many epochs and leaves its schedule as it is.
-        resume: true goes on from the newest checkpoint of the run directory. Without `stop` and `resume` no training
-            can pause, so that no algorithm that pauses them is offered.
+        stop: ends a training after this many epochs without changing its schedule.
+        resume: true resumes from the newest checkpoint of the run directory. Without `stop` and `resume`, trainings
+            cannot pause, so algorithms that pause them are not offered.
         micro_batch: must divide `batch`.
         accumulation: how many `batch`es make one optimizer step.
         evaluation: scores the base before a search and the best checkpoint after it.

@@ -13,7 +13,7 @@ from tao_skill_bank.errors import RequestError, UnknownNameError
 
 @dataclass(frozen=True)
 class Step:
-    """One request of a workflow; `parent` is the step whose job it takes a checkpoint from."""
+    """One request of a workflow; `parent` is the step whose job provides its checkpoint."""
 
     name: str
     request: Request
@@ -29,7 +29,7 @@ def load(name: str, variables: Mapping[str, str]) -> Iterator[Step]:
 
     Raises:
         UnknownNameError: no such workflow.
-        RequestError: a variable is missing, or a step is no request.
+        RequestError: a variable is missing, or a step is not a request.
     """
     path = bank_root() / "workflow" / f"{name}.yaml"
     if not path.is_file():
@@ -41,7 +41,7 @@ def load(name: str, variables: Mapping[str, str]) -> Iterator[Step]:
 
 
 def _filled(value: Any, variables: Mapping[str, str], source: str) -> Any:
-    """Return the tree with `$name` replaced; a value that is one variable alone keeps the YAML type it then has."""
+    """Return the tree with `$name` replaced; a value that is a single variable is parsed as YAML."""
     if isinstance(value, dict):
         return {key: _filled(child, variables, source) for key, child in value.items()}
     if isinstance(value, list):

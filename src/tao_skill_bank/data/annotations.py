@@ -1,4 +1,4 @@
-"""LLaVA annotation files: a list, an envelope around one, or JSON lines; read as a stream."""
+"""LLaVA annotation files: a list, an object with a list, or JSON lines; read as a stream."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -28,7 +28,7 @@ class Media(NamedTuple):
 
 
 class Turn(NamedTuple):
-    """One turn of a conversation, whichever of the two spellings (from/value, role/content) the file uses."""
+    """One turn of a conversation, in either format (from/value or role/content)."""
 
     role: str
     text: str
@@ -42,7 +42,7 @@ def stream_records(path: Path) -> Iterator[Any]:
     """Yield the records of an annotation file one by one, in constant memory.
 
     Raises:
-        BlockedError: the file is missing, empty, not strict JSON, starts with a byte order mark, or holds no list.
+        BlockedError: the file is missing, empty, not strict JSON, starts with a byte order mark, or contains no list.
 
     """
     if not path.is_file():
@@ -61,7 +61,7 @@ def stream_records(path: Path) -> Iterator[Any]:
         raise _unreadable(path, "is not UTF-8", "Save it as UTF-8 without a byte order mark.") from None
     except NoListError as error:
         fix = "Write a JSON list of records into it, or one under `annotations`."
-        raise _unreadable(path, f"holds no records: {error}", fix) from None
+        raise _unreadable(path, f"contains no records: {error}", fix) from None
     except ValueError as error:
         fix = "Write strict JSON: UTF-8, double quotes, no NaN or Infinity, no trailing comma."
         raise _unreadable(path, f"is not valid JSON: {error}", fix) from None
@@ -75,7 +75,7 @@ def load_records(path: Path) -> list[dict[str, Any]]:
 
 
 def media_of(record: Mapping[str, Any]) -> tuple[Media, ...]:
-    """Return the videos, then the images that a record names, each in its order of appearance."""
+    """Return the videos, then the images that a record names, each in order of appearance."""
     found: list[Media] = []
     for key, kind in MEDIA_KEYS:
         value = record.get(key)
@@ -87,7 +87,7 @@ def media_of(record: Mapping[str, Any]) -> tuple[Media, ...]:
 
 
 def turns_of(record: Mapping[str, Any], conversations_key: str = "conversations") -> tuple[Turn, ...]:
-    """Return the turns of a record; content given as parts is joined, what is no turn is left out."""
+    """Return the turns of a record; content given as parts is joined, invalid turns are skipped."""
     turns = record.get(conversations_key)
     if not isinstance(turns, list):
         return ()
@@ -95,7 +95,7 @@ def turns_of(record: Mapping[str, Any], conversations_key: str = "conversations"
 
 
 def is_positive_number(value: Any) -> TypeGuard[float]:
-    """Tell whether a value is a finite number above 0, as a frame rate must be."""
+    """Return whether a value is a finite number above 0, as a frame rate must be."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < math.inf
 
 

@@ -4,11 +4,11 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-from tao_skill_bank.data.faults import Fault
+from tao_skill_bank.data.issues import Issue
 
 FILE_COLUMNS = ("file_name", "filename", "video", "file")
 CAPTION_COLUMNS = ("prompt", "caption", "text")
-MAX_FIELD_LENGTH = 10 * 2**20  # the csv module's own limit is 128 KiB, which a hostile file may exceed as well
+MAX_FIELD_LENGTH = 10 * 2**20  # the csv module's default is 128 KiB; there must be some limit for malformed files
 
 
 @dataclass(frozen=True)
@@ -22,16 +22,16 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """The rows of a file and what is wrong with it. A fault's item is the row's line, empty for the whole file."""
+    """The rows of a file and its issues. An issue's item is the row's line, empty for the whole file."""
 
     rows: tuple[Row, ...] = ()
-    faults: tuple[Fault, ...] = ()
+    issues: tuple[Issue, ...] = ()
 
 
 def read(path: Path, caption_column: str = "") -> Table:
-    """Read a table with a header. `caption_column` goes before the usual names of the caption's column."""
+    """Read a table with a header. `caption_column` is tried before the common names of the caption column."""
     rows: list[Row] = []
-    faults: list[Fault] = []
+    issues: list[Issue] = []
     csv.field_size_limit(MAX_FIELD_LENGTH)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -40,20 +40,20 @@ def read(path: Path, caption_column: str = "") -> Table:
             name_at = _column(header, FILE_COLUMNS)
             caption_at = _column(header, (_plain(caption_column), *CAPTION_COLUMNS))
             if name_at is None or caption_at is None:
-                return Table(faults=(Fault("captions_unreadable", "", _no_columns(header)),))
+                return Table(issues=(Issue("captions_unreadable", "", _no_columns(header)),))
             for fields in reader:
                 if not any(field.strip() for field in fields):
                     continue
                 line = reader.line_num
                 if len(fields) != len(header) or not fields[name_at].strip():
-                    faults.append(Fault("csv_row_invalid", f"line {line}", _reason(fields, header)))
+                    issues.append(Issue("csv_row_invalid", f"line {line}", _reason(fields, header)))
                     continue
                 rows.append(Row(line, fields[name_at].strip(), fields[caption_at]))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
         item = f"line {reader.line_num}" if isinstance(error, csv.Error) else ""
-        faults.append(Fault("captions_unreadable", item, reason))
-    return Table(tuple(rows), tuple(faults))
+        issues.append(Issue("captions_unreadable", item, reason))
+    return Table(tuple(rows), tuple(issues))
 
 
 def _plain(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Writes a copy of a clip at a constant frame rate: each moment shows the newest frame of the original.
+"""Writes a copy of a clip at a constant frame rate: each tick shows the newest frame of the original.
 
 python -m tao_skill_bank.constant_rate IN.mp4 OUT.mp4 [--fps N]
 """
@@ -25,7 +25,7 @@ QUALITY = {"libx264": {"crf": "12", "preset": "medium"}, "mpeg4": {"qscale": "1"
 
 @dataclass(frozen=True)
 class Copy:
-    """What was written."""
+    """The written file."""
 
     target: Path
     num_frames: int
@@ -35,7 +35,7 @@ class Copy:
 def write_copy(source: Path, target: Path, frames_per_second: float | None = None) -> Copy:
     """Write `source` to `target` at a constant rate, that of its median frame interval by default.
 
-    The source is only read; the target appears complete or not at all. There is no sound in it.
+    The source is only read; the target appears complete or not at all. Audio is dropped.
 
     Raises:
         ConflictError: the target exists, or is the source.
@@ -51,7 +51,7 @@ def write_copy(source: Path, target: Path, frames_per_second: float | None = Non
     try:
         with av.open(str(source)) as container:
             if not container.streams.video:
-                raise ValueError("it holds no video stream")
+                raise ValueError("it has no video stream")
             rate = Fraction(frames_per_second).limit_denominator(MAX_DENOMINATOR) if frames_per_second else None
             rate = rate or _usual_rate(container)
             num_frames = _encode(container, work, rate)
@@ -89,16 +89,16 @@ def _encode(container: Any, target: Path, rate: Fraction) -> int:
                 stream.width, stream.height, stream.pix_fmt = frame.width, frame.height, "yuv420p"
             output.mux(stream.encode(frame))
         if stream is None:
-            raise ValueError("no frame of it can be decoded")
+            raise ValueError("none of its frames can be decoded")
         output.mux(stream.encode())
     return num_frames
 
 
 def _at_rate(container: Any, rate: Fraction) -> Iterator[Any]:
-    """Yield the frame that is shown at each tick, with its new time; a frame may come several times, or never."""
+    """Yield the frame that is shown at each tick, with its new time; frames may repeat or be skipped."""
     shown, start, shown_at = None, 0.0, 0.0
     tick = 0
-    half = 0.5 / float(rate)  # a frame that is due within half an interval is shown already
+    half = 0.5 / float(rate)  # frames due within half an interval are shown early
     for frame in container.decode(video=0):
         time = float(frame.time or 0)
         if shown is None:

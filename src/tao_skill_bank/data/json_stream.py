@@ -16,11 +16,11 @@ SEPARATOR = re.compile(r"[ \t\n\r]*([,\]])[ \t\n\r]*")
 
 
 class NoListError(ValueError):
-    """The text is JSON, and holds no list of items."""
+    """The text is JSON, but contains no list of items."""
 
 
 def refuse_constant(name: str) -> None:
-    """Refuse NaN and the infinities, which Python's reader accepts and JSON does not have."""
+    """Refuse NaN and the infinities, which Python's parser accepts although JSON does not have them."""
     raise json.JSONDecodeError(f"{name} is not JSON", "", 0)
 
 
@@ -31,7 +31,7 @@ def stream_items(file: TextIO, envelope_keys: Collection[str] = ()) -> Iterator[
     """Yield the items of the list in `file`, or of the first list under one of `envelope_keys` of an object.
 
     Raises:
-        ValueError: the text is not strict JSON, or holds no such list.
+        ValueError: the text is not strict JSON, or contains no such list.
 
     """
     text = _Window(file)
@@ -75,7 +75,7 @@ def _items_of_envelope(text: "_Window", envelope_keys: Collection[str]) -> Itera
     while separator == ",":
         key = text.value()
         if not isinstance(key, str):
-            raise ValueError("a key of the object is no string")
+            raise ValueError("a key of the object is not a string")
         text.expect(":")
         if not found and key in envelope_keys and text.next_character() == "[":
             found = True
@@ -93,11 +93,11 @@ def _items_of_envelope(text: "_Window", envelope_keys: Collection[str]) -> Itera
 
 
 def _no_list(envelope_keys: Collection[str]) -> str:
-    return f"it is no list, nor an object with a list under one of: {', '.join(envelope_keys)}"
+    return f"it is neither a list nor an object with a list under one of: {', '.join(envelope_keys)}"
 
 
 class _Window:
-    """The part of a file that is being read; it grows while a value in it is not complete."""
+    """The part of a file that is being read; it grows until a value is complete."""
 
     def __init__(self, file: TextIO) -> None:
         self.buffer = ""
@@ -143,7 +143,7 @@ class _Window:
             except RecursionError:
                 raise ValueError("it is nested too deeply") from None
             else:
-                # A number at the end of the window may go on behind it.
+                # A number at the end of the window may continue beyond it.
                 if end < len(self.buffer) or not self._extend():
                     self.position = end
                     return value

@@ -20,21 +20,21 @@ from typing import Any
 
 from tao_skill_bank.errors import BlockedError, MissingExtraError
 
-WHOLE_SHARE = 0.98  # containers are off by a frame now and then
+WHOLE_SHARE = 0.98  # container headers are sometimes off by a frame
 UNEVEN_INTERVAL_SHARE = 0.25  # an interval this far from the median counts as uneven
 UNEVEN_RECORDS_SHARE = 0.01  # a clip with more uneven intervals than this has a variable frame rate
 
 
 @dataclass(frozen=True)
 class MediaProbe:
-    """What a container holds and what could be decoded of it.
+    """The content of a container and what could be decoded.
 
     Attributes:
-        num_frames: frames to show that were found by reading all packets of the container; 1 for an image.
-        declared_frames: frames the container's header promises; 0 when it does not say.
+        num_frames: displayed frames, counted by reading all packets of the container; 1 for an image.
+        declared_frames: number of frames in the container's header; 0 if not given.
         decoded_frames: frames decoded before time ran out; all of them for ordinary clips.
         container_fps: average rate; 0 for an image.
-        reached_end: decoding came to the end of the file in time, so that frames which were not decoded are broken.
+        reached_end: decoding reached the end of the file in time, so frames that were not decoded are broken.
 
     """
 
@@ -50,7 +50,7 @@ class MediaProbe:
 
     @property
     def is_whole(self) -> bool:
-        """Tell whether the frames that the header promises are there and, as far as it was tried, can be decoded."""
+        """Return whether all declared frames exist and, as far as tried, can be decoded."""
         least = WHOLE_SHARE * self.num_frames
         return self.num_frames >= WHOLE_SHARE * self.declared_frames and (
             not self.reached_end or self.decoded_frames >= least
@@ -66,15 +66,15 @@ def require_decoder() -> None:
 def probe_in_children(
     paths: Sequence[Path], timeout_seconds: float, decode_seconds: float | None = None
 ) -> dict[Path, MediaProbe | BlockedError]:
-    """Probe files one after the other in a child process; a new child goes on behind a file that hangs or crashes it.
+    """Probe files one by one in a child process; after a file that hangs or crashes it, a new child continues.
 
     Args:
         paths: the files.
-        timeout_seconds: time for each of them.
-        decode_seconds: how much of it goes into decoding; half of it by default.
+        timeout_seconds: time limit per file.
+        decode_seconds: part of it for decoding; half by default.
 
     Returns:
-        For every file its probe, or why it cannot be decoded: unreadable, without a frame, or hanging.
+        The probe of every file, or why it cannot be decoded: unreadable, no frames, or a hang.
 
     Raises:
         MissingExtraError: PyAV is not installed.
@@ -96,7 +96,7 @@ def probe_in_children(
 
 
 def _next_line(child: "subprocess.Popen[bytes]", timeout_seconds: float) -> bytes | None:
-    """Return the child's next line; nothing when it died, None when it hangs. The child writes lines whole."""
+    """Return the child's next line; empty when it died, None when it hangs. The child writes complete lines."""
     assert child.stdout
     is_ready = select.select([child.stdout], [], [], timeout_seconds)[0]
     return child.stdout.readline() if is_ready else None
@@ -143,7 +143,7 @@ def probe(path: Path, decode_seconds: float) -> MediaProbe:
 
 
 def container_rate(path: Path) -> float:
-    """Return the average frame rate that a container states. Raises BlockedError when it states none."""
+    """Return the average frame rate of a container. Raises BlockedError when it has none."""
     require_decoder()
     import av
 
@@ -154,7 +154,7 @@ def container_rate(path: Path) -> float:
     except (av.FFmpegError, OSError, ValueError) as error:
         raise _broken("media_unreadable", path, str(error)) from None
     if rate <= 0:
-        raise _broken("media_without_rate", path, "its container states no frame rate")
+        raise _broken("media_without_rate", path, "its container has no frame rate")
     return rate
 
 
@@ -167,7 +167,7 @@ def _packet_times(container: Any, stream: Any) -> list[float]:
 
 
 def _count_decoded(path: Path, decode_seconds: float) -> tuple[int, bool]:
-    """Return how many frames were decoded in time, and whether these are all that can be decoded."""
+    """Return how many frames were decoded in time, and whether these are all decodable frames."""
     import av
 
     end = time.monotonic() + decode_seconds

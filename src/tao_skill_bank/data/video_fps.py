@@ -1,4 +1,4 @@
-"""Writes a copy of an annotation file in which every video record carries its container's frame rate."""
+"""Writes a copy of an annotation file in which every video record has its container's frame rate."""
 
 import json
 import os
@@ -33,12 +33,12 @@ def fix_video_fps(source: Path, target: Path, media_root: Path | None = None) ->
     Args:
         source: annotation file.
         target: new file.
-        media_root: folder that media names are relative to; the source's own folder by default.
+        media_root: folder that media names are relative to; the source's folder by default.
 
     Raises:
         ConflictError: the target exists, or is the source.
-        RequestError: the media root is no folder.
-        BlockedError: the source cannot be read, or videos state no rate; all of them are named.
+        RequestError: the media root is not a folder.
+        BlockedError: the source cannot be read, or videos have no rate; all of them are listed.
         MissingExtraError: PyAV is not installed.
 
     """
@@ -46,7 +46,7 @@ def fix_video_fps(source: Path, target: Path, media_root: Path | None = None) ->
     require_decoder()
     root = source.parent if media_root is None else media_root
     if not root.is_dir():
-        message = f"Media root {root} is no folder."
+        message = f"Media root {root} is not a folder."
         raise RequestError.of(
             "media_root_not_folder", message, "Unpack the archive and give its folder.", path=str(root)
         )
@@ -67,7 +67,7 @@ def fix_video_fps(source: Path, target: Path, media_root: Path | None = None) ->
 
 
 class _Fixer:
-    """Yields corrected records; keeps count, the rate of every file, and what could not be probed."""
+    """Yields corrected records; tracks counts, the rate of every file, and files that could not be probed."""
 
     def __init__(self, root: Path) -> None:
         self.num_records = 0
@@ -108,7 +108,7 @@ def refuse_overwriting(source: Path, target: Path) -> None:
         message = f"{target} is the source itself, which is never edited."
         raise ConflictError.of("target_is_source", message, "Give another name for the copy.", path=str(target))
     if target.exists() or target.is_symlink():
-        message = f"{target} exists already."
+        message = f"{target} already exists."
         raise ConflictError.of("target_exists", message, "Remove it, or give another name.", path=str(target))
 
 

@@ -25,8 +25,8 @@ def captions(found: ClipFolder) -> list[str | None]:
     return [clip.caption for clip in found.clips]
 
 
-def faults(found: ClipFolder) -> list[tuple[str, str]]:
-    return [(fault.code, fault.item) for fault in found.faults]
+def issues(found: ClipFolder) -> list[tuple[str, str]]:
+    return [(issue.code, issue.item) for issue in found.issues]
 
 
 def test_each_clip_takes_the_first_caption_that_it_has(folder: Path) -> None:
@@ -84,7 +84,7 @@ def test_a_json_caption_may_be_wrapped(value: object) -> None:
 @pytest.mark.parametrize("value", [3, [], {}, {"a": "x", "b": "y"}, {"prompt": None}])
 def test_a_json_value_without_a_caption_says_so(folder: Path, value: object) -> None:
     write(folder / "captions" / "a.json", json.dumps(value))
-    assert ("captions_unreadable", "captions/a.json") in faults(clip_folders.read(folder))
+    assert ("captions_unreadable", "captions/a.json") in issues(clip_folders.read(folder))
 
 
 def test_every_fault_of_a_folder_is_found_in_one_pass(folder: Path) -> None:

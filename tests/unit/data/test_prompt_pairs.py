@@ -72,7 +72,7 @@ def test_a_jsonl_file_names_media_relative_to_itself(tmp_path: Path) -> None:
         ("[" * 5000, "prompts_unreadable", ""),
         ("[1]", "prompts_unreadable", "no JSON object"),
         ('{"prompt": "x", "picture": "a.png"}', "prompts_unreadable", "unknown picture"),
-        ('{"prompt": 3}', "prompts_unreadable", "prompt must be text"),
+        ('{"prompt": 3}', "prompts_unreadable", "expected a string: prompt"),
         ("{}", "prompt_empty", ""),
         ('{"prompt": "x", "image": "a.png", "video": "b.mp4"}', "image_and_video", "a.png, b.mp4"),
         ('{"prompt": "x", "image": "none.png"}', "prompt_media_missing", "none.png"),

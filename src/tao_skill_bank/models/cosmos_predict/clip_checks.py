@@ -1,4 +1,4 @@
-"""Decodes every clip of a folder, tells which can be trained on, and makes copies of those with a variable rate."""
+"""Decodes every clip of a folder, selects the usable ones, and re-encodes those with a variable rate."""
 
 import os
 from collections import Counter
@@ -9,75 +9,75 @@ from pathlib import Path
 
 from tao_skill_bank.data import constant_rate
 from tao_skill_bank.data.clip_folders import Clip, ClipFolder
-from tao_skill_bank.data.faults import Fault, Kind, as_problems
+from tao_skill_bank.data.issues import Issue, IssueType, as_problems
 from tao_skill_bank.data.media_probe import MediaProbe, probe_in_children
 from tao_skill_bank.errors import BlockedError, Problem
 from tao_skill_bank.models.cosmos_predict.geometry import nearest_num_frames
 from tao_skill_bank.runs.status_log import StatusWriter
 
-TIMEOUT_SECONDS = 240.0  # for one clip, half of it for decoding
+TIMEOUT_SECONDS = 240.0  # per clip, half of it for decoding
 MAX_CHILDREN = 4
 CLIPS_PER_CHILD = 8  # a child starts in 0.2 s
 
 
 @dataclass(frozen=True)
 class Checked:
-    """What can be used of a folder of clips.
+    """The usable clips of a folder.
 
     Attributes:
-        usable: captioned, decodable and long enough; `video` is the copy where one was made.
-        faults: clips that cannot be decoded or are too short.
-        retimed: names of the clips of which a copy at a constant rate was made.
-        min_frames: what was asked for.
+        usable: captioned, decodable and long enough; `video` is the copy, if there is one.
+        issues: clips that cannot be decoded or are too short.
+        retimed: names of the clips that were copied at a constant rate.
+        min_frames: the required minimum.
         largest: the most frames, 4 k + 1, that all (else any) of the short clips have.
 
     """
 
     usable: tuple[Clip, ...]
-    faults: tuple[Fault, ...]
+    issues: tuple[Issue, ...]
     retimed: list[str]
     min_frames: int
     largest: int
 
     def problems(self, folder: Path) -> tuple[Problem, ...]:
-        """Return one problem per kind of fault."""
-        kinds = {
-            "clips_unreadable": Kind("clip{s} that cannot be decoded", "Copy or encode them again, or drop them."),
-            "clips_too_short": Kind(
+        """Return one problem per issue type."""
+        issue_types = {
+            "clips_unreadable": IssueType("clip{s} that cannot be decoded", "Copy or encode them again, or drop them."),
+            "clips_too_short": IssueType(
                 f"clip{{s}} with fewer than {self.min_frames} frames",
                 f"Drop them, or train on shorter windows: set min_frames to {self.largest} here and dataset.num_frames "
                 "to that in training.",
             ),
         }
-        return as_problems(self.faults, kinds, folder)
+        return as_problems(self.issues, issue_types, folder)
 
 
 def check_clips(found: ClipFolder, min_frames: int, retimed_dir: Path, status: StatusWriter) -> Checked:
     """Decode every clip. Copies at a constant rate go into `retimed_dir`."""
     outcomes = _probe_all([clip.video for clip in found.clips], status)
     names = Counter(clip.name for clip in found.clips)
-    usable, faults, retimed = [], [], []
+    usable, issues, retimed = [], [], []
     lengths: dict[str, int] = {}
     for clip in found.clips:
         item = clip.video.relative_to(found.folder).as_posix()
         try:
             ready, num_frames = _ready(clip, outcomes[clip.video], retimed_dir)
         except BlockedError as error:
-            faults.append(Fault("clips_unreadable", item, error.problems[0].message.rpartition(": ")[2].rstrip(".")))
+            issues.append(Issue("clips_unreadable", item, error.problems[0].message.rpartition(": ")[2].rstrip(".")))
             continue
         lengths[item] = num_frames
         if num_frames < min_frames:
-            faults.append(Fault("clips_too_short", item, f"{num_frames} frames"))
+            issues.append(Issue("clips_too_short", item, f"{num_frames} frames"))
         elif clip.caption and names[clip.name] == 1:
             usable.append(ready)
             retimed += [clip.name] if ready != clip else []
     short = [length for length in lengths.values() if length < min_frames]
     fitting = (min(short) if len(short) < len(lengths) else max(short)) if short else min_frames
-    return Checked(tuple(usable), tuple(faults), retimed, min_frames, nearest_num_frames(fitting)[0])
+    return Checked(tuple(usable), tuple(issues), retimed, min_frames, nearest_num_frames(fitting)[0])
 
 
 def _ready(clip: Clip, outcome: MediaProbe | BlockedError, retimed_dir: Path) -> tuple[Clip, int]:
-    """Return a clip that can be cut into windows, and its frames. Raises BlockedError when it cannot be decoded."""
+    """Return a clip ready to be cut into windows, and its length. Raises BlockedError when it cannot be decoded."""
     if isinstance(outcome, BlockedError):
         raise outcome
     if not outcome.is_whole:

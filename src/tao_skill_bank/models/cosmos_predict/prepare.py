@@ -1,11 +1,11 @@
-"""Writes a dataset as training reads it: `python -m tao_skill_bank.models.cosmos_predict.prepare --config F`.
+"""Writes a dataset in the layout of training: `python -m tao_skill_bank.models.cosmos_predict.prepare --config F`.
 
 output_dir/
-  dataset.json                        what is in it and what was left out
+  dataset.json                        what it contains and what was skipped
   train/videos/NAME.mp4, metas/NAME.txt, metadata.csv
   test/NAME.txt, NAME.png             only with a test source
 
-The sources are never changed. Where the same sources were prepared in the same way before, nothing is done.
+The sources are never changed. If the same sources were already prepared with the same settings, nothing is done.
 """
 
 import csv
@@ -37,7 +37,7 @@ REPORT = "report.json"
 
 @dataclass(frozen=True)
 class Sources:
-    """What was found: clips to train on, and pairs to test with, if any."""
+    """The sources: training clips, and test pairs, if any."""
 
     train: Source
     clips: ClipFolder
@@ -46,7 +46,7 @@ class Sources:
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """What is wrong beside single clips that cannot be decoded or are too short."""
+        """All problems except single clips that cannot be decoded or are too short."""
         return (*self.clips.problems, *(self.pairs.problems if self.pairs else ()))
 
 
@@ -56,7 +56,7 @@ def prepare(config: PrepareConfig, run: Run) -> str:
     sources = _find(config, run, out_dir)
     fingerprint = _fingerprint(config, sources)
     if _summary_of(out_dir).get("fingerprint") == fingerprint:
-        return f"{out_dir} is prepared already."
+        return f"{out_dir} is already prepared."
     _require_ours(out_dir)
     out_dir.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{out_dir.name}.", dir=out_dir.parent))
@@ -74,7 +74,7 @@ def prepare(config: PrepareConfig, run: Run) -> str:
         _publish(work, out_dir)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    left_out = f"; {len(report['dropped'])} left out, see {REPORT}" if report["dropped"] else ""
+    left_out = f"; {len(report['dropped'])} skipped, see {REPORT}" if report["dropped"] else ""
     return f"{out_dir}: {report['train']} training clips, {report['test']} test prompts{left_out}."
 
 
@@ -96,13 +96,13 @@ def _find(config: PrepareConfig, run: Run, out_dir: Path) -> Sources:
 def _require_apart(source: Path, out_dir: Path) -> None:
     if not (source.is_relative_to(out_dir) or out_dir.is_relative_to(source)):
         return
-    message = f"output_dir {out_dir} and the source {source} lie within each other."
-    fix = "Set output_dir to a folder beside the source, which is never changed."
+    message = f"output_dir {out_dir} and the source {source} must not contain each other."
+    fix = "Set output_dir to a folder outside of the source, which is never changed."
     raise RequestError.of("output_in_source", message, fix, path="output_dir")
 
 
 def _fingerprint(config: PrepareConfig, sources: Sources) -> str:
-    """Return a hash of everything that decides the written files."""
+    """Return a hash of everything that determines the written files."""
     media = [clip.video for clip in sources.clips.clips]
     prompts = sources.pairs.prompts if sources.pairs else ()
     media += [file for prompt in prompts if (file := prompt.image or prompt.video)]
@@ -117,9 +117,9 @@ def _fingerprint(config: PrepareConfig, sources: Sources) -> str:
 
 
 def _report(config: PrepareConfig, sources: Sources, checked: Checked) -> dict[str, Any]:
-    faults = [*sources.clips.faults, *(sources.pairs.faults if sources.pairs else ())]
-    dropped = [{"item": fault.item, "code": fault.code, "detail": fault.detail} for fault in faults]
-    dropped += [{"item": fault.item, "code": fault.code, "detail": fault.detail} for fault in checked.faults]
+    issues = [*sources.clips.issues, *(sources.pairs.issues if sources.pairs else ())]
+    dropped = [{"item": issue.item, "code": issue.code, "detail": issue.detail} for issue in issues]
+    dropped += [{"item": issue.item, "code": issue.code, "detail": issue.detail} for issue in checked.issues]
     return {
         "train": len(checked.usable),
         "test": len(sources.pairs.prompts) if sources.pairs else 0,
@@ -137,14 +137,14 @@ def _revision(source: Source | None) -> str:
 
 
 def _require_usable(config: PrepareConfig, sources: Sources, checked: Checked, report: Path) -> None:
-    """Raise BlockedError for what cannot be used, unless it may be left out and something remains."""
+    """Raise BlockedError for unusable items, unless they may be skipped and something remains."""
     problems = [*sources.problems, *checked.problems(sources.clips.folder)]
     if sources.pairs and not sources.pairs.prompts:
         raise BlockedError(sources.pairs.problems)
     if problems and not (config.skip_unusable and checked.usable):
         if checked.usable:
-            message = f"{len(checked.usable)} clips can be used; {report} lists what cannot."
-            fix = "Set skip_unusable=true to go on without the others."
+            message = f"{len(checked.usable)} clips can be used; {report} lists the others."
+            fix = "Set skip_unusable=true to continue without the others."
             problems.append(Problem("unusable_clips", message, fix, "skip_unusable"))
         raise BlockedError(problems)
 
@@ -186,16 +186,16 @@ def _summary_of(out_dir: Path) -> dict[str, Any]:
 
 
 def _require_ours(out_dir: Path) -> None:
-    """Raise BlockedError when the folder holds anything but an earlier dataset of this action."""
+    """Raise BlockedError when the folder contains anything but an earlier dataset of this action."""
     names = {path.name for path in out_dir.iterdir()} if out_dir.is_dir() else set()
-    strange = sorted(names - {"train", "test", SUMMARY})
-    if strange or (names and "fingerprint" not in _summary_of(out_dir)):
-        message = f"{out_dir} holds something else than a prepared dataset: {listed(strange or sorted(names))}."
+    foreign = sorted(names - {"train", "test", SUMMARY})
+    if foreign or (names and "fingerprint" not in _summary_of(out_dir)):
+        message = f"{out_dir} contains something other than a prepared dataset: {listed(foreign or sorted(names))}."
         raise BlockedError.of("folder_in_use", message, "Give a new output_dir, or empty it.", path="output_dir")
 
 
 def _publish(work: Path, out_dir: Path) -> None:
-    """Put the finished folder in its place, where an earlier dataset may be."""
+    """Move the finished folder to its place, replacing an earlier dataset."""
     work.chmod(0o755)  # mkdtemp makes it private
     old = out_dir.with_name(f".{out_dir.name}.{os.getpid()}.old")
     if out_dir.is_dir():

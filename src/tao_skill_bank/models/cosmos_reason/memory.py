@@ -1,24 +1,24 @@
-"""Bytes that a training needs per GPU and per checkpoint, from the sizes of a model and of a micro-batch.
+"""Predicts the GPU memory of a training and the size of its checkpoints from model and micro-batch sizes.
 
-Activations are counted: what the backward pass of each block reads, in values per token or patch. On an H200 the sums
-are within 6 % of what was measured for LoRA and full fine-tuning of the 8B (references/performance.md).
+Activations are counted as the values that each block's backward pass reads, per token or patch. On an H200 the sums
+are within 6 % of measurements for LoRA and full fine-tuning of the 8B (references/performance.md).
 """
 
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from tao_skill_bank.bank.execution import Way
+from tao_skill_bank.bank.execution import ExecutionPlan
 
 BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
-MOMENTS = 2  # Adam keeps two per trained weight
-RESERVE = int(1.1 * 2**30)  # CUDA's context, workspaces of libraries, what the allocator keeps beside what is used
+MOMENTS = 2  # Adam's moments per trained weight
+RESERVE = int(1.1 * 2**30)  # CUDA context, library workspaces, and unused memory of the allocator
 PACKED_BITS = 4.127  # of a weight in NF4 with quantized scales (four_bit.BITS)
-LARGEST_SHARE = 3  # of a layer's weights that is in its largest: one of three of the feed-forward part, at most
-PIECE = 1024  # labelled tokens whose logits exist at a time (loss.py)
+LARGEST_SHARE = 3  # inverse share of a layer's weights in its largest matrix: one of three in the feed-forward part
+PIECE = 1024  # labelled tokens whose logits are in memory at a time (loss.py)
 LOGIT_BYTES = 10  # of one logit: in the model's type twice, in float32, and a sum over it
-RECOMPUTATION_TIME = 0.33  # one more forward pass beside one forward and two backward
-SPLIT_TIME = 0.03  # more for each halving of the micro-batch: smaller products, weights read more often
+RECOMPUTATION_TIME = 0.33  # one more forward pass in addition to one forward and two backward
+SPLIT_TIME = 0.03  # added per halving of the micro-batch: smaller matrix products, more weight reads
 PATCHES_PER_TOKEN = 4
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
@@ -28,9 +28,9 @@ class Stack:
     """Blocks of one kind: the decoder's layers or the vision tower's blocks.
 
     Attributes:
-        blocks: how many.
-        hidden: width of the stream.
-        kept: values that a block's backward pass reads per token, beside its input.
+        blocks: their number.
+        hidden: width of the residual stream.
+        kept: values per token that a block's backward pass reads, in addition to its input.
         trains: whether gradients flow into it.
 
     """
@@ -41,11 +41,11 @@ class Stack:
     trains: bool
 
     def activation_bytes(self, tokens: int, recompute: float, value_bytes: int) -> int:
-        """Return what is kept between forward and backward, the inputs of all blocks included."""
+        """Return the bytes kept between forward and backward, including the inputs of all blocks."""
         if not self.trains:
             return tokens * value_bytes * (self.kept + self.hidden)  # one block at a time
         num_recomputed = round(recompute * self.blocks)
-        whole = self.blocks - num_recomputed + (1 if num_recomputed else 0)  # the one that is computed anew
+        whole = self.blocks - num_recomputed + (1 if num_recomputed else 0)  # the one being recomputed
         return tokens * value_bytes * (self.blocks * self.hidden + whole * self.kept)
 
 
@@ -55,7 +55,7 @@ class Shape:
 
     Attributes:
         levels: features per vision token.
-        packed: how many of the parameters are kept in 4 bits.
+        packed: number of parameters in 4 bits.
 
     """
 
@@ -71,7 +71,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Load:
-    """What one micro-batch holds.
+    """The load of one micro-batch.
 
     Attributes:
         tokens, patches, labels: of one sample.
@@ -89,10 +89,10 @@ class Load:
 
 @dataclass(frozen=True)
 class Setup:
-    """What the train spec says of memory.
+    """Memory-relevant settings of the train spec.
 
     Attributes:
-        uses_fsdp: whether weights are gathered in param_dtype for every block, also on one shard.
+        uses_fsdp: whether weights are gathered in param_dtype for every block, also with one shard.
         features_cached: whether the vision tower does not run while training.
 
     """
@@ -106,14 +106,14 @@ class Setup:
 
 
 def parts(shape: Shape, setup: Setup, load: Load, recompute: float) -> dict[str, int]:
-    """Return what one GPU holds, in bytes.
+    """Return the memory of one GPU in bytes, by component.
 
     Gradients of a single micro-batch grow while its activations shrink, so the larger of the two counts; with more
-    micro-batches the gradients of the first lie beside the activations of the next.
+    micro-batches, the gradients of the first coexist with the activations of the next.
 
     Returns:
-        weights, optimizer, gradients, activations, reserve: at the peak of a step; loading: before the first one, what
-        does not happen at the same time; total: the larger of the two.
+        weights, optimizer, gradients, activations, reserve: at the peak of a step; loading: before the first step,
+        not at the same time; total: the larger of the two.
 
     """
     frozen_bytes = _frozen_bytes(shape, setup)
@@ -131,18 +131,18 @@ def parts(shape: Shape, setup: Setup, load: Load, recompute: float) -> dict[str,
         "activations": activations,
         "reserve": RESERVE,
     }
-    whole = frozen_bytes or trained_bytes  # adapters are added to what was loaded
-    loading = on_gpu * (0 if setup.shards > 1 else whole)  # ranks read their shards only
+    whole = frozen_bytes or trained_bytes  # adapters are added after loading
+    loading = on_gpu * (0 if setup.shards > 1 else whole)  # ranks read only their shards
     return step | {"loading": loading, "total": max(sum(step.values()), loading)}
 
 
-def ways(shape: Shape, setup: Setup, load: Load, allowed: Iterable[float]) -> list[Way]:
-    """Return the ways to train, fastest first: how much is recomputed, and micro-batches up to `load.samples`."""
+def execution_plans(shape: Shape, setup: Setup, load: Load, allowed: Iterable[float]) -> list[ExecutionPlan]:
+    """Return the execution plans, fastest first: recomputed shares and micro-batches up to `load.samples`."""
     found = []
     for samples in (count for count in range(load.samples, 0, -1) if load.samples % count == 0):
         for share in allowed:
             found.append(
-                Way(
+                ExecutionPlan(
                     name=_name(share, samples, load.samples),
                     settings={
                         "policy.model_gradient_checkpointing": _as_spec(share),
@@ -152,7 +152,7 @@ def ways(shape: Shape, setup: Setup, load: Load, allowed: Iterable[float]) -> li
                     relative_time=1 + RECOMPUTATION_TIME * share + SPLIT_TIME * math.log2(load.samples / samples),
                 )
             )
-    return sorted(found, key=lambda way: way.relative_time)
+    return sorted(found, key=lambda plan: plan.relative_time)
 
 
 def checkpoint_bytes(shape: Shape, setup: Setup) -> int:
@@ -177,12 +177,12 @@ def _activations(shape: Shape, setup: Setup, load: Load, recompute: float) -> in
     head = shape.vocabulary * shape.text.hidden * setup.param_bytes
     logits = min(PIECE, load.samples * load.labels) * shape.vocabulary * LOGIT_BYTES
     if shape.head_trains:
-        logits += head  # its gradient comes first and stays
+        logits += head  # its gradient is computed first and kept
     return max(kept + logits, vision)
 
 
 def _gathered(shape: Shape, setup: Setup) -> int:
-    """Return what FSDP gathers: embeddings and head for the whole step, two blocks at a time."""
+    """Return the memory of weights gathered by FSDP: embeddings and head for the whole step, two blocks at a time."""
     if not setup.uses_fsdp:
         return 0
     embeddings = shape.vocabulary * shape.text.hidden

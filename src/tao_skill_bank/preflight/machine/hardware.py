@@ -188,7 +188,7 @@ def _way(choice: execution.Choice | None, inspection: Inspection) -> list[Findin
     if choice is None or not choice.fits:
         return []  # the memory's own finding blocks
     message = f"The fastest way that fits: {choice.reason}"
-    return [info("execution", message, settings=dict(choice.way.settings), ways=inspection.answer["ways"])]
+    return [info("execution", message, settings=dict(choice.plan.settings), ways=inspection.answer["ways"])]
 
 
 def _host_memory(job: Job, per_process: int | None, cure: str | None) -> list[Finding]:

@@ -18,8 +18,8 @@ def total(mode, shape=SHAPE, load=LOAD):
     return sum(memory.parts(shape, load, mode).values()) / GIB
 
 
-def ways(**changes):
-    return memory.ways(SHAPE, replace(LOAD, **changes), tuple(memory.KEPT))
+def plans(**changes):
+    return memory.execution_plans(SHAPE, replace(LOAD, **changes), tuple(memory.KEPT))
 
 
 @pytest.mark.parametrize(
@@ -36,23 +36,25 @@ def test_nothing_recomputed_does_not_fit_80_gib():
 
 def test_predicted_times_are_those_measured():
     """1.788 s, 1.976 s and 2.305 s, all with the same attention kernel."""
-    times = {way.settings["train.gradient_checkpointing"]: way.relative_time for way in ways()}
+    times = {plan.settings["train.gradient_checkpointing"]: plan.relative_time for plan in plans()}
     assert times["selective"] == pytest.approx(1.976 / 1.788, abs=0.02)
     assert times["full"] == pytest.approx(2.305 / 1.788, abs=0.02)
 
 
 @pytest.mark.parametrize(("gib", "mode"), [(141, "pointwise"), (80, "pointwise"), (48, "selective"), (24, "selective")])
 def test_cards_get_the_mode_that_fits_them(gib, mode):
-    choice = execution.choose(ways(), gib * GIB)
+    choice = execution.choose(plans(), gib * GIB)
     assert choice.fits
-    assert choice.way.settings == {"train.gradient_checkpointing": mode}
+    assert choice.plan.settings == {"train.gradient_checkpointing": mode}
     if mode == "selective":
         assert "gradient_checkpointing pointwise would be 10% faster and needs 50." in choice.reason
 
 
 def test_only_the_modes_that_are_left_open_are_offered():
-    assert [way.settings["train.gradient_checkpointing"] for way in memory.ways(SHAPE, LOAD, ("full",))] == ["full"]
-    assert [way.relative_time for way in ways()] == sorted(way.relative_time for way in ways())
+    assert [
+        plan.settings["train.gradient_checkpointing"] for plan in memory.execution_plans(SHAPE, LOAD, ("full",))
+    ] == ["full"]
+    assert [plan.relative_time for plan in plans()] == sorted(plan.relative_time for plan in plans())
 
 
 def test_activations_grow_with_batch_and_clip_and_the_rest_does_not():

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from tao_skill_bank.bank.execution import choose
-from tao_skill_bank.models.cosmos_reason.memory import Load, Setup, Shape, Stack, parts, ways
+from tao_skill_bank.models.cosmos_reason.memory import Load, Setup, Shape, Stack, execution_plans, parts
 
 SHAPE = Shape(
     parameters=8_767_000_000,
@@ -21,18 +21,18 @@ GIB = 2**30
 
 
 def test_ways_go_from_the_fastest_to_the_smallest() -> None:
-    found = ways(SHAPE, SETUP, LOAD, EVERY)
-    assert [way.relative_time for way in found] == sorted(way.relative_time for way in found)
+    found = execution_plans(SHAPE, SETUP, LOAD, EVERY)
+    assert [plan.relative_time for plan in found] == sorted(plan.relative_time for plan in found)
     assert found[0].settings == {"policy.model_gradient_checkpointing": False, "train.train_policy.mini_batch": 4}
-    smallest = min(found, key=lambda way: way.memory_bytes)
+    smallest = min(found, key=lambda plan: plan.memory_bytes)
     assert smallest.settings == {"policy.model_gradient_checkpointing": True, "train.train_policy.mini_batch": 1}
 
 
 def test_a_smaller_gpu_gets_smaller_micro_batches_before_it_recomputes_everything() -> None:
-    found = ways(SHAPE, SETUP, LOAD, EVERY)
-    settings = choose(found, 40 * GIB).way.settings
+    found = execution_plans(SHAPE, SETUP, LOAD, EVERY)
+    settings = choose(found, 40 * GIB).plan.settings
     assert settings == {"policy.model_gradient_checkpointing": False, "train.train_policy.mini_batch": 1}
-    assert choose(found, 24 * GIB).way.settings["policy.model_gradient_checkpointing"] is True
+    assert choose(found, 24 * GIB).plan.settings["policy.model_gradient_checkpointing"] is True
     assert not choose(found, 16 * GIB).fits
 
 
