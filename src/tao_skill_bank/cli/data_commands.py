@@ -41,11 +41,11 @@ def fix_video_fps(
     source: Annotated[Path, typer.Argument(help="Annotation file, which is only read.")],
     target: Annotated[Path, typer.Argument(help="New annotation file with the probed rates.")],
     media: Annotated[
-        Path | None, typer.Option("--media", help="Media folder; the annotation's own by default.")
+        Path | None, typer.Option("--media", help="Media folder; the annotation file's folder by default.")
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Write a corrected copy of an annotation file: video_fps as its containers say."""
+    """Write a corrected copy of an annotation file, with video_fps from the video containers."""
     from tao_skill_bank.contracts import to_json
     from tao_skill_bank.data import video_fps
 
@@ -62,14 +62,16 @@ def stage(
     out: Annotated[Path, typer.Argument(help="New path; becomes a link to the staged data.")],
     annotations: Annotated[
         str | None,
-        typer.Option("--annotations", help="Annotation file, local or remote: only the media that it names are taken."),
+        typer.Option(
+            "--annotations", help="Annotation file, local or remote: only the media that it names are staged."
+        ),
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Bring data from an object store here, once: what is here already is not downloaded again."""
-    from tao_skill_bank.staging import by_hand
+    """Stage data from an object store on this machine; data that is already here is not downloaded again."""
+    from tao_skill_bank.staging import manual
 
-    staged = by_hand.stage(uri, out.absolute(), annotations, lambda line: typer.echo(line, err=True))
+    staged = manual.stage(uri, out.absolute(), annotations, lambda line: typer.echo(line, err=True))
     if as_json:
         print_json(document({"path": str(out), **staged}))
     else:
@@ -78,7 +80,7 @@ def stage(
 
 @app.command("upload")
 def upload(job: Annotated[str, typer.Argument(help="Job id.")], as_json: JsonFlag = False) -> None:
-    """Upload what is missing of an ended job's results, and say whether all of it is there."""
+    """Upload the missing results of an ended job and report whether the upload is complete."""
     from tao_skill_bank.cli.output import print_problems
     from tao_skill_bank.errors import Problem
     from tao_skill_bank.jobs import remote_results, service
@@ -106,7 +108,7 @@ def _samples(kind: str) -> Any:
     places = [str(Path(__file__).parents[1] / "samples")]
     kinds = sorted(module.name for module in pkgutil.iter_modules(places) if not module.name.startswith("_"))
     if kind not in kinds:
-        message = f"There is no sample data '{kind}'."
+        message = f"Unknown sample data '{kind}'."
         raise UnknownNameError.of("unknown_sample", message, f"Use one of: {', '.join(kinds)}.", path="kind", got=kind)
     try:
         return importlib.import_module(f"tao_skill_bank.samples.{kind}")

@@ -1,1 +1,1 @@
-"""Object stores: what a job reads is brought to its machine once, and what it writes goes where the request says."""
+"""Object stores: inputs are staged once on the job's machine, and results are uploaded as the request says."""

@@ -1,8 +1,8 @@
-"""Takes the named members out of a tar archive in an object store.
+"""Extracts named members of a tar archive in an object store.
 
-A plain tar of large members is read by ranges: its headers form an index, which is kept, and then only the named
-members come. Headers follow each other, so that an index costs one round trip per member. Where that takes longer than
-the whole archive would, or the archive is compressed, the whole archive comes and is kept like any other content.
+A plain tar of large members is read by byte ranges: its headers form a cached index, and then only the named
+members are downloaded. The headers form a chain, so an index costs one round trip per member. Where that takes longer
+than a full download, or the archive is compressed, the whole archive is downloaded and cached like any other content.
 """
 
 import hashlib
@@ -32,12 +32,12 @@ BYTES_PER_HEADER = 2 * 2**20
 SMALL_BYTES = 8 * 2**20  # archives that come whole without a look
 WINDOW_BYTES = 8 * 2**10  # a header with its long name, and the next one where the member is small
 
-Tell = Callable[[str], None]
+ProgressCallback = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Member:
-    """A file of an archive: where its bytes are."""
+    """A file of an archive and its byte range."""
 
     start: int
     size: int
@@ -45,18 +45,18 @@ class Member:
 
 @dataclass(frozen=True)
 class Taken:
-    """Members by name, how large they are, and how much was downloaded for them."""
+    """Members by name, their size, and how much was downloaded for them."""
 
     files: dict[str, Path]
     num_bytes: int
     downloaded: int
 
 
-def take(store: Store, uri: str, names: Sequence[str], tell: Tell) -> Taken:
+def take(store: Store, uri: str, names: Sequence[str], report: ProgressCallback) -> Taken:
     """Return the named members of an archive as files.
 
     Raises:
-        BlockedError: the archive lacks members or cannot be read, or the disk has no room.
+        BlockedError: the archive lacks members or cannot be read, or the disk is too small.
 
     """
     with store_errors.explained(uri):
@@ -65,13 +65,13 @@ def take(store: Store, uri: str, names: Sequence[str], tell: Tell) -> Taken:
     wanted = [name for name, path in paths.items() if not path.is_file()]
     downloaded = 0
     if wanted:
-        index = _index(store, entry, len(wanted), tell)
-        downloaded = _by_ranges(store, entry, index, wanted, tell) if index else _whole(store, entry, wanted, tell)
+        index = _index(store, entry, len(wanted), report)
+        downloaded = _by_ranges(store, entry, index, wanted, report) if index else _whole(store, entry, wanted, report)
     return Taken(paths, sum(path.stat().st_size for path in paths.values()), downloaded)
 
 
 def _path_of(entry: Entry, name: str) -> Path:
-    """Return where a member is kept: named after the archive's content and its own name."""
+    """Return where a member is cached: keyed by the archive's content and the member's name."""
     digest = hashlib.sha256(f"{blobs.path_of(entry).name}\0{name}".encode()).hexdigest()[:40]
     return blobs.folder() / digest[:2] / f"{digest}{PurePosixPath(name).suffix}"
 
@@ -79,8 +79,8 @@ def _path_of(entry: Entry, name: str) -> Path:
 # --- by ranges ----------------------------------------------------------------------------------------------------
 
 
-def _index(store: Store, entry: Entry, num_named: int, tell: Tell) -> Mapping[str, Member] | None:
-    """Return what a plain archive holds; None where the whole archive is the cheaper way, or is here already."""
+def _index(store: Store, entry: Entry, num_named: int, report: ProgressCallback) -> Mapping[str, Member] | None:
+    """Return the members of a plain archive; None where the whole archive is cheaper to download, or already cached."""
     if not entry.uri.endswith(".tar") or entry.size <= SMALL_BYTES or blobs.has(entry):
         return None
     kept = settings.state_dir() / "cache" / "staged" / "indexes" / f"{blobs.path_of(entry).stem}.json"
@@ -137,11 +137,13 @@ class _Remote(io.RawIOBase):
         return len(data)
 
 
-def _by_ranges(store: Store, entry: Entry, index: Mapping[str, Member], names: Sequence[str], tell: Tell) -> int:
+def _by_ranges(
+    store: Store, entry: Entry, index: Mapping[str, Member], names: Sequence[str], report: ProgressCallback
+) -> int:
     _require(entry.uri, names, index)
     needed = sum(index[name].size for name in names)
     blobs.require_space(needed, entry.uri)
-    progress = Progress(f"Staging {entry.uri}", len(names), needed, tell)
+    progress = Progress(f"Staging {entry.uri}", len(names), needed, report)
 
     def fetch(name: str) -> None:
         member, path = index[name], _path_of(entry, name)
@@ -163,11 +165,11 @@ def _by_ranges(store: Store, entry: Entry, index: Mapping[str, Member], names: S
 # --- the whole archive --------------------------------------------------------------------------------------------
 
 
-def _whole(store: Store, entry: Entry, names: Sequence[str], tell: Tell) -> int:
-    """Download the archive and take the members out of it, in one pass."""
+def _whole(store: Store, entry: Entry, names: Sequence[str], report: ProgressCallback) -> int:
+    """Download the archive and extract the members in one pass."""
     downloaded = blobs.bytes_left(entry)
-    blobs.require_space(downloaded + entry.size, entry.uri)  # it and, at most, everything in it
-    progress = Progress(f"Staging {entry.uri}", 1, downloaded, tell)
+    blobs.require_space(downloaded + entry.size, entry.uri)  # the archive and at most its entire content
+    progress = Progress(f"Staging {entry.uri}", 1, downloaded, report)
     archive = blobs.fetch(store, entry, lambda count: progress.add(num_bytes=count))
     left = dict.fromkeys(names)
     try:
@@ -196,7 +198,7 @@ def _require(uri: str, names: Sequence[str], there: Mapping[str, object]) -> Non
 
 @contextmanager
 def _written(path: Path) -> Iterator[IO[bytes]]:
-    """Write a file that gets its name when it is whole."""
+    """Write a file that gets its final name when it is complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, work = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:

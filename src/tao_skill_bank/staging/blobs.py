@@ -1,7 +1,7 @@
-"""Contents of remote files, kept once each under a name that follows from the content; safe for several jobs at once.
+"""A content-addressed cache of remote files; safe for concurrent jobs.
 
-A download is appended to NAME.partial and gets its name when its size and checksum are right. One that was cut goes on
-where it ended, in this process or in a later one.
+A download is appended to NAME.partial and gets its name when its size and checksum match. An interrupted download
+resumes where it stopped, in this process or a later one.
 """
 
 import fcntl
@@ -21,22 +21,22 @@ from tao_skill_bank.staging import places, store_errors
 from tao_skill_bank.staging.progress import mib
 from tao_skill_bank.staging.stores import Entry, Store
 
-CHUNK_BYTES = 8 * 2**20  # of one request: what a dropped connection costs at most
-MAX_ATTEMPTS = 6  # in a row that bring nothing
+CHUNK_BYTES = 8 * 2**20  # per request: the most that a dropped connection costs
+MAX_ATTEMPTS = 6  # consecutive attempts without progress
 FIRST_WAIT_SECONDS = 0.5
 READ_BYTES = 2**20
 ALGORITHMS = {"md5": "md5", "sha256": "sha256", "git-sha1": "sha1"}
-SPARE_BYTES = 2**28  # that are left free beside what is downloaded
+SPARE_BYTES = 2**28  # left free in addition to the download
 logger = logging.getLogger(__name__)
 
 
 def folder() -> Path:
-    """Return where contents are kept."""
+    """Return the cache folder."""
     return settings.state_dir() / "cache" / "staged" / "blobs"
 
 
 def path_of(entry: Entry) -> Path:
-    """Return where an entry's content is kept, whether or not it is there; it has the ending of the entry's name."""
+    """Return the cache path of an entry's content, whether or not it exists; it keeps the file suffix."""
     identity = f"{entry.checksum or f'{entry.uri} {entry.version}'} {entry.size}"
     name = hashlib.sha256(identity.encode()).hexdigest()[:40]
     ending = PurePosixPath(entry.uri).suffix
@@ -44,14 +44,14 @@ def path_of(entry: Entry) -> Path:
 
 
 def has(entry: Entry) -> bool:
-    """Tell whether an entry's content is here."""
+    """Return whether an entry's content is cached."""
     with suppress(OSError):
         return path_of(entry).stat().st_size == entry.size
     return False
 
 
 def bytes_left(entry: Entry) -> int:
-    """Return how much of an entry has yet to be downloaded."""
+    """Return how many bytes of an entry are still to be downloaded."""
     if has(entry):
         return 0
     with suppress(OSError):
@@ -60,22 +60,24 @@ def bytes_left(entry: Entry) -> int:
 
 
 def require_space(num_bytes: int, root: str) -> None:
-    """Raise BlockedError when the disk of the cache has no room for a download."""
+    """Raise BlockedError when the disk of the cache is too small for a download."""
     place = folder()
     place.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(place).free
     if num_bytes and num_bytes + SPARE_BYTES > free:
-        message = f"{root} takes {mib(num_bytes)} MiB more, and the disk of {place} has {mib(free)} MiB free."
-        fix = f"Free space there (rm -r {place} forgets what was staged), or set TAO_STATE_DIR to a larger disk."
+        message = f"{root} needs {mib(num_bytes)} MiB more, but the disk of {place} has {mib(free)} MiB free."
+        fix = (
+            f"Free space there (rm -r {place} clears the cache of staged data), or set TAO_STATE_DIR to a larger disk."
+        )
         raise BlockedError.of("disk_too_small", message, fix, path=str(place))
 
 
 def fetch(store: Store, entry: Entry, note: Callable[[int], None] = lambda _: None) -> Path:
-    """Return the file with an entry's content, downloaded when it is not here; `note` is told how many bytes came.
+    """Return the file with an entry's content, downloaded when not cached; `note` receives each chunk's size.
 
     Raises:
-        BlockedError: the place is missing, access is refused, or the content is not what the store's checksum says.
-        BackendError: the store cannot be reached, or the connection broke again and again.
+        BlockedError: the file is missing, access is refused, or the checksum does not match.
+        BackendError: the store cannot be reached, or the connection keeps breaking.
 
     """
     target = path_of(entry)
@@ -83,7 +85,7 @@ def fetch(store: Store, entry: Entry, note: Callable[[int], None] = lambda _: No
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     with _locked(_partial(target)) as file:
-        if has(entry):  # another job was faster
+        if has(entry):  # another job downloaded it meanwhile
             _partial(target).unlink()
             return target
         _append(store, entry, file, note)
@@ -94,7 +96,7 @@ def fetch(store: Store, entry: Entry, note: Callable[[int], None] = lambda _: No
 
 
 def _verify(store: Store, entry: Entry, file: IO[bytes], note: Callable[[int], None]) -> None:
-    """Compare with the store's checksum; what differs is downloaded once more. Without one, ask for its version."""
+    """Compare with the store's checksum; on a mismatch, retry once. Without a checksum, compare versions."""
     if not entry.checksum:
         _asked_again(store, entry)
     if (found := _checksum(file, entry)) == entry.checksum:
@@ -110,7 +112,7 @@ def _verify(store: Store, entry: Entry, file: IO[bytes], note: Callable[[int], N
 
 
 def read(store: Store, entry: Entry, start: int, end: int) -> bytes:
-    """Return bytes of a remote file; a connection that breaks is tried again, for some time.
+    """Return bytes of a remote file; broken connections are retried for some time.
 
     Raises:
         BlockedError: the file is gone, or access is refused.
@@ -123,7 +125,7 @@ def read(store: Store, entry: Entry, start: int, end: int) -> bytes:
         except Exception as error:  # noqa: BLE001 - whatever the store's client raises
             if not store_errors.is_worth_retrying(error) or attempt == MAX_ATTEMPTS:
                 raise store_errors.explain(error, entry.uri) from None
-            logger.info("%s broke off at byte %d (%s); going on", entry.uri, start, type(error).__name__)
+            logger.info("%s was interrupted at byte %d (%s); resuming", entry.uri, start, type(error).__name__)
             time.sleep(FIRST_WAIT_SECONDS * 2 ** (attempt - 1))
         else:
             if len(data) == end - start:
@@ -132,13 +134,15 @@ def read(store: Store, entry: Entry, start: int, end: int) -> bytes:
 
 
 def changed(entry: Entry) -> BackendError:
-    """Return the error of a file that is another one than when it was asked for."""
-    message = f"{entry.uri} was changed while it was downloaded."
-    return BackendError.of("remote_changed", message, "Run it again once nobody writes it.", path=entry.uri)
+    """Return the error for a file that changed after it was listed."""
+    message = f"{entry.uri} changed while it was being downloaded."
+    return BackendError.of(
+        "remote_changed", message, "Run it again when the file is no longer being written.", path=entry.uri
+    )
 
 
 def _append(store: Store, entry: Entry, file: IO[bytes], note: Callable[[int], None]) -> None:
-    """Append what is missing, chunk by chunk, so that a later attempt goes on from the last whole chunk."""
+    """Append what is missing, chunk by chunk, so that a later attempt resumes after the last whole chunk."""
     file.seek(0, os.SEEK_END)
     if file.tell() > entry.size:
         file.truncate(0)
@@ -151,7 +155,7 @@ def _append(store: Store, entry: Entry, file: IO[bytes], note: Callable[[int], N
 
 
 def _asked_again(store: Store, entry: Entry) -> Entry:
-    """Return the entry as it is told alone: a listing takes for a checksum what is none for an encrypted file."""
+    """Return the entry from a single-file query: a listing's ETag of an encrypted file is not a checksum."""
     with store_errors.explained(entry.uri):
         again = store.entry(entry.uri)
     if (again.version, again.size) != (entry.version, entry.size):
@@ -173,8 +177,8 @@ def _checksum(file: IO[bytes], entry: Entry) -> str:
 
 
 def _mismatch(entry: Entry, found: str) -> BlockedError:
-    message = f"{entry.uri} came twice with {found}; its store says {entry.checksum}. It was not taken."
-    fix = "Upload the file again; if that does not help, look for a proxy between here and the store."
+    message = f"{entry.uri} has {found} after two downloads; its store reports {entry.checksum}. It was discarded."
+    fix = "Upload the file again; if that does not help, check for a proxy between this machine and the store."
     return BlockedError.of("checksum_mismatch", message, fix, path=entry.uri)
 
 
@@ -184,12 +188,12 @@ def _partial(target: Path) -> Path:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file for this process alone, waiting for whoever has it."""
+    """Open a file exclusively for this process, waiting for other holders."""
     while True:
         with path.open("a+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             if not _is_still(path, file):
-                continue  # whoever had it gave it its final name
+                continue  # the previous holder renamed it to its final name
             yield file
             return
 

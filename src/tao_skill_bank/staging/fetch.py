@@ -1,12 +1,12 @@
-"""Makes a model URI a local folder: `python -m tao_skill_bank.training.fetch URI OUT_DIR` prints the folder.
+"""Turns a model URI into a local folder: `python -m tao_skill_bank.training.fetch URI OUT_DIR` prints the folder.
 
-builtin://NAME          a tiny model, made by the model folder that packages `builtin/NAME`
+builtin://NAME          a tiny model, created by the model package with `builtin/NAME`
 hf_model://ORG/NAME[@REVISION], ORG/NAME   a download from the Hugging Face Hub
 s3://, gs://, hf://datasets/...   a file or folder of an object store (tao_skill_bank.staging)
 
-The folder appears when it is whole; where it is whole already, nothing is done. A download that was killed is gone on
-with the files that are not whole yet, and after a dropped connection a file goes on where it ended. Where the Hub
-cannot be reached, a model that is complete in the Hugging Face cache is taken from there.
+The folder appears when it is complete; an existing one is reused. A download that was killed resumes with the
+incomplete files, and after a dropped connection a file resumes where it stopped. Where the Hub cannot be reached, a
+model that is complete in the Hugging Face cache is used.
 """
 
 import argparse
@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 
 class Ranks(Protocol):
-    """The processes of one job, as far as bringing a model concerns them."""
+    """The processes of one job, as far as fetching a model concerns them."""
 
     @property
     def is_main(self) -> bool: ...
@@ -46,7 +46,7 @@ class Ranks(Protocol):
 
 
 def to_cache(uri: str) -> Path:
-    """Return the URI's folder (model_uri.local_folder), made when it is not there yet.
+    """Return the URI's folder (model_uri.local_folder), created or downloaded when it does not exist.
 
     Raises:
         UnknownNameError: the URI names no path, builtin model or Hub model.
@@ -61,7 +61,7 @@ def to_cache(uri: str) -> Path:
 
 
 def for_all_ranks(uri: str, ranks: Ranks) -> Path:
-    """Return the folder of a path or URI; what has to be made or downloaded, rank 0 does. Raises like `to_cache`."""
+    """Return the folder of a path or URI; rank 0 creates or downloads it. Raises like `to_cache`."""
     if Path(uri).is_dir():
         return Path(uri).absolute()
     if ranks.is_main:
@@ -71,18 +71,18 @@ def for_all_ranks(uri: str, ranks: Ranks) -> Path:
 
 
 def fetch(uri: str, out_dir: Path) -> Path:
-    """Make or download the model into `out_dir`, or stage what lies in an object store there, and return it.
+    """Create, download or stage the model into `out_dir` and return it.
 
     Raises:
         UnknownNameError: there is no such model or revision.
-        BlockedError: the Hub refuses access, or it is not reachable because the machine was told to stay offline.
+        BlockedError: the Hub refuses access, or the machine is configured to stay offline.
         BackendError: the Hub cannot be reached.
 
     """
     if places.is_remote(uri):
         from tao_skill_bank.staging import inputs
 
-        return inputs.stage(uri, out_dir, _teller(out_dir)).path
+        return inputs.stage(uri, out_dir, _progress_callback(out_dir)).path
     if is_model_folder(out_dir):
         return out_dir
     out_dir.parent.mkdir(parents=True, exist_ok=True)
@@ -99,15 +99,13 @@ def fetch(uri: str, out_dir: Path) -> Path:
 
 
 def _download_once(name: str, out_dir: Path) -> None:
-    """Download into a folder beside `out_dir` that a later process goes on with; of several, one works at a time."""
+    """Download into a folder next to `out_dir` that a later process resumes; one process works at a time."""
     part = out_dir.parent / f".{out_dir.name}.part"
     with _locked(part):
-        if is_model_folder(out_dir):  # another process was faster
+        if is_model_folder(out_dir):  # another process finished it meanwhile
             part.rmdir()
             return
-        for unfinished in part.rglob(
-            "*.incomplete"
-        ):  # of a process that was killed: its client begins such a file anew
+        for unfinished in part.rglob("*.incomplete"):  # left by a killed process: the client would restart such a file
             unfinished.unlink()
         try:
             _download(name, part)
@@ -120,7 +118,7 @@ def _download_once(name: str, out_dir: Path) -> None:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Make a folder and hold it for this process alone, waiting for whoever does."""
+    """Create a folder and lock it for this process, waiting for other holders."""
     while True:
         folder.mkdir(exist_ok=True)
         try:
@@ -136,16 +134,16 @@ def _locked(folder: Path) -> Iterator[None]:
             os.close(descriptor)
 
 
-def _teller(path: Path) -> Callable[[str], None]:
-    """Return what tells progress: the log, and the status of the job in whose run directory `path` lies."""
+def _progress_callback(path: Path) -> Callable[[str], None]:
+    """Return a progress callback that writes to the log and, for a job's input, to the job's status."""
     status = _status_of(path)
 
-    def tell(line: str) -> None:
+    def report(line: str) -> None:
         logger.info("%s", line)
         if status is not None:
             status.write("STARTED", line)
 
-    return tell
+    return report
 
 
 def _status_of(path: Path) -> StatusWriter | None:
@@ -165,7 +163,7 @@ def _publish(work: Path, out_dir: Path) -> None:
         work.rename(out_dir)
     except OSError:
         if not is_model_folder(out_dir):  # else another process finished first
-            message = f"{out_dir} exists and is no finished model folder."
+            message = f"{out_dir} exists and is not a complete model folder."
             raise BlockedError.of("folder_in_use", message, "Give a new folder or remove it.") from None
 
 
@@ -185,13 +183,13 @@ def _download(name: str, folder: Path) -> None:
         huggingface_hub.snapshot_download(repository, revision=revision or None, local_dir=folder)
     except hub_errors.client_errors() as error:
         explained = hub_errors.explain(error, repository, revision)
-        if not hub_errors.is_away(explained) or not _copy_cached(repository, revision, folder):
+        if not hub_errors.is_unreachable(explained) or not _copy_cached(repository, revision, folder):
             raise explained from None
     shutil.rmtree(folder / ".cache", ignore_errors=True)
 
 
 def _copy_cached(repository: str, revision: str, folder: Path) -> bool:
-    """Fill `folder` from the Hugging Face cache; tell whether the model is complete there."""
+    """Fill `folder` from the Hugging Face cache; return whether the model is complete there."""
     import huggingface_hub
     from huggingface_hub import errors
 
@@ -203,7 +201,7 @@ def _copy_cached(repository: str, revision: str, folder: Path) -> bool:
         return False
     shutil.copytree(cached, folder, copy_function=link, dirs_exist_ok=True)
     shutil.rmtree(folder / ".cache", ignore_errors=True)
-    logger.info("%s is taken from the cache: %s", repository, cached)
+    logger.info("%s is loaded from the cache: %s", repository, cached)
     return True
 
 
@@ -226,9 +224,9 @@ def main() -> None:
 
     def cancel(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of a handler
         for work in out_dir.parent.glob(f"{_work_prefix(out_dir)}*"):
-            for _ in range(CLEANING_ATTEMPTS):  # the threads that download may still add files
+            for _ in range(CLEANING_ATTEMPTS):  # download threads may still add files
                 shutil.rmtree(work, ignore_errors=True)
-        os._exit(EXIT_CANCELED)  # a plain exit would wait for the threads that download
+        os._exit(EXIT_CANCELED)  # a plain exit would wait for the download threads
 
     signal.signal(signal.SIGTERM, cancel)
     try:

@@ -1,4 +1,4 @@
-"""Makes a dataset's name a local folder: hf_dataset://ORG/NAME[@REVISION] is downloaded, a folder is itself."""
+"""Resolves a dataset to a local folder: hf_dataset://ORG/NAME[@REVISION] is downloaded, a folder is used as it is."""
 
 import json
 import logging
@@ -13,13 +13,13 @@ from tao_skill_bank.errors import UnknownNameError
 from tao_skill_bank.staging import hub_errors
 
 SCHEME = "hf_dataset://"
-MARKER = ".download.json"  # the revision that lies in a folder, and which of its files
+MARKER = ".download.json"  # the revision and the files in a folder
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where a dataset lies; `revision` is the commit it was downloaded at, empty for a folder of the user."""
+    """A dataset's folder; `revision` is the downloaded commit, empty for a user's folder."""
 
     folder: Path
     revision: str = ""
@@ -28,15 +28,15 @@ class Source:
 def locate(name: str, patterns: tuple[str, ...] = ()) -> Source:
     """Return the folder of a dataset, downloaded to $TAO_STATE_DIR/datasets when it is on the Hub.
 
-    A download that was cut goes on where it stopped. Without a connection a finished one is taken as it is.
+    An interrupted download resumes where it stopped. Without a connection, a finished one is used as it is.
 
     Args:
         name: hf_dataset://ORG/NAME[@REVISION], or a folder.
-        patterns: the only files that are downloaded; all by default.
+        patterns: restricts the files to download; all by default.
 
     Raises:
         UnknownNameError: there is no such folder, dataset or revision.
-        BlockedError: the Hub refuses access, or is switched off.
+        BlockedError: the Hub refuses access, or is disabled.
         BackendError: the Hub cannot be reached.
 
     """
@@ -52,15 +52,15 @@ def locate(name: str, patterns: tuple[str, ...] = ()) -> Source:
 
 
 def _download(repository: str, revision: str, folder: Path, patterns: tuple[str, ...]) -> str:
-    """Bring a folder to a revision's state and return its commit."""
+    """Update a folder to a revision and return its commit."""
     try:
         return _snapshot(repository, revision, folder, patterns)
     except hub_errors.client_errors() as error:
         explained = hub_errors.explain(error, repository, revision, "dataset")
         earlier = _finished(folder)
-        if not hub_errors.is_away(explained) or earlier.get("patterns") != list(patterns):
+        if not hub_errors.is_unreachable(explained) or earlier.get("patterns") != list(patterns):
             raise explained from None
-    logger.info("The Hub was not reached; %s is taken from %s", repository, folder)
+    logger.info("The Hub cannot be reached; %s is loaded from %s", repository, folder)
     return str(earlier["revision"])
 
 
@@ -75,7 +75,7 @@ def _snapshot(repository: str, revision: str, folder: Path, patterns: tuple[str,
     names = [item.rfilename for item in found.siblings or []]
     wanted = [name for name in names if not patterns or any(fnmatch(name, pattern) for pattern in patterns)]
     if not wanted:
-        message = f"The dataset {repository} holds no {', '.join(patterns) or 'files'}."
+        message = f"The dataset {repository} contains no {', '.join(patterns) or 'files'}."
         page = f"{hub_errors.PAGES['dataset']}{repository}/tree/{revision or 'main'}"
         raise UnknownNameError.of("unknown_folder", message, f"Name one of its folders; see {page}.")
     (folder / MARKER).unlink(missing_ok=True)
@@ -87,14 +87,14 @@ def _snapshot(repository: str, revision: str, folder: Path, patterns: tuple[str,
         allow_patterns=list(patterns) or None,
     )
     missing = [name for name in wanted if not (folder / name).is_file()]
-    if missing:  # the client returns a folder as it is when the connection breaks at the wrong moment
+    if missing:  # the client may return an incomplete folder when the connection breaks
         raise OSError(f"{len(missing)} files are missing, {missing[0]} among them")
     (folder / MARKER).write_text(json.dumps(finished), encoding="utf-8")
     return commit
 
 
 def _finished(folder: Path) -> dict[str, Any]:
-    """Return what a folder's marker says; nothing while its download is not finished."""
+    """Return the content of a folder's marker; empty until its download has finished."""
     marker = folder / MARKER
     if not marker.is_file():
         return {}

@@ -1,8 +1,7 @@
-"""Brings what a job reads from an object store to this machine: one file, a folder, or what an annotation names of one.
+"""Stages a job's inputs from an object store: one file, a folder, or the files of it that an annotation names.
 
-The result is a link to something that never changes: a content of `blobs`, or a folder of links to such contents, named
-after all of them. So a data set that is changed later does not change under a job that runs, and jobs share what is
-equal.
+The result is a link to immutable data: a blob of `blobs`, or a folder of links to blobs whose name is a hash of its
+content. A dataset that changes later does not change under a running job, and jobs share equal content.
 """
 
 import hashlib
@@ -26,12 +25,12 @@ from tao_skill_bank.staging.stores import Entry, Store
 
 NUM_DOWNLOADS = 16
 logger = logging.getLogger(__name__)
-Tell = Callable[[str], None]
+ProgressCallback = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Staged:
-    """What was staged, and how much of it had to be downloaded."""
+    """The staged data, and how much of it was downloaded."""
 
     path: Path
     files: int
@@ -39,53 +38,53 @@ class Staged:
     downloaded: int
 
 
-def stage(uri: str, path: Path, tell: Tell = logger.info) -> Staged:
-    """Make `path` a link to what lies at `uri`; what is here already is not downloaded again.
+def stage(uri: str, path: Path, report: ProgressCallback = logger.info) -> Staged:
+    """Make `path` a link to the data at `uri`; cached data is not downloaded again.
 
     Args:
-        uri: of a file or folder; with the fragment `#named-in=FILE`, of a folder or tar archive of which only the media
-            are taken that an annotation file names.
-        path: the link; an earlier one is replaced, anything else is refused.
-        tell: gets a line about the progress now and then.
+        uri: a file or folder; with the fragment `#named-in=FILE`, a folder or tar archive of which only the media
+            named by an annotation file are staged.
+        path: the link; an existing link is replaced, anything else is refused.
+        report: called with a progress line from time to time.
 
     Raises:
         BlockedError: something named is missing, access is refused, the disk is too small, a checksum is wrong, or
-            `path` holds something else.
+            `path` is not a link to staged data.
         BackendError: the store cannot be reached.
 
     """
     root, annotation = places.split_fragment(uri)
     if path.exists() and not path.is_symlink():
-        message = f"{path} exists and is no link to staged data."
-        raise BlockedError.of("staging_target_in_use", message, "Name a new path, or move it away.", path=str(path))
+        message = f"{path} exists and is not a link to staged data."
+        raise BlockedError.of("staging_target_in_use", message, "Give a new path, or move it.", path=str(path))
     store = stores.of(root)
     with store_errors.explained(root):
-        staged = _whole(store, root, tell) if annotation is None else _named(store, root, Path(annotation), tell)
+        staged = _whole(store, root, report) if annotation is None else _named(store, root, Path(annotation), report)
     _link(path, staged.path)
     of_them = f"{mib(staged.num_bytes)} MiB, of which {mib(staged.downloaded)} downloaded"
-    tell(f"Staged {root}: {staged.files} files, {of_them}.")
+    report(f"Staged {root}: {staged.files} files, {of_them}.")
     return Staged(path, staged.files, staged.num_bytes, staged.downloaded)
 
 
-def _whole(store: Store, root: str, tell: Tell) -> Staged:
+def _whole(store: Store, root: str, report: ProgressCallback) -> Staged:
     """Stage one file, or every file below a folder."""
     if not root.endswith("/"):
         with suppress(FileNotFoundError, IsADirectoryError):
             entry = store.entry(root)
-            downloaded = _download(store, {"": entry}, root, tell)
+            downloaded = _download(store, {"": entry}, root, report)
             return Staged(blobs.path_of(entry), 1, entry.size, downloaded)
     found = stores.relative(store.below(root), root)
     if not found:
         raise store_errors.missing(root)
-    downloaded = _download(store, found, root, tell)
+    downloaded = _download(store, found, root, report)
     folder = _folder_of({name: blobs.path_of(entry) for name, entry in found.items()})
     return Staged(folder, len(found), sum(entry.size for entry in found.values()), downloaded)
 
 
-def _named(store: Store, root: str, annotation: Path, tell: Tell) -> Staged:
+def _named(store: Store, root: str, annotation: Path, report: ProgressCallback) -> Staged:
     names = names_in(annotation)
     if places.is_archive(root):
-        taken = archives.take(store, root, names, tell)
+        taken = archives.take(store, root, names, report)
         return Staged(_folder_of(taken.files), len(names), taken.num_bytes, taken.downloaded)
     entries = store.entries([places.join(root, name) for name in names])
     found = stores.relative(entries.values(), root)
@@ -95,35 +94,35 @@ def _named(store: Store, root: str, annotation: Path, tell: Tell) -> Staged:
         )
         fix = "Correct the names or the media path, upload the files, or drop the records."
         raise BlockedError.of("media_missing", message, fix, path=root)
-    downloaded = _download(store, found, root, tell)
+    downloaded = _download(store, found, root, report)
     folder = _folder_of({name: blobs.path_of(entry) for name, entry in found.items()})
     return Staged(folder, len(found), sum(entry.size for entry in found.values()), downloaded)
 
 
 def names_in(annotation: Path) -> list[str]:
-    """Return the media that an annotation file names, each once, as plain relative names.
+    """Return the unique media names of an annotation file, as plain relative paths.
 
     Raises:
-        BlockedError: the file cannot be read, or a name leaves the media path.
+        BlockedError: the file cannot be read, or a name points outside the media path.
 
     """
     records = (record for record in stream_records(annotation) if isinstance(record, dict))
     names = dict.fromkeys(media.name for record in records for media in media_of(record))
     outside = [name for name in names if "://" in name or name.startswith("/") or ".." in PurePosixPath(name).parts]
     if outside:
-        message = f"Media names in {annotation} leave the media path: {listed(outside)}."
+        message = f"Media names in {annotation} point outside the media path: {listed(outside)}."
         raise BlockedError.of(
             "media_outside_root", message, "Name media relative to the media path.", path=str(annotation)
         )
     return list(dict.fromkeys(str(PurePosixPath(name)) for name in names))
 
 
-def _download(store: Store, entries: Mapping[str, Entry], root: str, tell: Tell) -> int:
-    """Download what is not here yet, after a look at the disk. Returns how many bytes that is."""
+def _download(store: Store, entries: Mapping[str, Entry], root: str, report: ProgressCallback) -> int:
+    """Download what is not cached, after a disk space check. Returns the number of downloaded bytes."""
     wanted = list({blobs.path_of(entry): entry for entry in entries.values() if not blobs.has(entry)}.values())
     needed = sum(blobs.bytes_left(entry) for entry in wanted)
     blobs.require_space(needed, root)
-    progress = Progress(f"Staging {root}", len(wanted), needed, tell)
+    progress = Progress(f"Staging {root}", len(wanted), needed, report)
 
     def fetch(entry: Entry) -> None:
         blobs.fetch(store, entry, lambda count: progress.add(num_bytes=count))
@@ -134,7 +133,7 @@ def _download(store: Store, entries: Mapping[str, Entry], root: str, tell: Tell)
 
 
 def in_parallel(work: Callable[[Entry], None], entries: Iterable[Entry]) -> None:
-    """Do some work for every entry, a few at once; the first failure ends it."""
+    """Process every entry with a thread pool; stop at the first failure."""
     with ThreadPoolExecutor(NUM_DOWNLOADS) as pool:
         running = [pool.submit(work, entry) for entry in entries]
         try:
@@ -146,7 +145,7 @@ def in_parallel(work: Callable[[Entry], None], entries: Iterable[Entry]) -> None
 
 
 def _folder_of(files: Mapping[str, Path]) -> Path:
-    """Return a folder with links to contents, by name; the same names and contents give the same folder."""
+    """Return a folder of links to blobs by name; the same names and content give the same folder."""
     lines = (f"{name}\0{path.name}" for name, path in sorted(files.items()))
     digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:40]
     folder = settings.state_dir() / "cache" / "staged" / "sets" / digest
@@ -168,7 +167,7 @@ def _folder_of(files: Mapping[str, Path]) -> Path:
 
 
 def _link(path: Path, target: Path) -> None:
-    """Make `path` a link to `target` in one step, also where there is one already."""
+    """Make `path` a link to `target` atomically, replacing an existing link."""
     path.parent.mkdir(parents=True, exist_ok=True)
     work = path.with_name(f".{path.name}.{os.getpid()}")
     work.unlink(missing_ok=True)

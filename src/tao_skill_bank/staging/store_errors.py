@@ -1,4 +1,4 @@
-"""What went wrong with an object store, as one of our errors with its cure."""
+"""Translates object store errors into our errors, with fixes."""
 
 import errno
 import re
@@ -31,9 +31,9 @@ RETRYABLE_STATUS = re.compile(r"\b(429|500|502|503|504)\b|SlowDown|ServiceUnavai
 
 @contextmanager
 def explained(uri: str) -> Iterator[None]:
-    """Turn what a store's client raises while it works on `uri` into one of our errors.
+    """Translate what a store's client raises while it works on `uri` into our errors.
 
-    BlockedError: the place is missing, or access is refused (exit 4). BackendError: the store cannot be reached.
+    BlockedError: the path is missing, or access is refused (exit 4). BackendError: the store cannot be reached.
     """
     try:
         yield
@@ -44,7 +44,7 @@ def explained(uri: str) -> Iterator[None]:
 
 
 def explain(error: BaseException, uri: str) -> TaoSkillsError:
-    """Return the error that tells a user why `uri` cannot be read or written."""
+    """Return the error that explains why `uri` cannot be read or written."""
     text = _text(error)
     kind = places.scheme(uri)
     if refusal := _refusal(error, text, uri, kind):
@@ -52,26 +52,26 @@ def explain(error: BaseException, uri: str) -> TaoSkillsError:
     if NO_BUCKET.search(text):
         bucket = uri.partition("://")[2].partition("/")[0]
         message = f"There is no bucket '{bucket}' at {_endpoint(kind)}."
-        fix = "Correct the name of the bucket; AWS_ENDPOINT_URL names another store than Amazon's."
+        fix = "Correct the bucket name, or set AWS_ENDPOINT_URL for a store other than Amazon's."
         return BlockedError.of("bucket_missing", message, fix, path=uri)
     if isinstance(error, FileNotFoundError) or NOT_FOUND_WORDS.search(text):
         return missing(uri)
     if "FlexibleChecksumError" in text:
-        message = f"{uri} comes with other bytes than its store's checksum is of: {_first_line(error)}."
-        return BlockedError.of("checksum_mismatch", message, "Upload the file again, or look for a proxy.", path=uri)
+        message = f"{uri} does not match the checksum of its store: {_first_line(error)}."
+        return BlockedError.of("checksum_mismatch", message, "Upload the file again, or check for a proxy.", path=uri)
     if isinstance(error, OSError) and error.errno in NO_SPACE:
         message = f"The disk is full: {error}"
         return BlockedError.of("disk_too_small", message, "Free space there, or set TAO_STATE_DIR to a larger disk.")
     message = f"{uri} cannot be reached at {_endpoint(kind)}: {_first_line(error)}"
-    fix = "See that the endpoint is up and reachable from the machine of the job"
-    fix += " (AWS_ENDPOINT_URL names it)." if kind == "s3" else "."
+    fix = "Make sure that the endpoint is up and reachable from the job's machine"
+    fix += " (it is set by AWS_ENDPOINT_URL)." if kind == "s3" else "."
     return BackendError.of("storage_unreachable", message, fix, path=uri)
 
 
 def _refusal(error: BaseException, text: str, uri: str, kind: str) -> TaoSkillsError | None:
-    """Return the error of credentials that are absent, wrong or not enough; None where they are not the matter."""
+    """Return the error for missing, invalid or insufficient credentials; None for other errors."""
     if NO_CREDENTIALS.search(text):
-        message = f"{uri} cannot be asked for: there are no credentials for {kind}://."
+        message = f"{uri} cannot be accessed: there are no credentials for {kind}://."
         return _credential("credential_missing", message, f"Set {KEYS[kind]} where the job runs.", uri)
     if REFUSED.search(text):
         message = f"{uri}: the store does not accept the credentials ({_first_line(error)})."
@@ -83,20 +83,20 @@ def _refusal(error: BaseException, text: str, uri: str, kind: str) -> TaoSkillsE
 
 
 def missing(uri: str) -> BlockedError:
-    """Return the error of a file or folder that is not there."""
+    """Return the error for a missing file or folder."""
     message = f"{uri} does not exist."
-    fix = f"Correct the name, or put it there; see what is there: {_listing(uri)}"
+    fix = f"Correct the name, or upload it; list what is there: {_listing(uri)}"
     return BlockedError.of("remote_missing", message, fix, path=uri)
 
 
 def missing_extra(kind: str) -> BlockedError:
-    """Return the error of a store whose client is not installed."""
+    """Return the error for a store whose client is not installed."""
     message = f"{kind}:// needs a client that is not installed."
     return BlockedError.of("missing_extra", message, f"pip install 'tao-skill-bank[{kind}]'", path=kind)
 
 
 def is_worth_retrying(error: BaseException) -> bool:
-    """Tell whether the same request may well succeed in a moment: not when it was refused or names nothing."""
+    """Return whether a retry may succeed: not when access was refused or the path does not exist."""
     if isinstance(error, (PermissionError, FileNotFoundError, ImportError, TaoSkillsError)):
         return False
     if isinstance(error, OSError) and error.errno in NO_SPACE:
@@ -108,10 +108,10 @@ def is_worth_retrying(error: BaseException) -> bool:
 
 
 def _forbidden(uri: str, kind: str, error: BaseException) -> TaoSkillsError:
-    message = f"{uri}: access is refused to these credentials ({_first_line(error)})."
+    message = f"{uri}: access is denied with these credentials ({_first_line(error)})."
     if not settings.has_variable(NAMES_OF_KEYS[kind]) and kind == "hf":
-        message = f"{uri}: access is refused, and HF_TOKEN is not set."
-    fix = f"Let them read it (write it, for results), or set others: {KEYS[kind]}."
+        message = f"{uri}: access is denied, and HF_TOKEN is not set."
+    fix = f"Grant them read access (write access for results), or set others: {KEYS[kind]}."
     if kind == "hf":
         page = "https://huggingface.co/" + "/".join(uri.partition("://")[2].split("/")[:3]).partition("@")[0]
         fix = f"Accept the agreement at {page} and set HF_TOKEN to a token with read access."
@@ -137,7 +137,7 @@ def _endpoint(kind: str) -> str:
 
 
 def _text(error: BaseException) -> str:
-    """Return everything that an error and its causes say, their class names included."""
+    """Return the messages and class names of an error and its causes."""
     said: list[str] = []
     seen: BaseException | None = error
     while seen is not None and len(said) < 5:

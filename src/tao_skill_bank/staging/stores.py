@@ -1,4 +1,4 @@
-"""Object stores through fsspec: what lies there, with sizes and checksums, bytes of it, and files put there.
+"""Object stores through fsspec: list with sizes and checksums, read ranges, and write files.
 
 Every method raises what the store's client raises; `store_errors` explains it.
 """
@@ -15,10 +15,10 @@ from typing import Any
 from tao_skill_bank.errors import BlockedError
 from tao_skill_bank.staging import places, store_errors
 
-NUM_REQUESTS = 24  # at once; more gain nothing on one connection's round trips and cost the server
-LIST_PAGE = 1000  # names of one answer
-NUM_TRIES = 3  # of one request, within a second
-NAMES_PER_PAGE = 10  # asking for so many single names costs as much as listing a page
+NUM_REQUESTS = 24  # concurrent requests; more do not help on one connection and only load the server
+LIST_PAGE = 1000  # names per response
+NUM_TRIES = 3  # per request, within a second
+NAMES_PER_PAGE = 10  # looking up this many single names costs as much as listing a page
 MD5 = re.compile(r"[0-9a-f]{32}")
 
 
@@ -27,8 +27,8 @@ class Entry:
     """One file of a store.
 
     Attributes:
-        version: what the store calls this content: an ETag, a generation, a blob id. It changes with the content.
-        checksum: `ALGORITHM:HEX` where the store tells one: md5, sha256, or git-sha1 (of git's blob format).
+        version: the store's id of this content: an ETag, a generation, a blob id. It changes with the content.
+        checksum: `ALGORITHM:HEX` where the store reports one: md5, sha256, or git-sha1 (of git's blob format).
 
     """
 
@@ -39,7 +39,7 @@ class Entry:
 
 
 class Store:
-    """A store of which only what every fsspec file system has is known."""
+    """A store that uses only the generic fsspec interface."""
 
     def __init__(self, scheme: str, filesystem: Any) -> None:
         self.scheme = scheme
@@ -53,7 +53,7 @@ class Store:
         return self._entry(uri, info)
 
     def entries(self, uris: Sequence[str]) -> dict[str, Entry]:
-        """Return the files that there are of those that are named."""
+        """Return the existing files among the given URIs."""
         with ThreadPoolExecutor(min(NUM_REQUESTS, max(1, len(uris)))) as pool:
             return {entry.uri: entry for entry in pool.map(self._entry_or_none, uris) if entry}
 
@@ -70,7 +70,7 @@ class Store:
         return []
 
     def pages(self, folder: str) -> Iterator[list[Entry]]:
-        """Yield the files in a folder, as many at a time as the store tells at once."""
+        """Yield the files in a folder, one page of the store's listing at a time."""
         yield [
             self._entry(f"{self.scheme}://{path}", info)
             for info in self.filesystem.ls(self.path(folder), detail=True)
@@ -78,7 +78,7 @@ class Store:
         ]
 
     def is_there(self, uri: str) -> bool:
-        """Tell whether anything lies at or below a URI."""
+        """Return whether anything exists at or below a URI."""
         return bool(self.filesystem.exists(self.path(uri)))
 
     def read(self, entry: Entry, start: int, end: int) -> bytes:
@@ -87,20 +87,20 @@ class Store:
         return data
 
     def put(self, file: Path, uri: str) -> None:
-        """Put a local file there, replacing what is there."""
+        """Upload a local file, overwriting an existing one."""
         self.filesystem.put_file(str(file), self.path(uri))
 
     def write(self, data: bytes, uri: str) -> None:
-        """Put bytes there, replacing what is there."""
+        """Write bytes, overwriting an existing file."""
         self.filesystem.pipe_file(self.path(uri), data)
 
     def remove(self, uri: str) -> None:
-        """Remove a file; one that is gone already is fine."""
+        """Remove a file if it exists."""
         with suppress(FileNotFoundError):
             self.filesystem.rm_file(self.path(uri))
 
     def path(self, uri: str) -> str:
-        """Return what the file system calls a URI."""
+        """Return the file system's path of a URI."""
         return uri.partition("://")[2]
 
     def _entry_or_none(self, uri: str) -> Entry | None:
@@ -111,7 +111,7 @@ class Store:
             return None
 
     def _require_container(self, uri: str) -> None:
-        """Raise what tells that a file is missing because all of its bucket or repository is."""
+        """Raise when a file is missing because its bucket or repository does not exist."""
 
     def _entry(self, uri: str, info: dict[str, Any]) -> Entry:
         size, version = int(info["size"]), info.get("generation") or info.get("etag") or info.get("ETag")
@@ -122,10 +122,10 @@ class Store:
 
 
 class Hub(Store):
-    """Datasets of the Hugging Face Hub: a file's content is named by git, or by its sha256 where it is large."""
+    """Datasets of the Hugging Face Hub: content is identified by its git blob id, or by its sha256 for large files."""
 
     def entry(self, uri: str) -> Entry:
-        """Return one file. Raises PermissionError for a gated dataset, which the client calls missing."""
+        """Return one file. Raises PermissionError for a gated dataset, which the client reports as missing."""
         try:
             return super().entry(uri)
         except FileNotFoundError as error:
@@ -134,7 +134,7 @@ class Hub(Store):
             raise
 
     def read(self, entry: Entry, start: int, end: int) -> bytes:
-        """Return bytes of a file, and have no more of it sent."""
+        """Return bytes of a file without transferring the rest."""
         with self.filesystem.open(self.path(entry.uri), "rb", cache_type="none", size=entry.size) as file:
             file.seek(start)
             data: bytes = file.read(end - start)
@@ -148,16 +148,16 @@ class Hub(Store):
 
 
 class S3(Store):
-    """S3 and what speaks its protocol. Many names are looked up by listing pages, few one by one."""
+    """S3 and compatible stores. Many names are looked up by listing pages, a few names one by one."""
 
     def entry(self, uri: str) -> Entry:
         bucket, key = self._split(uri)
         try:
             head = self.filesystem.call_s3("head_object", Bucket=bucket, Key=key, ChecksumMode="ENABLED")
         except FileNotFoundError:
-            self._require_container(uri)  # the answer to HEAD has no body that could tell
+            self._require_container(uri)  # a HEAD response has no body with the reason
             raise
-        return self._told(uri, head["ContentLength"], head["ETag"], head)
+        return self._entry_of(uri, head["ContentLength"], head["ETag"], head)
 
     def entries(self, uris: Sequence[str]) -> dict[str, Entry]:
         found: dict[str, Entry] = {}
@@ -177,16 +177,16 @@ class S3(Store):
         return self._pages(f"{folder.rstrip('/')}/")
 
     def is_there(self, uri: str) -> bool:
-        """Tell whether anything lies at or below a URI, by a question or two about names."""
+        """Return whether anything exists at or below a URI, with one or two listing requests."""
         bucket, key = self._split(uri.rstrip("/"))
         prefix = f"{key}/" if key else ""
         answer = self.filesystem.call_s3("list_objects_v2", Bucket=bucket, Prefix=prefix, MaxKeys=1)
         return bool(answer.get("Contents")) or bool(key and self._entry_or_none(uri.rstrip("/")))
 
     def _listed(self, folder: str, names: list[str], found: dict[str, Entry]) -> list[str]:
-        """Look names of one folder up by listing from the first to the last; return those that listing did not reach.
+        """Look up names of one folder by listing from the first to the last; return the names not reached.
 
-        A folder may hold millions beside the few that are named, so that only so many pages are read as pay off.
+        A folder may contain millions of other files, so only as many pages are read as are worth it.
         """
         budget = len(names) // NAMES_PER_PAGE
         if not budget:
@@ -203,15 +203,15 @@ class S3(Store):
         return []
 
     def _pages(self, root: str, before: str = "") -> Iterator[list[Entry]]:
-        """Yield the files below a folder, those of one answer at a time, beginning with `before`."""
+        """Yield the files below a folder, one response at a time, starting at `before`."""
         bucket, prefix = self._split(root)
         more: dict[str, Any] = {}
         if before:
-            more["StartAfter"] = self._split(before)[1][:-1]  # the name itself is wanted
+            more["StartAfter"] = self._split(before)[1][:-1]  # include the name itself
         while True:
             answer = self.filesystem.call_s3("list_objects_v2", Bucket=bucket, Prefix=prefix, MaxKeys=LIST_PAGE, **more)
             page = [
-                self._told(f"{self.scheme}://{bucket}/{item['Key']}", item["Size"], item["ETag"], {})
+                self._entry_of(f"{self.scheme}://{bucket}/{item['Key']}", item["Size"], item["ETag"], {})
                 for item in answer.get("Contents", ())
             ]
             if page:
@@ -227,14 +227,14 @@ class S3(Store):
         bucket, _, key = uri.partition("://")[2].partition("/")
         return bucket, key
 
-    def _told(self, uri: str, size: int, etag: str, head: dict[str, Any]) -> Entry:
-        """Return an entry; a plain ETag is an md5, but not of what is encrypted with a key of the customer's."""
+    def _entry_of(self, uri: str, size: int, etag: str, head: dict[str, Any]) -> Entry:
+        """Return an entry; a plain ETag is an md5, except for objects encrypted with a customer key."""
         etag = etag.strip('"')
         checksum = f"md5:{etag}" if MD5.fullmatch(etag) else ""
         if head.get("SSECustomerAlgorithm") or "kms" in str(head.get("ServerSideEncryption", "")):
             checksum = ""
         sha256 = head.get("ChecksumSHA256", "")
-        if sha256 and "-" not in sha256:  # else it is one of the parts' checksums
+        if sha256 and "-" not in sha256:  # else it is a checksum of checksums of parts
             checksum = f"sha256:{base64.b64decode(sha256).hex()}"
         return Entry(uri, int(size), etag, checksum)
 
@@ -246,7 +246,7 @@ def _open_s3() -> Store:
         "connect_timeout": 5,
         "read_timeout": 60,
         "max_pool_connections": NUM_REQUESTS,
-        "retries": {"max_attempts": 0},  # s3fs tries again by itself, and whoever downloads or uploads does after it
+        "retries": {"max_attempts": 0},  # s3fs retries by itself, and so do downloads and uploads
     }
     filesystem = s3fs.S3FileSystem(use_listings_cache=False, skip_instance_cache=True, config_kwargs=settings)
     filesystem.retries = NUM_TRIES
@@ -281,13 +281,13 @@ def relative(entries: Iterable[Entry], root: str) -> dict[str, Entry]:
     """Return entries by their names below a folder.
 
     Raises:
-        BlockedError: a name would leave the folder where files have it, which a store's key may.
+        BlockedError: a key points outside the folder.
 
     """
     prefix = f"{root.rstrip('/')}/"
     found = {entry.uri.removeprefix(prefix): entry for entry in entries}
     for name in found:
         if name.startswith("/") or ".." in PurePosixPath(name).parts:
-            message = f"A key below {root} leaves the folder: {name}"
+            message = f"A key below {root} points outside the folder: {name}"
             raise BlockedError.of("key_outside_root", message, "Rename that object, or remove it.", path=root)
     return found

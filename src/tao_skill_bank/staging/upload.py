@@ -1,6 +1,6 @@
-"""Uploads the run directory of a job beside its trainer: `python -m tao_skill_bank.staging.upload RUN_DIR [--last]`.
+"""Uploads a job's run directory while its trainer runs: `python -m tao_skill_bank.staging.upload RUN_DIR [--last]`.
 
-Without --last it goes on until it is stopped; with it, it brings the rest and records whether all of it is there.
+Without --last it runs until it is stopped; with --last it uploads the rest and records whether the upload is complete.
 """
 
 import argparse
@@ -27,7 +27,7 @@ def uploader_of(run_dir: Path) -> Uploader:
     return Uploader(run_dir, job.results_uri, job.id, job.upload_excludes)
 
 
-def told(manifest: Manifest, uri: str) -> str:
+def outcome(manifest: Manifest, uri: str) -> str:
     """Return one line on how an upload ended."""
     if manifest.state == COMPLETE:
         return f"All {len(manifest.files)} files are in {uri}."
@@ -38,10 +38,10 @@ def told(manifest: Manifest, uri: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run_dir", type=Path)
-    parser.add_argument("--last", action="store_true", help="bring the rest and end")
+    parser.add_argument("--last", action="store_true", help="upload the rest and exit")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # it is for the trainer
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # it is meant for the trainer
     try:
         uploader = uploader_of(arguments.run_dir.absolute())
         if not arguments.last:
@@ -54,7 +54,7 @@ def main() -> None:
         sys.stderr.write(f"error: {error.problems[0].message} Fix: {error.problems[0].fix}\n")
         sys.exit(error.exit_code)
     if manifest.state != COMPLETE:
-        sys.stderr.write(f"warning: {told(manifest, uploader.uri)}\n")
+        sys.stderr.write(f"warning: {outcome(manifest, uploader.uri)}\n")
         sys.exit(EXIT_INCOMPLETE)
 
 

@@ -1,8 +1,8 @@
-"""Brings a run directory to an object store as it grows, and says whether all of it is there.
+"""Uploads a run directory to an object store as it grows, and records whether the upload is complete.
 
-`upload.json` beside the results (logs/upload.json here) lists what was uploaded, with sizes and checksums. Its `state`
-is `complete` only once the store listed every file with its right size. A file is uploaded when it is whole: what is
-written under a hidden name is left alone until it has its own, and what was written a moment ago waits.
+`upload.json` next to the results (logs/upload.json here) lists the uploaded files with sizes and checksums. Its `state`
+is `complete` only once the store listed every file with its correct size. Only complete files are uploaded: hidden
+temporary files are skipped until they are renamed, and recently modified files wait.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ from tao_skill_bank.staging.stores import Entry, Store
 
 REMOTE_MANIFEST, LOCAL_MANIFEST = "upload.json", "logs/upload.json"
 UPLOADING, COMPLETE, INCOMPLETE = "uploading", "complete", "incomplete"
-GROWING = ("*.jsonl", "*.log")  # appended to: they go up as they are, again and again
+GROWING = ("*.jsonl", "*.log")  # append-only: uploaded repeatedly as they grow
 WHOLE_HIDDEN = (".metadata",)  # of a sharded checkpoint
 SETTLE_SECONDS = 3.0
 NUM_UPLOADS = 4
@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Manifest:
-    """What was uploaded of one job's run directory; `failed` tells why a file was not."""
+    """The uploaded files of one job's run directory; `failed` has the reason for each failed file."""
 
     job_id: str
     state: str = UPLOADING
@@ -57,7 +57,7 @@ class Manifest:
 
 
 class Uploader:
-    """Uploads what is new in a run directory, and knows what it uploaded before."""
+    """Uploads new files of a run directory and keeps track of uploaded ones."""
 
     def __init__(self, run_dir: Path, results_uri: str, job_id: str, excludes: Sequence[str]) -> None:
         self.run_dir, self.uri, self.excludes = run_dir, results_uri, tuple(excludes)
@@ -65,7 +65,7 @@ class Uploader:
         before = read_json_file(run_dir / LOCAL_MANIFEST)
         if isinstance(before, dict) and before.get("job_id") == job_id:
             self.manifest.files = before.get("uploaded", {})
-        self.stopped = threading.Event()  # what is under way is brought to its end, and nothing more begun
+        self.stopped = threading.Event()  # running uploads finish, no new ones start
         self._store: Store | None = None
 
     @property
@@ -75,7 +75,7 @@ class Uploader:
         return self._store
 
     def look(self) -> None:
-        """Upload what is new and whole; what fails is tried again at the next look."""
+        """Upload new and complete files; failures are retried at the next pass."""
         now = time.time()
         names = [name for name, status in self._new() if _grows(name) or now - status.st_mtime >= SETTLE_SECONDS]
         self.manifest.failed = {}
@@ -84,7 +84,7 @@ class Uploader:
             self._record(is_last=False)
 
     def finish(self) -> Manifest:
-        """Upload everything that is left, remove what is gone, ask the store for all of it, and record the outcome."""
+        """Upload the remaining files, remove deleted ones, verify against the store, and record the outcome."""
         manifest = self.manifest
         manifest.failed = {}
         self._upload([name for name, _ in self._new()], max_attempts=MAX_ATTEMPTS)
@@ -97,7 +97,7 @@ class Uploader:
         return manifest
 
     def names(self) -> Iterator[tuple[str, os.stat_result]]:
-        """Yield what is to be uploaded: whole files by their names, without those that are excluded."""
+        """Yield the files to upload: complete files by name, without excluded ones."""
         for folder, subfolders, files in os.walk(self.run_dir):
             here = Path(folder).relative_to(self.run_dir)
             subfolders[:] = [name for name in subfolders if not name.startswith(".") and self._is_wanted(here / name)]
@@ -131,7 +131,7 @@ class Uploader:
         def put(name: str) -> None:
             if self.stopped.is_set():
                 return
-            if manifest.reason:  # the store is away: every other file would wait for it just as long
+            if manifest.reason:  # the store is unreachable: every other file would time out as well
                 manifest.failed[name] = manifest.reason
                 return
             try:
@@ -161,11 +161,11 @@ class Uploader:
                     raise store_errors.explain(error, uri) from None
                 time.sleep(FIRST_WAIT_SECONDS * 2**attempt)
             else:
-                self.manifest.files[name] = described  # a change meanwhile shows in its time
+                self.manifest.files[name] = described  # a later change is detected by its mtime
                 return
 
     def _compare(self) -> None:
-        """Remove what was pruned here, and note what the store does not hold as it was sent."""
+        """Remove locally pruned files from the store, and record files that the store does not have as sent."""
         manifest = self.manifest
         try:
             with store_errors.explained(self.uri):
@@ -174,7 +174,7 @@ class Uploader:
                     del manifest.files[name]
                 there = stores.relative(self.store.below(self.uri), self.uri)
                 for name in [name for name, file in manifest.files.items() if not _is_same(there.get(name), file)]:
-                    if name in there:  # a listing takes for an MD5 what is none of an encrypted file
+                    if name in there:  # the listed ETag of an encrypted file is not an MD5
                         there[name] = self.store.entry(there[name].uri)
         except TaoSkillsError as error:
             manifest.failed["*"] = manifest.reason = error.problems[0].message
@@ -182,17 +182,17 @@ class Uploader:
             return
         for name, file in manifest.files.items():
             if not _is_same(there.get(name), file):
-                manifest.failed[name] = f"{places.join(self.uri, name)} is not in the store as it was sent."
+                manifest.failed[name] = f"{places.join(self.uri, name)} does not match the uploaded file in the store."
         for name in manifest.failed:
             manifest.files.pop(name, None)
 
     def _was_pruned(self, name: str) -> bool:
-        """Tell whether a file is gone from a folder that is still in use, as old checkpoints are."""
+        """Return whether a file was deleted from a folder that still exists, such as an old checkpoint."""
         top = self.run_dir / PurePosixPath(name).parts[0]
         return not (self.run_dir / name).exists() and top.is_dir() and any(top.iterdir())
 
     def _record(self, *, is_last: bool) -> None:
-        """Write the manifest there and here; here it tells more, for a later process that goes on."""
+        """Write the manifest remotely and locally; the local one has more details, for a later process that resumes."""
         document = self.manifest.to_json()
         try:
             with store_errors.explained(self.uri):
@@ -210,11 +210,11 @@ class Uploader:
 
 
 def read_manifest(results_uri: str) -> dict[str, Any] | None:
-    """Return what is recorded beside remote results; None where nothing is. Raises BlockedError, BackendError."""
+    """Return the manifest next to remote results; None where there is none. Raises BlockedError, BackendError."""
     uri = places.join(results_uri, REMOTE_MANIFEST)
     store = stores.of(uri)
     with store_errors.explained(uri):
-        entry = store.entries([uri]).get(uri)  # unlike `entry`, it tells a missing bucket from a missing file
+        entry = store.entries([uri]).get(uri)  # unlike `entry`, it distinguishes a missing bucket from a missing file
         if entry is None:
             return None
         document: Any = json.loads(store.read(entry, 0, entry.size))
@@ -222,7 +222,7 @@ def read_manifest(results_uri: str) -> dict[str, Any] | None:
 
 
 def _is_same(entry: Entry | None, file: dict[str, Any]) -> bool:
-    """Tell whether the store holds a file as it was sent, as far as it says."""
+    """Return whether the store has a file as it was sent, as far as it reports."""
     if entry is None or entry.size != file["size"]:
         return False
     kind, _, found = entry.checksum.partition(":")

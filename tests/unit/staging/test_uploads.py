@@ -150,13 +150,13 @@ def test_what_the_store_lost_or_changed_is_noticed(store, run):
 
 
 def test_an_encrypted_bucket_whose_etags_are_no_md5_is_not_taken_for_damage(store, run, monkeypatch):
-    original = S3._told
+    original = S3._entry_of
 
-    def told(self, uri, size, etag, head):
+    def entry_of(self, uri, size, etag, head):
         encrypted = {**head, "ServerSideEncryption": "aws:kms"} if head else {}
         return original(self, uri, size, hashlib.md5(etag.encode()).hexdigest(), encrypted)
 
-    monkeypatch.setattr(S3, "_told", told)
+    monkeypatch.setattr(S3, "_entry_of", entry_of)
     assert uploader(run).finish().state == "complete"
 
 
