@@ -20,7 +20,7 @@ DetachFlag = Annotated[bool, typer.Option("--detach", help="Return once the cont
 @app.command("run")
 @takes_request
 def run(options: Options, detach: DetachFlag = False, as_json: JsonFlag = False) -> None:
-    """Plan and run a search, whatever the skill or the words say by default; follows it unless --detach."""
+    """Plan and run a search, whatever the skill's default or --say; follows it unless --detach."""
     from tao_skill_bank.cli.launch_commands import run_search
 
     fields = tuple(pair for pair in options.fields if pair[0] != "automl_policy")
@@ -35,7 +35,7 @@ def status(job: JobId, as_json: JsonFlag = False) -> None:
     from tao_skill_bank.jobs import service
 
     search = _search(job)
-    now = service.status(search.plan.job.id)  # of the controller that came last
+    now = service.status(search.plan.job.id)  # of the newest controller
     shown = progress.of(search)
     following = [_next(now)]
     if as_json:
@@ -49,7 +49,7 @@ def status(job: JobId, as_json: JsonFlag = False) -> None:
 
 @app.command("resume")
 def resume(job: JobId, detach: DetachFlag = False, as_json: JsonFlag = False) -> None:
-    """Go on with a search whose controller ended early: running trials are taken over, nothing is run twice."""
+    """Resume a search whose controller ended early: running trials are adopted, nothing is run twice."""
     from tao_skill_bank.automl.run import resuming
     from tao_skill_bank.cli.job_end import report_end
     from tao_skill_bank.cli.launch_commands import report_submitted

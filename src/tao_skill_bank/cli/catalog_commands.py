@@ -41,7 +41,7 @@ def list_skills(as_json: JsonFlag = False) -> None:
 
 
 def show(skill: Name, as_json: JsonFlag = False) -> None:
-    """Print a skill's SKILL.md and where its references are."""
+    """Print a skill's SKILL.md and the paths of its references."""
     from tao_skill_bank.bank import catalog
     from tao_skill_bank.contracts import to_json
 

@@ -10,8 +10,10 @@ from tao_skill_bank.cli.output import JsonFlag, document, print_json
 
 def demo(
     name: Annotated[str, typer.Argument(help="Demo to run.")] = "reason",
-    out: Annotated[Path, typer.Option("--out", help="Folder of everything the demo makes.")] = Path("demo"),
-    smoke: Annotated[bool, typer.Option("--smoke", help="A few steps only: does it run, not is it good.")] = False,
+    out: Annotated[Path, typer.Option("--out", help="Folder for everything that the demo creates.")] = Path("demo"),
+    smoke: Annotated[
+        bool, typer.Option("--smoke", help="A few steps only, as a smoke test; the results are not checked.")
+    ] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Fine-tune a tiny model of the real architecture on real clips, from data to report."""

@@ -19,7 +19,7 @@ def resolve(
     name: Annotated[str, typer.Argument(help="Skill, key of references/versions.yaml, image, or KEY=IMAGE.")],
     as_json: JsonFlag = False,
 ) -> None:
-    """Say which image a skill or a key means, how it comes to a machine, and what it runs."""
+    """Show the image of a skill or key, the command that pulls it, and what it runs."""
     from tao_skill_bank.bank import catalog, images
     from tao_skill_bank.errors import UnknownNameError
 
@@ -27,7 +27,7 @@ def resolve(
         found = images.of_skill(catalog.find(name)) or images.resolve(images.OUR_OWN)
     except UnknownNameError as error:
         is_plain = not set(name) & set("/:@=.") and name not in images.known()
-        if is_plain and "Did you mean" in str(error):  # a skill, not quite
+        if is_plain and "Did you mean" in str(error):  # a misspelled skill
             raise
         found = images.resolve(name)
     runs = {action: " ".join(words) for action, words in found.commands.items()}
@@ -38,6 +38,6 @@ def resolve(
         ("image", found.image),
         ("get", found.get),
         ("runs", ", ".join(f"{action}: {words}" for action, words in runs.items()) or "this package's trainers"),
-        ("confirm", "a request must name it, or a sealed plan show it" if found.confirm else "no"),
+        ("confirm", "a request must name it, or a sealed plan must show it" if found.confirm else "no"),
     ]
     print_rows(("", ""), rows)

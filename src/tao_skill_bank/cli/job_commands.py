@@ -32,7 +32,7 @@ def status(job: JobId, as_json: JsonFlag = False) -> None:
 
 def logs(
     job: JobId,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job ends.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Stream the log until the job ends.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Print a job's log, credentials masked."""
@@ -48,14 +48,14 @@ def logs(
 
 
 def watch(
-    job: Annotated[list[str] | None, typer.Argument(help="Job ids; every job that has not ended by default.")] = None,
+    job: Annotated[list[str] | None, typer.Argument(help="Job ids; every unfinished job by default.")] = None,
     post: Annotated[
         str | None,
-        typer.Option("--post", envvar="TAO_POST_URL", help="Post every change of state as JSON to this URL."),
+        typer.Option("--post", envvar="TAO_POST_URL", help="Post every state change as JSON to this URL."),
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Follow jobs until they end: the progress of one, every change of state of several. Ctrl-C leaves them running."""
+    """Follow jobs until they end: the progress of one, every state change of several. Ctrl-C leaves them running."""
     from tao_skill_bank.cli.job_end import report_end
     from tao_skill_bank.jobs.service import JobHandle
     from tao_skill_bank.jobs.store import JobStore
@@ -66,15 +66,15 @@ def watch(
 
 
 def _watch_transitions(job_ids: list[str], post: str | None, as_json: bool) -> None:
-    """Print every change of state, one line each, and post it; a receiver that is away does not end the watching."""
+    """Print every state change, one line each, and post it; an unreachable receiver does not stop the watch."""
     from tao_skill_bank.contracts import to_json
     from tao_skill_bank.jobs import events as transitions
 
     webhook = transitions.Webhook(post) if post is not None else None
-    told: list[transitions.Event] = []
+    seen: list[transitions.Event] = []
     try:
         for event in transitions.events(job_ids):
-            told.append(event)
+            seen.append(event)
             if not as_json:
                 typer.echo(event.text)
             if webhook is not None and (problem := webhook.offer(event)):
@@ -83,33 +83,33 @@ def _watch_transitions(job_ids: list[str], post: str | None, as_json: bool) -> N
     except KeyboardInterrupt:
         left = True
     following = [command("watch", *job_ids)] if left else []
-    problems = [*_ends(told), *([webhook.problem] if webhook and webhook.problem else [])]
+    problems = [*_ends(seen), *([webhook.problem] if webhook and webhook.problem else [])]
     code = 0 if left or not problems else 8 if problems[0].code == "job_failed" else 6
     if as_json:
-        events = [to_json(event) for event in told]
+        events = [to_json(event) for event in seen]
         print_json(document({"events": events}, code=code, problems=problems, following=following))
         raise typer.Exit(code)
-    if not told:
-        typer.echo("No job runs.", err=True)
+    if not seen:
+        typer.echo("No job is running.", err=True)
     if left:
-        typer.echo("The jobs go on.", err=True)
+        typer.echo("The jobs keep running.", err=True)
     print_problems(problems)
     print_next(following)
     raise typer.Exit(code)
 
 
-def _ends(told: "list[Event]") -> "list[Problem]":
-    """Return a problem for each job whose last change is a bad end."""
+def _ends(seen: "list[Event]") -> "list[Problem]":
+    """Return a problem for each job that did not end well."""
     from tao_skill_bank.contracts import State
     from tao_skill_bank.errors import Problem
     from tao_skill_bank.jobs.service import JobHandle
     from tao_skill_bank.planning.retries import may_retry
 
     problems = []
-    for event in {each.job_id: each for each in told}.values():
+    for event in {each.job_id: each for each in seen}.values():
         if event.state in (State.ERROR, State.CANCELED):
-            goes_on = may_retry(JobHandle(event.job_id).record)
-            verb, why = ("retry", "Go on with") if goes_on else ("diagnose", "Find the cause with")
+            is_resumable = may_retry(JobHandle(event.job_id).record)
+            verb, why = ("retry", "Resume it with") if is_resumable else ("diagnose", "Find the cause with")
             fix = f"{why}: {command(verb, event.job_id)}"
             problems.append(Problem("job_failed", f"Job {event.text}", fix, event.job_id))
     return problems
@@ -154,7 +154,7 @@ def jobs(
 
 
 def _why(record: "JobRecord") -> str:
-    """Return the first sentence of why a job did not end well; an interrupted training is told from a failed one."""
+    """Return the first sentence of why a job did not end well, with interruptions marked as such."""
     from tao_skill_bank.contracts import State
 
     is_bad = record.state in (State.ERROR, State.CANCELED)
@@ -168,7 +168,7 @@ def report(
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Write a job's result as one self-contained HTML page; of a search, all its trials."""
+    """Write a job's result as one self-contained HTML page; for a search, all its trials."""
     from tao_skill_bank.cli.job_end import is_search
     from tao_skill_bank.jobs.service import JobHandle
     from tao_skill_bank.report import write_report
@@ -177,7 +177,7 @@ def report(
     now = handle.status()
     if not handle.run_directory.plan_file.is_file():
         message = f"The run directory of job {job} is gone: {handle.run_directory.path}."
-        raise UnknownNameError.of("run_directory_gone", message, "Nothing is left to report.", path=job)
+        raise UnknownNameError.of("run_directory_gone", message, "There is nothing left to report.", path=job)
     target = out or handle.run_directory.report_file
     if is_search(handle.run_directory):
         from tao_skill_bank.automl.run import controller
@@ -196,7 +196,7 @@ def diagnose(
     target: Annotated[str, typer.Argument(help="Job id or log file.")],
     as_json: JsonFlag = False,
 ) -> None:
-    """Find known failures in a job's logs or in a log file, with cause and cure."""
+    """Find known failures in a job's logs or in a log file, with cause and fix."""
     from tao_skill_bank.contracts import to_json
     from tao_skill_bank.jobs import diagnose as diagnosis
 
@@ -206,4 +206,4 @@ def diagnose(
         return
     for entry in found:
         typer.echo(f"{entry.code}: {entry.symptom}\n  at: {entry.source}:{entry.line_number}")
-        typer.echo(f"  cause: {entry.cause}\n  cure: {entry.cure}")
+        typer.echo(f"  cause: {entry.cause}\n  fix: {entry.cure}")

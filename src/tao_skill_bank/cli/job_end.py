@@ -1,4 +1,4 @@
-"""The end of a job as a command shows it."""
+"""How a command shows the end of a job."""
 
 import time
 from typing import NoReturn
@@ -21,7 +21,7 @@ EXIT_UPLOAD = 6
 def report_end(handle: JobHandle, as_json: bool, max_retries: int = 0) -> NoReturn:
     """Follow a job to its end, print how it ended and exit with 0, 8 when it failed, 6 when only its upload did.
 
-    What its machines ended is run again, at most `max_retries` times.
+    A job that ends by an infrastructure failure is retried, at most `max_retries` times.
     """
     handle, status = _followed(handle, max_retries)
     ended = status.state.is_terminal
@@ -53,7 +53,7 @@ def _followed(handle: JobHandle, max_retries: int) -> tuple[JobHandle, JobStatus
         typer.echo(f"{handle.id}  {status.message}", err=True)
         typer.echo(f"Retry {number} of {max_retries} in {pause:g} s.", err=True)
         time.sleep(pause)
-        other = retries.newest_of(handle.id)  # somebody was faster
+        other = retries.newest_of(handle.id)  # retried by someone else meanwhile
         handle = retries.retry(handle.id) if other is None else JobHandle(other.id)
         status = follow(handle, console)
     return handle, status
@@ -81,6 +81,6 @@ def is_search(run: RunDirectory) -> bool:
 def _failure(job_id: str, status: JobStatus, following: str) -> Problem:
     message = f"Job {job_id} ended as {status.state}: {status.message}"
     if status.is_interrupted:
-        return Problem("job_interrupted", message, f"Go on with: {following}", path=job_id)
-    verb = "Go on with" if following.startswith("tao-skills retry") else "Find the cause with"
+        return Problem("job_interrupted", message, f"Resume it with: {following}", path=job_id)
+    verb = "Resume it with" if following.startswith("tao-skills retry") else "Find the cause with"
     return Problem("job_failed", message, f"{verb}: {following}", path=job_id)

@@ -42,14 +42,14 @@ ShowFilesFlag = Annotated[
 PlanOption = Annotated[Path | None, typer.Option("--plan", help="Run a sealed plan.")]
 DetachFlag = Annotated[bool, typer.Option("--detach", help="Return once the job is submitted.")]
 RetriesOption = Annotated[
-    int, typer.Option("--retries", help="Run it again when its machines end it, at most so often.", min=0, max=10)
+    int, typer.Option("--retries", help="How often to retry after an infrastructure failure, at most.", min=0, max=10)
 ]
 JobId = Annotated[str, typer.Argument(help="Job id.")]
 
 
 @takes_request
 def validate(options: Options, as_json: JsonFlag = False) -> None:
-    """Check a request against the schema alone: no data, no machine, nothing written."""
+    """Check a request against the schema only; reads no data, checks no machine, writes nothing."""
     from tao_skill_bank.automl.plan import option_reader
     from tao_skill_bank.bank import catalog
     from tao_skill_bank.planning import parents
@@ -70,7 +70,7 @@ def validate(options: Options, as_json: JsonFlag = False) -> None:
 
 @takes_request
 def preflight(options: Options, as_json: JsonFlag = False) -> None:
-    """Look at the data, the credentials and the machine, and report every finding. Read-only."""
+    """Check the data, the credentials and the machine, and report every finding. Read-only."""
     from tao_skill_bank.planning import dispatch
 
     sealed = dispatch.plan(to_request(options))
@@ -87,7 +87,7 @@ def preflight(options: Options, as_json: JsonFlag = False) -> None:
 
 @takes_request
 def plan(options: Options, out: OutOption = None, show_files: ShowFilesFlag = False, as_json: JsonFlag = False) -> None:
-    """Resolve, check and seal a request; show exactly what would run. Launches nothing, writes only --out."""
+    """Resolve, check and seal a request; show exactly what would run. Launches nothing; writes only --out."""
     from tao_skill_bank.planning import dispatch
 
     sealed = dispatch.plan(to_request(options))
@@ -121,7 +121,9 @@ def run(
 
     if detach and retries:
         fix = "Leave one of them out; run it again later with: tao-skills retry JOB"
-        raise RequestError.of("nobody_retries", "--retries needs a process that watches; --detach leaves.", fix)
+        raise RequestError.of(
+            "nobody_retries", "--retries needs a process that watches the job; --detach does not wait.", fix
+        )
     if plan_file:
         refuse_request(options)
         sealed = planner.read(plan_file)
@@ -133,7 +135,7 @@ def run(
 
 
 def retry(job: JobId, option: PlatformSetOption = None, detach: DetachFlag = False, as_json: JsonFlag = False) -> None:
-    """Run a job again that its machines ended: a training goes on from its newest checkpoint."""
+    """Retry a job after an infrastructure failure; a training resumes from its newest checkpoint."""
     from tao_skill_bank.cli.job_end import report_end
     from tao_skill_bank.planning import retries
     from tao_skill_bank.runs import plan_versions
@@ -146,12 +148,12 @@ def retry(job: JobId, option: PlatformSetOption = None, detach: DetachFlag = Fal
 
 
 def run_search(options: Options, *, detach: bool, as_json: bool) -> None:
-    """Plan a request and run its search. Raises RequestError when there is none in it."""
+    """Plan a request and run its search. Raises RequestError when it does not search."""
     from tao_skill_bank.planning import dispatch
 
     sealed = dispatch.plan(to_request(options))
     if sealed.route.kind != "automl":
-        message = f"This request is no search: {sealed.route.reason}."
+        message = f"This request is not a search: {sealed.route.reason}."
         raise RequestError.of("no_search", message, "Run it without automl: tao-skills run ...", path="action")
     _launch(sealed, sealed.findings, detach=detach, as_json=as_json)
 
@@ -224,7 +226,7 @@ def _print_plan(sealed: Any, *, show_files: bool) -> None:
 
 
 def _shown_files(sealed: Any, *, all_of_them: bool) -> dict[str, str]:
-    """Return the files that a plan shows whole: what is sent to an engine, which is not this machine's own shell."""
+    """Return the files that a plan shows in full: those sent to an engine other than this machine's shell."""
     from tao_skill_bank.contracts import PlatformRequest
 
     configs = Path(sealed.job.config_file).parent
@@ -235,7 +237,7 @@ def _shown_files(sealed: Any, *, all_of_them: bool) -> dict[str, str]:
 
 
 def _on_lines(argv: Sequence[str]) -> str:
-    """Return a command line as a shell takes it: one option a line where it is long."""
+    """Return a command line for the shell, one option per line when it is long."""
     text = shlex.join(argv)
     if len(text) <= MAX_WIDTH:
         return text
@@ -273,7 +275,7 @@ def report_submitted(sealed: Any, as_json: bool) -> None:
 
 
 def _block(blocking: Any) -> TaoSkillsError | None:
-    """Return the error that blocking findings amount to, without raising it: the findings are shown as well."""
+    """Return the error for the blocking findings without raising it: the findings are shown as well."""
     from tao_skill_bank.planning import gate
 
     try:

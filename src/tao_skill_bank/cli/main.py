@@ -18,8 +18,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-# The base of every complaint about a command line: BadParameter -> UsageError -> ClickException. Typer exports the
-# first only, and takes it from click or from a copy of click, depending on its version.
+# The base of every usage error: BadParameter -> UsageError -> ClickException. Typer exports only the first, which
+# comes from click or from a vendored copy of click, depending on its version.
 CommandLineError: Any = typer.BadParameter.__mro__[2]
 # module -> {command: function}; imports inside each function keep --help fast.
 COMMANDS = {
@@ -44,7 +44,7 @@ COMMANDS = {
     "redact_command": {"redact": "redact"},
 }
 GROUPS = {
-    "data": ("data_commands", "Make sample data and repair annotations."),
+    "data": ("data_commands", "Make sample data, repair annotations, stage and upload data."),
     "automl": ("automl_commands", "Search hyperparameters over trainings."),
     "models": ("model_commands", "Create and find models."),
     "images": ("image_commands", "Find container images."),
@@ -80,7 +80,7 @@ def _run(arguments: list[str], *, as_json: bool) -> int:
         return 130
     except BrokenPipeError:
         return 0
-    except Exception as error:  # noqa: BLE001 - a bug of ours: say so in the form that was asked for, with its traceback
+    except Exception as error:  # noqa: BLE001 - our bug: report it in the requested format, with its traceback
         traceback.print_exc()
         problem = Problem(
             "internal_error", f"This is a bug of tao-skills: {error!r}", "Report it with the traceback above."

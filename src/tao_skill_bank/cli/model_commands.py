@@ -14,7 +14,7 @@ def create(
     uri: Annotated[str, typer.Argument(help="builtin://NAME, or hf_model://ORG/NAME to download ahead of a launch.")],
     as_json: JsonFlag = False,
 ) -> None:
-    """Materialise a model where launches look for it, and print the folder."""
+    """Create or download a model into the cache that launches use, and print the folder."""
     from tao_skill_bank.bank import model_store
 
     folder = model_store.materialise(uri)

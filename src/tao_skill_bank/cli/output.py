@@ -60,7 +60,7 @@ def print_rows(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
 
 
 def print_titled(title: str, text: str) -> None:
-    """Print a text as it is, below a line with its title."""
+    """Print a text unchanged, below a title line."""
     typer.echo(f"\n# --- {title}\n{text}", nl=not text.endswith("\n"))
 
 
@@ -87,7 +87,7 @@ def print_next(following: Sequence[str]) -> None:
 
 
 def fail(error: TaoSkillsError, *, as_json: bool) -> int:
-    """Report an error the way the command was asked to and return its exit code."""
+    """Report an error in the requested format and return its exit code."""
     if as_json:
         print_json(document({}, code=error.exit_code, problems=error.problems))
     else:
@@ -96,7 +96,7 @@ def fail(error: TaoSkillsError, *, as_json: bool) -> int:
 
 
 def command(*words: object) -> str:
-    """Return a command line that a shell takes as it is."""
+    """Return a command line quoted for the shell."""
     return shlex.join([PROGRAM, *(str(word) for word in words)])
 
 

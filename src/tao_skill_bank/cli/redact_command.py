@@ -25,7 +25,7 @@ def redact(files: Files = None, check: Check = False, as_json: JsonFlag = False)
         if as_json:
             print_json(document({"lines": num_lines, "binary_files": num_binary}))
         else:
-            besides = f" {num_binary} files are no text and were not looked at." if num_binary else ""
+            besides = f" {num_binary} files are not text and were skipped." if num_binary else ""
             typer.echo(f"{num_lines} lines hold no credential.{besides}")
         return
     if unread:
@@ -66,10 +66,10 @@ def _found(where: str) -> Problem:
 
 
 def _texts(files: list[Path]) -> tuple[list[tuple[str, Iterator[str]]], list[Problem], int]:
-    """Return the name and the lines of each text, what cannot be read, and how many files in folders are no text.
+    """Return the name and the lines of each text, what cannot be read, and how many files in folders are not text.
 
     Raises:
-        UnknownNameError: a path is not there.
+        UnknownNameError: a path does not exist.
 
     """
     if not files:
@@ -80,7 +80,7 @@ def _texts(files: list[Path]) -> tuple[list[tuple[str, Iterator[str]]], list[Pro
     for path in files:
         if not path.exists():
             raise UnknownNameError.of(
-                "unknown_file", f"There is no file {path}.", "Name one that exists.", path=str(path)
+                "unknown_file", f"File {path} does not exist.", "Name an existing file.", path=str(path)
             )
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
             if file.is_dir():
@@ -91,17 +91,17 @@ def _texts(files: list[Path]) -> tuple[list[tuple[str, Iterator[str]]], list[Pro
             elif why is BINARY and file != path:
                 num_binary += 1
             else:
-                fix = "Name text files only, or convert it to UTF-8; what is compressed has to be unpacked."
+                fix = "Name text files only, or convert it to UTF-8; unpack compressed files first."
                 unread.append(Problem("not_read", f"{file} was not read: {why}.", fix, str(file)))
     return texts, unread, num_binary
 
 
-BINARY = "it is no UTF-8 text"
+BINARY = "it is not UTF-8"
 
 
 def _why_not_read(path: Path) -> str:
     if not path.is_file():
-        return "it is no regular file"
+        return "it is not a regular file"
     try:
         with path.open("rb") as file:
             return BINARY if b"\0" in file.read(HEAD_BYTES) else ""

@@ -1,4 +1,4 @@
-"""The options by which a command line spells a request."""
+"""The command line options that make up a request."""
 
 import functools
 import inspect
@@ -40,7 +40,7 @@ NodesOption = Annotated[int | None, typer.Option("--nodes", help="Nodes.")]
 ResultsOption = Annotated[
     str | None, typer.Option("--results-dir", help="Run directory; ./results/<job id> by default.")
 ]
-ParentOption = Annotated[str | None, typer.Option("--parent", help="Job whose checkpoint this one takes.")]
+ParentOption = Annotated[str | None, typer.Option("--parent", help="Job whose checkpoint this one starts from.")]
 CheckpointOption = Annotated[
     str | None, typer.Option("--checkpoint", help="Checkpoint of the parent, such as epoch_4.")
 ]
@@ -67,11 +67,11 @@ def _spelling(
     checkpoint: CheckpointOption = None,
     image: ImageOption = None,
 ) -> None:
-    """Hold, as a signature, the options that spell a request."""
+    """Declare, as a signature, the options that make up a request."""
 
 
 def takes_request(function: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options that spell a request; it receives them gathered, as its first argument."""
+    """Add the request options to a command, which receives them as its first argument."""
     spelled = inspect.signature(_spelling).parameters
     own = list(inspect.signature(function).parameters.values())[1:]
 
@@ -131,10 +131,10 @@ def gather(values: dict[str, Any]) -> Options:
 
 
 def refuse_request(options: Options) -> None:
-    """Refuse options of a request beside a sealed plan, which holds its own. Raises RequestError."""
+    """Refuse request options together with a sealed plan, which has its own. Raises RequestError."""
     if options != Options(None, None):
-        message = "--plan runs a sealed plan as it is; it takes no request beside it."
-        fix = "Drop the other options, or drop --plan to plan the request anew."
+        message = "--plan runs a sealed plan unchanged; it cannot be combined with request options."
+        fix = "Drop the other options, or drop --plan to plan the request again."
         raise RequestError.of("plan_and_request", message, fix, path="--plan")
 
 
@@ -147,7 +147,7 @@ def to_request(options: Options) -> Any:
     if options.request_file:
         document = yaml12.read(options.request_file)
         if not isinstance(document, dict):
-            message = f"{options.request_file} holds no mapping."
+            message = f"{options.request_file} does not contain a mapping."
             raise RequestError.of("invalid_request", message, "Write a request; see: tao-skills schema request")
     elif options.skill is None or options.action is None:
         fix = f"Write for example: {command('plan', 'tao-finetune-cosmos-reason', 'train', '--train', 'FOLDER')}"
@@ -169,11 +169,11 @@ def to_request(options: Options) -> Any:
 
 
 def _with_paths_from(request: Any, folder: Path) -> Any:
-    """Read relative dataset roots of a request file as lying beside it, unless they exist from here."""
+    """Resolve relative dataset roots of a request file against its folder, unless they exist from here."""
 
     def resolve(name: Any) -> Any:
-        beside = folder / name if isinstance(name, str) and "://" not in name else None
-        return str(beside) if beside and not Path(name).exists() and beside.exists() else name
+        candidate = folder / name if isinstance(name, str) and "://" not in name else None
+        return str(candidate) if candidate and not Path(name).exists() and candidate.exists() else name
 
     return replace(request, datasets={role: resolve(value) for role, value in request.datasets.items()})
 

@@ -1,4 +1,4 @@
-"""Logs to known failures: what went wrong, why, and what cures it. The rules are data, found by location."""
+"""Matches logs against known failures: symptom, cause and fix. The rules are data, found by location."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -17,14 +17,14 @@ from tao_skill_bank.jobs.store import JobStore
 from tao_skill_bank.runs.run_directory import RunDirectory, json_lines
 
 RULE_FILE = "failures.yaml"
-MAX_LINE_LENGTH = 2000  # a longer line is cut: no symptom starts that late, and patterns take long on it
-UNTOLD = {"internal_error", "canceled"}  # codes of the trainer that say how it ended, not why
+MAX_LINE_LENGTH = 2000  # longer lines are cut: no symptom starts that late, and patterns get slow
+UNEXPLAINED = {"internal_error", "canceled"}  # trainer codes that give how it ended, not why
 ERROR_WORDS = ("error", "exception", "fatal", "traceback", "failed", "killed", "abort")
 
 
 @contract
 class Diagnosis:
-    """A failure, its cause and its cure; `line_number` counts the symptom's place in `source` from 1."""
+    """A failure, its cause and its fix (`cure`); `line_number` counts the symptom's place in `source` from 1."""
 
     code: str
     symptom: str
@@ -37,7 +37,7 @@ class Diagnosis:
 
 @dataclass(frozen=True)
 class Rule:
-    """A known failure: what failures.yaml says of it."""
+    """A known failure, as described in failures.yaml."""
 
     code: str
     cause: str
@@ -52,7 +52,7 @@ class Rule:
 
 @dataclass
 class _Findings:
-    """What one pass over a log has seen so far."""
+    """The findings of one pass over a log so far."""
 
     matches: dict[Rule, Diagnosis] = field(default_factory=dict)
     contexts: set[Rule] = field(default_factory=set)
@@ -61,10 +61,10 @@ class _Findings:
 
 
 def diagnose(target: str | Path) -> list[Diagnosis]:
-    """Return the failures of a job id or a log file, the likeliest root cause first.
+    """Return the failures of a job id or a log file, most likely root cause first.
 
     Raises:
-        UnknownNameError: it is no file, and no job has this id.
+        UnknownNameError: there is neither such a file nor a job with this id.
 
     """
     path = Path(target)
@@ -76,7 +76,7 @@ def diagnose(target: str | Path) -> list[Diagnosis]:
 
 
 def diagnose_job(record: JobRecord) -> list[Diagnosis]:
-    """Return the failures of a job from its status lines and its log; one entry says so when there is none."""
+    """Return the failures of a job from its status lines and its log; a single entry says so when none is found."""
     run = RunDirectory.of(record.results_dir, record.id)
     reported = list(_reported(run))
     found = []
@@ -84,9 +84,12 @@ def diagnose_job(record: JobRecord) -> list[Diagnosis]:
         with run.log_file.open(encoding="utf-8", errors="replace") as file:
             found = diagnose_lines(file, str(run.log_file))
     known = [diagnosis for diagnosis in found if diagnosis.code != "no_known_failure"]
-    told = [diagnosis for diagnosis in reported if diagnosis.code not in UNTOLD]
-    if told or known:
-        return [*told, *(diagnosis for diagnosis in known if diagnosis.code not in {entry.code for entry in told})]
+    explained = [diagnosis for diagnosis in reported if diagnosis.code not in UNEXPLAINED]
+    if explained or known:
+        return [
+            *explained,
+            *(diagnosis for diagnosis in known if diagnosis.code not in {entry.code for entry in explained}),
+        ]
     if record.state is not State.ERROR:
         return [_no_failure(record, run)]
     return reported or [_unexplained(record, found)]
@@ -145,27 +148,27 @@ def _holds(lowered: str, words: tuple[str, ...]) -> bool:
 
 
 def _reported(run: RunDirectory) -> Iterator[Diagnosis]:
-    """Yield what the trainer itself said of its failure."""
+    """Yield the failures that the trainer itself reported."""
     for number, line in enumerate(json_lines(run.status_file), start=1):
         entry: Any = line.get("diagnosis")
         if line.get("state") == "FAILURE" and isinstance(entry, dict):
             parts = (str(entry.get(name) or "") for name in ("code", "cause", "cure"))
-            code, cause, cure = parts
-            yield Diagnosis(code, str(line.get("message") or cause), cause, cure, str(run.status_file), number)
+            code, cause, fix = parts
+            yield Diagnosis(code, str(line.get("message") or cause), cause, fix, str(run.status_file), number)
 
 
 def _unknown(seen: _Findings, source: str) -> Diagnosis:
     number, line = seen.last_error if seen.last_error[0] else seen.last_line
     if not number:
-        cause, cure = (
-            "The log is empty: nothing was started, or nothing was written.",
+        cause, fix = (
+            "The log is empty: the program did not start, or wrote nothing.",
             "See the job's state and message.",
         )
     else:
-        what = "last error" if seen.last_error[0] else "last line; the log holds no error"
+        what = "last error" if seen.last_error[0] else "last line; the log has no error"
         cause = f"No known failure matches this log. Line {number} is its {what}."
-        cure = f"Read {source} upwards from line {number}; the first error of the first rank that failed is the cause."
-    return Diagnosis("no_known_failure", line.strip(), cause, cure, source, number)
+        fix = f"Read {source} upwards from line {number}; the first error of the first rank that failed is the cause."
+    return Diagnosis("no_known_failure", line.strip(), cause, fix, source, number)
 
 
 def _no_failure(record: JobRecord, run: RunDirectory) -> Diagnosis:
@@ -184,17 +187,17 @@ def _unexplained(record: JobRecord, found: list[Diagnosis]) -> Diagnosis:
     reason = record.transitions[-1].message
     log = found[0] if found else None
     cause = f"{reason} {log.cause if log else 'It has no log.'}"
-    cure = log.cure if log and log.line_number else f"Run it again; see: tao-skills status {record.id}"
+    fix = log.cure if log and log.line_number else f"Run it again; see: tao-skills status {record.id}"
     if record.err_class == "ERR_INFRA":
         return Diagnosis(
-            "machine_lost", reason, f"{reason} Its log explains nothing.", _going_on(record), record.results_dir
+            "machine_lost", reason, f"{reason} Its log explains nothing.", _resume_fix(record), record.results_dir
         )
     symptom = log.symptom if log else ""
     return Diagnosis(
         "no_known_failure",
         symptom,
         cause,
-        cure,
+        fix,
         log.source if log else record.results_dir,
         log.line_number if log else 0,
     )

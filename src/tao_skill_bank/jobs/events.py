@@ -1,4 +1,4 @@
-"""Every change of state of jobs, as it comes, and where to tell it."""
+"""Job state changes as they happen, and a webhook to post them to."""
 
 import json
 import re
@@ -30,8 +30,8 @@ class Event:
     """One change of a job's state.
 
     Attributes:
-        id: `JOB/NUMBER` of the transition, counted from 1: a receiver that gets one twice can tell.
-        text: the change in one line, where chat services look for it.
+        id: `JOB/NUMBER` of the transition, counted from 1: lets a receiver detect duplicates.
+        text: the change in one line; the field that chat services display.
 
     """
 
@@ -53,19 +53,19 @@ def events(job_ids: Sequence[str], *, poll_seconds: float = POLL_SECONDS) -> Ite
     """Yield the state of each job now, then every change until all of them have ended.
 
     Raises:
-        UnknownNameError: jobs do not exist, all of them are named; nothing was yielded.
+        UnknownNameError: jobs do not exist (all are listed); nothing was yielded.
 
     """
     store = JobStore()
     records = _records(store, job_ids)
-    told: dict[str, int] = {}  # transitions of a job that were looked at
+    seen: dict[str, int] = {}  # number of transitions seen, by job
     while records:
         with ThreadPoolExecutor(service.ASKED_AT_ONCE) as pool:
             list(pool.map(service.refresh_if_reachable, records))
         records = [store.read(record.id) for record in records]
         for record in records:
-            yield from _changes(record, told.get(record.id))
-            told[record.id] = len(record.transitions)
+            yield from _changes(record, seen.get(record.id))
+            seen[record.id] = len(record.transitions)
         records = [record for record in records if record.terminal_state is None]
         if records:
             time.sleep(poll_seconds)
@@ -85,7 +85,7 @@ def _records(store: JobStore, job_ids: Sequence[str]) -> list[JobRecord]:
 
 
 def _changes(record: JobRecord, since: int | None) -> Iterator[Event]:
-    """Yield what changed since a transition; without one, the last change only."""
+    """Yield the changes since a transition; without one, only the last change."""
     states = [moved.state for moved in record.transitions]
     changes = [number for number, state in enumerate(states) if number == 0 or state is not states[number - 1]]
     for number in changes[-1:] if since is None else [each for each in changes if each >= since]:
@@ -94,15 +94,15 @@ def _changes(record: JobRecord, since: int | None) -> Iterator[Event]:
 
 @dataclass
 class Webhook:
-    """Posts events as JSON, in order. What a receiver does not take waits, and is sent before the next one.
+    """Posts events as JSON, in order. Undelivered events are queued and sent before the next one.
 
     Attributes:
         url: http or https; it may hold a credential, so no message repeats it.
-        waiting: events that were not taken yet; they are gone with this process.
-        problem: why the receiver did not take the newest event; None when it did.
+        waiting: undelivered events; lost when this process exits.
+        problem: why the newest event was not delivered; None when it was.
 
     Raises:
-        RequestError: the address is none.
+        RequestError: the URL is invalid.
 
     """
 
@@ -115,10 +115,10 @@ class Webhook:
         try:
             parts = urllib.parse.urlsplit(self.url)
             is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-        except ValueError:  # a port that is none
+        except ValueError:  # an invalid port
             is_address = False
         if not is_address or parts.username is not None:
-            message = "The address to post to is no http or https URL" + (" without a user." if is_address else ".")
+            message = "The URL to post to is not an http or https URL" + (" without a user." if is_address else ".")
             fix = "Write it as https://HOST/PATH."
             raise RequestError.of("invalid_post_url", message, fix, path="--post")
 
@@ -127,9 +127,9 @@ class Webhook:
         return str(urllib.parse.urlsplit(self.url).hostname)
 
     def offer(self, event: Event) -> Problem | None:
-        """Send what waits and then an event; return why the receiver does not take them, None when it does.
+        """Send the queued events and then this one; return the problem, None when all were delivered.
 
-        An event that the receiver refuses for good is dropped: the next one may be to its liking.
+        An event that the receiver rejects permanently is dropped, so that it does not block later events.
         """
         self.waiting.append(event)
         self.problem = None
@@ -162,7 +162,7 @@ class Webhook:
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """Follows nowhere: what is posted is meant for the address that was given."""
+    """Follows no redirect: events go only to the given URL."""
 
     def redirect_request(self, *_: Any) -> None:
         return None

@@ -21,7 +21,7 @@ STYLES = {State.COMPLETE: "green", State.ERROR: "red", State.CANCELED: "yellow"}
 
 @dataclass(frozen=True)
 class _Moment:
-    """What there is to show of a job now."""
+    """A snapshot of a job to display."""
 
     status: JobStatus
     losses: dict[str, float]
@@ -36,7 +36,7 @@ class _Moment:
 
     @property
     def details(self) -> str:
-        """The losses and the time that is left, as far as they are known."""
+        """The losses and the remaining time, where known."""
         parts = [f"{name} {value:.4g}" for name, value in self.losses.items()]
         eta_seconds = self.status.progress.get("eta_seconds")
         if isinstance(eta_seconds, (int, float)) and not self.status.state.is_terminal:
@@ -45,16 +45,16 @@ class _Moment:
 
 
 def follow(handle: JobHandle, console: Console) -> JobStatus:
-    """Show a job until it ends and return its status; Ctrl-C stops the watching, not the job.
+    """Show a job until it ends and return its status; Ctrl-C stops watching, not the job.
 
-    Why it failed is for the caller to tell, who knows what to do about it.
+    The caller reports why it failed and what to do about it.
     """
     record = handle.record
     try:
         moments = _moments(handle, handle.run_directory)
         last = _show_live(moments, console) if console.is_terminal else _show_lines(moments, console)
     except KeyboardInterrupt:
-        _say(console, f"Job {record.id} goes on.")
+        _say(console, f"Job {record.id} keeps running.")
         _say(console, f"Watch it again: tao-skills watch {record.id}")
         _say(console, f"Stop it:        tao-skills cancel {record.id}")
         return handle.status()
@@ -115,8 +115,8 @@ def _show_end(moment: _Moment, console: Console) -> None:
     status = moment.status
     steps = f" after {moment.step} steps" if moment.step else ""
     style = STYLES.get(status.state, "") if console.is_terminal else ""
-    told = f": {status.message}" if status.state is State.COMPLETE and status.message else ""
-    _say(console, f"{status.id}  {status.state}{steps}{told}", style)
+    message = f": {status.message}" if status.state is State.COMPLETE and status.message else ""
+    _say(console, f"{status.id}  {status.state}{steps}{message}", style)
 
 
 def _say(console: Console, text: str, style: str = "") -> None:

@@ -1,4 +1,4 @@
-"""What is known of the upload of a job's results, and its small files when the job ran on another machine's disk."""
+"""The upload state of a job's results, and local copies of its small files when it ran on another machine's disk."""
 
 import shutil
 import time
@@ -25,7 +25,7 @@ MIRRORED = "logs/.mirrored"
 
 
 def with_upload(record: JobRecord, now: JobStatus) -> JobStatus:
-    """Return a job's status with how the upload of its results stands; the record keeps the job's own message."""
+    """Return a job's status with the upload state of its results; the record keeps the job's own message."""
     uri = record.results_uri
     if uri is None:
         return now
@@ -40,20 +40,20 @@ def with_upload(record: JobRecord, now: JobStatus) -> JobStatus:
     if state == uploads.COMPLETE:
         message.append(f"All {len(manifest['files'])} files are in {uri}.")
     elif state == uploads.INCOMPLETE:
-        reason = manifest.get("reason") or "It was not brought to its end."
-        message.append(f"The upload to {uri} is INCOMPLETE; the results are whole in {record.results_dir}. {reason}")
-        message.append(f"Again: tao-skills data upload {record.id}")
+        reason = manifest.get("reason") or "It did not finish."
+        message.append(f"The upload to {uri} is INCOMPLETE; the results are complete in {record.results_dir}. {reason}")
+        message.append(f"Retry: tao-skills data upload {record.id}")
     elif manifest.get("reason"):
-        message.append(f"The upload to {uri} does not work at the moment: {manifest['reason']}")
+        message.append(f"The upload to {uri} is currently failing: {manifest['reason']}")
     return replace(now, message=" ".join(part for part in message if part), upload=state)
 
 
 def upload(record: JobRecord) -> uploads.Manifest:
-    """Upload what is missing of an ended job's results.
+    """Upload the missing results of an ended job.
 
     Raises:
-        ConflictError: the job still runs, and uploads by itself; or its results are local, or gone.
-        BlockedError, BackendError: the store refuses, or is away; the results are as they were.
+        ConflictError: the job is still running and uploads its results itself, or its results are local or gone.
+        BlockedError, BackendError: the store refuses or is unreachable; the results are unchanged.
 
     """
     fix = f"See it: tao-skills status {record.id}"
@@ -65,18 +65,18 @@ def upload(record: JobRecord) -> uploads.Manifest:
         raise ConflictError.of("job_not_ended", message, fix, path=record.id)
     if not (Path(record.results_dir) / "plan.json").is_file():
         message = f"The run directory of job {record.id} is not on this machine: {record.results_dir}."
-        raise ConflictError.of(
-            "run_directory_gone", message, "Call it on the machine that ran the job.", path=record.id
-        )
+        raise ConflictError.of("run_directory_gone", message, "Run it on the machine that ran the job.", path=record.id)
     if RunDirectory.of(record.results_dir, record.id).set_aside_id:
-        message = f"Another job went on where {record.id} ended, and uploads what is there now."
-        raise ConflictError.of("run_continued", message, "Upload that one: tao-skills jobs", path=record.id)
+        message = f"Another job resumed from {record.id} and uploads the results now."
+        raise ConflictError.of(
+            "run_continued", message, "Upload the results of that job; find it with: tao-skills jobs", path=record.id
+        )
     run = Path(record.results_dir)
     return uploads.Uploader(run, record.results_uri, record.id, record.upload_excludes).finish()
 
 
 def mirror(record: JobRecord) -> None:
-    """Bring the small files of a run directory here that is not on this machine; what cannot be read now is left."""
+    """Copy the small files of a remote run directory here; files that cannot be read now are skipped."""
     run = RunDirectory.of(record.results_dir, record.id)
     if record.results_uri is None or run.set_aside_id or not _is_elsewhere(record, run):
         return
@@ -85,7 +85,7 @@ def mirror(record: JobRecord) -> None:
         marker.parent.mkdir(parents=True, exist_ok=True)
         marker.touch()
         manifest = uploads.read_manifest(record.results_uri)
-        if manifest is None or manifest["job_id"] != record.id:  # of the job that this one goes on from
+        if manifest is None or manifest["job_id"] != record.id:  # of the job that this one resumes
             return
         store = stores.of(record.results_uri)
         with store_errors.explained(record.results_uri):
@@ -98,7 +98,7 @@ def mirror(record: JobRecord) -> None:
 
 
 def _is_elsewhere(record: JobRecord, run: RunDirectory) -> bool:
-    """Tell whether a run directory is written on another machine's disk, or was removed here, and is worth a look."""
+    """Return whether a run directory is on another machine or was removed here, but may have remote results."""
     marker = run.path / MIRRORED
     if marker.is_file():
         manifest = read_json_file(run.upload_file) or {}
@@ -110,5 +110,5 @@ def _is_elsewhere(record: JobRecord, run: RunDirectory) -> bool:
 
 
 def is_short(status: JobStatus) -> bool:
-    """Tell whether a job succeeded and its results are not all where the request wants them."""
+    """Return whether a job succeeded but its results are not fully uploaded."""
     return status.state is State.COMPLETE and status.upload == uploads.INCOMPLETE

@@ -1,4 +1,4 @@
-"""Jobs from launch to result: record, then launch; the backend answers for what runs."""
+"""Jobs from launch to result: record first, then launch; the backend is the source of truth for running jobs."""
 
 import os
 import socket
@@ -26,12 +26,12 @@ from tao_skill_bank.staging import places
 __all__ = ["JobHandle", "JobStore", "cancel", "launch", "list_jobs", "logs", "new_job_id", "refresh", "status"]
 
 WAIT_POLL_SECONDS = 0.5
-ASKED_AT_ONCE = 16  # jobs whose platforms are asked together: an answer over ssh takes a while
+ASKED_AT_ONCE = 16  # status queries in parallel: one over ssh takes a while
 
 
 @dataclass(frozen=True)
 class JobHandle:
-    """A job by its id; every answer is asked for anew."""
+    """A job by its id; every call queries the current state."""
 
     id: str
 
@@ -58,7 +58,7 @@ class JobHandle:
         return cancel(self.id)
 
     def wait(self, timeout_seconds: float | None = None) -> JobStatus:
-        """Return the status once it is terminal, or as it is when the time is over."""
+        """Return the status once it is terminal, or the current one at the timeout."""
         deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
         while not (now := self.status()).state.is_terminal:
             if deadline is not None and time.monotonic() >= deadline:
@@ -73,12 +73,12 @@ class JobHandle:
 
 
 def launch(plan: Plan, *, retry_of: str | None = None) -> JobHandle:
-    """Record a job, write its run directory and submit it. `retry_of` is the job that a machine ended.
+    """Record a job, write its run directory and submit it. `retry_of` is the job that this one retries.
 
     Raises:
-        ConflictError: the plan ran before, or results_dir holds something else; nothing was started.
+        ConflictError: the plan already ran, or results_dir is not empty; nothing was started.
         BlockedError: the record or the run directory cannot be written; nothing was started.
-        BackendError: the platform did not take the job; its record says why.
+        BackendError: the platform rejected the job; its record says why.
 
     """
     job, store = plan.job, JobStore()
@@ -92,7 +92,7 @@ def launch(plan: Plan, *, retry_of: str | None = None) -> JobHandle:
         _write_run_directory(plan)
         reference = platform.submit(plan)
     except BaseException as error:
-        with suppress(TaoSkillsError):  # the refusal matters more than a record that stays PENDING
+        with suppress(TaoSkillsError):  # the original error matters more than a record that stays PENDING
             reason = f"The job was not started: {error or type(error).__name__}"
             store.transition(job.id, _moved(State.ERROR, reason, "dispatcher"), err_class="ERR_INFRA")
         raise
@@ -101,14 +101,16 @@ def launch(plan: Plan, *, retry_of: str | None = None) -> JobHandle:
         store.transition(job.id, submitted, backend_ref=dict(reference))
     except TaoSkillsError:
         record = store.read(job.id)
-        if record.terminal_state not in (State.COMPLETE, State.ERROR):  # over already, and somebody saw it: fine
-            platform.cancel(replace(record, backend_ref=dict(reference)))  # cancelled, or no room for the reference
+        if record.terminal_state not in (State.COMPLETE, State.ERROR):  # already ended and recorded by another process
+            platform.cancel(
+                replace(record, backend_ref=dict(reference))
+            )  # cancelled meanwhile, or the reference could not be recorded
             raise
     return JobHandle(job.id)
 
 
 def refresh(record: JobRecord) -> JobStatus:
-    """Ask the platform for a job's state and record what changed. An ended job is never asked for again."""
+    """Ask the platform for a job's state and record what changed. An ended job is never queried again."""
     remote_results.mirror(record)
     return remote_results.with_upload(record, _refresh(record))
 
@@ -124,7 +126,7 @@ def _refresh(record: JobRecord) -> JobStatus:
         return now
     try:
         store.transition(record.id, _moved(now.state, now.message, "backend"), err_class=now.err_class)
-    except ConflictError:  # somebody else saw it end first
+    except ConflictError:  # another process recorded its end first
         return _recorded(store.read(record.id))
     if now.state.is_terminal:
         _write_result(record, now)
@@ -146,7 +148,7 @@ def cancel(job_id: str) -> JobStatus:
 
     Raises:
         UnknownNameError: no such job.
-        ConflictError: it had already ended by itself; processes that it left behind are stopped.
+        ConflictError: it had already ended by itself; leftover processes are stopped.
         BackendError: the backend could not stop it; the record is unchanged.
 
     """
@@ -159,14 +161,14 @@ def cancel(job_id: str) -> JobStatus:
         message = f"Job {job_id} had already ended as {before.state}."
         raise ConflictError.of("terminal_job", message, f"See its result: tao-skills status {job_id}", path=job_id)
     now = refresh(store.read(job_id))
-    if not now.state.is_terminal:  # a backend that knows nothing of it (any more)
+    if not now.state.is_terminal:  # the backend does not know it (any more)
         store.transition(job_id, _moved(State.CANCELED, "Cancelled on request.", "user"))
         now = _recorded(store.read(job_id))
     return now
 
 
 def list_jobs() -> list[JobRecord]:
-    """Return every job, newest first; those that had not ended are asked for again."""
+    """Return every job, newest first; unfinished jobs are refreshed."""
     store = JobStore()
     records = store.all()
     live = [record for record in records if record.terminal_state is None]
@@ -177,7 +179,7 @@ def list_jobs() -> list[JobRecord]:
 
 
 def refresh_if_reachable(record: JobRecord) -> None:
-    """Like `refresh`; a platform that cannot be reached changes nothing: it must not hide the other jobs."""
+    """Like `refresh`; an unreachable platform changes nothing, so that it does not hide the other jobs."""
     with suppress(BackendError):
         refresh(record)
 
@@ -189,11 +191,11 @@ def _continued_job(plan: Plan) -> str | None:
 
 
 def _require_free(plan: Plan, store: JobStore, *, is_continued: bool) -> None:
-    """Refuse a results_dir that is in use, or holds anything but what this launch writes or resumes."""
+    """Refuse a results_dir that is in use, or contains anything but what this launch writes or resumes."""
     for record in store.bound_to(plan.job.results_dir):
-        refresh(record)  # it may have ended unseen
+        refresh(record)  # it may have ended unnoticed
     folder = Path(plan.job.results_dir)
-    own = {"plan.json", "request.json", "result.json", *plan.files}  # of a job that never started
+    own = {"plan.json", "request.json", "result.json", *plan.files}  # left by a job that never started
     if folder.exists() and not folder.is_dir():
         foreign = [folder.name]
     else:
@@ -201,9 +203,9 @@ def _require_free(plan: Plan, store: JobStore, *, is_continued: bool) -> None:
         foreign = sorted(path.relative_to(folder).as_posix() for path in present)
     foreign = [name for name in foreign if name not in own]
     if foreign and not is_continued:
-        message = f"results_dir {folder} is not empty: it holds {', '.join(foreign[:3])}"
+        message = f"results_dir {folder} is not empty: it contains {', '.join(foreign[:3])}"
         message += f" and {len(foreign) - 3} more." if len(foreign) > 3 else "."
-        fix = "Choose another results_dir, or move its files away."
+        fix = "Choose another results_dir, or move its files elsewhere."
         if plan.job.workload.trains and ((folder / "checkpoints").is_dir() or earlier_job(plan.job) is not None):
             resumed = f" with {plan.job.resume_key}=true" if plan.job.resume_key else ""
             fix = f"Choose another results_dir, or continue the training of this one{resumed}."
@@ -258,18 +260,18 @@ def _new_record(plan: Plan) -> JobRecord:
 
 
 def _launcher() -> dict[str, Any]:
-    """Return what identifies this process until the backend's reference replaces it."""
+    """Return the identity of this process, replaced by the backend's reference once submitted."""
     return {"host": socket.gethostname(), "pid": os.getpid(), "start_time": psutil.Process().create_time()}
 
 
 def _while_submitting(record: JobRecord, unknown: JobStatus) -> JobStatus:
-    """Answer for a job that its backend does not know, from the launcher that was about to submit it."""
+    """Return the status of a job that its backend does not know yet, by its launcher process."""
     launcher = record.backend_ref["launcher"]
     if launcher["host"] != socket.gethostname():
         return unknown
     if processes.find(launcher["pid"], launcher["start_time"]) is not None:
         return replace(unknown, state=State.PENDING, message="Its launcher is about to submit it.")
-    message = "Its launcher died before it had submitted the job."
+    message = "Its launcher died before it submitted the job."
     return replace(unknown, state=State.ERROR, message=message, err_class="ERR_INFRA")
 
 
@@ -289,5 +291,5 @@ def _write_result(record: JobRecord, now: JobStatus) -> None:
     result = results.read(run, now.state)
     if now.state is State.ERROR and not result.failure:
         result = replace(result, failure=now.message)
-    with suppress(OSError):  # a full disk: the record tells the state, `results.read` works without the file
+    with suppress(OSError):  # a full disk: the record has the state, `results.read` works without the file
         results.write(run, result)

@@ -1,6 +1,6 @@
-"""Durable job records: one JSON file per job, written whole, changed only under a lock.
+"""Durable job records: one JSON file per job, written atomically, changed only under a lock.
 
-An empty file in `.live/` marks a job that may not have ended, so that a launch need not read thousands that have.
+An empty file in `.live/` marks a job that may not have ended, so that a launch does not read thousands of ended ones.
 """
 
 import difflib
@@ -58,8 +58,8 @@ class JobStore:
                 self._mark(record.id)
                 self._write_new(record)
             except FileExistsError:
-                message = f"Job {record.id} exists already: a plan runs once."
-                fix = f"Make a new plan, or see it with: tao-skills status {record.id}"
+                message = f"Job {record.id} already exists: a plan runs only once."
+                fix = f"Make a new plan, or see the job with: tao-skills status {record.id}"
                 raise ConflictError.of("duplicate_job", message, fix, path=record.id) from None
 
     def read(self, job_id: str) -> JobRecord:
@@ -67,7 +67,7 @@ class JobStore:
 
         Raises:
             UnknownNameError: no such job.
-            ConflictError: its file holds something else than a record.
+            ConflictError: its file is not a job record.
 
         """
         try:
@@ -81,7 +81,7 @@ class JobStore:
         except pydantic.ValidationError:
             path = self._path(job_id)
             message = f"{path} is not a job record of this version."
-            raise ConflictError.of("unreadable_record", message, f"Move {path} away.", path=str(path)) from None
+            raise ConflictError.of("unreadable_record", message, f"Move {path} elsewhere.", path=str(path)) from None
 
     def all(self) -> list[JobRecord]:
         """Return every readable record, newest first."""
@@ -97,9 +97,9 @@ class JobStore:
         return [record for record in self.live() if Path(record.results_dir).resolve() == bound]
 
     def live(self) -> list[JobRecord]:
-        """Return every readable record of a job that has not ended, in no order."""
+        """Return every readable record of a job that has not ended, in no particular order."""
         marks = self.folder / ".live"
-        if not marks.is_dir():  # of a release without marks
+        if not marks.is_dir():  # created by a release without marks
             return [record for record in self.all() if record.terminal_state is None]
         records = []
         for mark in marks.iterdir():
@@ -122,13 +122,13 @@ class JobStore:
             BlockedError: the record cannot be written; it stays as it was.
 
         """
-        assert transition.state is not State.UNKNOWN, "UNKNOWN says nothing and is never recorded"
+        assert transition.state is not State.UNKNOWN, "UNKNOWN carries no information and is never recorded"
         with self._locked():
             record = self.read(job_id)
             if record.terminal_state is transition.state:
                 return record
             if record.terminal_state is not None:
-                message = f"Job {job_id} has ended as {record.terminal_state}; it cannot become {transition.state}."
+                message = f"Job {job_id} ended as {record.terminal_state}; it cannot become {transition.state}."
                 raise ConflictError.of("terminal_job", message, "Run a new job.", path=job_id)
             changed = replace(
                 record,
@@ -147,11 +147,11 @@ class JobStore:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with (self.folder / ".lock").open("a") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)  # released with the file, also by the death of this process
+                fcntl.flock(lock, fcntl.LOCK_EX)  # released with the file, also when this process dies
                 yield
         except OSError as error:
             message = f"Job records cannot be written below {self.folder}: {error.strerror or error}"
-            fix = "Free disk space there, or set TAO_STATE_DIR to a folder that can be written."
+            fix = "Free disk space there, or set TAO_STATE_DIR to a writable folder."
             raise BlockedError.of("state_dir_unwritable", message, fix, path=str(self.folder)) from None
 
     def _mark(self, job_id: str) -> None:

@@ -42,7 +42,7 @@ def test_a_named_file_that_is_no_text_is_not_passed_over(
     with pytest.raises(SystemExit) as ended:
         main(["redact", "--check", str(tmp_path / "weights")])
     assert ended.value.code == 3
-    assert "weights was not read: it is no UTF-8 text." in capsys.readouterr().err
+    assert "weights was not read: it is not UTF-8." in capsys.readouterr().err
 
 
 def test_what_cannot_be_read_in_a_folder_is_named_and_the_rest_is_checked(
@@ -54,7 +54,7 @@ def test_what_cannot_be_read_in_a_folder_is_named_and_the_rest_is_checked(
         main(["redact", "--check", str(tmp_path)])
     told = capsys.readouterr().err
     assert ended.value.code == 2
-    assert "pipe was not read: it is no regular file." in told
+    assert "pipe was not read: it is not a regular file." in told
     assert "log:1 holds what looks like a credential." in told
 
 
@@ -62,4 +62,4 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.Captur
     with pytest.raises(SystemExit) as ended:
         main(["redact", str(tmp_path / "nothing")])
     assert ended.value.code == 5
-    assert "There is no file" in capsys.readouterr().err
+    assert "does not exist" in capsys.readouterr().err

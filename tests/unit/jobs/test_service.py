@@ -206,7 +206,7 @@ def test_a_job_is_pending_while_its_launcher_submits_and_an_error_once_that_died
     kill(process)
     now = service.status(plan.job.id)
     assert (now.state, now.err_class) == (State.ERROR, "ERR_INFRA")
-    assert "before it had submitted" in now.message
+    assert "before it submitted" in now.message
     assert states(plan.job.id) == ["PENDING", "ERROR"]
 
 
