@@ -1,7 +1,7 @@
 """The exceptions a caller may catch. A user's mistake raises one of these, never anything else.
 
 TaoSkillsError
- +- RequestError        exit 2   decidable from request, schema and skill_info alone
+ +- RequestError        exit 2   decided by request, schema and skill_info alone
  +- BlockedError        exit 3   the data, the machine or the policy forbids it (exit 4: only credentials do)
  +- UnknownNameError    exit 5   a named skill, action, job or checkpoint does not exist
  +- BackendError        exit 6   a platform's engine cannot be reached
@@ -16,12 +16,12 @@ from typing import Any, Self
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong with what the user gave, and its cure.
+    """One problem with the user's input, and its fix.
 
     Attributes:
         code: stable slug, such as `unknown_parameter`.
         message: one sentence that names the cause.
-        fix: the exact change that cures it.
+        fix: the exact change that resolves it.
         path: where: a dotted spec path, a file, or a record index.
         got, expected: the offending value and what would be valid, when that helps.
 

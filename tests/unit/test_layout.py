@@ -38,7 +38,7 @@ IMPORT_BY_NAME = {
     "core/admitted_pickle.py": "the classes that its caller admits",
     "data/kinds/__init__.py": "kinds of input",
     "demo/__init__.py": "demos",
-    "demo/_diary.py": "samples",
+    "demo/_session.py": "samples",
     "models/cosmos_predict/evaluate.py": "optional libraries of metrics",
     "models/cosmos_predict/safety.py": "the guardrail, an optional library",
     "models/cosmos_reason/bertscore.py": "bert_score, an optional library",

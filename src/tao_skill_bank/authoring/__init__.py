@@ -1,1 +1,1 @@
-"""For those who write skills: everything that is generated from their dataclasses."""
+"""Tools for skill authors: the files generated from spec dataclasses."""

@@ -83,7 +83,7 @@ def not_a_group(path: str, value: Any) -> Problem:
 
 
 def _has_one_value(leaf: Mapping[str, Any]) -> bool:
-    """Tell a number that may be set to one value only: its description says why."""
+    """Return whether a number can have only one value; its description says why."""
     return "minimum" in leaf and leaf["minimum"] == leaf.get("maximum")
 
 
@@ -148,7 +148,7 @@ def _not_together(_schema: Mapping[str, Any], error: Any, path: str) -> Iterator
 
 
 def nearest_path(path: str, known: list[str]) -> str | None:
-    """Return the known dotted path that a wrong one most likely means, by spelling or by its last word."""
+    """Return the known dotted path closest to an unknown one, by spelling or by its last component."""
     close = difflib.get_close_matches(path, known, n=1, cutoff=0.75)
     if close:
         return close[0]

@@ -1,8 +1,7 @@
-"""An OpenAI-compatible chat server, asked through the `openai` library. What is wrong with it becomes one clear error.
+"""An OpenAI-compatible chat server, called through the `openai` library. Failures become one clear error.
 
-The library retries what is worth it: lost connections, timeouts, 408, 409, 429 and 5xx, with growing waits and as
-Retry-After says. No key but the named one is sent, and redirects are not followed, because they would carry it
-elsewhere.
+The library retries lost connections, timeouts, 408, 409, 429 and 5xx, with exponential backoff and according to
+Retry-After. Only the named key is sent, and redirects are not followed, because they would send it elsewhere.
 """
 
 import json
@@ -29,15 +28,15 @@ EXIT_CREDENTIALS = 4
 MAX_REPLY_CHARACTERS = 300
 BUSY = (408, 409, 429, 500, 502, 503, 504)
 RETRIES = 3
-OWN_HEADERS = ("OpenAI-Organization", "OpenAI-Project")  # from variables that are meant for another server
+OWN_HEADERS = ("OpenAI-Organization", "OpenAI-Project")  # from variables meant for another server
 
 
 @dataclass(frozen=True)
 class SpecKeys:
-    """What errors call the keys of the spec, and which of them change what the server may refuse.
+    """The names of spec keys in errors, and which of them affect what the server may reject.
 
     Attributes:
-        kept: what a new run does not have to ask again.
+        kept: what a new run does not request again.
 
     """
 
@@ -54,9 +53,9 @@ class Reply:
     """A completion.
 
     Attributes:
-        text: empty where the server sent none.
-        prompt_tokens, completion_tokens: as the server counts them; 0 where it does not say.
-        is_cut: it ended at the longest answer that was allowed.
+        text: empty if the server sent none.
+        prompt_tokens, completion_tokens: as counted by the server; 0 if not reported.
+        is_cut: it was truncated at the maximum length.
 
     """
 
@@ -68,7 +67,7 @@ class Reply:
 
 @dataclass(frozen=True)
 class ChatEndpoint:
-    """A server, the model that it is asked for, and the client that asks. Threads may share it."""
+    """A server, the requested model and the client. Thread-safe."""
 
     url: str
     model: str
@@ -87,18 +86,18 @@ class ChatEndpoint:
         keys: SpecKeys,
         retries: int = RETRIES,
     ) -> "ChatEndpoint":
-        """Return a client of a server; nothing is asked yet.
+        """Return a client of a server; no request is sent yet.
 
         Args:
             url: base URL, such as http://localhost:8000/v1.
-            model: name that the server knows the model by.
-            variable: environment variable that holds the server's key, where it wants one.
-            timeout_seconds: longest wait for one answer.
+            model: the server's name of the model.
+            variable: environment variable with the server's API key, if it needs one.
+            timeout_seconds: timeout of one request.
             keys: spec keys that errors name.
-            retries: further tries after a lost connection, a timeout or a busy server.
+            retries: further attempts after a lost connection, a timeout or a busy server.
 
         Raises:
-            RequestError: the URL or the key cannot be used.
+            RequestError: the URL or the key is invalid.
             MissingExtraError: the `openai` library is not installed.
 
         """
@@ -107,12 +106,12 @@ class ChatEndpoint:
         except ImportError:
             raise MissingExtraError.for_module("openai", "endpoint") from None
         if not _is_valid(url):
-            message = f"{keys.url} {redacted(url.rpartition('@')[2])} is no valid URL."
+            message = f"{keys.url} {redacted(url.rpartition('@')[2])} is not a valid URL."
             raise RequestError.of("invalid_url", message, "Write http://HOST:PORT/v1.", path=keys.url)
         key = settings.secret(variable)
         if key and not (key.isascii() and key.isprintable()):
-            message = f"The variable {variable} holds characters that no key has."
-            raise RequestError.of("api_key", message, "Set it to the bare key.", path=keys.key_variable)
+            message = f"The variable {variable} contains characters that are not valid in an API key."
+            raise RequestError.of("api_key", message, "Set it to the key only.", path=keys.key_variable)
         client = openai.OpenAI(
             base_url=url.rstrip("/"),
             api_key=key or "none",
@@ -124,7 +123,7 @@ class ChatEndpoint:
 
     @property
     def place(self) -> str:
-        """The URL without a user name and password that it may hold."""
+        """The URL without user name and password."""
         return _without_user(self.url)
 
     def ask(self, messages: Sequence[Any], **options: Any) -> str:
@@ -132,13 +131,13 @@ class ChatEndpoint:
         return self.reply(messages, **options).text
 
     def reply(self, messages: Sequence[Any], **options: Any) -> Reply:
-        """Return a chat completion, and what it took.
+        """Return a chat completion with its token counts.
 
         Raises:
-            BlockedError: the server refuses the key (exit 4).
-            RequestError: it refuses the request, or redirects.
+            BlockedError: the server rejects the key (exit 4).
+            RequestError: it rejects the request, or redirects.
             UnknownNameError: it does not know the path or the model.
-            BackendError: it cannot be reached, stays busy, or does not speak this protocol.
+            BackendError: it cannot be reached, stays busy, or does not implement this protocol.
 
         """
         completions: Any = self.client.chat.completions.with_raw_response
@@ -149,7 +148,7 @@ class ChatEndpoint:
             raise self._no_protocol("no chat completion", reply) from None
 
     def served_models(self) -> list[str]:
-        """Return the names of the models that the server has. Raises as `ask` does."""
+        """Return the names of the models that the server provides. Raises as `ask` does."""
         reply = self._content(self.client.models.with_raw_response.list)
         try:
             return [str(entry["id"]) for entry in json.loads(reply)["data"]]
@@ -173,7 +172,7 @@ class ChatEndpoint:
         keys = self.keys
         if status in (401, 403):
             has_key = settings.has_variable(self.variable)
-            fix = f"Set {self.variable} to a key of this server." if has_key else self._wants_a_key
+            fix = f"Set {self.variable} to a key of this server." if has_key else self._needs_a_key
             return BlockedError(
                 BlockedError.of("endpoint_key", said, fix, path=keys.key_variable).problems, EXIT_CREDENTIALS
             )
@@ -181,16 +180,16 @@ class ChatEndpoint:
             fix = f"Correct {keys.url} (most end in /v1) or {keys.model} '{self.model}'."
             return UnknownNameError.of("endpoint_model", said, fix, path=keys.model)
         if status in BUSY:
-            fix = f"Wait until the server has room, then run again: {keys.kept}"
+            fix = f"Wait until the server has capacity, then run again: {keys.kept}"
             return BackendError.of("endpoint_busy", said, fix, path=keys.url)
         if status < 400:
             fix = f"Set {keys.url} to the address that the server redirects to."
             return RequestError.of("endpoint_redirects", said, fix, path=keys.url)
-        fix = f"Change what the server names: {keys.request} or {keys.model}."
+        fix = f"Change what the server complains about: {keys.request} or {keys.model}."
         return RequestError.of("endpoint_refused", said, fix, path=keys.url)
 
     @property
-    def _wants_a_key(self) -> str:
+    def _needs_a_key(self) -> str:
         return f"Set the variable {self.variable} to its key."
 
     def _unreachable(self, error: Exception) -> BackendError:
@@ -200,7 +199,7 @@ class ChatEndpoint:
         timed_out = isinstance(error, openai.APITimeoutError)
         reason = f"timed out after {seconds:g} seconds" if timed_out else str(error.__cause__ or error)
         tries = self.client.max_retries + 1
-        message = f"{self.place} cannot be reached in {tries} tries: {self.shown(reason.encode())}."
+        message = f"{self.place} cannot be reached in {tries} attempts: {self.shown(reason.encode())}."
         fix = (
             f"Start the server, or correct {self.keys.url}; raise {self.keys.timeout} for a slow one. {self.keys.kept}"
         )
@@ -212,7 +211,7 @@ class ChatEndpoint:
         return BackendError.of("endpoint_protocol", message, fix, path=self.keys.url)
 
     def shown(self, reply: bytes, characters: int = MAX_REPLY_CHARACTERS) -> str:
-        """Return the beginning of what a server said, without a key that it may have repeated."""
+        """Return the beginning of a server's reply, without a key that it may have echoed."""
         text = " ".join(reply.decode("utf-8", "replace").split())
         if key := settings.secret(self.variable):
             text = text.replace(key, MASK)
@@ -248,7 +247,7 @@ def _count(number: Any) -> int:
 
 
 def _text(message: dict[str, Any]) -> str:
-    """Return a reply's text: a string, or a list of text parts. None, as sent for an empty reply, is empty."""
+    """Return a reply's text: a string, or a list of text parts. None, sent for an empty reply, becomes empty."""
     content = message["content"]
     if isinstance(content, list):
         return "".join(part["text"] for part in content if part.get("type") == "text")

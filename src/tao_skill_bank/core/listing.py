@@ -1,4 +1,4 @@
-"""Names items in a sentence: the first ones, and how many more there are."""
+"""Lists items in a sentence: the first ones, and how many more there are."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Dotted paths walked into nested dicts. A flat dotted key never survives."""
+"""Dotted paths in nested dicts. Flat dotted keys are always expanded."""
 
 import copy
 from collections.abc import Iterator, Mapping
@@ -8,7 +8,7 @@ MISSING: Any = object()
 
 
 def flatten(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield (dotted path, leaf) pairs; keys that already hold dots are paths too. An empty dict is a leaf."""
+    """Yield (dotted path, leaf) pairs; keys that contain dots are paths too. An empty dict is a leaf."""
     for key, child in value.items():
         path = f"{prefix}.{key}" if prefix else str(key)
         if isinstance(child, Mapping) and child:
@@ -18,7 +18,7 @@ def flatten(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
 
 
 def get(tree: Mapping[str, Any], path: str, default: Any = None) -> Any:
-    """Return the value at `path`, or `default` when any step of it is absent."""
+    """Return the value at `path`, or `default` when any part of it is absent."""
     node: Any = tree
     for key in path.split("."):
         if not isinstance(node, Mapping) or key not in node:
@@ -28,7 +28,7 @@ def get(tree: Mapping[str, Any], path: str, default: Any = None) -> Any:
 
 
 def with_value(tree: Mapping[str, Any], path: str, value: Any) -> dict[str, Any]:
-    """Return a copy with `value` at `path`; groups on the way are created, a leaf in the way is replaced."""
+    """Return a copy with `value` at `path`; missing groups are created, a leaf in between is replaced."""
     result = copy.deepcopy(dict(tree))
     node = result
     *groups, leaf = path.split(".")

@@ -1,4 +1,4 @@
-"""Finds and masks secrets. Values are never returned, only where they are."""
+"""Finds and masks secrets. Their values are never returned, only their locations."""
 
 import os
 import re
@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 MASK = "[redacted]"
-SHORTEST = 8  # characters of a credential that only its place tells; a shorter one would mask ordinary words
+SHORTEST = 8  # minimum length of a credential recognized by context; shorter ones would mask ordinary words
 SECRET_NAME = re.compile(r"(?i)(^|[_.-])(token|secret|password|passwd|api_?key|access_?key|private_?key|credential)s?$")
-# What is a credential by its shape, wherever it stands.
+# Credentials recognized by their format, anywhere.
 SECRET_VALUE = re.compile(
     r"\bhf_[A-Za-z0-9]{16,}|\bnvapi-[\w-]{16,}|\bsk-(?=[\w-]*\d)[\w-]{16,}|\b(?:gh[pousr]|github_pat)_[A-Za-z0-9_]{20,}"
     r"|\b(?:AKIA|ASIA)[A-Z0-9]{16}\b|\bglpat-[\w-]{16,}|\bxox[abeprs]-[\w-]{10,}|\bAIza[\w-]{30,}|\bya29\.[\w-]{20,}"
@@ -17,7 +17,7 @@ SECRET_VALUE = re.compile(
 )
 PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL)
 KEY_BEGINS, KEY_ENDS = (re.compile(rf"-----{word} [A-Z ]*PRIVATE KEY-----") for word in ("BEGIN", "END"))
-# What is one by its place: (what is kept)(the credential).
+# Credentials recognized by context: (kept text)(credential).
 SECRET_PLACES = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
@@ -30,7 +30,7 @@ SECRET_PLACES = tuple(
         r"(\bcurl\b.*\s(?:-u|--user)\s+)([^\s:]+:\S+)",
         r"(\blogin\s+\S+\s+password\s+)(\S+)",
         r"(\bwandb\S*\s+(?:login\s+)?)([0-9a-f]{40})\b",
-        # A name that ends like one and its value, in a shell, YAML, JSON, INI, on a command line.
+        # A secret-like name and its value, in shell, YAML, JSON, INI, or on a command line.
         r"((?<![\w$.])-{0,2}[\"']?(?:[a-z0-9]+[_.-])*(?:password|passwd)[\"']?(?:\s?[=:]\s?|\s(?<=-password\s))[\"']?)"
         r"(?![$<])([^\s\"',;&$<]{4,})",
         r"((?<![\w$.])-{0,2}[\"']?(?:[a-z0-9]+[_.-])*(?:token|secret|api[_-]?key|(?:access|account|private|secret)[_-]?key"
@@ -38,7 +38,7 @@ SECRET_PLACES = tuple(
         r"(\s--(?:[a-z0-9]+-)*(?:token|secret|api-key|access-key)\s+)(?![$<-])([^\s$<]{8,})",
     )
 )
-# Only a line that holds one of these can hold a credential: most lines are passed over in one look.
+# Only lines with one of these can contain a credential: most lines are skipped after one search.
 HINT = re.compile(
     r"token|secret|passw|key|credential|bearer|authori[sz]ation|cookie|://|[?&]sig|curl|wandb|_pat_|hf_|sk-|nvapi-|gh[pousr]_"
     r"|A[KS]IA|glpat-|xox|ya29|AIza|npm_|pypi-|[rs]k_|r8_|eyJ",
@@ -51,7 +51,7 @@ ORDINARY_VALUE = re.compile(r"[\d.,:%]+|(?i:true|false|none|null)|\[redacted\]\S
 
 
 def secret_paths(value: Any, path: str = "") -> Iterator[str]:
-    """Yield the dotted path of every secret in a nested value, by its name or by its shape."""
+    """Yield the dotted path of every secret in a nested value, by its name or by its format."""
     if isinstance(value, dict):
         for key, child in value.items():
             where = f"{path}.{key}" if path else str(key)
@@ -67,7 +67,7 @@ def secret_paths(value: Any, path: str = "") -> Iterator[str]:
 
 
 def without_secret(value: Any) -> Any:
-    """Return a value that may be shown: None where it holds a secret."""
+    """Return the value, or None if it contains a secret."""
     return None if any(True for _ in secret_paths(value)) else value
 
 
@@ -82,9 +82,9 @@ def redacted(text: str) -> str:
 
 
 class Masker:
-    """Masks line after line: what `redacted` masks, whole private keys, and the values of this process's secrets.
+    """Masks line by line: what `redacted` masks, whole private keys, and the values of this process's secrets.
 
-    Those are the variables that are named like one and have at least 8 characters, and the address that is posted to.
+    Those are the variables with secret-like names and at least 8 characters, and the URL that events are posted to.
     """
 
     def __init__(self) -> None:

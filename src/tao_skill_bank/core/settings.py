@@ -12,23 +12,23 @@ def state_dir() -> Path:
 
 
 def features_dir() -> Path:
-    """Return where features of frozen vision towers are kept."""
+    """Return the folder of cached features of frozen vision towers."""
     return state_dir() / "cache" / "features"
 
 
 def bank_path() -> Path | None:
-    """Return the bank root that the user named with $TAO_SKILL_BANK_PATH, if any."""
+    """Return the bank root set by $TAO_SKILL_BANK_PATH, if any."""
     value = os.environ.get("TAO_SKILL_BANK_PATH")
     return Path(value).expanduser().absolute() if value else None
 
 
 def docker_host() -> str | None:
-    """Return the Docker daemon that the user named with $DOCKER_HOST, if any."""
+    """Return the Docker daemon set by $DOCKER_HOST, if any."""
     return os.environ.get("DOCKER_HOST", "").strip() or None
 
 
 def storage_endpoint(scheme: str) -> str | None:
-    """Return the address of an object store that the user named, or None for the public one."""
+    """Return the configured endpoint of an object store, or None for the public one."""
     names = {
         "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
         "gs": ("STORAGE_EMULATOR_HOST",),
@@ -38,17 +38,17 @@ def storage_endpoint(scheme: str) -> str | None:
 
 
 def has_variable(name: str) -> bool:
-    """Tell whether a non-empty environment variable exists. Its value is never returned."""
+    """Return whether a non-empty environment variable exists. Its value is never returned."""
     return bool(os.environ.get(name, "").strip())
 
 
 def secret(name: str) -> str | None:
-    """Return the credential in an environment variable, or None. It is sent where it belongs and written nowhere."""
+    """Return the credential in an environment variable, or None. It is sent only to its service and never written."""
     return os.environ.get(name, "").strip() or None
 
 
 def hub_is_offline() -> bool:
-    """Tell whether huggingface_hub was told to stay offline."""
+    """Return whether huggingface_hub is in offline mode."""
     names = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
     return any(os.environ.get(name, "").strip().lower() in TRUE_WORDS for name in names)
 
@@ -64,17 +64,17 @@ def planned_device() -> str | None:
 
 
 def kubeconfig() -> str:
-    """Return where kubectl looks for its clusters: $KUBECONFIG, else ~/.kube/config."""
+    """Return the path of kubectl's configuration: $KUBECONFIG, else ~/.kube/config."""
     return os.environ.get("KUBECONFIG") or str(Path("~/.kube/config").expanduser())
 
 
 def is_in_pod() -> bool:
-    """Tell whether Kubernetes started this process."""
+    """Return whether Kubernetes started this process."""
     return has_variable("KUBERNETES_SERVICE_HOST")
 
 
 def processes_on_this_machine() -> int:
-    """Return how many ranks of the job torchrun started here ($LOCAL_WORLD_SIZE); 1 without torchrun."""
+    """Return the number of ranks that torchrun started on this machine ($LOCAL_WORLD_SIZE); 1 without torchrun."""
     return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 

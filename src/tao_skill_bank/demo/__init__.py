@@ -1,4 +1,4 @@
-"""Whole flows on a laptop CPU with embedded models and sample data; one module per demo, found by its name."""
+"""End-to-end workflows on a laptop CPU with embedded models and sample data; one module per demo, found by its name."""
 
 import importlib
 import pkgutil
@@ -23,10 +23,10 @@ def run(name: str, folder: Path, *, smoke: bool, say: Say) -> dict[str, Any]:
     Raises:
         UnknownNameError: no such demo.
         MissingExtraError: the training stack is not installed.
-        JobFailedError: a job failed, or a result stayed below what the demo promises.
+        JobFailedError: a job failed, or a result is below the demo's expectation.
     """
     if name not in names():
-        message = f"There is no demo '{name}'.{did_you_mean(name, names())}"
+        message = f"Unknown demo '{name}'.{did_you_mean(name, names())}"
         raise UnknownNameError.of("unknown_demo", message, f"Use one of: {', '.join(names())}.", path="demo", got=name)
     module = importlib.import_module(f"{__name__}.{name}")
     summary: dict[str, Any] = module.run(folder.absolute(), smoke=smoke, say=say)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tao_skill_bank.bank import workflow
-from tao_skill_bank.demo._diary import Diary
+from tao_skill_bank.demo._session import DemoSession
 from tao_skill_bank.errors import JobFailedError
 from tao_skill_bank.report import write_report
 from tao_skill_bank.runs import results
@@ -22,7 +22,7 @@ ADAPTERS = ("lora", "dora")
 
 @dataclass(frozen=True)
 class Size:
-    """How much the demo makes, trains and generates."""
+    """Sizes of the demo's data, training and generation."""
 
     train: int = 48
     val: int = 8
@@ -36,13 +36,13 @@ FULL, SMOKE = Size(), Size(train=6, val=3, test=3, epochs=1, batch=1, steps=3)
 
 
 def run(folder: Path, *, smoke: bool, say: Callable[[str], None]) -> dict[str, Any]:
-    """Run the demo and return its summary. Raises JobFailedError when an adapter's held-out loss is not the lower."""
+    """Run the demo and return its summary. Raises JobFailedError when an adapter does not lower the held-out loss."""
     size = SMOKE if smoke else FULL
-    diary = Diary.begin(folder, say)
-    data = diary.make_samples("robot", train=size.train, val=size.val, test=size.test)
+    session = DemoSession.begin(folder, say)
+    data = session.make_samples("robot", train=size.train, val=size.val, test=size.test)
     variables = {
         "data": str(data),
-        "run": str(diary.folder),
+        "run": str(session.folder),
         "model": MODEL,
         "epochs": str(size.epochs),
         "batch": str(size.batch),
@@ -50,16 +50,16 @@ def run(folder: Path, *, smoke: bool, say: Callable[[str], None]) -> dict[str, A
     }
     losses: dict[str, float] = {}
     for step in workflow.load("predict_adapters", variables):
-        handle = diary.run_step(step)
+        handle = session.run_step(step)
         if step.name in ADAPTERS:
-            _note_losses(diary, step.name, losses)
-    quality = _measure(diary, data)
-    measured = results.read(diary.runs["evaluation"]).metrics
+            _note_losses(session, step.name, losses)
+    quality = _measure(session, data)
+    measured = results.read(session.runs["evaluation"]).metrics
     for name, value in sorted(measured.items()):
-        diary.note(f"{name}: {'not measurable' if value is None else f'{value:.2f}'}")
-    page = write_report(diary.runs, diary.folder / "report.html")
-    gallery = diary.runs["generation"].path / "gallery.html"
-    summary = diary.summarise(
+        session.note(f"{name}: {'not measurable' if value is None else f'{value:.2f}'}")
+    page = write_report(session.runs, session.folder / "report.html")
+    gallery = session.runs["generation"].path / "gallery.html"
+    summary = session.summarise(
         smoke=smoke,
         report=str(gallery),
         training_report=str(page),
@@ -69,32 +69,35 @@ def run(folder: Path, *, smoke: bool, say: Callable[[str], None]) -> dict[str, A
         last_job=handle.id,
     )
     _require_better_than_base(losses, smoke=smoke, page=page)
-    diary.note("done; open the gallery:")
+    session.note("done; open the gallery:")
     return summary
 
 
-def _note_losses(diary: Diary, adapter: str, losses: dict[str, float]) -> None:
-    curve = results.curves(diary.runs[adapter])["validation_loss"].values
+def _note_losses(session: DemoSession, adapter: str, losses: dict[str, float]) -> None:
+    curve = results.curves(session.runs[adapter])["validation_loss"].values
     losses["base"], losses[adapter] = curve[0], min(curve)
-    diary.note(f"{adapter}: held-out loss {min(curve):.4f}, the base's is {curve[0]:.4f}")
+    session.note(f"{adapter}: held-out loss {min(curve):.4f}, the base's is {curve[0]:.4f}")
 
 
-def _measure(diary: Diary, data: Path) -> dict[str, Any]:
-    """Ask the training plane what the embedded VAE and the generated videos are worth."""
-    generated = diary.runs["generation"].path
+def _measure(session: DemoSession, data: Path) -> dict[str, Any]:
+    """Let the training plane measure the quality of the embedded VAE and the generated videos."""
+    generated = session.runs["generation"].path
     command = [sys.executable, "-m", QUALITY, str(model_uri.local_folder(MODEL)), str(generated), str(data)]
     child = subprocess.run(command, capture_output=True, text=True, check=False)
     if child.returncode != 0:
         lines = child.stderr.strip().splitlines() or [f"exit code {child.returncode}"]
         message = f"The videos of {generated} could not be measured: {lines[-1]}"
         raise JobFailedError.of(
-            "quality_not_measured", message, "Run the command that it names.", path=" ".join(command)
+            "quality_not_measured",
+            message,
+            "Run the command of this problem's path to see why.",
+            path=" ".join(command),
         )
     quality: dict[str, Any] = json.loads(child.stdout)
-    diary.note(f"VAE reconstruction: {quality['psnr_db']:.1f} dB")
+    session.note(f"VAE reconstruction: {quality['psnr_db']:.1f} dB")
     for variant, found in quality["centroid_error"].items():
         pixels = "lost" if found["pixels"] is None else f"{found['pixels']:.1f} pixels off"
-        diary.note(f"object in the videos of {variant}: {pixels}, seen in {found['found']:.0%} of the frames")
+        session.note(f"object in the videos of {variant}: {pixels}, seen in {found['found']:.0%} of the frames")
     return quality
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from tao_skill_bank.bank import workflow
 from tao_skill_bank.contracts import Plan, Request
 from tao_skill_bank.data import video_fps
-from tao_skill_bank.demo._diary import Diary
+from tao_skill_bank.demo._session import DemoSession
 from tao_skill_bank.errors import JobFailedError
 from tao_skill_bank.planning import dispatch
 from tao_skill_bank.report import write_report
@@ -21,7 +21,7 @@ PROMISED_ACCURACY = 0.9
 
 @dataclass(frozen=True)
 class Size:
-    """How much the demo makes and trains."""
+    """Sizes of the demo's data and training."""
 
     train: int = 600
     val: int = 96
@@ -33,42 +33,42 @@ FULL, SMOKE = Size(), Size(train=32, val=16, test=16, epochs=1)
 
 
 def run(folder: Path, *, smoke: bool, say: Callable[[str], None]) -> dict[str, Any]:
-    """Run the demo and return its summary. Raises JobFailedError when the tuned model stays below its promise."""
+    """Run the demo and return its summary. Raises JobFailedError when the tuned model misses its expected accuracy."""
     size = SMOKE if smoke else FULL
-    diary = Diary.begin(folder, say)
-    data = diary.make_samples("vlm", train=size.train, val=size.val, test=size.test)
-    _show_a_blocked_request(diary, data)
+    session = DemoSession.begin(folder, say)
+    data = session.make_samples("vlm", train=size.train, val=size.val, test=size.test)
+    _show_a_blocked_request(session, data)
     accuracy: dict[str, float] = {}
     variables = {"data": str(data), "model": MODEL, "epochs": str(size.epochs)}
     for step in workflow.load("train_evaluate", variables):
-        found = diary.run_step(step).result().metrics.get("accuracy")
+        found = session.run_step(step).result().metrics.get("accuracy")
         if found is not None:
             accuracy[step.name] = found
-            diary.note(f"{step.name}: accuracy {found:.1%} on the test split")
-    wrong = gaps.analyze(Path(diary.runs["tuned evaluation"].path), diary.folder / "gaps.parquet")
-    diary.note(f"gaps: {wrong.gaps} of {wrong.records} test questions in {wrong.parquet}")
-    page = write_report(diary.runs, diary.folder / "report.html")
-    summary = diary.summarise(smoke=smoke, report=str(page), gaps=str(wrong.parquet), accuracy=accuracy)
+            session.note(f"{step.name}: accuracy {found:.1%} on the test split")
+    wrong = gaps.analyze(Path(session.runs["tuned evaluation"].path), session.folder / "gaps.parquet")
+    session.note(f"gaps: {wrong.gaps} of {wrong.records} test questions in {wrong.parquet}")
+    page = write_report(session.runs, session.folder / "report.html")
+    summary = session.summarise(smoke=smoke, report=str(page), gaps=str(wrong.parquet), accuracy=accuracy)
     tuned = accuracy["tuned evaluation"]
     if not smoke and tuned < PROMISED_ACCURACY:
         message = f"The tuned model reached {tuned:.1%} on the test split; {PROMISED_ACCURACY:.0%} was expected."
         raise JobFailedError.of("accuracy_below_promise", message, f"Read {page} and report it as a bug.")
-    diary.note("done; open the report:")
+    session.note("done; open the report:")
     return summary
 
 
-def _show_a_blocked_request(diary: Diary, data: Path) -> None:
-    """Plan on a copy of the annotations without video_fps: preflight stops it and names the cure, which then works."""
-    broken, fixed = diary.folder / "no-video-fps.json", diary.folder / "fixed-video-fps.json"
+def _show_a_blocked_request(session: DemoSession, data: Path) -> None:
+    """Plan on a copy of the annotations without video_fps: preflight blocks it and names the fix, which then works."""
+    broken, fixed = session.folder / "no-video-fps.json", session.folder / "fixed-video-fps.json"
     records = json.loads((data / "train" / "annotations.json").read_text(encoding="utf-8"))
     broken.write_text(json.dumps([{k: v for k, v in record.items() if k != "video_fps"} for record in records]))
     blocked = _plan_on(broken, data).blocking
     if not blocked:
         raise AssertionError("a request without video_fps was not blocked")
-    diary.note(f"a request without video_fps is blocked: {blocked[0].message}")
-    diary.note(f"  fix: {blocked[0].fix}")
+    session.note(f"a request without video_fps is blocked: {blocked[0].message}")
+    session.note(f"  fix: {blocked[0].fix}")
     video_fps.fix_video_fps(broken, fixed, data / "train")
-    diary.note(f"  the corrected copy has {len(_plan_on(fixed, data).blocking)} blocking findings")
+    session.note(f"  the corrected copy has {len(_plan_on(fixed, data).blocking)} blocking findings")
 
 
 def _plan_on(annotation: Path, data: Path) -> Plan:

@@ -1,4 +1,4 @@
-"""Checks that a platform's own command line tools are there and answer."""
+"""Checks that a platform's command line tools are installed and respond."""
 
 import argparse
 import shutil
@@ -68,8 +68,8 @@ def _ask(platform: str, spelled: str, docker_host: str | None) -> Finding:
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         reason = type(error).__name__
-        return blocking("platform_unreachable", f"{spelled} does not answer: {reason}", fix)
+        return blocking("platform_unreachable", f"{spelled} does not respond: {reason}", fix)
     if answer.returncode:
         reason = (answer.stderr.strip().splitlines() or [f"exit code {answer.returncode}"])[-1]
-        return blocking("platform_unreachable", f"{spelled} does not answer: {reason}", fix)
+        return blocking("platform_unreachable", f"{spelled} does not respond: {reason}", fix)
     return info("platform", f"{spelled} OK: {' '.join(answer.stdout.split())[:80]}")

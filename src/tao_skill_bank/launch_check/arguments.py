@@ -1,4 +1,4 @@
-"""The flags of `check_tao_launch_preflight.py`, kept so that existing runbooks go on working."""
+"""The flags of `check_tao_launch_preflight.py`, kept so that existing runbooks continue to work."""
 
 import argparse
 from collections.abc import Sequence
@@ -65,8 +65,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--skill-bank", type=Path, help="bank root; $TAO_SKILL_BANK_PATH by default")
     parser.add_argument("--request", type=Path, help="a request file whose whole preflight is run too")
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of lines")
-    parser.add_argument("--docker-host", help="Docker host to ask, as ssh://USER@HOST")
-    parser.add_argument("--skip-platform-access", action="store_true", help="do not ask the platform anything")
+    parser.add_argument("--docker-host", help="Docker host, as ssh://USER@HOST")
+    parser.add_argument("--skip-platform-access", action="store_true", help="do not contact the platform")
     parser.add_argument("--install-missing-tools", action="store_true", help="accepted; nothing is ever installed")
     _add_data_flags(parser)
     _add_gpu_flags(parser)
@@ -85,7 +85,7 @@ def _add_data_flags(parser: argparse.ArgumentParser) -> None:
 def _add_gpu_flags(parser: argparse.ArgumentParser) -> None:
     gpu = parser.add_argument_group("GPUs")
     gpu.add_argument("--gpu-arch-allowlist", action="append", default=[], metavar="LABEL=SM[,SM]")
-    gpu.add_argument("--gpu-arch", help="architecture of the target's GPUs, instead of asking this machine")
+    gpu.add_argument("--gpu-arch", help="architecture of the target's GPUs, instead of querying this machine")
     gpu.add_argument("--image-supported-sm", metavar="SM[,SM]", help="architectures the container image is built for")
     gpu.add_argument("--gpu-min-count", type=_positive, metavar="N")
     gpu.add_argument("--gpu-min-memory-gb", "--min-gpu-memory-gb", type=float, metavar="GIB", help="of each GPU")

@@ -1,4 +1,4 @@
-"""Runs the launch preflight from its command line and tells the findings as lines or JSON."""
+"""Runs the launch preflight from its command line and prints the findings as lines or JSON."""
 
 import argparse
 import json
@@ -48,7 +48,7 @@ def _check_names(flags: argparse.Namespace) -> None:
         try:
             gpus.normalise(architecture)
         except ValueError:
-            raise UsageError(f"'{architecture}' is no GPU architecture; write it as sm_90 or 9.0") from None
+            raise UsageError(f"'{architecture}' is not a GPU architecture; write it as sm_90 or 9.0") from None
 
 
 def _findings(flags: argparse.Namespace) -> Iterator[Finding]:

@@ -67,30 +67,30 @@ def _annotations(
         message = f"JSON not checked: {label}={path}"
         yield not_checked("annotation_remote", message, "Stage the file locally.", path)
         return
-    if not os.path.exists(path):  # noqa: PTH110 - told by the path's own finding
+    if not os.path.exists(path):  # noqa: PTH110 - reported by the finding of the path
         return
     file = Path(path) / "annotations.json" if Path(path).is_dir() else Path(path)
-    faults: list[str] = []
-    num_records = num_faults = 0
+    issues: list[str] = []
+    num_records = num_issues = 0
     try:
         for record in stream_records(file):
             if sample_limit is None or num_records < sample_limit:
-                told = list(_faults(num_records, record, fields))
-                num_faults += len(told)
-                faults += told if len(faults) < MAX_LISTED else []
+                found = list(_issues(num_records, record, fields))
+                num_issues += len(found)
+                issues += found if len(issues) < MAX_LISTED else []
             num_records += 1
     except TaoSkillsError as error:
         problem = error.problems[0]
         yield blocking(problem.code, f"JSON unreadable: {label}={path}: {problem.message}", problem.fix, path)
         return
     yield info("dataset_records", f"JSON record count: {label}={num_records}", path, records=num_records)
-    if num_faults or not num_records:
-        yield _invalid(label, path, faults, num_faults)
+    if num_issues or not num_records:
+        yield _invalid(label, path, issues, num_issues)
     if limit:
         yield _batch(label, num_records, limit)
 
 
-def _faults(index: int, record: Any, fields: tuple[str, ...]) -> Iterator[str]:
+def _issues(index: int, record: Any, fields: tuple[str, ...]) -> Iterator[str]:
     if not isinstance(record, dict):
         yield f"record {index}: not a JSON object"
         return
@@ -105,19 +105,19 @@ def _faults(index: int, record: Any, fields: tuple[str, ...]) -> Iterator[str]:
             yield f"record {index}: invalid {field}"
 
 
-def _invalid(label: str, path: str, faults: list[str], num_faults: int) -> Finding:
-    shown = list(itertools.islice(faults, MAX_LISTED)) or ["no records"]
-    rest = num_faults - len(shown)
-    lines = [f"JSON fields missing or invalid: {label}={path}", *(f"  {fault}" for fault in shown)]
+def _invalid(label: str, path: str, issues: list[str], num_issues: int) -> Finding:
+    shown = list(itertools.islice(issues, MAX_LISTED)) or ["no records"]
+    rest = num_issues - len(shown)
+    lines = [f"JSON fields missing or invalid: {label}={path}", *(f"  {issue}" for issue in shown)]
     lines += [f"  and {rest} more"] if rest > 0 else []
     fix = f"Correct the records; for video_fps: tao-skills data fix-video-fps {path} COPY"
-    return blocking("json_fields_missing", "\n".join(lines), fix, path, count=num_faults)
+    return blocking("json_fields_missing", "\n".join(lines), fix, path, count=num_issues)
 
 
 def _batch(label: str, num_records: int, limit: BatchLimit) -> Finding:
     per_shard = num_records // limit.shards
-    told = f"{label}: {num_records} records on {limit.shards} shards are {per_shard} per shard, batch {limit.batch}"
+    text = f"{label}: {num_records} records on {limit.shards} shards are {per_shard} per shard, batch {limit.batch}"
     if per_shard < limit.batch:
         fix = f"Lower the batch to at most {per_shard}." if per_shard else f"Use at most {num_records} shards."
-        return blocking("batch_exceeds_records", f"Effective batch check failed: {told}", fix, label)
-    return info("effective_batch", f"Effective batch OK: {told}", label)
+        return blocking("batch_exceeds_records", f"Effective batch check failed: {text}", fix, label)
+    return info("effective_batch", f"Effective batch OK: {text}", label)

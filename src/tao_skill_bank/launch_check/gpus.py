@@ -25,7 +25,7 @@ class Target:
 
 
 def check(flags: argparse.Namespace) -> Iterator[Finding]:
-    """Yield the findings of every GPU requirement. One that cannot be checked is said to be so."""
+    """Yield the findings of every GPU requirement. Requirements that cannot be checked are reported as such."""
     if not _requires_anything(flags):
         return
     target, why = _target(flags)
@@ -54,7 +54,7 @@ def normalise(architecture: str) -> str:
     """Return `sm_103a` for 10.3a, sm103a and compute_103a.
 
     Raises:
-        ValueError: the text names no architecture.
+        ValueError: the text is not an architecture.
 
     """
     match = ARCHITECTURE.fullmatch(architecture.strip())
@@ -64,7 +64,7 @@ def normalise(architecture: str) -> str:
 
 
 def allows(allowed: str, architecture: str) -> bool:
-    """Tell whether code for `allowed` runs on a GPU: the same number, or the same family for an f suffix."""
+    """Return whether code for `allowed` runs on a GPU: the same number, or the same family for an f suffix."""
     ours, theirs = normalise(allowed), normalise(architecture)
     number, other = int(re.sub(r"\D", "", ours)), int(re.sub(r"\D", "", theirs))
     if ours.endswith("f"):
@@ -85,7 +85,7 @@ def _requires_anything(flags: argparse.Namespace) -> bool:
 
 
 def _target(flags: argparse.Namespace) -> tuple[Target, str]:
-    """Return what is checked, and why this machine was not asked."""
+    """Return the GPUs to check, and why this machine was not queried."""
     described = Target(
         flags.target_gpu_count,
         (round(flags.target_gpu_memory_gb * 2**30),) * (flags.target_gpu_count or 1)
@@ -98,11 +98,11 @@ def _target(flags: argparse.Namespace) -> tuple[Target, str]:
     if flags.target_gpu_count or flags.target_gpu_memory_gb:
         return described, ""
     if find_spec("pynvml") is None:
-        return described, "pip install 'tao-skill-bank[train]' to ask this machine"
+        return described, "pip install 'tao-skill-bank[train]' to query this machine"
     try:
         gpus = visible(list_gpus(), settings.visible_gpus())
     except NoDriverError as error:
-        return described, f"no NVIDIA driver answers: {error}"
+        return described, f"the NVIDIA driver does not respond: {error}"
     if flags.target_gpu_index is not None:
         gpus = [gpu for gpu in gpus if gpu.index == flags.target_gpu_index]
     if not gpus:

@@ -1,1 +1,1 @@
-"""The stages of a request in order, from its words to a sealed plan and its launch."""
+"""The stages of a request in order, from the user's words to a sealed plan and its launch."""

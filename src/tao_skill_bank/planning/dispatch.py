@@ -17,8 +17,8 @@ from tao_skill_bank.spec import build
 def plan(request: Request, *, compares_resumed: bool = True) -> Plan:
     """Return the sealed plan of a request with every finding of preflight; read-only.
 
-    `compares_resumed` is false where the caller's own request made the checkpoint that is gone on from: comparing them
-    takes a process that loads the training plane.
+    `compares_resumed` is false if the caller's own request wrote the checkpoint to resume from: comparing them takes a
+    process that loads the training plane.
 
     Raises:
         RequestError: the request contradicts the schema or itself, or the skill does not fit its model package.
@@ -54,8 +54,8 @@ def run(sealed: Plan, findings: Sequence[Finding] | None = None, *, retry_of: st
 
     Raises:
         BlockedError: a finding blocks, or this release cannot run it; nothing was written.
-        ConflictError: the plan was edited or ran before, or its results folder holds something else.
-        BackendError: the platform did not take the job.
+        ConflictError: the plan was edited or ran before, or its results folder is not empty.
+        BackendError: the platform rejected the job.
     """
     planner.verify(sealed)
     gate.raise_if_blocked([found for found in (sealed.findings if findings is None else findings) if found.blocks_run])
@@ -69,9 +69,9 @@ def look_again(sealed: Plan) -> list[Finding]:
 
 
 def _with_study(drafted: Plan, skill: Skill, given: frozenset[str]) -> Plan:
-    """Return the plan of a search: what will be tried, reviewed before anything starts.
+    """Return the plan of a search, for review before anything starts.
 
-    Without what the search needs, the plan shows the way out and cannot be run.
+    If a requirement of the search is missing, the plan shows the fix and cannot be run.
     """
     try:
         prepared = study.prepare(skill, drafted.request, drafted.job, given, drafted.findings)
@@ -79,5 +79,7 @@ def _with_study(drafted: Plan, skill: Skill, given: frozenset[str]) -> Plan:
         finding = gate.missing_extra(error)
         return replace(drafted, findings=(*drafted.findings, finding))
     located = study.located(skill, drafted.request, drafted.job, given)
-    request = replace(located, image=located.image or drafted.job.image)  # reviewed with the plan; trials ask no more
+    request = replace(
+        located, image=located.image or drafted.job.image
+    )  # reviewed with the plan; trials do not ask again
     return replace(drafted, request=request, study=to_json(prepared))

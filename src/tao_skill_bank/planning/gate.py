@@ -1,4 +1,4 @@
-"""What may go on: findings and routes that stop a plan or a launch, and the exit code each stands for."""
+"""The gate before plan and launch: blocking findings and routes, and their exit codes."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,8 +19,8 @@ def raise_if_blocked(findings: Sequence[Finding]) -> None:
 
     Raises:
         BlockedError: exit 4 when only credentials block, else 3.
-        BackendError: exit 6, when all that blocks is an object store that does not answer.
-        UnknownNameError: exit 5, when all that blocks is a checkpoint that does not exist.
+        BackendError: exit 6, when only an unreachable object store blocks.
+        UnknownNameError: exit 5, when only a missing checkpoint blocks.
     """
     if not findings:
         return
@@ -33,13 +33,13 @@ def raise_if_blocked(findings: Sequence[Finding]) -> None:
 
 
 def for_route(findings: Sequence[Finding], route: Route) -> list[Finding]:
-    """Return the findings as the route sees them: what only flatters one training misleads a search."""
+    """Return the findings for the route: some are harmless for one training but mislead a search."""
     stricter = BLOCKING_FOR_AUTOML if route.kind == "automl" else set()
     return [replace(found, severity="blocking") if found.code in stricter else found for found in findings]
 
 
 def require_known_options(request: Request, platform: Platform) -> None:
-    """Refuse platform options that nobody reads, or numbers that are none. Raises RequestError, all together."""
+    """Refuse unknown platform options and invalid numbers. Raises RequestError with all of them."""
     numbers = {*COMMON_NUMBERS, *platform.number_options}
     texts = ("device", *platform.text_options)
     problems = []
@@ -69,7 +69,7 @@ def require_validation(route: Route, workload: Workload) -> None:
 
 
 def missing_extra(error: MissingExtraError) -> Finding:
-    """Return the finding of a search that this machine cannot run: another one may, so a plan passes."""
+    """Return the finding for a search that this machine cannot run: another one may, so the plan is allowed."""
     problem = error.problems[0]
     fix = f"{problem.fix}, or train directly: --automl-policy off"
     return Finding("automl_extra_missing", "warning", problem.message, fix, "automl_policy", {"blocks_run": True})

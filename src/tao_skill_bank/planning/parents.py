@@ -1,4 +1,4 @@
-"""What a parent job hands to its child: a checkpoint, its adapter's base, a state to resume from."""
+"""What a child job inherits from its parent: a checkpoint, its adapter's base, a state to resume from."""
 
 import json
 from dataclasses import dataclass, field
@@ -25,18 +25,18 @@ class Inheritance:
 
 
 def inherit(skill: Skill, request: Request) -> Inheritance:
-    """Return what `request.parent_job_id` contributes; nothing without a parent. A search stands for its best trial.
+    """Return what `request.parent_job_id` contributes, if anything. A search is represented by its best trial.
 
     Raises:
-        UnknownNameError: no such job, no complete checkpoint in it, or not the one that was named; or a search
-            that has no best trial yet.
+        UnknownNameError: no such job, no complete or no such checkpoint in it, or a search without a best trial
+            yet.
         RequestError: the job belongs to another skill.
     """
     if request.parent_job_id is None:
         return Inheritance()
     run = Path(JobStore().read(request.parent_job_id).results_dir)
     if not (run / "plan.json").is_file():
-        message = f"The run directory of job {request.parent_job_id} is gone: there is no {run / 'plan.json'}."
+        message = f"The run directory of job {request.parent_job_id} is gone: {run / 'plan.json'} does not exist."
         fix = "Name another parent, or give the checkpoint folder itself."
         raise UnknownNameError.of("parent_run_gone", message, fix, path="parent_job_id", got=request.parent_job_id)
     parent = plan_versions.read_launched(run / "plan.json")
@@ -66,19 +66,19 @@ def inherit(skill: Skill, request: Request) -> Inheritance:
 
 
 def _best_trial(run: Path, job_id: str) -> Path:
-    """Return the run directory of a search's best trial: its checkpoints are what the search hands on."""
+    """Return the run directory of a search's best trial: its checkpoints are those of the search."""
     trial = (run / BEST_TRIAL).resolve()
     if not (trial / "plan.json").is_file():
         message = f"The search {job_id} has no best trial yet."
         go_on = "watch" if JobStore().read(job_id).terminal_state is None else "automl resume"
-        fix = f"Bring it to its end: tao-skills {go_on} {job_id}. Or name the job of one trial: "
+        fix = f"Finish it: tao-skills {go_on} {job_id}. Or give the job of one trial: "
         fix += f"tao-skills automl status {job_id} --json"
         raise UnknownNameError.of("no_best_trial", message, fix, path="parent_job_id", got=job_id)
     return trial
 
 
 def _copies(skill: Skill, action: str, parent: Plan) -> dict[str, Any]:
-    """Return what is taken over of a training's spec; a job that took it over itself hands its own on."""
+    """Return the values copied from a training's spec, directly or through a job that copied them."""
     wanted = skill.action(action).parent.copies
     if parent.job.workload.trains:
         return {here: nested.get(parent.job.spec, there) for here, there in wanted.items()}
@@ -111,13 +111,13 @@ def _select(run: Path, kind: str, request: Request) -> Path:
     raise UnknownNameError.of(
         "checkpoint_missing",
         f"Job {request.parent_job_id} has no {wanted} under {run / kind}.",
-        f"Complete ones: {there}. Name one with `checkpoint`, or wait for the parent job.",
+        f"Complete ones: {there}. Choose one with `checkpoint`, or wait for the parent job.",
         path="checkpoint" if request.checkpoint else "parent_job_id",
     )
 
 
 def _is_complete(folder: Path) -> bool:
-    """Tell whether a checkpoint has what its reader needs: a sharded state, an adapter or a whole model."""
+    """Return whether a checkpoint has what its reader needs: a sharded state, an adapter or a complete model."""
     if (folder / ".metadata").is_file():
         return True
     if not any((folder / name).is_file() for name in ("config.json", "adapter_config.json")):

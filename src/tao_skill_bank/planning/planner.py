@@ -1,4 +1,4 @@
-"""Resolved request -> Job -> sealed Plan. Pure, but for the job's id."""
+"""Resolved request -> Job -> sealed Plan. Pure, except for the job id."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -36,7 +36,7 @@ DEVICES = ("cpu", "cuda")
 
 
 def assemble(skill: Skill, request: Request, spec: Spec, parent: Inheritance, job_id: str, *, one_machine: bool) -> Job:
-    """Return the job of a valid spec; on a platform that is one machine, nodes become processes of it.
+    """Return the job of a valid spec; on a single-machine platform, nodes become processes.
 
     Raises:
         RequestError: `platform.options.device` is no device, or the run directory is given twice.
@@ -140,12 +140,12 @@ def _require_current(document: Mapping[str, Any], path: Path) -> None:
 
 
 def _results_dir(spec: Spec, request: Request, keys: Sequence[str]) -> str | None:
-    """Return the one run directory that the request names, by its own field or by the spec's keys."""
+    """Return the one run directory that the request names, by its own field or by spec keys."""
     named = {"results_dir": request.results_dir} if request.results_dir else {}
     named |= {path: nested.get(spec.values, path) for path in keys if path in spec.given}
     folders = {_folder(name) for name in named.values() if name}
     if len(folders) > 1:
-        message = f"The run directory is given more than once, and differently: {', '.join(sorted(folders))}."
+        message = f"The run directory is given more than once, with different values: {', '.join(sorted(folders))}."
         raise RequestError.of("given_twice", message, f"Keep one of: {', '.join(named)}.", path="results_dir")
     return folders.pop() if folders else None
 
@@ -154,10 +154,10 @@ def _folder(name: str) -> str:
     """Return a run directory made absolute, or a URI in an object store. Raises RequestError for any other URI."""
     if "://" not in name:
         return str(Path(name).expanduser().absolute())
-    wrong = "its scheme is none of s3, gs"
+    wrong = "its scheme is not one of s3, gs"
     if places.scheme(name) in ("s3", "gs") and not (wrong := places.problem_of(name) or ""):
         return name.rstrip("/")
-    message = f"Results cannot go to {name}: {wrong}."
+    message = f"Results cannot be written to {name}: {wrong}."
     fix = "Use a local folder, s3://BUCKET/PATH or gs://BUCKET/PATH."
     raise RequestError.of("invalid_place", message, fix, path="results_dir", got=name)
 

@@ -11,7 +11,7 @@ Policy = Literal["auto", "off"]
 AUTOML_SKILL = f"{QUALIFIER}tao-run-automl"
 NOT_RUNNABLE = "AutoML is enabled but not runnable for this model until schemas are generated"
 
-# What people call the search.
+# Phrases for the search.
 SEARCH = (
     r"(?:auto[\s-]?ml(?:[_\s-]?policy|[_\s-]?enabled)?|hpo"
     r"|hyper[\s-]?param(?:eter)?s?[\s-](?:search|tuning|optimi[sz]ation|sweeps?)"
@@ -45,7 +45,7 @@ UNWANTED = (
     r"(?:needed|wanted|required|necessary|desired|wished|used|run|start\w*|launched)\b"
 )
 
-# A negation at the end of the words before a phrase reverses it; the words in between carry no meaning of their own.
+# A negation directly before a phrase reverses it; filler words in between are ignored.
 NEGATION = (
     r"(?:do\s*n[o']?t|don't|dont|does\s*n[o']?t|never|(?<!why\s)not|sans|keine?|ohne|sin|no\s+need\s+(?:to|for)|please\s+no|no|without|w/o"
     r"|instead\s+of|rather\s+than|won't|cannot|can't|shouldn't|must\s*n[o']t|no\s+longer)"
@@ -56,7 +56,7 @@ BETWEEN = (
 )
 NEGATED = re.compile(rf"\b{NEGATION}\b{BETWEEN}")
 
-# The first pattern that matches at the leftmost place gives the meaning.
+# The leftmost match decides; at the same position, the first pattern.
 MEANINGS: tuple[tuple[str, Policy], ...] = (
     (rf"{STOP_VERB}{FILLER}\s+{SEARCH}", "off"),
     (rf"{SET_VERB}{OFF_WORD}", "off"),
@@ -114,7 +114,7 @@ def _route(skill: Skill, request: Request) -> tuple[Route, list[Finding]]:
     if resolution.policy == "off":
         return _direct(skill, f"AutoML is off: {resolution.reason}"), []
     if not skill.is_automl_runnable("train"):
-        fix = "Regenerate them with `make schemas`, or go on with direct training."
+        fix = "Regenerate them with `make schemas`, or continue with direct training."
         return _direct(skill, NOT_RUNNABLE), [Finding("automl_not_runnable", "warning", NOT_RUNNABLE, fix)]
     reason = f"AutoML is enabled and {resolution.reason}"
     return Route(kind="automl", skill=AUTOML_SKILL, reason=reason, skill_dir=str(skill.folder)), []
@@ -127,8 +127,8 @@ def _direct(skill: Skill, reason: str) -> Route:
 def _in_words(prompt: str) -> tuple[Policy, str] | None:
     """Return the last statement of the prompt about the search.
 
-    Each negation before a phrase, in its clause, reverses it. A bare mention says less than a statement: it decides
-    only where its clause has said nothing yet.
+    Each negation before a phrase, in its clause, reverses it. A bare mention is weaker than a statement: it decides
+    only if its clause has no statement before it.
     """
     decided: tuple[Policy, str] | None = None
     text = re.sub(r"\?\s*(?=no\b)", ": ", prompt.lower().replace("’", "'"))
@@ -145,7 +145,7 @@ def _in_words(prompt: str) -> tuple[Policy, str] | None:
 
 
 def _with_negations(policy: Policy, clause: str, start: int) -> tuple[Policy, int]:
-    """Return the meaning after every negation that stands directly before `start`, and where the first one begins."""
+    """Return the meaning after all negations directly before `start`, and where the first one begins."""
     while negation := NEGATED.search(clause[:start]):
         policy, start = OPPOSITE[policy], negation.start()
     return policy, start

@@ -1,4 +1,4 @@
-"""A job that a machine ended, not its program, run again: a new record that goes on where the old one stopped."""
+"""Retries a job that ended by an infrastructure failure: a new record that resumes where the old one stopped."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,25 +13,25 @@ from tao_skill_bank.planning import dispatch
 from tao_skill_bank.runs import plan_versions
 from tao_skill_bank.runs.run_directory import RunDirectory
 
-MAX_RETRIES = 10  # of one request: what fails so often is no accident
+MAX_RETRIES = 10  # per request: something that fails this often is not a transient failure
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 5.0, 300.0
 
 
 def may_retry(record: JobRecord) -> bool:
-    """Tell whether a job ended through its machines, so that the same again may succeed."""
+    """Return whether a job ended by an infrastructure failure, so that a retry may succeed."""
     return record.state is State.ERROR and record.err_class == "ERR_INFRA"
 
 
 def retry(job_id: str, options: Mapping[str, Any] | None = None) -> JobHandle:
-    """Run a job's request again. A training goes on in its run directory from its newest checkpoint.
+    """Run a job's request again. A training resumes in its run directory from its newest checkpoint.
 
     Args:
-        job_id: a job that ended as ERROR through its machines.
-        options: platform options, such as nodes to exclude, each in place of the request's own of that name.
+        job_id: a job that ended as ERROR by an infrastructure failure.
+        options: platform options, such as nodes to exclude; they override those of the request.
 
     Raises:
         UnknownNameError: no such job, or its run directory is gone.
-        ConflictError: it did not end so, it is a search, or it was retried already, or too often.
+        ConflictError: it did not end that way, is a search, was already retried, or was retried too often.
         BlockedError: a finding blocks; nothing was written.
         BackendError: the platform did not take the job.
 
@@ -46,14 +46,14 @@ def retry(job_id: str, options: Mapping[str, Any] | None = None) -> JobHandle:
         raise UnknownNameError.of("run_directory_gone", message, "Run its request anew.", path=job_id)
     plan = plan_versions.read_launched(run.plan_file)
     if plan.study is not None:
-        message = f"Job {job_id} is a search: its study goes on, not its request."
+        message = f"Job {job_id} is a search: its study is resumed, not its request."
         raise ConflictError.of("is_search", message, f"tao-skills automl resume {job_id}", path=job_id)
     sealed = dispatch.plan(_request(plan, number, options or {}))
     return dispatch.run(sealed, retry_of=job_id)
 
 
 def pause_seconds(number: int) -> float:
-    """Return how long to wait before a retry, counted from 1: a machine that is down takes a while to return."""
+    """Return how long to wait before a retry, counted from 1: a failed machine takes a while to recover."""
     return min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** (number - 1))
 
 
@@ -69,7 +69,7 @@ def _request(plan: Plan, number: int, options: Mapping[str, Any]) -> Request:
 
 
 def newest_of(job_id: str) -> JobRecord | None:
-    """Return the newest retry of a job that took its place; none where each was cancelled, or failed before it ran."""
+    """Return the newest effective retry of a job; None if all were cancelled or failed before they ran."""
     for other in JobStore().all():
         if other.retry_of == job_id and not _changed_nothing(other):
             return other
@@ -77,7 +77,7 @@ def newest_of(job_id: str) -> JobRecord | None:
 
 
 def _changed_nothing(retried: JobRecord) -> bool:
-    """Tell whether a retry ended with no more than what was there before it: the older job may be retried again."""
+    """Return whether a retry ended without any progress, so that the older job may be retried again."""
     if retried.state is State.CANCELED:
         return True
     return retried.state is State.ERROR and not any(moved.state is State.RUNNING for moved in retried.transitions)
@@ -86,19 +86,19 @@ def _changed_nothing(retried: JobRecord) -> bool:
 def _require_retryable(record: JobRecord, message: str, number: int) -> None:
     if not may_retry(record):
         why = f"Job {record.id} is {record.state}" + (f": {message}" if message else ".")
-        fix = f"Only what a machine ended is retried. Find the cause with: tao-skills diagnose {record.id}"
+        fix = f"Only infrastructure failures are retried. Find the cause with: tao-skills diagnose {record.id}"
         if record.state is State.COMPLETE:
-            fix = f"Nothing is left to do; see: tao-skills report {record.id}"
+            fix = f"There is nothing left to do; see: tao-skills report {record.id}"
         if not record.state.is_terminal:
             why = f"Job {record.id} is {record.state}."
             fix = f"Wait for its end: tao-skills watch {record.id}"
         raise ConflictError.of("not_retryable", why, fix, path=record.id)
     if number > MAX_RETRIES:
         why = f"Job {record.id} is retry {MAX_RETRIES} of its request."
-        fix = f"Find what ends it with: tao-skills diagnose {record.id}"
+        fix = f"Find the cause with: tao-skills diagnose {record.id}"
         raise ConflictError.of("too_many_retries", why, fix, path=record.id)
     if (other := newest_of(record.id)) is not None:
-        why = f"Job {record.id} was retried already, as {other.id}, which is {other.state}."
+        why = f"Job {record.id} was already retried as {other.id}, which is {other.state}."
         verb = "retry" if may_retry(other) else "status"
         raise ConflictError.of("retried_already", why, f"tao-skills {verb} {other.id}", path=record.id)
 

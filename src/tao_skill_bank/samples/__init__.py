@@ -1,1 +1,1 @@
-"""Small real datasets that are generated locally, with no download."""
+"""Small synthetic datasets, generated locally without a download."""

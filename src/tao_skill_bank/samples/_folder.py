@@ -1,4 +1,4 @@
-"""A sample dataset's folder and its files: made whole or not at all, left alone when it is there already."""
+"""A sample dataset's folder and its files: created atomically, reused when it exists."""
 
 import argparse
 import json
@@ -17,10 +17,10 @@ MARKER = "recipe.json"
 
 
 def make_folder(out_dir: Path, recipe: dict[str, int], write: Callable[[Path], None]) -> Path:
-    """Let `write` fill a new folder, make it `out_dir` and return it. A finished folder of the same recipe is kept.
+    """Let `write` fill a new folder, make it `out_dir` and return it. A finished folder of the same recipe is reused.
 
     Raises:
-        BlockedError: the folder holds something else.
+        BlockedError: the folder contains something else.
 
     """
     marker = out_dir / MARKER
@@ -32,7 +32,7 @@ def make_folder(out_dir: Path, recipe: dict[str, int], write: Callable[[Path], N
         write(work)
         (work / MARKER).write_text(json.dumps(recipe), encoding="utf-8")
         if out_dir.exists() and any(out_dir.iterdir()):
-            message = f"{out_dir} exists and holds something else than this sample dataset."
+            message = f"{out_dir} exists and is not this sample dataset."
             raise BlockedError.of("folder_in_use", message, "Give a new folder.", path=str(out_dir))
         shutil.rmtree(out_dir, ignore_errors=True)
         work.rename(out_dir)
@@ -57,7 +57,7 @@ def write_video(path: Path, frames: NDArray[np.uint8], frames_per_second: int = 
 
 
 def run(make_dataset: Callable[[Path], Path], description: str | None) -> None:
-    """Be the command line of a sample: one argument, the folder to make."""
+    """Run the command line of a sample: one argument, the folder to create."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     try:

@@ -1,7 +1,7 @@
 """A robot video dataset: a gripper picks up a coloured ball or box, carries it left or right and sets it down.
 
-The scene never changes, and the way is always the same arc: what a clip shows follows from its first frame and its
-caption. `slides` draws the same scene with other motions, straight lines in any direction, for a model that has yet
+The scene never changes, and the path is always the same arc: a clip is determined by its first frame and its caption.
+`slides` renders the same scene with other motions, straight lines in any direction, to pretrain a model that has yet
 to learn how the object is carried.
 
     python -m tao_skill_bank.samples.robot OUT      writes OUT/{train,val}/{videos/,metas/,metadata.csv},
@@ -40,7 +40,7 @@ TRY = (
 
 RADIUS = 8.0  # of the object
 MARGIN = 13.0  # the object's centre stays this far from the edges
-TABLE_Y = 35.0  # the centre's row while the object lies on the table
+TABLE_Y = 35.0  # the centre's row while the object is on the table
 CARRY = 28.0  # pixels from start to end
 LIFT = 15.0  # pixels at the arc's top
 SCENE_SEED = 2025
@@ -58,10 +58,10 @@ class Clip:
 
 
 def make(out_dir: Path, *, train: int = 48, val: int = 8, test: int = 8, seed: int = 0) -> Path:
-    """Write the three splits and return `out_dir`. A finished folder of the same recipe is left as it is.
+    """Write the three splits and return `out_dir`. A finished folder of the same recipe is reused.
 
     Raises:
-        BlockedError: the folder holds something else.
+        BlockedError: the folder contains something else.
 
     """
 
@@ -158,7 +158,7 @@ def _write_captioned(folder: Path, split: str, made: Iterator[Clip]) -> None:
 
 
 def _write_pairs(folder: Path, made: Iterator[Clip]) -> None:
-    """Write prompts with first frames, and aside the clips that they come from."""
+    """Write prompts with first frames, and the source clips as a reference."""
     from PIL import Image
 
     for name in ("test", "reference"):

@@ -1,7 +1,7 @@
 """A video question-answering dataset: which way does the ball move, left, right or straight?
 
 The ball starts anywhere and wraps around the picture's edges, so that its position in any single frame is
-uniform whatever the direction: only the motion tells the answer. It is lit from one side, so the brightness of
+independent of the direction: only the motion determines the answer. It is lit from one side, so the brightness of
 a fixed point changes with the direction of motion, which is what a small vision tower can learn quickly.
 
     python -m tao_skill_bank.samples.vlm OUT      writes OUT/{train,val,test}/annotations.json and videos/
@@ -42,10 +42,10 @@ class Clip:
 
 
 def make(out_dir: Path, *, train: int = 600, val: int = 96, test: int = 96, seed: int = 0) -> Path:
-    """Write the three splits and return `out_dir`. A finished folder of the same recipe is left as it is.
+    """Write the three splits and return `out_dir`. A finished folder of the same recipe is reused.
 
     Raises:
-        BlockedError: the folder holds something else.
+        BlockedError: the folder contains something else.
 
     """
 

@@ -20,13 +20,13 @@ from tao_skill_bank.weights import model_uri
 
 @dataclass(frozen=True)
 class Spec:
-    """A nested spec and how it came to be.
+    """A nested spec and how it was built.
 
     Attributes:
         values: the nested spec.
-        given: dotted paths that the request set, as opposed to the template.
-        findings: what was changed on the way, for the plan.
-        problems: what is wrong with the request so far.
+        given: dotted paths set by the request, not by the template.
+        findings: changes made while building, for the plan.
+        problems: problems of the request so far.
     """
 
     values: dict[str, Any]
@@ -84,7 +84,7 @@ def _with_overrides(spec: Spec, skill: Skill, request: Request, schema: Mapping[
     explicit = [(path, value) for path, value in pairs if path not in shorthand]
     for path, value in shorthands + explicit:
         if _is_ignored(path, skill.info.ignored_keys, schema):
-            message = f"{path} means nothing to this skill and is ignored."
+            message = f"{path} is not used by this skill and is ignored."
             finding = Finding("ignored_parameter", "warning", message, "Remove it from the request.", path)
             spec = replace(spec, findings=(*spec.findings, finding))
         elif value is None:
@@ -101,7 +101,7 @@ def _assigned(spec: Spec, path: str, value: Any) -> Spec:
 
 
 def _deleted(spec: Spec, path: str, schema: Mapping[str, Any]) -> Spec:
-    """Remove a key, or set it back to its default where the trainer cannot do without it."""
+    """Remove a key, or reset it to its default where the trainer requires it."""
     if schemas.at(schema, path) is None:
         known = [name for name, _ in schemas.parameters(schema)]
         nearest = nearest_path(path, known)
@@ -166,7 +166,7 @@ def _with_datasets(spec: Spec, skill: Skill, request: Request) -> Spec:
 
 
 def _place_problems(spec: Spec, keys: Sequence[str]) -> Iterator[Problem]:
-    """Yield the inputs that name a place which cannot be read, and outputs that must be local."""
+    """Yield inputs that cannot be read from where they are, and outputs that must be local."""
     for path in dict.fromkeys(keys):
         name = nested.get(spec.values, path)
         if not isinstance(name, str) or not places.is_remote(name):
@@ -180,7 +180,7 @@ def _place_problems(spec: Spec, keys: Sequence[str]) -> Iterator[Problem]:
 
 
 def _with_absolute(item: Any, key: str) -> Any:
-    """Return an object of a list with its path made absolute; anything else is left for the schema to refuse."""
+    """Return an object of a list with its path made absolute; anything else is left for the schema to reject."""
     name = item.get(key) if isinstance(item, dict) else None
     return {**item, key: absolute(name)} if isinstance(name, str) and name else item
 
@@ -199,7 +199,7 @@ def _with_recipe(spec: Spec, skill: Skill, schema: Mapping[str, Any]) -> Spec:
 
 
 def _with_process_counts(spec: Spec, skill: Skill, request: Request) -> Spec:
-    """Let `platform.gpus` and `platform.nodes` fill the spec's own keys, or be refused when both are given."""
+    """Set the spec's own keys from `platform.gpus` and `platform.nodes`; refuse conflicting values."""
     resources = skill.info.actions[request.action].resources
     wanted = (
         (resources.gpu_spec_key, request.platform.gpus, "platform.gpus"),
@@ -226,7 +226,9 @@ def _with_model_uris(spec: Spec, skill: Skill, request: Request) -> Spec:
             continue
         uri = model_uri.normalise(name)
         if uri.startswith(model_uri.HUB) and uri != name:
-            message = f"{path}: '{name}' is no local path, so it is taken as {uri} and downloaded before the launch."
+            message = (
+                f"{path}: '{name}' is not a local path, so it is treated as {uri} and downloaded before the launch."
+            )
             finding = Finding("hub_model", "info", message, "", path)
             spec = replace(spec, findings=(*spec.findings, finding))
         if problem := _uri_problem(path, uri):
@@ -243,7 +245,7 @@ def _uri_problem(path: str, uri: str) -> Problem | None:
         known = ", ".join(f"{model_uri.BUILTIN}{name}" for name in model_uri.builtin_names())
         return Problem("unknown_builtin", f"{path}: there is no embedded model '{rest}'.", f"Use {known}.", path, uri)
     if uri.startswith(model_uri.HUB) and not model_uri.HUB_ID.fullmatch(rest):
-        message = f"{path}: '{uri}' is no hub model."
+        message = f"{path}: '{uri}' is not a Hub model id."
         return Problem(
             "invalid_hub_id", message, "Write it as hf_model://ORG/NAME or hf_model://ORG/NAME@REVISION.", path, uri
         )
@@ -283,7 +285,7 @@ def _secret_problems(request: Request) -> Iterator[Problem]:
     for path in redact.secret_paths(to_json(request)):
         yield Problem(
             code="secret_in_request",
-            message=f"{path} holds a credential. Nothing of the request was written.",
+            message=f"{path} holds a credential. The request was not written anywhere.",
             fix="Remove it and export it as an environment variable instead, such as HF_TOKEN.",
             path=path,
         )

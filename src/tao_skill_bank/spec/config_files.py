@@ -1,4 +1,4 @@
-"""A config as the text of the file that a trainer reads."""
+"""Serializes a config to the file format that a trainer reads."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,5 +9,5 @@ from tao_skill_bank.core import yaml12
 
 
 def text(name: str, config: Mapping[str, Any]) -> str:
-    """Return a config as TOML where the file's name ends so, else as YAML."""
+    """Return a config as TOML for a .toml file, else as YAML."""
     return tomli_w.dumps(config) if name.endswith(".toml") else yaml12.render(config)

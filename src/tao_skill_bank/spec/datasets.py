@@ -1,4 +1,4 @@
-"""Datasets of a request -> spec keys. Root mode: one folder; direct mode: annotations and media apart."""
+"""Datasets of a request -> spec keys. Root mode: one folder; direct mode: separate annotations and media."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,7 +16,7 @@ def dataset_values(value: str | DatasetPaths, source: DataSource, contract: Data
     if source.folder:
         return {source.folder: absolute(value if isinstance(value, str) else value.media_path)}
     if source.annotation_path is None or source.media_path is None:
-        raise AssertionError("a data source names a folder, or annotations and media")
+        raise AssertionError("a data source is a folder, or annotations and media")
     if isinstance(value, DatasetPaths):
         return {source.annotation_path: absolute(value.annotation_path), source.media_path: absolute(value.media_path)}
     root = absolute(value)
@@ -26,11 +26,11 @@ def dataset_values(value: str | DatasetPaths, source: DataSource, contract: Data
 def dataset_problems(
     skill: str, request: Request, sources: Mapping[Any, DataSource], spec: Mapping[str, Any]
 ) -> Iterator[Problem]:
-    """Yield unknown dataset roles, datasets that the action needs but lacks, and files given where folders belong."""
+    """Yield unknown dataset roles, missing datasets of the action, and files given where folders are expected."""
     for role, value in request.datasets.items():
         path = f"datasets.{role}"
         if role not in sources:
-            message = f"{skill} {request.action} reads no dataset '{role}'.{did_you_mean(role, sources)}"
+            message = f"{skill} {request.action} does not read a dataset '{role}'.{did_you_mean(role, sources)}"
             roles = ", ".join(sources) or "none"
             yield Problem("unknown_dataset", message, f"Datasets of this action: {roles}.", path, role)
         else:
@@ -55,7 +55,7 @@ def _shape_problems(role: str, value: str | DatasetPaths, source: DataSource) ->
     path = f"datasets.{role}"
     if source.folder:
         if isinstance(value, DatasetPaths):
-            message = f"Dataset '{role}' is one folder here; it has no annotations and media apart."
+            message = f"Dataset '{role}' is a single folder for this action, without separate annotations and media."
             yield Problem("dataset_is_a_folder", message, f"Give datasets.{role} as a path.", path)
     elif isinstance(value, str) and value.endswith((".json", ".jsonl", ".tar.gz")):
         message = f"Dataset '{role}' is a file; a dataset root is a folder with annotations and media."
@@ -64,5 +64,5 @@ def _shape_problems(role: str, value: str | DatasetPaths, source: DataSource) ->
 
 
 def absolute(name: str) -> str:
-    """Return a local path made absolute; a URI is left alone."""
+    """Return a local path made absolute; a URI is returned unchanged."""
     return name.rstrip("/") if "://" in name else str(Path(name).expanduser().absolute())

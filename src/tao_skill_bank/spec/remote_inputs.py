@@ -1,4 +1,4 @@
-"""Inputs that lie in object stores: where the machine of the job will have them, and what brings them there. Pure."""
+"""Inputs in object stores: their paths on the job's machine, and how they are staged. Pure."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

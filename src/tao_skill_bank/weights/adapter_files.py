@@ -1,7 +1,7 @@
-"""LoRA adapters on disk: what their files say of themselves, read from headers. Nothing is loaded.
+"""LoRA adapters on disk: metadata read from file headers. No weights are loaded.
 
 An adapter is a folder with pytorch_lora_weights.safetensors (diffusers) or adapter_model.safetensors (peft), or such a
-file alone. Its settings stand in the header of the first and in adapter_config.json beside either.
+file alone. Its settings are in the header of the former or in adapter_config.json next to the file.
 """
 
 import json
@@ -26,7 +26,7 @@ SETTINGS = ("r", "lora_alpha", "target_modules", "use_dora", "use_rslora", "rank
 
 @dataclass(frozen=True)
 class Module:
-    """The adapter of one module: the rank, and the sizes of the layer that it was trained on."""
+    """The adapter of one module: its rank, and the input and output sizes of its layer."""
 
     rank: int
     inputs: int
@@ -35,12 +35,12 @@ class Module:
 
 @dataclass(frozen=True)
 class Adapter:
-    """An adapter by the headers of its files.
+    """An adapter, read from the headers of its files.
 
     Attributes:
         path: the folder or file that was named.
         weights: its safetensors file.
-        settings: fields of peft.LoraConfig that decide what the weights mean; empty when nothing records them.
+        settings: fields of peft.LoraConfig that determine how the weights are used; empty when not recorded.
         modules: by the name of the module in the base model.
         has_magnitudes: whether it is a DoRA.
 
@@ -59,34 +59,34 @@ class Adapter:
 
     @property
     def alpha(self) -> float:
-        """The recorded alpha; without one, the rank, as diffusers takes it."""
+        """The recorded alpha, else the rank, as in diffusers."""
         return float(self.settings.get("lora_alpha", self.rank))
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """The recorded ends of module names, else the names themselves."""
+        """The recorded module name suffixes, else the module names."""
         named = self.settings.get("target_modules")
         return tuple(sorted(named if isinstance(named, list) else self.modules))
 
 
 def read(path: Path) -> Adapter:
-    """Return an adapter, whole and of one mind about its ranks.
+    """Return a complete adapter with consistent ranks.
 
     Raises:
         UnknownNameError: there is no such folder or file.
-        BlockedError: it holds no adapter, or one that is cut off or contradicts itself.
+        BlockedError: it is not an adapter, or a truncated or inconsistent one.
 
     """
     weights = _weights_of(path)
-    if fault := safetensors_files.fault_of(weights):
-        message = f"Adapter weights {weights}: the file {fault}."
+    if corruption := safetensors_files.corruption_of(weights):
+        message = f"Adapter weights {weights}: the file {corruption}."
         raise BlockedError.of("adapter_incomplete", message, "Copy the adapter again.", path=str(path))
     header = safetensors_files.read_header(weights)
     metadata = header.pop("__metadata__", {})
     shapes = {plain_name(name): tuple(entry["shape"]) for name, entry in header.items()}
     if foreign := [name for name in shapes if "lora_" not in name]:
-        message = f"{weights} holds {listed(foreign[:3], len(foreign))}, which belong to no LoRA."
-        fix = "Give an adapter that train wrote, or a LoRA in the format of diffusers or peft."
+        message = f"{weights} holds {listed(foreign[:3], len(foreign))}, which are not LoRA weights."
+        fix = "Give an adapter written by train, or a LoRA in diffusers or peft format."
         raise BlockedError.of("adapter_format", message, fix, path=str(path))
     adapter = Adapter(
         path,
@@ -106,14 +106,14 @@ def identity(path: Path) -> dict[str, Any]:
 
 
 def plain_name(name: str) -> str:
-    """Return a tensor's name without what peft or diffusers put before the module's."""
+    """Return a tensor's name without the prefix of peft or diffusers."""
     for prefix in PREFIXES:
         name = name.removeprefix(prefix)
     return name
 
 
 def settings_of(weights: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
-    """Return the settings in a weight file's header, else those in adapter_config.json beside it."""
+    """Return the settings in a weight file's header, else those in adapter_config.json next to it."""
     try:
         recorded = json.loads(metadata.get(HEADER_KEY, "null"))
     except ValueError:
@@ -135,13 +135,13 @@ def _weights_of(path: Path) -> Path:
     named = [path / name for name in (DIFFUSERS_WEIGHTS, PEFT_WEIGHTS) if (path / name).is_file()]
     found = named or sorted(path.glob("*.safetensors"))
     if not named and len(found) != 1:
-        message = f"{path} holds no {DIFFUSERS_WEIGHTS} and no {PEFT_WEIGHTS}: it is no adapter."
-        raise BlockedError.of("adapter_incomplete", message, "Give the folder that train wrote.", path=str(path))
+        message = f"{path} contains neither {DIFFUSERS_WEIGHTS} nor {PEFT_WEIGHTS}: it is not an adapter."
+        raise BlockedError.of("adapter_incomplete", message, "Give an adapter folder written by train.", path=str(path))
     return found[0]
 
 
 def _modules(path: Path, shapes: Mapping[str, Sequence[int]]) -> dict[str, Module]:
-    """Return what the matrices A (rank, inputs) and B (outputs, rank) of every module say."""
+    """Return the modules, from the shapes of the matrices A (rank, inputs) and B (outputs, rank)."""
     found: dict[str, Module] = {}
     for name, shape in shapes.items():
         module, marker, _ = name.partition(".lora_A.")
@@ -149,8 +149,8 @@ def _modules(path: Path, shapes: Mapping[str, Sequence[int]]) -> dict[str, Modul
         if not marker or len(shape) != 2:
             continue
         if up is None or len(up) != 2 or up[1] != shape[0]:
-            told = "is missing" if up is None else f"has shape {list(up)}"
-            message = f"Adapter {path}: lora_A of {module} has rank {shape[0]}, but lora_B {told}."
+            found = "is missing" if up is None else f"has shape {list(up)}"
+            message = f"Adapter {path}: lora_A of {module} has rank {shape[0]}, but lora_B {found}."
             raise BlockedError.of("adapter_rank", message, "Copy the adapter again.", path=str(path))
         found[module] = Module(rank=shape[0], inputs=shape[1], outputs=up[0])
     return found
@@ -168,7 +168,7 @@ def _require_recorded_ranks(adapter: Adapter) -> None:
                 message = (
                     f"Adapter {adapter.path}: the weights of {name} have rank {module.rank}, {where} says {recorded}."
                 )
-                fix = "Its files come from two adapters: copy one whole adapter folder."
+                fix = "Its files come from two adapters: copy one complete adapter folder."
                 raise BlockedError.of("adapter_rank", message, fix, path=str(adapter.path))
 
 

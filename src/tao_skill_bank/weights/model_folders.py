@@ -6,18 +6,18 @@ from pathlib import Path
 from typing import Any
 
 CONFIG, PIPELINE_INDEX = "config.json", "model_index.json"
-MARKERS = (CONFIG, PIPELINE_INDEX)  # the file that tells a model folder from any other
+MARKERS = (CONFIG, PIPELINE_INDEX)  # files that identify a model folder
 WEIGHT_INDICES = "*.safetensors.index*.json"
-UNSAVED_PARTS = ("safety_checker",)  # named by pipelines that load it from elsewhere
+UNSAVED_PARTS = ("safety_checker",)  # listed by pipelines that load it from elsewhere
 
 
 def is_model_folder(folder: Path) -> bool:
-    """Tell whether a folder holds a model: a checkpoint or a pipeline of several."""
+    """Return whether a folder contains a model: a checkpoint or a pipeline."""
     return any((folder / marker).is_file() for marker in MARKERS)
 
 
 def checkpoints_of(folder: Path) -> list[Path]:
-    """Return the folders that must hold weights: the folder itself, or a pipeline's parts that have a config.json."""
+    """Return the folders that need weights: the folder itself, or a pipeline's parts that have a config.json."""
     if not (folder / PIPELINE_INDEX).is_file():
         return [folder]
     return [part for part in parts_of(folder) if (part / CONFIG).is_file()]
@@ -35,12 +35,12 @@ def parts_of(folder: Path) -> list[Path]:
 
 
 def missing_parts(folder: Path) -> list[str]:
-    """Return the parts that a pipeline names and lacks: a part has a configuration of its own."""
+    """Return the missing parts of a pipeline: a part must have its own configuration."""
     return [part.name for part in parts_of(folder) if not any(part.glob("*config.json"))]
 
 
 def weight_names(checkpoint: Path) -> list[str] | None:
-    """Return the weight files that a checkpoint needs: those its indices name, else those there are; None if broken."""
+    """Return the weight files that a checkpoint needs: listed by its index, else the existing ones; None if broken."""
     indices = sorted(checkpoint.glob(WEIGHT_INDICES))
     if not indices:
         return sorted(file.name for file in checkpoint.glob("*.safetensors"))
@@ -49,7 +49,7 @@ def weight_names(checkpoint: Path) -> list[str] | None:
 
 
 def is_complete(folder: Path) -> bool:
-    """Tell whether a model has its configs and all its weights: a cache may hold a few files of a model only."""
+    """Return whether a model has its configs and all its weights: a cache may contain only some files of a model."""
     if not is_model_folder(folder) or missing_parts(folder):
         return False
     checkpoints = checkpoints_of(folder)

@@ -1,4 +1,4 @@
-"""Names of checkpoints: `builtin://NAME`, `hf_model://ORG/NAME[@REVISION]`, a local folder, or a bare hub id."""
+"""Names of checkpoints: `builtin://NAME`, `hf_model://ORG/NAME[@REVISION]`, a local folder, or a bare Hub id."""
 
 import re
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ MODELS = Path(__file__).parents[1] / "models"
 
 
 def normalise(name: str) -> str:
-    """Return the URI that a name means; a bare `ORG/NAME` that is no local path is a hub id, a local path absolute."""
+    """Return the URI of a model name; a bare `ORG/NAME` that is not a local path is a Hub id, a local path absolute."""
     if "://" in name:
         return name
     path = Path(name).expanduser()
@@ -24,7 +24,7 @@ def normalise(name: str) -> str:
 
 
 def builtin_packages() -> dict[str, str]:
-    """Return the package that makes each embedded model, found by location: models/<package>/builtin/<name>/."""
+    """Return the package that builds each embedded model, found by location: models/<package>/builtin/<name>/."""
     return {folder.name: folder.parents[1].name for folder in MODELS.glob("*/builtin/*") if is_model_folder(folder)}
 
 
@@ -34,7 +34,7 @@ def builtin_names() -> list[str]:
 
 
 def local_folder(uri: str) -> Path:
-    """Return the folder in which a URI's checkpoint lies once it is materialised; a local path is its own."""
+    """Return the folder of a URI's materialised checkpoint; a local path is returned as it is."""
     root = settings.state_dir() / "models"
     if uri.startswith(BUILTIN):
         return root / "builtin" / uri.removeprefix(BUILTIN)
@@ -49,12 +49,12 @@ def is_embedded(uri: str) -> bool:
 
 
 def is_remote(uri: str) -> bool:
-    """Tell whether the checkpoint is fetched or made before the launch."""
+    """Return whether the checkpoint is downloaded or built before the launch."""
     return uri.startswith((BUILTIN, HUB))
 
 
 def fetches(uris: list[str]) -> Iterator[tuple[str, str]]:
-    """Yield (URI, folder) of every checkpoint that has to be materialised, each once."""
+    """Yield the unique (URI, folder) pairs of the checkpoints to materialise."""
     for uri in dict.fromkeys(uris):
         if is_remote(uri):
             yield uri, str(local_folder(uri))

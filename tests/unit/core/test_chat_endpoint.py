@@ -35,7 +35,7 @@ def test_the_models_of_a_server_are_listed() -> None:
 def test_a_lost_connection_is_tried_again_and_the_error_says_how_often() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        with pytest.raises(BackendError, match=r"in 2 tries: .*refused") as caught:
+        with pytest.raises(BackendError, match=r"in 2 attempts: .*refused") as caught:
             _open(f"http://127.0.0.1:{taken.getsockname()[1]}/v1", retries=1).ask(HELLO)
     assert "a.seconds" in caught.value.problems[0].fix
     assert "what is there is kept." in caught.value.problems[0].fix
@@ -75,7 +75,7 @@ def test_a_reply_says_what_it_took_where_the_server_counts(usage: object, counte
     ],
 )
 def test_what_is_no_url_of_a_server_is_refused_before_anything_is_sent(url: str) -> None:
-    with pytest.raises(RequestError, match=r"a\.url .* is no valid URL") as caught:
+    with pytest.raises(RequestError, match=r"a\.url .* is not a valid URL") as caught:
         _open(url)
     assert "u:p" not in str(caught.value)
 

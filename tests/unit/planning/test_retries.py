@@ -104,7 +104,7 @@ def test_a_retry_that_was_cancelled_is_no_end(tmp_path):
 def test_what_a_machine_ended_is_diagnosed_with_the_command_that_goes_on(tmp_path):
     first = lost(tmp_path / "run")
     (found,) = diagnose.diagnose(first.id)
-    assert (found.code, found.cure) == ("machine_lost", f"Go on with: tao-skills retry {first.id}")
+    assert (found.code, found.cure) == ("machine_lost", f"Resume it with: tao-skills retry {first.id}")
 
 
 def test_what_the_program_itself_ended_is_not_retried(tmp_path):

@@ -79,7 +79,7 @@ def test_matrices_of_two_ranks_are_refused(tmp_path):
 
 
 def test_weights_that_are_no_lora_are_refused(tmp_path):
-    with pytest.raises(BlockedError, match="belong to no LoRA"):
+    with pytest.raises(BlockedError, match="are not LoRA weights"):
         adapter_files.read(write(tmp_path / "adapter", {"blocks.0.to_q.weight": torch.zeros(2, 2)}))
 
 
@@ -91,7 +91,7 @@ def test_a_cut_off_file_is_refused(tmp_path):
 
 
 def test_a_folder_without_weights_is_no_adapter(tmp_path):
-    with pytest.raises(BlockedError, match="it is no adapter"):
+    with pytest.raises(BlockedError, match="it is not an adapter"):
         adapter_files.read(tmp_path)
     with pytest.raises(UnknownNameError, match="does not exist"):
         adapter_files.read(tmp_path / "absent")

@@ -86,7 +86,7 @@ def _weights(folder: Path) -> list[Finding]:
 def _files(folder: Path, files: list[Path]) -> list[Finding]:
     if absent := [str(file.relative_to(folder)) for file in files if not file.is_file()]:
         return [_incomplete(folder, absent)]
-    faults = {str(file.relative_to(folder)): safetensors_files.fault_of(file) for file in files}
+    faults = {str(file.relative_to(folder)): safetensors_files.corruption_of(file) for file in files}
     if broken := {name: reason for name, reason in faults.items() if reason}:
         told = listed([f"{name} {reason}" for name, reason in broken.items()])
         message = f"Weights of {folder} are damaged: {told}."

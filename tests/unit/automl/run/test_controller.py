@@ -99,7 +99,7 @@ def test_a_killed_controller_is_replaced_and_nothing_is_lost_or_run_twice(tmp_pa
     when(lambda: sum(entry.state.is_final for entry in entries_at(run)) >= 1)
     kill(first.record)
     assert first.status().state is State.ERROR
-    assert diagnose.diagnose(first.id)[0].cure == f"Go on with: tao-skills automl resume {first.id}"
+    assert diagnose.diagnose(first.id)[0].cure == f"Resume it with: tao-skills automl resume {first.id}"
     running = [entry for entry in entries_at(run) if entry.state is TrialState.RUNNING]
     handle, _ = resuming.resume(first.id)
     status = handle.wait(120)

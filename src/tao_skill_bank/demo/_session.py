@@ -1,4 +1,4 @@
-"""What a demo has done so far: its jobs, and the lines it says."""
+"""The state of a running demo: its folder, its jobs and its log lines."""
 
 import importlib
 import sys
@@ -19,8 +19,8 @@ from tao_skill_bank.runs.run_directory import RunDirectory
 
 
 @dataclass
-class Diary:
-    """A demo's folder, and what happened in it."""
+class DemoSession:
+    """A demo's folder, jobs and log."""
 
     folder: Path
     say: Callable[[str], None]
@@ -29,12 +29,12 @@ class Diary:
     jobs: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def begin(cls, folder: Path, say: Callable[[str], None]) -> "Diary":
-        """Start a diary in a new folder below `folder`, named by the time."""
+    def begin(cls, folder: Path, say: Callable[[str], None]) -> "DemoSession":
+        """Start a session in a new folder below `folder`, named by the time."""
         return cls(folder / time.strftime("%Y%m%d-%H%M%S"), say)
 
     def note(self, line: str) -> None:
-        """Say a line, with the seconds since the start."""
+        """Print a line with the seconds since the start."""
         self.say(f"[{time.monotonic() - self.started:5.0f} s] {line}")
 
     def make_samples(self, kind: str, **counts: int) -> Path:
@@ -44,8 +44,8 @@ class Diary:
         except ImportError as error:
             raise MissingExtraError.for_module(error.name or "numpy", "train") from None
         data: Path = samples.make(self.folder / "data", **counts)
-        told = ", ".join(f"{count} {split}" for split, count in counts.items())
-        self.note(f"made sample clips ({told}) in {data}")
+        numbers = ", ".join(f"{count} {split}" for split, count in counts.items())
+        self.note(f"made sample clips ({numbers}) in {data}")
         return data
 
     def run_step(self, step: workflow.Step) -> JobHandle:
