@@ -1,6 +1,6 @@
 """One folder per model, with the same file names in each; the control plane reads only `config`.
 
-Other distributions may add models of their own below `tao_skill_bank/models`.
+Other distributions may add models below `tao_skill_bank/models`.
 """
 
 from pkgutil import extend_path

@@ -1,7 +1,7 @@
-"""Adapters of the transformer, written so that diffusers' `pipe.load_lora_weights(folder)` gives the same videos.
+"""Transformer adapters in a format for which diffusers' `pipe.load_lora_weights(folder)` gives the same videos.
 
-diffusers reads alpha and the rest from the header of pytorch_lora_weights.safetensors; without it, alpha is taken to be
-the rank. DoRA's magnitudes travel with the matrices.
+diffusers reads alpha and the rest from the header of pytorch_lora_weights.safetensors; without it, alpha defaults to
+the rank. DoRA's magnitudes are stored with the matrices.
 """
 
 import json
@@ -24,7 +24,7 @@ PART = "transformer"
 def write(folder: Path, dit: Any, base_folder: Path | None, *, name: str = "default") -> None:
     """Write the adapter `name` of `dit` into `folder`, with the identity of its base.
 
-    Files appear whole, one after another, the weights last; other files of the folder stay.
+    Files are written atomically, one after another, the weights last; other files of the folder are kept.
 
     Args:
         folder: gets pytorch_lora_weights.safetensors, adapter_config.json and base_model.json.
@@ -63,17 +63,17 @@ def write(folder: Path, dit: Any, base_folder: Path | None, *, name: str = "defa
 
 
 def load(dit: Any, path: Path, name: str, base_folder: Path | None = None) -> Adapter:
-    """Put an adapter on `dit` under `name`, active, and return what its files say.
+    """Load an adapter into `dit` as `name`, activate it, and return its metadata.
 
     Args:
         dit: a CosmosTransformer3DModel, with or without other adapters.
-        path: a folder that `write` made, or a folder or file that diffusers or peft wrote.
+        path: a folder written by `write`, or a folder or file written by diffusers or peft.
         name: the adapter's name in `dit`.
         base_folder: the pipeline that `dit` comes from; compared with the adapter's record of its base.
 
     Raises:
         UnknownNameError: there is no such folder or file.
-        BlockedError: it is no adapter, not whole, or was trained on another model.
+        BlockedError: it is not an adapter, is incomplete, or was trained on another model.
 
     """
     from safetensors.torch import load_file
@@ -82,15 +82,15 @@ def load(dit: Any, path: Path, name: str, base_folder: Path | None = None) -> Ad
     require_fit(dit, adapter, base_folder)
     tensors = {adapter_files.plain_name(key): tensor for key, tensor in load_file(str(adapter.weights)).items()}
     dit.load_lora_adapter(tensors, prefix=None, adapter_name=name, metadata=_settings(adapter, tensors))
-    dit.train(dit.training)  # new layers come in training mode
+    dit.train(dit.training)  # new layers are created in training mode
     return adapter
 
 
 def require_fit(dit: Any, adapter: Adapter, base_folder: Path | None) -> None:
-    """Check that an adapter was trained on this model, before anything of it is loaded.
+    """Check that an adapter was trained on this model, before loading its weights.
 
     Raises:
-        BlockedError: it records another base, names modules that the model lacks, or has other sizes.
+        BlockedError: it records another base, has modules that the model lacks, or has other sizes.
 
     """
     trained_on = adapter_files.identity(adapter.path)
@@ -99,28 +99,28 @@ def require_fit(dit: Any, adapter: Adapter, base_folder: Path | None) -> None:
     if ours and ours != theirs:
         raise _misfit(adapter, f"it was trained on {trained_on.get('path')}, whose weights differ")
     if not adapter.modules:
-        raise _misfit(adapter, "it adapts no module")
+        raise _misfit(adapter, "it has no modules")
     layers: dict[str, Any] = dict(dit.named_modules())
     if unknown := [name for name in adapter.modules if name not in layers]:
         raise _misfit(adapter, f"it adapts {_first(unknown)}, which the model does not have")
     for name, module in adapter.modules.items():
         weight: Tensor | None = getattr(getattr(layers[name], "base_layer", layers[name]), "weight", None)
         if weight is None or weight.ndim != 2:
-            raise _misfit(adapter, f"it adapts {name}, which is no linear layer")
+            raise _misfit(adapter, f"it adapts {name}, which is not a linear layer")
         outputs, inputs = weight.shape
         if (module.inputs, module.outputs) != (inputs, outputs):
-            told = f"its {name} was trained with {module.inputs} inputs and {module.outputs} outputs"
-            raise _misfit(adapter, f"{told}, and the model's has {inputs} and {outputs}")
+            sizes = f"its {name} was trained with {module.inputs} inputs and {module.outputs} outputs"
+            raise _misfit(adapter, f"{sizes}, but the model's has {inputs} and {outputs}")
 
 
 def _header(config: Any) -> dict[str, Any]:
-    """Return the settings that decide what the weights mean; few, because every version of peft must know them."""
+    """Return the settings that determine how the weights are used; few, because every peft version must know them."""
     settings = {key: value for key, value in config.to_dict().items() if key in SETTINGS and value not in (None, {})}
     return {key: sorted(value) if isinstance(value, set) else value for key, value in settings.items()}
 
 
 def _settings(adapter: Adapter, tensors: dict[str, Tensor]) -> dict[str, Any] | None:
-    """Return LoraConfig's arguments; None lets diffusers take them from the shapes, with alpha = rank."""
+    """Return LoraConfig's arguments; None lets diffusers infer them from the shapes, with alpha = rank."""
     if "r" not in adapter.settings:
         return None
     settings = {**adapter.settings, "use_dora": adapter.has_magnitudes}

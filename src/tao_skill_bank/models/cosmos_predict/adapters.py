@@ -1,4 +1,4 @@
-"""Puts the adapters of a training on the transformer."""
+"""Adds the adapters of a training to the transformer."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ def add(dit: Any, settings: Lora) -> Any:
     except ValueError as error:
         reason = str(error).splitlines()[0]
         fix = "Choose lora.target_modules among the transformer's linear layers."
-        raise BlockedError.of("lora_targets", f"No adapter fits the model: {reason}", fix) from None
+        raise BlockedError.of("lora_targets", f"No target module matches the model: {reason}", fix) from None
     for parameter in dit.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.to(torch.float32)

@@ -1,4 +1,4 @@
-"""Which clip and window every step trains on, and how it gets there: read ahead by threads, the same on any resume."""
+"""The clips and windows of every step, prefetched by threads; deterministic, also after a resume."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -13,12 +13,12 @@ from torch import Tensor
 from tao_skill_bank.errors import BlockedError
 from tao_skill_bank.models.cosmos_predict import clips
 
-READ_AHEAD = 2  # micro-batches per reading thread
+READ_AHEAD = 2  # prefetched micro-batches per thread
 
 
 @dataclass(frozen=True)
 class Item:
-    """A clip that is trained or validated on. `index` seeds its windows; `size` is (height, width) of its frames."""
+    """A training or validation clip. `index` seeds its windows; `size` is (height, width) of its frames."""
 
     index: int
     name: str
@@ -30,14 +30,14 @@ class Item:
 
 @dataclass(frozen=True)
 class Windows:
-    """How windows are drawn. `kept` is how many of a clip the latent cache holds; 0 draws a fresh one every epoch."""
+    """How windows are drawn. `kept` is the number of cached windows per clip; 0 draws a new one every epoch."""
 
     num_frames: int
     seed: int
     kept: int
 
     def starts(self, item: Item) -> list[int]:
-        """Return the first frames of the windows that are kept, each once."""
+        """Return the unique first frames of the cached windows."""
         return list(
             dict.fromkeys(
                 clips.window_start(item.num_frames, self.num_frames, self.seed, 0, item.index, number)
@@ -46,7 +46,7 @@ class Windows:
         )
 
     def start(self, item: Item, epoch: int) -> int:
-        """Return the first frame of the window that an epoch takes, among the kept ones when there are any."""
+        """Return the first frame of an epoch's window, one of the cached windows if there are any."""
         if not self.kept:
             return clips.window_start(item.num_frames, self.num_frames, self.seed, epoch, item.index)
         starts = self.starts(item)
@@ -56,7 +56,7 @@ class Windows:
 
 @dataclass(frozen=True)
 class Order:
-    """Micro-batches of one size of clip each, in an order drawn anew every epoch; what does not fill a step is left."""
+    """Micro-batches of clips of equal size, reshuffled every epoch; an incomplete step is dropped."""
 
     items: Sequence[Item]
     batch_size: int
@@ -66,11 +66,11 @@ class Order:
 
     @property
     def num_steps(self) -> int:
-        """Optimizer steps of an epoch. Raises BlockedError where there would be none."""
+        """Optimizer steps of an epoch. Raises BlockedError if there are none."""
         steps = len(self._batches(0)) // (self.world * self.accumulation)
         if not steps:
             message = (
-                f"{len(self.items)} training clips are fewer than one step takes: batch_size {self.batch_size} x "
+                f"{len(self.items)} training clips are fewer than one step needs: batch_size {self.batch_size} x "
                 f"gradient_accumulation_steps {self.accumulation} x {self.world} ranks."
             )
             fix = "Lower train.batch_size or train.gradient_accumulation_steps, use fewer GPUs, or add clips."
@@ -78,7 +78,7 @@ class Order:
         return steps
 
     def micro_batches(self, epoch: int, rank: int) -> list[list[Item]]:
-        """Return the micro-batches of a rank, `accumulation` of them a step."""
+        """Return the micro-batches of a rank, `accumulation` of them per step."""
         every = self._batches(epoch)[: self.num_steps * self.world * self.accumulation]
         return every[rank :: self.world]
 
@@ -96,9 +96,9 @@ class Order:
 def read_ahead(
     batches: Sequence[list[Item]], load: Callable[[Item], Tensor], num_threads: int
 ) -> Iterator[tuple[list[Item], Tensor]]:
-    """Yield every micro-batch with its loaded tensors stacked, a few ahead of the consumer.
+    """Yield every micro-batch with its tensors stacked, prefetching a few.
 
-    Threads are enough: reading and decoding leave Python's lock. An error of `load` is raised where its batch is due.
+    Threads are sufficient: reading and decoding release the GIL. An error of `load` is raised when its batch is due.
     """
     if not num_threads:
         yield from ((batch, torch.stack([load(item) for item in batch])) for batch in batches)
@@ -118,7 +118,7 @@ def read_ahead(
 
 
 def mixed(*numbers: int) -> int:
-    """Return a seed that differs in more than a bit for neighbouring numbers."""
+    """Return a hashed seed, well mixed for neighbouring numbers."""
     state = 0x9E3779B97F4A7C15
     for number in numbers:
         state = (state ^ (number + 1)) * 0xBF58476D1CE4E5B9 % 2**63

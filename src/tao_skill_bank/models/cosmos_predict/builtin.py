@@ -1,7 +1,7 @@
-"""Makes the packaged tiny Cosmos-Predict 2.5 pipeline: architectures from its folder, all else computed here, seeded.
+"""Builds the packaged tiny Cosmos-Predict 2.5 pipeline from packaged configs, deterministically from seeds.
 
-VAE and transformer are trained for some 85 seconds on generated clips, so that videos show what moves. The text
-encoder is random: it tells captions apart, and that is all the transformer needs.
+VAE and transformer are trained for about 85 seconds on generated clips, so that videos show the motion. The text
+encoder is random: it distinguishes captions, which is all the transformer needs.
 """
 
 import shutil
@@ -31,7 +31,7 @@ def names() -> tuple[str, ...]:
 
 
 def create(name: str, out_dir: Path) -> None:
-    """Write the pipeline `name` into `out_dir`, in diffusers' layout. The same bytes every time on one machine.
+    """Write the pipeline `name` into `out_dir`, in diffusers' layout. Reproducible bit by bit on one machine.
 
     Raises:
         UnknownNameError: there is no packaged pipeline of this name.
@@ -40,7 +40,7 @@ def create(name: str, out_dir: Path) -> None:
     from diffusers import UniPCMultistepScheduler
 
     if name not in names():
-        message = f"There is no builtin model '{name}'."
+        message = f"Unknown builtin model '{name}'."
         raise UnknownNameError.of("unknown_builtin", message, f"Use one of: {', '.join(names())}.")
     folder = FOLDER / name
     out_dir.mkdir(parents=True, exist_ok=True)
@@ -59,9 +59,9 @@ def create(name: str, out_dir: Path) -> None:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Keep sums in one order, so that weights keep their bytes; and stay out of the way of a busy machine.
+    """Use one thread, for a fixed order of summation and less contention on a busy machine.
 
-    Where other processes want the cores, operators this small wait for each other's threads longer than they run: the
+    When other processes use the cores, small operators spend more time on thread synchronization than on work: the
     same steps took ten times as long on two threads.
     """
     threads = torch.get_num_threads()
@@ -73,7 +73,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def _tokenizer(folder: Path) -> Any:
-    """Train it on all captions of the sample data."""
+    """Train the tokenizer on all captions of the sample data."""
     words = [*robot.COLOURS, *robot.SHAPES, *robot.DIRECTIONS]
     fill = {"colour": "red", "shape": "ball", "direction": "left"}
     corpus = [*(caption.format(**fill) for caption in robot.CAPTIONS), *(f" {word}" for word in words), SYSTEM]
@@ -88,7 +88,7 @@ def _text_encoder(folder: Path) -> Any:
 
 
 def _from_config(kind: Any, folder: Path) -> Any:
-    """Build a part of diffusers by its packaged config."""
+    """Build a diffusers model from its packaged config."""
     return kind.from_config(kind.load_config(str(folder)))
 
 

@@ -1,6 +1,6 @@
-"""Latents and text contexts on disk, keyed by what they are made of: nothing can go stale, runs and trials share them.
+"""A disk cache of latents and text contexts, keyed by a hash of their inputs, shared by runs and trials.
 
-One safetensors file per entry below $TAO_STATE_DIR/cache; ranks share out what is missing, and a file appears whole.
+One safetensors file per entry below $TAO_STATE_DIR/cache, written atomically; ranks split the missing entries.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from tao_skill_bank.core import settings
 
 @dataclass(frozen=True)
 class Cache:
-    """A folder of tensors. `name` is the kind: latents, contexts."""
+    """A folder of tensors. `name` is their kind: latents, contexts."""
 
     name: str
 
@@ -34,7 +34,7 @@ class Cache:
         return tensor
 
     def store(self, key: str, tensor: Tensor) -> None:
-        """Write an entry whole; another process may write the same one at the same time."""
+        """Write an entry atomically; another process may write the same one at the same time."""
         from safetensors.torch import save_file
 
         path = self.path(key)
@@ -47,28 +47,28 @@ class Cache:
             partial.unlink(missing_ok=True)
 
     def missing(self, keys: Iterable[str]) -> list[str]:
-        """Return the keys without an entry, each once, in order."""
+        """Return the unique keys without an entry, in order."""
         return [key for key in dict.fromkeys(keys) if not self.has(key)]
 
 
 def key_of(*parts: object) -> str:
-    """Return the key of what an entry is made of."""
+    """Return the key for an entry's inputs."""
     return hashlib.sha256("\n".join(str(part) for part in parts).encode()).hexdigest()
 
 
-def fill(cache: Cache, keys: Sequence[str], make: Callable[[int], Tensor], tell: Callable[[int, int], None]) -> int:
-    """Make the entries of `keys` that are missing, and return how many that were.
+def fill(cache: Cache, keys: Sequence[str], make: Callable[[int], Tensor], report: Callable[[int, int], None]) -> int:
+    """Create the missing entries of `keys`, and return how many there were.
 
     Args:
-        cache: gets the entries.
-        keys: this rank's share.
+        cache: receives the entries.
+        keys: those of this rank.
         make: returns the entry of the key at a position.
-        tell: called after each with how many are done, and of how many.
+        report: progress callback, called with (done, total) after each entry.
 
     """
     positions = {key: position for position, key in enumerate(keys)}
     missing = cache.missing(keys)
     for done, key in enumerate(missing, start=1):
         cache.store(key, make(positions[key]))
-        tell(done, len(missing))
+        report(done, len(missing))
     return len(missing)

@@ -1,4 +1,4 @@
-"""Windows of clips: which frames an epoch takes of a clip, decoded, resized and scaled to [-1, 1]."""
+"""Windows of clips: frames selected per epoch, decoded, resized and scaled to [-1, 1]."""
 
 import hashlib
 import math
@@ -14,7 +14,7 @@ from tao_skill_bank.data.media_probe import require_decoder
 from tao_skill_bank.errors import BlockedError
 from tao_skill_bank.models.cosmos_predict.geometry import SIZE_MULTIPLE
 
-INDEXED_CLIPS = 4096  # clips whose frame times are kept: 93 of them are 4 KB
+INDEXED_CLIPS = 4096  # clips with cached frame times; 93 frames take 4 KB
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def window_start(total_frames: int, num_frames: int, seed: int, epoch: int, inde
         total_frames: frames of the clip.
         num_frames: frames of the window; at most `total_frames`.
         seed: seed of the run.
-        epoch: pass over the data; 0 for windows that are kept over all epochs.
+        epoch: the epoch; 0 for windows that are the same in all epochs.
         index: position of the clip in the dataset.
         window: number of the window among those of the same clip and epoch.
 
@@ -60,7 +60,7 @@ def window_start(total_frames: int, num_frames: int, seed: int, epoch: int, inde
 def load_window(video: Path, start: int, num_frames: int, size: tuple[int, int]) -> torch.Tensor:
     """Decode frames `start` to `start + num_frames` of a clip.
 
-    Frames are resized one by one, without regard to the aspect ratio, as diffusers' VideoProcessor does for pictures:
+    Frames are resized one by one, without regard to the aspect ratio, as diffusers' VideoProcessor does for images:
     bilinear with antialiasing, rounded to 8 bits.
 
     Args:
@@ -78,7 +78,7 @@ def load_window(video: Path, start: int, num_frames: int, size: tuple[int, int])
     """
     index = frame_index(video)
     if start < 0 or start + num_frames > len(index):
-        message = f"{video} has {len(index)} frames; frames {start} to {start + num_frames - 1} were asked for."
+        message = f"{video} has {len(index)} frames; frames {start} to {start + num_frames - 1} were requested."
         raise BlockedError.of(
             "clip_too_short", message, "Lower the number of frames, or drop the clip.", path=str(video)
         )
@@ -87,7 +87,7 @@ def load_window(video: Path, start: int, num_frames: int, size: tuple[int, int])
 
     window = torch.empty(3, num_frames, *size)
     try:
-        # Where a seek lands behind the window (its key frame is shown later than it is stored), all is decoded.
+        # If a seek lands after the window (its key frame is displayed later than stored), decode from the start.
         if not (_decode_into(window, video, wanted, seek=start > 0) or _decode_into(window, video, wanted, seek=False)):
             raise _unreadable(video, f"not all of the frames {start} to {start + num_frames - 1} can be decoded")
     except (av.FFmpegError, OSError, ValueError) as error:
@@ -96,10 +96,10 @@ def load_window(video: Path, start: int, num_frames: int, size: tuple[int, int])
 
 
 def frame_index(video: Path) -> FrameIndex:
-    """Read the times of all frames, without decoding them; kept for as long as the file does not change.
+    """Read the times of all frames without decoding them; cached until the file changes.
 
     Raises:
-        BlockedError: the file is missing or holds no frames.
+        BlockedError: the file is missing or has no frames.
 
     """
     try:
@@ -110,15 +110,15 @@ def frame_index(video: Path) -> FrameIndex:
 
 
 def bucket_for(width: int, height: int, area: int) -> tuple[int, int]:
-    """Return the (height, width) in multiples of 16 that fits a clip's aspect ratio best, of at most `area` pixels.
+    """Return the (height, width) in multiples of 16 closest to a clip's aspect ratio, of at most `area` pixels.
 
-    Stretching the clip counts twice as much as losing area.
+    Distorting the clip costs twice as much as losing area.
     """
     ideal_height = math.sqrt(area * height / width)
     best: tuple[float, int, int] | None = None
     for step in range(-2, 3):
         rows = min(max(1, round(ideal_height / SIZE_MULTIPLE) + step), max(1, area // SIZE_MULTIPLE**2))
-        most = area // (rows * SIZE_MULTIPLE * SIZE_MULTIPLE)  # columns of blocks that the area leaves room for
+        most = area // (rows * SIZE_MULTIPLE * SIZE_MULTIPLE)  # columns of blocks that fit into the area
         nearest = round(rows * width / height)
         columns = max(1, min(nearest, most))
         stretch = abs(math.log(columns / rows * height / width))
@@ -137,25 +137,25 @@ def _read_index(video: Path, changed: int) -> FrameIndex:  # noqa: ARG001 - part
     try:
         with av.open(str(video)) as container:
             if not container.streams.video:
-                raise _unreadable(video, "it holds no video stream")
+                raise _unreadable(video, "it has no video stream")
             stream = container.streams.video[0]
             shown = [packet.pts for packet in container.demux(stream) if packet.size and not packet.is_discard]
             width, height = stream.codec_context.width, stream.codec_context.height
     except (av.FFmpegError, OSError, ValueError) as error:
         raise _unreadable(video, _first_line(error)) from None
     if not shown or len({*shown, None}) != len(shown) + 1:
-        reason = "its container does not tell every frame a time of its own" if shown else "it holds no frames"
+        reason = "its frames do not have distinct timestamps" if shown else "it has no frames"
         raise _unreadable(video, reason)
     return FrameIndex(tuple(sorted(shown)), width, height)
 
 
 def _decode_into(window: torch.Tensor, video: Path, wanted: tuple[int, ...], *, seek: bool) -> bool:
-    """Fill a window with the frames of some times; tell whether all of them were found."""
+    """Fill a window with the frames of the given times; return whether all of them were found."""
     import av
     from av.video.reformatter import VideoReformatter
 
     positions = {time: position for position, time in enumerate(wanted)}
-    converter = VideoReformatter()  # one for all frames: setting it up costs 1 ms
+    converter = VideoReformatter()  # shared by all frames: creating one takes 1 ms
     num_found = 0
     with av.open(str(video)) as container:
         stream = container.streams.video[0]

@@ -1,4 +1,4 @@
-"""Entries of single videos to the comparison of variants: numbers and tables."""
+"""Aggregates the entries of single videos into a comparison of variants: numbers and tables."""
 
 import csv
 import io
@@ -38,9 +38,9 @@ class Cell:
     Attributes:
         values: the videos' means, in the order of the entries.
         mean, std: of `values`; std is the sample standard deviation, None for a single value.
-        not_measured: videos without a value; `reason` is the first one's.
-        seed_std: of a judge, the standard deviation of the variant's means over the judge's seeds.
-        matches_per_pair, static_share: of a Sampson error, what it rests on, over all frame pairs.
+        not_measured: videos without a value; `reason` is that of the first.
+        seed_std: for a judge, the standard deviation of the variant's means over the judge's seeds.
+        matches_per_pair, static_share: for a Sampson error, the underlying matches over all frame pairs.
 
     """
 
@@ -74,7 +74,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Variants (rows) by metrics (columns); a metric that no video was asked for has no column."""
+    """Variants (rows) by metrics (columns); a metric that was not requested has no column."""
 
     metrics: tuple[Metric, ...]
     rows: dict[str, dict[str, Cell]]
@@ -82,7 +82,7 @@ class Comparison:
 
 
 def compare(entries: Sequence[Entry]) -> Comparison:
-    """Put the entries of videos together, variants in the order in which they occur."""
+    """Aggregate the entries of videos, variants in order of appearance."""
     variants = dict.fromkeys(str(entry["variant"]) for entry in entries)
     used = tuple(metric for metric in METRICS if any(entry[metric.key] for entry in entries))
     rows = {
@@ -113,7 +113,7 @@ def summary(comparison: Comparison) -> dict[str, Any]:
 
 
 def to_csv(comparison: Comparison) -> str:
-    """Return a row per variant; empty where there is no number."""
+    """Return a row per variant; empty cells for missing values."""
     columns = [(metric.key, part) for metric in comparison.metrics for part in _parts(metric)]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -124,7 +124,7 @@ def to_csv(comparison: Comparison) -> str:
 
 
 def to_markdown(comparison: Comparison) -> str:
-    """Return a row per variant: mean ± standard deviation over videos, and what they rest on."""
+    """Return a row per variant: mean ± standard deviation over videos, and the counts they are based on."""
     heads = [_title(metric) for metric in comparison.metrics]
     lines = ["| variant | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
     for variant, row in comparison.rows.items():
@@ -137,7 +137,7 @@ def _cell(found: Sequence[Entry | None]) -> Cell:
     asked = [entry for entry in found if entry]
     values = tuple(float(entry["mean"]) for entry in asked if entry["mean"] is not None)
     missing = [entry for entry in asked if entry["mean"] is None]
-    reason = str(missing[0]["reason"]) if missing else "" if asked else "No video has it."
+    reason = str(missing[0]["reason"]) if missing else "" if asked else "No video has a value."
     matches, pairs, moving = _geometry(asked)
     return Cell(
         values,
@@ -162,7 +162,7 @@ def _parts(metric: Metric) -> tuple[str, ...]:
 
 
 def _seed_std(verdicts: Sequence[Entry]) -> float | None:
-    """Return how far the variant's mean moves with the judge's seed."""
+    """Return the standard deviation of the variant's mean over the judge's seeds."""
     by_seed: dict[int, list[float]] = {}
     for verdict in verdicts:
         for answer in verdict.get("answers", ()):
@@ -182,8 +182,8 @@ def _words(metric: Metric, cell: Cell) -> str:
         return f"not measured: {cell.reason}".replace("|", "\\|")
     spread = f" ± {cell.std:.2f}" if cell.std is not None else ""
     band = f" {sampson.band(cell.mean)}" if metric.unit == PIXELS else ""
-    matches = f"{cell.matches_per_pair:.0f} matches a pair" if cell.matches_per_pair is not None else ""
-    still = f"{cell.static_share:.0%} standing still" if cell.static_share is not None else ""
+    matches = f"{cell.matches_per_pair:.0f} matches per pair" if cell.matches_per_pair is not None else ""
+    still = f"{cell.static_share:.0%} static" if cell.static_share is not None else ""
     seeds = f"± {cell.seed_std:.2f} over seeds" if cell.seed_std is not None else ""
     counts = ", ".join(part for part in (f"n = {len(cell.values)}", missing, matches, still, seeds) if part)
     return f"{cell.mean:.2f}{spread}{band} ({counts})"

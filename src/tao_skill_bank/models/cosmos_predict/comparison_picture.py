@@ -14,7 +14,7 @@ BANDS = ("#e3f3e9", "#f2f6dc", "#fdf0d5", "#fbe3de")  # excellent, good, fair, p
 JITTER = (0.0, -0.12, 0.12, -0.06, 0.06, -0.18, 0.18)
 FEW_VARIANTS = 4
 UPRIGHT_LABELS = 9
-COLUMNS = {1: 1, 2: 2, 3: 3, 4: 2}  # panels side by side, by the number of metrics
+COLUMNS = {1: 1, 2: 2, 3: 3, 4: 2}  # number of columns, by the number of metrics
 
 
 def draw(comparison: Comparison, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a generated video starts from: a picture, the end of a clip, or nothing."""
+"""Conditioning of a generated video: an image, the end of a clip, or nothing."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,10 +16,10 @@ from tao_skill_bank.models.cosmos_predict.geometry import ClipShape, conditionin
 
 
 def read_prompts(config: GenerateConfig) -> tuple[Prompt, ...]:
-    """Return the prompts to generate for, each with a readable picture or a long enough clip.
+    """Return the prompts to generate for, each with a readable image or a long enough clip.
 
     Raises:
-        BlockedError: everything that is wrong with them, before a GPU is touched.
+        BlockedError: all problems of the inputs, before a GPU is used.
 
     """
     if config.inputs is None:
@@ -38,9 +38,9 @@ def load(prompt: Prompt, size: tuple[int, int], latent_frames: int) -> Tensor | 
     """Return the first frames of a video as pixels (3, frames, height, width) in [-1, 1]; None for a prompt alone.
 
     Args:
-        prompt: with a picture, which gives one frame, or a clip, whose last frames are taken.
+        prompt: with an image, which gives one frame, or a clip, of which the last frames are used.
         size: (height, width); frames are stretched to it as training clips are.
-        latent_frames: latent frames that are taken of a clip.
+        latent_frames: number of latent frames taken from a clip.
 
     Raises:
         BlockedError: the file cannot be read, or the clip is too short.
@@ -53,14 +53,14 @@ def load(prompt: Prompt, size: tuple[int, int], latent_frames: int) -> Tensor | 
     needed = conditioning_frames(latent_frames)
     available = clips.frame_count(prompt.video)
     if available < needed:
-        message = f"{prompt.video} has {available} frames; {latent_frames} latent frames are made of its last {needed}."
+        message = f"{prompt.video} has {available} frames; {latent_frames} latent frames need its last {needed}."
         fix = "Set num_conditional_latent_frames=1, or give a longer clip."
         raise BlockedError.of("clip_too_short", message, fix, path=str(prompt.video))
     return clips.load_window(prompt.video, available - needed, needed, size)
 
 
 def latent_frames_of(prompt: Prompt, config: GenerateConfig) -> int:
-    """Return how many latent frames of a video are given."""
+    """Return the number of conditioning latent frames of a video."""
     if prompt.image is not None:
         return 1
     return config.num_conditional_latent_frames if prompt.video is not None else 0
@@ -87,7 +87,9 @@ def _problems(prompts: Sequence[Prompt], config: GenerateConfig) -> list[Problem
             found += error.problems
     given = max(latent_frames_of(prompt, config) for prompt in prompts)
     if given >= shape.latent_frames:
-        message = f"num_frames {config.num_frames} gives {shape.latent_frames} latent frames, and {given} are given."
+        message = (
+            f"num_frames {config.num_frames} gives {shape.latent_frames} latent frames, but {given} are conditioned."
+        )
         fix = f"Set num_frames to {conditioning_frames(given + 1)} or more."
         found += RequestError.of("nothing_to_predict", message, fix, path="num_frames").problems
     return found
@@ -99,9 +101,14 @@ def _load_image(path: Path, size: tuple[int, int]) -> Tensor:
     try:
         with Image.open(path) as image:
             pixels = np.array(ImageOps.exif_transpose(image).convert("RGB"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # what Pillow raises on bad files
+    except (
+        OSError,
+        ValueError,
+        SyntaxError,
+        Image.DecompressionBombError,
+    ) as error:  # raised by Pillow for invalid files
         reason = "it does not exist" if not path.exists() else (str(error).splitlines() or [type(error).__name__])[0]
-        message = f"Picture {path} cannot be read: {reason}."
+        message = f"Image {path} cannot be read: {reason}."
         raise BlockedError.of("media_unreadable", message, "Replace the file, or drop it.", path=str(path)) from None
     frame = torch.from_numpy(pixels).permute(2, 0, 1)[None]
     if frame.shape[2:] != size:

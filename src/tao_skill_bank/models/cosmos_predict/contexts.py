@@ -1,4 +1,4 @@
-"""Text contexts of captions: encoded once, kept on disk and in host memory, or encoded as they come."""
+"""Text contexts of captions: encoded once and cached on disk and in host memory, or encoded on the fly."""
 
 import logging
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ CONTEXTS = Cache("contexts")
 
 @dataclass
 class Contexts:
-    """Contexts (512, F) by caption, the one of a dropped caption, and the models where nothing is kept."""
+    """Contexts (512, F) by caption, that of a dropped caption, and the encoder if nothing is cached."""
 
     device: torch.device
     null: Tensor
@@ -42,13 +42,13 @@ class Contexts:
 
 
 def prepare(captions: Sequence[str], base: Base, run: Run, *, keep: bool) -> Contexts:
-    """Encode the captions that are not on disk yet, shared out over the ranks, and free the text encoder.
+    """Encode the captions that are not cached, split over the ranks, and free the text encoder.
 
     Args:
-        captions: every text that will be asked for.
+        captions: all texts that will be requested.
         base: the frozen pipeline.
         run: for ranks.
-        keep: whether contexts are kept; otherwise the text encoder stays, and encodes in every step.
+        keep: whether contexts are cached; otherwise the text encoder stays loaded and encodes in every step.
 
     """
     ranks = run.ranks
@@ -86,5 +86,5 @@ def prepare(captions: Sequence[str], base: Base, run: Run, *, keep: bool) -> Con
 
 
 def _tokenizer_identity(folder: Path) -> str:
-    """Return what tells a tokenizer from any other: its vocabulary, settings and chat template."""
+    """Return the identity of a tokenizer: its vocabulary, settings and chat template."""
     return " ".join(content_hash(file) for file in sorted((folder / "tokenizer").iterdir()) if file.is_file())

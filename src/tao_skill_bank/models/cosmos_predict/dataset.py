@@ -1,4 +1,4 @@
-"""The clips of a training as items: found, sized, and split into those trained on and those held out."""
+"""The clips of a training as items: found, sized, and split into training and held-out clips."""
 
 from pathlib import Path
 
@@ -12,11 +12,11 @@ from tao_skill_bank.training.held_out import held_out_names
 
 
 def find_items(config: TrainConfig) -> tuple[list[Item], list[Item]]:
-    """Return the training and the validation items of a spec; none of the latter where validation is off.
+    """Return the training and the validation items of a spec; no validation items if validation is disabled.
 
     Raises:
         BlockedError: a folder has no clips, or clips without captions, unreadable or shorter than the window; those of
-            both folders are named.
+            both folders are listed.
 
     """
     dataset = config.dataset
@@ -34,7 +34,7 @@ def find_items(config: TrainConfig) -> tuple[list[Item], list[Item]]:
 
 
 def _items(dataset: Dataset, folder: str) -> tuple[list[Item], list[Problem]]:
-    """Return the clips of a folder and everything that is wrong with them."""
+    """Return the clips of a folder and their problems."""
     found = clip_folders.read(Path(folder))
     problems = list(found.problems)
     items: list[Item] = []

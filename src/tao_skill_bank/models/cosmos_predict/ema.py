@@ -23,7 +23,7 @@ class Ema:
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Put the averages in the place of the weights, and the weights back at the end."""
+        """Replace the weights by the averages, and restore them at the end."""
         weights = {name: weight.detach().clone() for name, weight in self._trained.items()}
         self._put(self.averages)
         try:

@@ -18,7 +18,7 @@ from tao_skill_bank.runs.run_directory import json_text, write_whole
 from tao_skill_bank.training import distributed, entrypoint
 from tao_skill_bank.training.entrypoint import Run
 
-MEASUREMENT = 1  # raise it when a measured number changes its meaning: what was measured before is then not reused
+MEASUREMENT = 1  # version of the measurements; increase it to invalidate cached ones
 JUDGED = (judge.PHYSICS, judge.INSTRUCTION)
 Entry = dict[str, Any]
 logger = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 def evaluate(config: EvaluateConfig, run: Run) -> str:
     """Measure every video and compare the variants. Returns the closing message.
 
-    What was measured is kept per video under scores/, so that a run that is started again goes on where it was.
+    Measurements are cached per video under scores/, so that a restarted run resumes where it was.
     """
     _require_libraries(config)
     videos = generated_videos.find(config.generated_dir, config.reference_dir, config.sampson.view_separator)
@@ -35,12 +35,12 @@ def evaluate(config: EvaluateConfig, run: Run) -> str:
     judges = any(metric in JUDGED for metric in config.metrics)
     asked = judge.open_judge(config, run.ranks) if judges else None
     if asked and len(config.seeds) > 1 and config.judge.temperature == 0:
-        logger.warning("judge.temperature is 0: the judge says the same for every seed.")
+        logger.warning("judge.temperature is 0: the judge's answers are the same for every seed.")
     scores = run.results_dir / "scores"
     scores.mkdir(parents=True, exist_ok=True)
     files = [scores / f"{_identity(config, video, asked)}.json" for video in videos]
     still_open = [position for position, file in enumerate(files) if not file.is_file()]
-    still_open = run.ranks.gather(still_open)[0]  # others may look when rank 0 has measured the first already
+    still_open = run.ranks.gather(still_open)[0]  # other ranks may look after rank 0 has measured the first
     own = still_open[run.ranks.rank :: run.ranks.world]
     for number, position in enumerate(own, start=1):
         entry = _measure(config, videos[position], asked)
@@ -53,7 +53,7 @@ def evaluate(config: EvaluateConfig, run: Run) -> str:
 
 
 def _measure(config: EvaluateConfig, video: Video, asked: Judge | None) -> Entry:
-    """Return what is measured of one video. A video that breaks while it is decoded is not measured, and says so."""
+    """Return the measurements of one video. A video that fails to decode is reported as not measured."""
     found: Entry = {"sampson": None, "cross_view": None, **dict.fromkeys(JUDGED)}
     if "sampson" in config.metrics:
         found["sampson"] = _readable(lambda: asdict(sampson.temporal(video.path, config.sampson)))
@@ -79,7 +79,7 @@ def _judged(config: EvaluateConfig, video: Video, asked: Judge, metrics: Sequenc
     found = {}
     for metric in metrics:
         if metric == judge.INSTRUCTION and not video.prompt:
-            found[metric] = _no_value("The video's prompt is not known: there is no results.json and no NAME.txt.")
+            found[metric] = _no_value("The video's prompt is unknown: there is neither results.json nor NAME.txt.")
         else:
             found[metric] = _readable(lambda metric=metric: verdict(metric))
     return found
@@ -100,12 +100,12 @@ def _no_value(reason: str) -> Entry:
 
 
 def _described(config: EvaluateConfig, video: Video, file: Path) -> Entry:
-    """Return an entry of results.json: which video it is, and what was measured."""
+    """Return an entry of results.json: the video and its measurements."""
     root = Path(config.generated_dir).absolute()
     shown = video.path.relative_to(root) if video.path.is_relative_to(root) else video.path
-    told = {"name": video.name, "variant": video.variant, "seed": video.seed, "video": str(shown)}
+    entry = {"name": video.name, "variant": video.variant, "seed": video.seed, "video": str(shown)}
     measured: Entry = json.loads(file.read_text(encoding="utf-8"))
-    return {**told, "prompt": video.prompt, **measured}
+    return {**entry, "prompt": video.prompt, **measured}
 
 
 def _write_results(folder: Path, entries: list[Entry]) -> str:
@@ -126,7 +126,7 @@ def _write_results(folder: Path, entries: list[Entry]) -> str:
 
 
 def _identity(config: EvaluateConfig, video: Video, asked: Judge | None) -> str:
-    """Return a name for everything that decides what is measured of a video."""
+    """Return a hash of everything that determines the measurements of a video."""
     options = asdict(config.judge)
     del options["timeout_seconds"], options["api_key_variable"], options["model"], options["endpoint"]
     known = {
@@ -140,7 +140,7 @@ def _identity(config: EvaluateConfig, video: Video, asked: Judge | None) -> str:
 
 
 def _require_libraries(config: EvaluateConfig) -> None:
-    """Raise MissingExtraError for a library that would be missed only after hours of work."""
+    """Raise MissingExtraError early for a library that is needed only later."""
     if "sampson" in config.metrics:
         sampson.require()
     for module in ("av", "matplotlib", "PIL"):

@@ -1,4 +1,4 @@
-"""A whole pipeline with an adapter merged in: `python -m tao_skill_bank.models.cosmos_predict.export --config F`."""
+"""Exports a pipeline with a merged adapter: `python -m tao_skill_bank.models.cosmos_predict.export --config F`."""
 
 import shutil
 from pathlib import Path
@@ -17,7 +17,7 @@ NAME = "adapter"
 
 
 def export(config: ExportConfig, run: Run) -> str:
-    """Merge the adapter into the transformer and write the whole pipeline. Returns the closing message."""
+    """Merge the adapter into the transformer and write the complete pipeline. Returns the closing message."""
     path, variant = Path(config.adapter_path), config.model.variant
     adapter_files.read(path)
     folder = pipeline.find_pipeline(config.model.pretrained_model_name_or_path, run.ranks)
@@ -37,7 +37,7 @@ def export(config: ExportConfig, run: Run) -> str:
 
 
 def _copy_rest(folder: Path, target: Path) -> None:
-    """Fill a new folder with everything of a pipeline but the transformer, as links where the file system has them."""
+    """Copy everything but the transformer of a pipeline into a new folder, as hard links where supported."""
 
     def skipped(directory: str, names: list[str]) -> list[str]:
         return [name for name in names if name.startswith(".") or (Path(directory) == folder and name == PART)]

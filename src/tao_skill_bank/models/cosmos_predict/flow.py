@@ -1,8 +1,8 @@
-"""Rectified flow: the noisy clip that the transformer is shown, the velocity it should predict, and the loss.
+"""Rectified flow: the transformer's noisy input, its target velocity, and the loss.
 
 With time t in (0, 1), the noise level is sigma = s t / (1 + (s - 1) t) with shift s (Esser et al. 2024, section 5.3.2),
 the clip is x = sigma noise + (1 - sigma) clean, and the velocity along that straight path is noise - clean (Liu et al.
-2022). The first latent frames may be given: they stay clean, and are no part of the loss.
+2022). The first latent frames may be conditioned: they stay clean and are excluded from the loss.
 """
 
 import math
@@ -21,13 +21,13 @@ Predict = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]  # transformer.Deno
 
 @dataclass(frozen=True)
 class Draw:
-    """What is drawn for a batch of clips.
+    """The random draws for a batch of clips.
 
     Attributes:
         noise: like the latents (B, C, T, h, w), float32.
         sigma: noise level of every clip (B,), float32.
         conditioned: number of clean latent frames of every clip (B,).
-        dropped: clips whose caption is left out (B,), bool.
+        dropped: clips whose caption is dropped (B,), bool.
 
     """
 
@@ -42,8 +42,8 @@ class Losses:
     """Mean squared error of the velocity, per clip (B,).
 
     Attributes:
-        predicted: over the frames that are not given; this is what is trained.
-        public: over all frames, those given with no error, as NVIDIA's public script reports it.
+        predicted: over the frames that are not conditioned; the training loss.
+        public: over all frames, with zero error for conditioned ones, as reported by NVIDIA's public script.
 
     """
 
@@ -59,7 +59,7 @@ def draw_times(count: int, distribution: str, generator: torch.Generator) -> Ten
 
 
 def even_times(count: int, distribution: str) -> Tensor:
-    """Return the middles of `count` equally likely intervals of the distribution: the same scale, no luck."""
+    """Return the medians of `count` equally likely intervals of the distribution: deterministic times."""
     middles = (torch.arange(count, dtype=torch.float64) + 0.5) / count
     if distribution == "logitnormal":
         middles = (math.sqrt(2) * torch.erfinv(2 * middles - 1)).sigmoid()
@@ -79,7 +79,7 @@ def draw_conditioned(count: int, probabilities: Mapping[Number, float], generato
 
 
 def draw_batch(clean: Tensor, settings: Flow, seed: int) -> Draw:
-    """Draw noise, levels, given frames and dropped captions for clean latents (B, C, T, h, w), all from one seed."""
+    """Draw noise, levels, conditioned frames and dropped captions for clean latents (B, C, T, h, w) from one seed."""
     count = len(clean)
     generator = torch.Generator().manual_seed(seed)
     times = draw_times(count, settings.time_distribution, generator)
@@ -91,15 +91,15 @@ def draw_batch(clean: Tensor, settings: Flow, seed: int) -> Draw:
 
 
 def condition_mask(conditioned: Tensor, latents: Tensor) -> Tensor:
-    """Return the mask (B, 1, T, h, w) in float32, 1 on the given frames."""
+    """Return the mask (B, 1, T, h, w) in float32, 1 on conditioned frames."""
     is_given = torch.arange(latents.shape[2], device=latents.device) < conditioned.to(latents.device)[:, None]
     return is_given[:, None, :, None, None].expand_as(latents[:, :1]).float()
 
 
 def frame_sigmas(sigma: Tensor, mask: Tensor, conditional_timestep: float) -> Tensor:
-    """Return the noise level that the transformer is told for every latent frame (B, T).
+    """Return the noise level passed to the transformer for every latent frame (B, T).
 
-    Given frames are told `conditional_timestep`; where that is negative, the clip's own level, as all others are.
+    It is `conditional_timestep` for conditioned frames, or the clip's level as for all others if that is negative.
     """
     levels = sigma[:, None].expand(-1, mask.shape[2])
     if conditional_timestep < 0:

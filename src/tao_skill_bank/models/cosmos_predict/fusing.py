@@ -1,8 +1,8 @@
-"""Adapters merged into the weights they act on, in float32 whatever the weights' type.
+"""Merges adapters into the base weights, always in float32.
 
-Adapters follow one another as peft runs them side by side: a LoRA adds its update, a DoRA adds its own and rescales
-what is there by m / |W + its update| of the *untouched* weight W. (peft's own merge takes the norm of the merged
-weight, and so gives other results once a DoRA is not alone.)
+Adapters are applied in sequence, as peft evaluates them: a LoRA adds its update, a DoRA adds its own and rescales
+the result by m / |W + its update| of the *original* weight W. (peft's own merge takes the norm of the merged
+weight, which gives other results when a DoRA is not the only adapter.)
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from torch import Tensor
 
 @torch.no_grad()
 def fuse(dit: Any, names: Sequence[str]) -> None:
-    """Merge adapters, in their order and at their present scales, and take every adapter out of `dit`."""
+    """Merge adapters in order, at their current scales, and remove all adapters from `dit`."""
     for layer in dit.modules():
         if hasattr(layer, "lora_A"):
             weight = layer.get_base_layer().weight

@@ -14,7 +14,7 @@ from tao_skill_bank.runs.run_directory import write_whole
 
 THUMBNAIL_HEIGHT_PIXELS = 216
 JPEG_QUALITY = 85
-SMALL_PIXELS = 256  # narrower videos are shown enlarged with hard pixels
+SMALL_PIXELS = 256  # narrower videos are enlarged without smoothing
 Entry = Mapping[str, Any]
 
 
@@ -57,7 +57,7 @@ def write(results_dir: Path, entries: Sequence[Entry], generation: Mapping[str, 
 
 
 def _caption(variant: str, generation: Mapping[str, Any]) -> str:
-    """Return what a variant is: the base, or its adapters and how strongly they act."""
+    """Return the description of a variant: the base, or its adapters and their weights."""
     if variant == "base":
         return "no adapter"
     adapters = generation["adapters"]

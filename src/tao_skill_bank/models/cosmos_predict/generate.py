@@ -1,6 +1,6 @@
-"""Videos from prompts, pictures or clips: `torchrun ... -m tao_skill_bank.models.cosmos_predict.generate --config F`.
+"""Videos from prompts, images or clips: `torchrun ... -m tao_skill_bank.models.cosmos_predict.generate --config F`.
 
-Every rank generates its share of the videos on its own and meets the others once, at the end.
+Every rank generates its share of the videos independently; ranks synchronize once, at the end.
 """
 
 from collections.abc import Sequence
@@ -11,10 +11,10 @@ import torch
 
 from tao_skill_bank.data.prompt_pairs import Prompt
 from tao_skill_bank.errors import BlockedError, Problem
-from tao_skill_bank.models.cosmos_predict import conditions, gallery, pipeline, safety, video_file, work_list
+from tao_skill_bank.models.cosmos_predict import conditions, gallery, generation_plan, pipeline, safety, video_file
 from tao_skill_bank.models.cosmos_predict.config import GenerateConfig
-from tao_skill_bank.models.cosmos_predict.studio import Place, Studio
-from tao_skill_bank.models.cosmos_predict.work_list import Records, Variant, Video
+from tao_skill_bank.models.cosmos_predict.generation_plan import Records, Variant, Video
+from tao_skill_bank.models.cosmos_predict.generator import Place, VideoGenerator
 from tao_skill_bank.runs.run_directory import json_text, write_whole
 from tao_skill_bank.training import distributed, entrypoint
 from tao_skill_bank.training.entrypoint import Run
@@ -24,23 +24,23 @@ DTYPES = {"bf16": torch.bfloat16, "no": torch.float32}
 
 
 def generate(config: GenerateConfig, run: Run) -> str:
-    """Make every video that is not there yet, then the results and the gallery. Returns the closing message."""
+    """Generate every missing video, then write the results and the gallery. Returns the closing message."""
     is_checked = safety.require_safety_checker(config.safety_checker)
     prompts = conditions.read_prompts(config)
     for adapter in config.adapters:
         adapter_files.read(Path(adapter.path))
     folder = pipeline.find_pipeline(config.model.pretrained_model_name_or_path, run.ranks)
-    every = work_list.videos(config, prompts)
+    every = generation_plan.videos(config, prompts)
     records = Records(run.results_dir, config, folder)
     saved = {video for video in every if config.skip_saved and records.finished(video)}
-    own = work_list.batches(every, config.batch_size)[run.ranks.rank :: run.ranks.world]
+    own = generation_plan.batches(every, config.batch_size)[run.ranks.rank :: run.ranks.world]
     to_do = [rest for batch in own if (rest := [video for video in batch if video not in saved])]
     if to_do:
         open_prompts = list(dict.fromkeys(video.prompt for batch in to_do for video in batch))
         checker = _load_checker(open_prompts, run) if is_checked else None
         run.status.write("RUNNING", "Loading the models")
         place = Place(folder, run.ranks, DTYPES[config.mixed_precision], config.model.variant)
-        _make(to_do, Studio(config, place, open_prompts, len(every)), checker, records, run)
+        _make(to_do, VideoGenerator(config, place, open_prompts, len(every)), checker, records, run)
     run.ranks.barrier()
     return _write_results(config, run, records, every, is_checked=is_checked) if run.ranks.is_main else ""
 
@@ -50,7 +50,7 @@ def _load_checker(prompts: Sequence[Prompt], run: Run) -> safety.SafetyChecker:
     checker = safety.load_safety_checker(run.ranks.device)
     fix = "Reword or remove the prompt."
     problems = [
-        Problem("unsafe_prompt", f"The safety checker refuses the prompt of {prompt.name}.", fix, prompt.name)
+        Problem("unsafe_prompt", f"The safety checker rejects the prompt of {prompt.name}.", fix, prompt.name)
         for prompt in prompts
         if not checker.check_text_safety(prompt.prompt)
     ]
@@ -60,19 +60,23 @@ def _load_checker(prompts: Sequence[Prompt], run: Run) -> safety.SafetyChecker:
 
 
 def _make(
-    to_do: Sequence[Sequence[Video]], studio: Studio, checker: safety.SafetyChecker | None, records: Records, run: Run
+    to_do: Sequence[Sequence[Video]],
+    generator: VideoGenerator,
+    checker: safety.SafetyChecker | None,
+    records: Records,
+    run: Run,
 ) -> None:
     variant: Variant | None = None
     done, total = 0, sum(len(batch) for batch in to_do)
     for batch in to_do:
         if batch[0].variant != variant:
             variant = batch[0].variant
-            studio.use(variant)
-        for video, frames in zip(batch, studio.make(batch), strict=True):
+            generator.use(variant)
+        for video, frames in zip(batch, generator.make(batch), strict=True):
             shown = frames if checker is None else checker.check_video_safety(frames)
             records.forget(video)
             if shown is not None:
-                video_file.write(run.results_dir / video.output, shown, studio.config.fps)
+                video_file.write(run.results_dir / video.output, shown, generator.config.fps)
             records.finish(video, withheld=shown is None)
             done += 1
         share = "" if run.ranks.world == 1 else " of the first process"
@@ -83,7 +87,7 @@ def _write_results(
     config: GenerateConfig, run: Run, records: Records, every: Sequence[Video], *, is_checked: bool
 ) -> str:
     withheld = [video for video in every if (record := records.finished(video)) and record["withheld"]]
-    entries = [work_list.entry(video, config) for video in every if video not in withheld]
+    entries = [generation_plan.entry(video, config) for video in every if video not in withheld]
     generation = {
         "safety_checker": safety.GUARDRAIL if is_checked else "off",
         "model": config.model.pretrained_model_name_or_path,
@@ -97,8 +101,8 @@ def _write_results(
     write_whole(run.results_dir / "generation.json", json_text(generation))
     write_whole(run.results_dir / "results.json", json_text(entries))
     page = gallery.write(run.results_dir, entries, generation)
-    told = f"; the safety checker withheld {len(withheld)}" if withheld else ""
-    return f"{len(entries)} videos{told}. See {page}."
+    suffix = f";  the safety checker withheld {len(withheld)}" if withheld else ""
+    return f"{len(entries)} videos{suffix}. See {page}."
 
 
 if __name__ == "__main__":

@@ -20,9 +20,9 @@ class Video:
     """One video.
 
     Attributes:
-        name: what it was generated for; videos of several variants and seeds share it.
-        prompt: the instruction, or None where nobody told it.
-        other_views: views of the same scene that this one is compared with; each pair of views is compared once.
+        name: that of the prompt; shared by the videos of all variants and seeds.
+        prompt: the instruction, or None if unknown.
+        other_views: views of the same scene to compare with; each pair of views is compared once.
 
     """
 
@@ -34,13 +34,13 @@ class Video:
     other_views: tuple[Path, ...] = ()
 
     def content_hash(self) -> str:
-        """Return what changes when the video or its other views do."""
+        """Return a hash of the video and its other views."""
         digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in (self.path, *self.other_views)]
         return hashlib.sha256(" ".join(digests).encode()).hexdigest()
 
 
 def find(generated_dir: str, reference_dir: str | None, view_separator: str) -> list[Video]:
-    """Return every video, the reference clips as a variant of their own, ordered by variant (as found) and name.
+    """Return every video, with the reference clips as a separate variant, ordered by variant (as found) and name.
 
     Raises:
         UnknownNameError: a folder does not exist.
@@ -52,7 +52,7 @@ def find(generated_dir: str, reference_dir: str | None, view_separator: str) -> 
     videos = _listed(listing) if listing.is_file() else _in_folders(folder)
     if not videos:
         fix = "Run generate first, or give a folder with mp4 files or with one subfolder of them per variant."
-        raise BlockedError.of("no_videos", f"{folder} holds no mp4 files.", fix, path="generated_dir")
+        raise BlockedError.of("no_videos", f"{folder} contains no mp4 files.", fix, path="generated_dir")
     if reference_dir:
         videos += _references(_folder(reference_dir, "reference_dir"), videos)
     return _with_views(videos, view_separator)
@@ -78,12 +78,12 @@ def _listed(listing: Path) -> list[Video]:
         entries = json.loads(listing.read_text(encoding="utf-8"))
         videos = [_listed_video(listing.parent, entry) for entry in entries]
     except (ValueError, TypeError, KeyError) as error:
-        message = f"{listing} is no results.json of generate: {type(error).__name__} {error}."
+        message = f"{listing} is not a results.json of generate: {type(error).__name__} {error}."
         fix = "Give generate's run directory, or a folder of mp4 files without results.json."
         raise BlockedError.of("bad_results", message, fix, path="generated_dir") from None
     missing = [video.path for video in videos if not video.path.is_file()]
     if missing:
-        fix = "Run generate again: it makes only what is missing."
+        fix = "Run generate again: it creates only missing videos."
         raise BlockedError(
             [
                 Problem("missing_video", f"{path} is in results.json, but not on disk.", fix, str(path))
@@ -108,7 +108,7 @@ def _in_folders(folder: Path) -> list[Video]:
     root = folder / "videos" if (folder / "videos").is_dir() else folder
     own = [_unlisted_video(path, root.name) for path in _mp4_files(root)]
     subfolders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
-    subfolders.sort(key=lambda path: path.name != "base")  # the base leads every table
+    subfolders.sort(key=lambda path: path.name != "base")  # the base is first in every table
     return own + [_unlisted_video(path, variant.name) for variant in subfolders for path in _mp4_files(variant)]
 
 
@@ -136,7 +136,7 @@ def _references(folder: Path, generated: Sequence[Video]) -> list[Video]:
 
 
 def _with_views(videos: Sequence[Video], separator: str) -> list[Video]:
-    """Tell every view of a scene the views that come after it."""
+    """Return the videos with `other_views` set to the later views of each scene."""
     scenes: dict[tuple[str, int | None, str], list[Video]] = {}
     for video in videos:
         scene, found, _ = video.name.rpartition(separator)
@@ -161,5 +161,5 @@ def _folder(name: str, where: str) -> Path:
 
 
 def _no_folder(folder: Path, where: str) -> TaoSkillsError:
-    message = f"{where} {folder} is no folder."
+    message = f"{where} {folder} is not a folder."
     return UnknownNameError.of("no_folder", message, f"Set {where} to a folder of videos.", path=where)

@@ -11,7 +11,7 @@ LATENT_CHANNELS = 16
 
 @dataclass(frozen=True)
 class ClipShape:
-    """A clip of `num_frames` frames of height x width pixels, and what it becomes."""
+    """A clip of `num_frames` frames of height x width pixels, and its latent sizes."""
 
     num_frames: int
     height: int
@@ -19,7 +19,7 @@ class ClipShape:
 
     @property
     def latent_frames(self) -> int:
-        """The first frame has a latent frame of its own, then every four share one."""
+        """The first frame has its own latent frame, then every four share one."""
         return (self.num_frames - 1) // TEMPORAL_COMPRESSION + 1
 
     @property

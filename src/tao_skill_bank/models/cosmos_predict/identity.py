@@ -1,4 +1,4 @@
-"""What a training is fed with, as its checkpoints record it: a resumed one must be fed with the same."""
+"""The data fingerprint that checkpoints record: a resumed training must have the same."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from tao_skill_bank.training.resume import digest
 
 
 def of(config: TrainConfig, items: Sequence[Item], world: int) -> dict[str, Any]:
-    """Return what decides the clips of every step. The number of ranks does not, as long as a step's clips stay."""
+    """Return what determines the clips of every step. The number of ranks may change if a step's clips do not."""
     settings, dataset = config.train, config.dataset
     clips = [(item.index, item.name, item.caption, item.num_frames, item.size) for item in items]
     return {

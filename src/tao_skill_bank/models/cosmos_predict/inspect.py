@@ -1,6 +1,6 @@
-"""What a train spec would build, without weights: `python -m tao_skill_bank.models.cosmos_predict.inspect --config F`.
+"""Inspects a train spec without weights: `python -m tao_skill_bank.models.cosmos_predict.inspect --config F`.
 
-Prints one JSON document. The transformer is built on the meta device from its config alone.
+Prints one JSON document. The transformer is built on the meta device from its config only.
 """
 
 import json
@@ -30,7 +30,7 @@ def inspect(config: TrainConfig) -> dict[str, Any]:
     """Return the document that is printed.
 
     Raises:
-        UnknownNameError: the architecture of the model is not at hand.
+        UnknownNameError: the architecture of the model is not available locally.
 
     """
     from diffusers import CosmosTransformer3DModel
@@ -44,8 +44,8 @@ def inspect(config: TrainConfig) -> dict[str, Any]:
         if len(unmatched) < len(targets):
             adapters.add(dit, config.lora)
     shape, load = memory.shape_of(dit), load_of(config)
-    ways = memory.ways(shape, load, allowed_modes(config))
-    smallest = min(ways, key=lambda way: way.memory_bytes)
+    plans = memory.execution_plans(shape, load, allowed_modes(config))
+    smallest = min(plans, key=lambda plan: plan.memory_bytes)
     mode = str(smallest.settings["train.gradient_checkpointing"])
     needed = memory.parts(shape, load, mode)
     return {
@@ -59,13 +59,13 @@ def inspect(config: TrainConfig) -> dict[str, Any]:
             "language_modules": sum(targets.values()),
         },
         "memory_bytes_per_gpu": {**needed, "total": smallest.memory_bytes},
-        "ways": [way.to_json() for way in ways],
+        "ways": [plan.to_json() for plan in plans],
         "checkpoint_bytes": memory.checkpoint_bytes(shape),
     }
 
 
 def load_of(config: TrainConfig) -> Load:
-    """Return what one forward pass of a spec holds."""
+    """Return the load of one forward pass of a spec."""
     dataset = config.dataset
     return Load(
         clip=ClipShape(dataset.num_frames, dataset.height, dataset.width),
@@ -82,10 +82,10 @@ def allowed_modes(config: TrainConfig) -> tuple[str, ...]:
 
 
 def find_architecture(uri: str) -> dict[str, Any]:
-    """Return the transformer's config of a pipeline that is at hand: a folder, fetched, builtin, cached or packaged.
+    """Return a locally available transformer config: of a folder, a fetched, builtin, cached or packaged pipeline.
 
     Raises:
-        UnknownNameError: it is none of these.
+        UnknownNameError: there is none.
 
     """
     name = uri.removeprefix(HUB).partition("@")[0]

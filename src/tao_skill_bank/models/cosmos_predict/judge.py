@@ -1,4 +1,4 @@
-"""A vision language model scores a video from 1 to 5. A score is what the model wrote, or nothing: never a default."""
+"""A vision language model scores a video from 1 to 5. A score is what the model replied, or None; never a default."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from tao_skill_bank.models.cosmos_predict.config.evaluate import EvaluateConfig
 from tao_skill_bank.training.distributed import Ranks
 
 LOWEST, HIGHEST = 1, 5
-SEED_STRIDE = 1000  # attempts of one seed are drawn with seeds of their own
+SEED_STRIDE = 1000  # each attempt of a seed has its own seed
 
 PHYSICS = "judge_physics"
 INSTRUCTION = "judge_instruction"
@@ -62,18 +62,18 @@ class Judge(Protocol):
 
     @property
     def identity(self) -> str:
-        """What tells this judge's answers from another's."""
+        """The identity of this judge, for caching its answers."""
 
     def watch(self, video: Path) -> Any:
-        """Return the frames that the judge is shown. Raises BlockedError when the video cannot be decoded."""
+        """Return the frames to show to the judge. Raises BlockedError when the video cannot be decoded."""
 
     def ask(self, shown: Any, question: str, seed: int) -> str:
-        """Return the answer to a question about what `watch` returned."""
+        """Return the answer to a question about the frames of `watch`."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a judge said for one seed; the score is None when no attempt held one. `text` is its last reply."""
+    """A judge's answer for one seed; the score is None when no attempt had one. `text` is its last reply."""
 
     seed: int
     score: int | None
@@ -83,7 +83,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The answers for all seeds; mean and (sample) standard deviation of the scores, where there are any."""
+    """The answers for all seeds; mean and (sample) standard deviation of the scores, if any."""
 
     mean: float | None
     std: float | None
@@ -112,23 +112,23 @@ def open_judge(config: EvaluateConfig, ranks: Ranks) -> Judge:
 
 
 def question(metric: str, instruction: str = "") -> str:
-    """Return what a judge is asked; `instruction` is the prompt that the video was generated for."""
+    """Return the question for a judge; `instruction` is the prompt of the video."""
     return f"{RUBRICS[metric].replace('{instruction}', instruction)}\n\n{FORMAT}"
 
 
 def score(judge: Judge, shown: Any, asked: str, seeds: Sequence[int], max_retries: int) -> Verdict:
-    """Ask once per seed, and again with a reminder while the reply holds no score, at most `max_retries` times."""
+    """Ask once per seed, and again with a reminder while the reply has no score, at most `max_retries` times."""
     answers = tuple(_answer(judge, shown, asked, seed, max_retries) for seed in seeds)
     scores = [answer.score for answer in answers if answer.score is not None]
     if not scores:
-        return Verdict(None, None, answers, "No reply of the judge held a score from 1 to 5.")
+        return Verdict(None, None, answers, "No reply of the judge contained a score from 1 to 5.")
     return Verdict(statistics.fmean(scores), statistics.stdev(scores) if len(scores) > 1 else None, answers)
 
 
 def parse(text: str) -> int | None:
-    """Return the score that a reply states, or None when it states none, an invalid one or different ones.
+    """Return the score of a reply, or None if it has none, an invalid one or contradicting ones.
 
-    Read is what follows the reasoning: {"score": N} objects where there are any, else lines `Score: N` or
+    Only the text after the reasoning is parsed: {"score": N} objects if any, else lines `Score: N` or
     `Score: N/5`.
     """
     if "<think>" in text and "</think>" not in text:

@@ -1,7 +1,7 @@
 """A local Cosmos-Reason checkpoint as judge, through the inference of models/cosmos_reason.
 
 This is the one place where a model folder uses another: the judge *is* that model, and the alternative, a second copy
-of its processor and decoding, would drift. Only what its own inference program calls is called here.
+of its processor and decoding, would drift. Only functions that its own inference program uses are called here.
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ MAX_PROMPT_TOKENS = 128_000
 
 @dataclass(frozen=True)
 class CheckpointJudge:
-    """A loaded checkpoint and how it is asked."""
+    """A loaded checkpoint and its sampling options."""
 
     network: Any
     processor: Processor
@@ -40,7 +40,7 @@ class CheckpointJudge:
 
         Raises:
             UnknownNameError: there is no such checkpoint.
-            BlockedError: it is no Qwen3-VL, is incomplete or cannot be downloaded.
+            BlockedError: it is not a Qwen3-VL, is incomplete or cannot be downloaded.
 
         """
         assert options.model is not None

@@ -11,27 +11,27 @@ from tao_skill_bank.models.cosmos_predict import video_frames
 from tao_skill_bank.models.cosmos_predict.config.evaluate import Judge
 
 JPEG_QUALITY = 90
-LONGEST_SIDE_PIXELS = 768  # what servers of this kind look at anyway; keeps requests below their size limits
+LONGEST_SIDE_PIXELS = 768  # servers downscale to about this size anyway; keeps requests below their size limits
 KEYS = SpecKeys(
     url="judge.endpoint",
     model="judge.endpoint_model",
     key_variable="judge.api_key_variable",
     timeout="judge.timeout_seconds",
     request="judge.num_frames, judge.max_tokens",
-    kept="scores that are there are kept.",
+    kept="existing scores are kept.",
 )
 
 
 @dataclass(frozen=True)
 class EndpointJudge:
-    """A server that has replied once, and how it is asked."""
+    """A server that has replied once, and its request options."""
 
     options: Judge
     endpoint: ChatEndpoint
 
     @classmethod
     def connect(cls, options: Judge, *, retries: int = chat_endpoint.RETRIES) -> "EndpointJudge":
-        """Ask the server for a word, so that what is wrong with it is known before any video is measured.
+        """Send a test request, so that problems are known before any video is measured.
 
         Raises:
             TaoSkillsError: see `ChatEndpoint.open` and `ChatEndpoint.ask`.

@@ -1,4 +1,4 @@
-"""Latents of windows: encoded once and kept on disk, or encoded as they come."""
+"""Latents of windows: encoded once and cached on disk, or encoded on the fly."""
 
 import gc
 import logging
@@ -23,21 +23,21 @@ LATENTS = Cache("latents")
 
 @dataclass(frozen=True)
 class Base:
-    """The frozen pipeline: its folder, the type its weights are used in, and the variant of its files."""
+    """The frozen pipeline: its folder, the dtype of its weights, and the file variant."""
 
     folder: Path
     dtype: torch.dtype
     variant: str | None = None
 
     def identity(self, part: str) -> str:
-        """Return what tells this part from any other of the same class: its weights and its settings."""
+        """Return the identity of a part: a hash of its weights and its settings."""
         settings = (self.folder / part / "config.json").read_text(encoding="utf-8")
         return f"{fingerprint(self.folder / part)} {self.variant} {self.dtype} {settings}"
 
 
 @dataclass
 class Latents:
-    """Where the latents of (item, first frame) come from. `vae` is None when all are kept on disk."""
+    """The source of the latents of (item, first frame). `vae` is None when all are cached on disk."""
 
     base: Base
     num_frames: int
@@ -46,14 +46,14 @@ class Latents:
     vae: Any = None
 
     def load(self, item: Item, start: int) -> Tensor:
-        """Return kept latents (C, T, h, w), or the pixels (3, F, H, W) that `encode` makes latents of. Thread-safe."""
+        """Return cached latents (C, T, h, w), or pixels (3, F, H, W) as input of `encode`. Thread-safe."""
         key = self.keys.get((str(item.video), start))
         if key is not None:
             return LATENTS.load(key)
         return clips.load_window(item.video, start, self.num_frames, item.size)
 
     def encode(self, loaded: Tensor) -> Tensor:
-        """Return a batch of what `load` gave as latents (B, C, T, h, w) in float32 on the device."""
+        """Return a batch of `load` results as latents (B, C, T, h, w) in float32 on the device."""
         moved = loaded.to(self.device, non_blocking=True)
         if loaded.shape[1] != 3:
             return moved.float()
@@ -61,13 +61,13 @@ class Latents:
 
 
 def prepare(windows: Iterable[tuple[Item, int]], latents: Latents, run: Run, *, keep: bool) -> Latents:
-    """Encode the windows that are not on disk yet, shared out over the ranks; without `keep` only load the VAE.
+    """Encode the windows that are not cached, split over the ranks; without `keep` only load the VAE.
 
     Args:
         windows: (item, first frame) of everything that will be loaded.
-        latents: gets the keys, or the VAE.
+        latents: receives the keys, or the VAE.
         run: for ranks and progress.
-        keep: whether latents are kept on disk.
+        keep: whether latents are cached on disk.
 
     """
     base, ranks = latents.base, run.ranks
@@ -90,7 +90,7 @@ def prepare(windows: Iterable[tuple[Item, int]], latents: Latents, run: Run, *, 
             pixels = clips.load_window(item.video, start, latents.num_frames, item.size)
             return pipeline.encode_latents(vae, pixels[None])[0].to(base.dtype)
 
-        cache.fill(LATENTS, keys, make, lambda done, of: _tell(run, "latents", done, of))
+        cache.fill(LATENTS, keys, make, lambda done, of: _report(run, "latents", done, of))
         del vae
         release()
     ranks.barrier()
@@ -98,13 +98,13 @@ def prepare(windows: Iterable[tuple[Item, int]], latents: Latents, run: Run, *, 
 
 
 def release() -> None:
-    """Give the memory of models that are no longer used back to the GPU."""
+    """Free the GPU memory of models that are no longer used."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 
 
-def _tell(run: Run, what: str, done: int, total: int) -> None:
+def _report(run: Run, what: str, done: int, total: int) -> None:
     if done == total or done % 10 == 0:
         logger.info("encoded %d of %d %s", done, total, what)
         run.status.write("RUNNING", f"encoding {what}: {done} of {total}")

@@ -1,7 +1,7 @@
-"""Loads the parts of a Cosmos-Predict 2.5 pipeline from a folder in diffusers' layout, each on its own.
+"""Loads the parts of a Cosmos-Predict 2.5 pipeline from a folder in diffusers' layout, each separately.
 
-The pipeline object itself is never built: a training step needs the transformer only, and a 7B text encoder should be
-gone from the GPU by the time that the transformer arrives.
+The pipeline object itself is never built: a training step needs only the transformer, and a 7B text encoder should be
+freed from the GPU before the transformer is loaded.
 """
 
 import json
@@ -29,11 +29,11 @@ LAYOUT_FIX = "Give a pipeline folder in diffusers' layout, such as hf_model://nv
 
 
 def find_pipeline(uri: str, ranks: Ranks) -> Path:
-    """Return the local folder of a pipeline: a path as it is, anything else fetched once by rank 0.
+    """Return the local folder of a pipeline: a path unchanged, anything else fetched once by rank 0.
 
     Raises:
-        UnknownNameError: the folder holds no pipeline.
-        BlockedError: it holds another pipeline than Cosmos-Predict 2.5, or it cannot be downloaded.
+        UnknownNameError: the folder has no pipeline.
+        BlockedError: it is not a Cosmos-Predict 2.5 pipeline, or it cannot be downloaded.
 
     """
     folder = fetch.for_all_ranks(uri, ranks)
@@ -43,17 +43,17 @@ def find_pipeline(uri: str, ranks: Ranks) -> Path:
 
 
 def require_part(folder: Path, part: str) -> None:
-    """Check by model_index.json that a part is there and of the class that this skill runs.
+    """Check in model_index.json that a part exists and has the class that this skill supports.
 
     Raises:
-        UnknownNameError: the folder is no pipeline, or lacks the part.
+        UnknownNameError: the folder is not a pipeline, or lacks the part.
         BlockedError: the part is of another class.
 
     """
     index = read_index(folder)
     named = index.get(part)
     if not isinstance(named, list) or not (folder / part).is_dir():
-        raise UnknownNameError.of("no_pipeline_part", f"{folder} holds no {part}.", LAYOUT_FIX, path=str(folder))
+        raise UnknownNameError.of("no_pipeline_part", f"{folder} has no {part}.", LAYOUT_FIX, path=str(folder))
     expected = CLASSES.get(part)
     if expected is not None and named[-1] != expected:
         message = f"The {part} of {folder} is a {named[-1]}; Cosmos-Predict 2.5 has a {expected}."
@@ -61,13 +61,13 @@ def require_part(folder: Path, part: str) -> None:
 
 
 def read_index(folder: Path) -> dict[str, Any]:
-    """Return model_index.json. Raises UnknownNameError when the folder has none that is readable."""
+    """Return model_index.json. Raises UnknownNameError when it is missing or unreadable."""
     try:
         document = json.loads((folder / INDEX).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         document = None
     if not isinstance(document, dict):
-        raise UnknownNameError.of("no_pipeline", f"{folder} holds no readable {INDEX}.", LAYOUT_FIX, path=str(folder))
+        raise UnknownNameError.of("no_pipeline", f"{folder} has no readable {INDEX}.", LAYOUT_FIX, path=str(folder))
     return document
 
 
@@ -121,7 +121,7 @@ def read_transformer_config(folder: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class ContextProjection:
-    """The part of the transformer that makes text contexts, loaded without the rest of it."""
+    """The transformer's text projection, loaded without the rest of it."""
 
     config: Any
     crossattn_proj: nn.Sequential | None
@@ -130,7 +130,7 @@ class ContextProjection:
 def load_context_projection(
     folder: Path, dtype: torch.dtype, device: torch.device, variant: str | None = None
 ) -> ContextProjection:
-    """Return what `transformer.project_context` reads of a transformer: 0.2 GB instead of 4."""
+    """Return the part of a transformer that `transformer.project_context` uses: 0.2 GB instead of 4."""
     from safetensors import safe_open
 
     config = read_transformer_config(folder)
@@ -175,7 +175,7 @@ def weight_files(folder: Path, variant: str | None) -> list[Path]:
     """Return the safetensors files of a part: one, or the shards that its index lists.
 
     Raises:
-        BlockedError: there are none of this variant, or shards are missing.
+        BlockedError: there are none for this variant, or shards are missing.
 
     """
     suffix = f".{variant}" if variant else ""
@@ -190,12 +190,12 @@ def weight_files(folder: Path, variant: str | None) -> list[Path]:
             return [file]
     if variant is None:
         raise _incomplete(folder, ["*.safetensors"])
-    fix = "Leave model.variant empty for the plain files, or name a variant that the folder holds."
-    raise BlockedError.of("no_variant_weights", f"{folder} holds no weights of variant '{variant}'.", fix)
+    fix = "Leave model.variant empty for the default files, or give an existing variant."
+    raise BlockedError.of("no_variant_weights", f"{folder} has no weights of variant '{variant}'.", fix)
 
 
 def _readable(folder: Path, part: str, load: Callable[..., Any], *args: Any, **options: Any) -> Any:
-    """Call a library's loader; what it cannot read is the checkpoint's fault."""
+    """Call a library's loader; report its errors as an unreadable checkpoint."""
     from safetensors import SafetensorError
 
     try:
@@ -222,7 +222,7 @@ def _incomplete(folder: Path, missing: list[str]) -> BlockedError:
 def encode_latents(vae: Any, pixels: Tensor) -> Tensor:
     """Return normalised latents (B, 16, T, h, w) in float32 of pixels (B, 3, F, H, W) in [-1, 1].
 
-    Deterministic: the mean of the posterior. One clip at a time, because that is what the VAE's memory is made for.
+    Deterministic: the mean of the posterior. One clip at a time, to limit the VAE's memory.
     """
     means = [vae.encode(clip.unsqueeze(0).to(vae.device, vae.dtype)).latent_dist.mode() for clip in pixels]
     mean, std = _statistics(vae)

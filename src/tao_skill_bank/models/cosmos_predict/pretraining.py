@@ -1,4 +1,4 @@
-"""Trains the embedded tiny pipeline's VAE and transformer on generated clips; used by builtin.py alone.
+"""Trains the embedded tiny pipeline's VAE and transformer on generated clips; used only by builtin.py.
 
 The clips are `robot.slides`: the scene of the robot sample data with other motions, so that an adapter trained on the
 samples has something to learn. Muon (Jordan 2024, in torch.optim) trains the matrices: after 150 steps on single frames
@@ -17,20 +17,20 @@ from tao_skill_bank.models.cosmos_predict.config.train import Flow
 from tao_skill_bank.models.cosmos_predict.transformer import Denoiser, Execution, project_context
 from tao_skill_bank.samples import robot
 
-CLIPS_SEED = 10_000  # the samples' own seeds are small
+CLIPS_SEED = 10_000  # does not overlap with the small seeds of the samples
 NUM_FRAMES = 17
 KL_WEIGHT = 1e-6
-MOVING_WEIGHT = 8.0  # more weight where a frame differs from the mean of all: what moves is small
+MOVING_WEIGHT = 8.0  # loss weight where a frame differs from the mean frame: moving objects are small
 START_LOG_VARIANCE = -6.0
 GRADIENT_NORM = 1.0
 WARMUP_STEPS = 10
 MOMENTUM = 0.9
-MAX_CHANNELS = 3  # the layer that makes pixels keeps AdamW, as vectors do
+MAX_CHANNELS = 3  # the output layer uses AdamW, like vectors
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One training: how many steps, clips a step, and the rates of the matrices and of all else."""
+    """One training stage: steps, clips per step, and the learning rates of matrices and other parameters."""
 
     steps: int
     batch: int
@@ -40,12 +40,12 @@ class Stage:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How long the two models are trained; the default takes about 85 seconds of one core.
+    """The training length of the two models; the default takes about 85 seconds of one core.
 
     Attributes:
-        clips: how many are generated.
+        clips: number of generated clips.
         images: the VAE on single frames, which is fast.
-        windows: the VAE on windows of nine frames: three latent frames, the third of which sees no first frame.
+        windows: the VAE on windows of nine frames: three latent frames, the third without access to the first frame.
         transformer: the transformer on latents of seventeen frames.
 
     """
@@ -60,7 +60,7 @@ IMAGE_FRAMES, WINDOW_FRAMES = 1, 9
 
 
 def pixels(clips: Sequence[robot.Clip]) -> Tensor:
-    """Return the clips' frames as the VAE takes them: (clips, 3, frames, height, width) in [-1, 1]."""
+    """Return the clips' frames as input of the VAE: (clips, 3, frames, height, width) in [-1, 1]."""
     frames = torch.stack([torch.from_numpy(clip.frames) for clip in clips])
     return frames.permute(0, 4, 1, 2, 3).float() / 127.5 - 1
 
@@ -110,7 +110,7 @@ def train_transformer(dit: Any, latents: Tensor, features: Tensor, recipe: Recip
         dit: CosmosTransformer3DModel.
         latents: normalised latents (N, 16, T, h, w).
         features: text features of each clip's caption (N, 512, F).
-        recipe: how long.
+        recipe: the training length.
 
     """
     settings = Flow()
@@ -130,7 +130,7 @@ def train_transformer(dit: Any, latents: Tensor, features: Tensor, recipe: Recip
 
 
 def _train(model: nn.Module, stage: Stage, loss: Callable[[], Tensor]) -> None:
-    """Take the stage's steps; the rates warm up, then fall to zero."""
+    """Run the steps of a stage; the learning rates warm up, then decay to zero."""
     model.train()
     matrices = [parameter for parameter in model.parameters() if parameter.numel() > len(parameter) > MAX_CHANNELS]
     ids = {id(parameter) for parameter in matrices}
@@ -157,7 +157,7 @@ def _factors(steps: int) -> Iterator[float]:
 
 
 def _windows(videos: Tensor, count: int, frames: int) -> Tensor:
-    """Return windows (count, 3, frames, H, W) of videos and from starts that are drawn."""
+    """Return windows (count, 3, frames, H, W) of random videos and starts."""
     rows = torch.randint(len(videos), (count,)).tolist()
     starts = torch.randint(videos.shape[2] - frames + 1, (count,)).tolist()
     return torch.stack([videos[row, :, at : at + frames] for row, at in zip(rows, starts, strict=True)])
@@ -167,7 +167,7 @@ def _windows(videos: Tensor, count: int, frames: int) -> Tensor:
 
 
 def _let_signals_through(vae: Any) -> None:
-    """Initialise: convolutions keep the variance, blocks begin as almost nothing, and time as a repeated frame."""
+    """Initialise: convolutions preserve the variance, blocks start near zero, and time as a repeated frame."""
     from diffusers.models.autoencoders.autoencoder_kl_wan import WanResample, WanResidualBlock
 
     with torch.no_grad():
@@ -184,7 +184,7 @@ def _let_signals_through(vae: Any) -> None:
 
 
 def _keep_variance(conv: nn.Conv2d | nn.Conv3d) -> None:
-    """Draw weights by their fan-in; a causal convolution looks at the newest of its three frames most."""
+    """Draw weights by their fan-in; a causal convolution weights the newest of its three frames most."""
     weight = conv.weight
     is_causal = weight.dim() == 5 and weight.shape[2] == 3
     fan_in = weight[0].numel() // (3 if is_causal else 1)
@@ -196,7 +196,7 @@ def _keep_variance(conv: nn.Conv2d | nn.Conv3d) -> None:
 
 
 def _repeat_frames(conv: Any) -> None:
-    """Let a temporal convolution copy its newest frame: to both output frames where it doubles them."""
+    """Initialise a temporal convolution to copy its newest frame, to both output frames if it upsamples."""
     weight = conv.weight
     outputs, inputs = weight.shape[:2]
     weight.mul_(0.1)

@@ -1,4 +1,4 @@
-"""What the embedded pipeline's videos are worth: reconstruction in decibels, and where the moving object is.
+"""Measures the quality of the embedded pipeline's videos: reconstruction PSNR, and the moving object's position.
 
 Made for the robot sample data, whose object is the only vivid thing in a grey scene.
 
@@ -19,17 +19,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 VIVID = 70.0  # difference between a pixel's largest and smallest channel, of 255; the scene stays below 30
-FEWEST_PIXELS = 20  # an object of fewer vivid pixels is lost; a whole one has about 200
+FEWEST_PIXELS = 20  # with fewer vivid pixels the object counts as lost; a complete one has about 200
 
 Frames = NDArray[np.uint8]  # (frames, height, width, 3)
 
 
 @dataclass(frozen=True)
 class CentroidError:
-    """How far the object is from where it should be.
+    """The distance of the object from its expected position.
 
     Attributes:
-        pixels: mean distance over the frames that show it; None when none does.
+        pixels: mean distance over the frames that show it; None if there are none.
         found: share of the frames that show it.
 
     """
@@ -49,7 +49,7 @@ def reconstruction_psnr(vae: Any, videos: Tensor) -> float:
 
 
 def centroids(frames: Frames) -> NDArray[np.float64]:
-    """Return the object's centre (x, y) in every frame, NaN where no object is seen."""
+    """Return the object's centre (x, y) in every frame, NaN where it is not visible."""
     vivid = np.clip(np.ptp(frames.astype(np.float64), axis=-1) - VIVID, 0, None)
     rows, columns = np.mgrid[0 : frames.shape[1], 0 : frames.shape[2]]
     centres = np.full((len(frames), 2), np.nan)
@@ -60,7 +60,7 @@ def centroids(frames: Frames) -> NDArray[np.float64]:
 
 
 def centroid_error(pairs: Iterable[tuple[Frames, Frames]]) -> CentroidError:
-    """Compare generated clips with the reference clips that they should be, over the frames that both have.
+    """Compare generated clips with their reference clips, over their common frames.
 
     Args:
         pairs: (generated, reference) frames of the same height and width; at least one.

@@ -1,4 +1,4 @@
-"""Tells the numbers of a training: metrics.jsonl, status.jsonl, and the loggers that the spec names."""
+"""Reports the metrics of a training to metrics.jsonl, status.jsonl, and the loggers of the spec."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from tao_skill_bank.training.validation_score import score_of
 
 @dataclass(frozen=True)
 class Step:
-    """What one optimizer step did, over all ranks. `public_loss` is the mean that NVIDIA's public script reports."""
+    """The result of one optimizer step over all ranks. `public_loss` is the mean as in NVIDIA's public script."""
 
     loss: float
     public_loss: float
@@ -27,7 +27,7 @@ class Reporter:
     """Writes the values of steps and validations, on rank 0."""
 
     def __init__(self, config: TrainConfig, run: Run, flops: float, steps_per_epoch: int) -> None:
-        """Open the loggers. `flops` is the FLOP of one micro-batch."""
+        """Open the loggers. `flops` are the FLOPs of one micro-batch."""
         self.run, self.batch_size = run, config.train.batch_size
         self.total = early_stop.last_epoch(config.train.epoch, config.train.stop_epoch) * steps_per_epoch
         names = config.logging

@@ -1,4 +1,4 @@
-"""NVIDIA's guardrail for prompts and videos: used when it is installed, switched off only by the user's own word."""
+"""NVIDIA's guardrail for prompts and videos: required unless the user explicitly disables it."""
 
 import importlib
 from importlib import util
@@ -12,7 +12,7 @@ GUARDRAIL = "cosmos_guardrail"
 
 
 class SafetyChecker(Protocol):
-    """What diffusers' pipelines ask of cosmos_guardrail's CosmosSafetyChecker."""
+    """The interface of cosmos_guardrail's CosmosSafetyChecker that diffusers' pipelines use."""
 
     def check_text_safety(self, prompt: str) -> bool: ...
 
@@ -23,7 +23,7 @@ def require_safety_checker(setting: Literal["auto", "off"]) -> bool:
     """Return whether generated videos are checked.
 
     Raises:
-        BlockedError: they should be, and cosmos_guardrail is not installed.
+        BlockedError: they should be, but cosmos_guardrail is not installed.
 
     """
     if setting == "off":
@@ -32,7 +32,7 @@ def require_safety_checker(setting: Literal["auto", "off"]) -> bool:
         message = f"The safety checker needs the Python module '{GUARDRAIL}', which is not installed."
         fix = (
             f"pip install {GUARDRAIL}, or set safety_checker=off to generate unchecked, which the results record; "
-            "NVIDIA's Open Model License asks for a guardrail."
+            "NVIDIA's Open Model License requires a guardrail."
         )
         raise BlockedError.of("no_safety_checker", message, fix, path="safety_checker")
     return True

@@ -1,7 +1,7 @@
 """Denoising: from noise, text contexts and clean first frames to latents, by the pipeline's UniPC scheduler.
 
-The arithmetic is that of diffusers' Cosmos2_5_PredictBasePipeline, so that an adapter gives the same video there; the
-noise is NumPy's, so that a seed gives the same video on every GPU and machine.
+The arithmetic matches diffusers' Cosmos2_5_PredictBasePipeline, so that an adapter gives the same video there; the
+noise comes from NumPy, so that a seed gives the same video on every GPU and machine.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,8 +21,8 @@ class Sampling:
 
     Attributes:
         num_steps: evaluations of the transformer, twice that with guidance.
-        guidance_scale: g in v + g (v - v_negative); 1 or less switches guidance off.
-        conditional_frame_timestep: noise level told for clean frames; negative tells the clip's own.
+        guidance_scale: g in v + g (v - v_negative); 1 or less disables guidance.
+        conditional_frame_timestep: noise level passed for clean frames; negative passes the clip's noise level.
 
     """
 
@@ -37,16 +37,16 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Contexts:
-    """Projected text contexts (B, L, F) of the prompts and of what guidance moves away from."""
+    """Projected text contexts (B, L, F) of the prompts and the negative prompt."""
 
     prompt: Tensor
     negative: Tensor | None = None
 
 
 def noise(shape: Sequence[int], seeds: Sequence[int]) -> Tensor:
-    """Return float32 noise (seeds, *shape): a row depends on its seed and the shape alone.
+    """Return float32 noise (seeds, *shape): a row depends only on its seed and the shape.
 
-    A row is `numpy.random.default_rng(seed).standard_normal(shape, dtype=numpy.float32)`: handed to diffusers' pipeline
+    A row is `numpy.random.default_rng(seed).standard_normal(shape, dtype=numpy.float32)`: passed to diffusers' pipeline
     as `latents`, it gives the same video there.
     """
     rows = [np.random.default_rng(seed).standard_normal(tuple(shape), dtype=np.float32) for seed in seeds]
@@ -57,7 +57,7 @@ def pad_conditions(conditions: Sequence[Tensor | None], like: Tensor) -> tuple[T
     """Put clean first frames into a batch.
 
     Args:
-        conditions: per row, latents (C, frames, h, w) of the first latent frames, or none.
+        conditions: per row, latents (C, frames, h, w) of the first latent frames, or None.
         like: the batch's noise (B, C, T, h, w).
 
     Returns:
@@ -94,7 +94,7 @@ def sample(
         scheduler: UniPCMultistepScheduler of the pipeline.
         start: noise (B, C, T, h, w) on the transformer's device.
         conditions: see `pad_conditions`.
-        contexts: of every row; a negative context of one row serves all.
+        contexts: of every row; a negative context of one row is broadcast.
         sampling: steps and guidance.
 
     """

@@ -1,4 +1,4 @@
-"""Sampson error: by how many pixels do matched points miss the epipolar geometry of two frames?
+"""Sampson error: by how many pixels matched points deviate from the epipolar geometry of two frames.
 
 Temporal: two frames of one video. Cross-view: the frames of two videos of one scene at the same time.
 
@@ -8,13 +8,13 @@ root of the Sampson error (Hartley and Zisserman, Multiple View Geometry, 2nd ed
 
     d = |x'ᵀ F x| / sqrt((F x)₁² + (F x)₂² + (Fᵀ x')₁² + (Fᵀ x')₂²)
 
-`mean` is over *all* matches of a frame pair, then over the pairs: it is what the bands speak of. The mean over RANSAC's
-inliers is kept beside it, but cannot tell good from bad: inliers are within ransac_threshold_pixels by definition.
-Means count mismatches in full, so `median` is kept too.
+`mean` is over *all* matches of a frame pair, then over the pairs: the bands refer to it. The mean over RANSAC's
+inliers is reported as well, but does not discriminate: inliers are within ransac_threshold_pixels by definition.
+Means include mismatches in full, so `median` is reported too.
 
-A point that stands still obeys every F = [e]ₓ. Where fewer than 8 matches move, F is not determined, and a frozen video
-would score a perfect 0: such a pair is not measurable. `static_share` tells how much of a measured video stands
-still: the nearer to 1 it is, the less its mean says. A flat scene or a purely turning camera fits several F as well;
+A static point satisfies every F = [e]ₓ. With fewer than 8 moving matches, F is not determined, and a frozen video would
+score a perfect 0: such a pair is not measurable. `static_share` is the static share of a measured video: the closer
+it is to 1, the less meaningful the mean. A flat scene or a purely turning camera fits several F as well;
 the distances to any of them are small, as they should be.
 """
 
@@ -34,9 +34,9 @@ from tao_skill_bank.models.cosmos_predict.video_frames import Image
 
 Points = NDArray[np.float64]
 
-FEWEST = 8  # the eight-point algorithm's own need
-MOVING_PIXELS = 0.5  # below it SIFT's own localisation noise moves a point
-RATIO = 0.75  # Lowe 2004 finds 0.8 to cut 90 % of the false matches; a little stricter, as means count all of them
+FEWEST = 8  # needed by the eight-point algorithm
+MOVING_PIXELS = 0.5  # below this, SIFT's localisation noise dominates
+RATIO = 0.75  # Lowe 2004: 0.8 removes 90 % of the false matches; slightly stricter, because means include all of them
 CONFIDENCE = 0.999
 MAX_ITERATIONS = 5000
 BANDS = ((1.0, "excellent"), (3.0, "good"), (5.0, "fair"))
@@ -44,7 +44,7 @@ BANDS = ((1.0, "excellent"), (3.0, "good"), (5.0, "fair"))
 
 @dataclass(frozen=True)
 class PairError:
-    """Sampson distances of one frame pair, in pixels; None with a reason where they cannot be measured."""
+    """Sampson distances of one frame pair, in pixels; None with a reason if not measurable."""
 
     matches: int
     moving: int
@@ -57,15 +57,15 @@ class PairError:
 
 @dataclass(frozen=True)
 class SampsonError:
-    """Frame pairs put together.
+    """The aggregate of frame pairs.
 
     Attributes:
         mean, median, inlier_mean: pixels; the mean of the pairs' values. None where no pair is measurable.
         band: excellent, good, fair or poor, by `mean`.
-        pairs, measured_pairs: frame pairs looked at, and those that could be measured.
+        pairs, measured_pairs: all frame pairs, and the measurable ones.
         matches, inliers: summed over all pairs.
         static_share: share of the matches that move by half a pixel at most.
-        reason: why there is no mean; of several reasons the most frequent.
+        reason: why there is no mean; the most frequent one.
 
     """
 
@@ -124,14 +124,14 @@ def points_error(first: Points, second: Points, options: Sampson) -> PairError:
     if matches < FEWEST:
         return PairError(matches, moving, reason=f"fewer than {FEWEST} matches")
     if moving < FEWEST:
-        reason = f"fewer than {FEWEST} matches move, and what stands still fits any epipolar geometry"
+        reason = f"fewer than {FEWEST} matches move, and static points fit any epipolar geometry"
         return PairError(matches, moving, reason=reason)
     cv2 = require()
     try:
         found, mask = cv2.findFundamentalMat(
             first, second, cv2.USAC_MAGSAC, options.ransac_threshold_pixels, CONFIDENCE, MAX_ITERATIONS
         )
-    except cv2.error:  # MAGSAC throws where no sample of the matches gives a model, instead of returning none
+    except cv2.error:  # MAGSAC throws instead of returning None when no sample gives a model
         return PairError(matches, moving, reason="no fundamental matrix fits the matches")
     inlying = np.zeros(matches, bool) if mask is None else mask.ravel().astype(bool)
     inliers = int(inlying.sum())
@@ -155,12 +155,12 @@ def distances(fundamental: NDArray[np.float64], first: Points, second: Points) -
 
 
 def band(mean: float) -> str:
-    """Return how good a mean Sampson error is: below 1 excellent, 3 good, 5 fair, else poor."""
+    """Return the band of a mean Sampson error: below 1 excellent, 3 good, 5 fair, else poor."""
     return next((name for limit, name in BANDS if mean < limit), "poor")
 
 
 def combine(errors: Iterable[PairError]) -> SampsonError:
-    """Put the errors of frame pairs together."""
+    """Aggregate the errors of frame pairs."""
     pairs = list(errors)
     measured = [pair for pair in pairs if pair.mean is not None]
     matches = sum(pair.matches for pair in pairs)
@@ -195,7 +195,7 @@ def _features(image: Image, options: Sampson) -> tuple[Points, Any]:
 
 
 def _matched(first: tuple[Points, Any], second: tuple[Points, Any]) -> tuple[Points, Points]:
-    """Return the positions of matches: nearest by far in one direction, and each feature used once."""
+    """Return the positions of matches: those that pass the ratio test, and each feature used once."""
     if len(first[0]) < 2 or len(second[0]) < 2:
         return np.empty((0, 2)), np.empty((0, 2))
     cv2 = require()

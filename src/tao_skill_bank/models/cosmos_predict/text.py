@@ -1,7 +1,7 @@
-"""Prompts to text contexts: what the transformer's cross attention reads.
+"""Encodes prompts into text contexts for the transformer's cross attention.
 
-A token's features are the hidden states of every layer of the text encoder, each normalised over its own features, side
-by side: 100,352 numbers for the 2B. The transformer's frozen projection makes 1,024 of them, and only those are kept.
+A token's features are the hidden states of every layer of the text encoder, each normalised over its features and
+concatenated: 100,352 numbers for the 2B. The transformer's frozen projection reduces them to 1,024, which are kept.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tao_skill_bank.models.cosmos_predict.transformer import project_context
 
-MAX_TOKENS = 512  # prompts are padded or cut to it
+MAX_TOKENS = 512  # prompts are padded or truncated to it
 SYSTEM = "You are a helpful assistant who will provide prompts to an image generator."  # the encoder was trained so
 EPSILON = 1e-8
 
@@ -24,7 +24,7 @@ def encode_contexts(projector: Any, text_encoder: Any, tokenizer: Any, prompts: 
     Args:
         projector: a transformer, or its `pipeline.ContextProjection`.
         text_encoder: see `pipeline.load_text_encoder`.
-        tokenizer: likewise.
+        tokenizer: see `pipeline.load_text_encoder`.
         prompts: one text per context; at least one.
 
     """
@@ -34,7 +34,7 @@ def encode_contexts(projector: Any, text_encoder: Any, tokenizer: Any, prompts: 
 
 @torch.no_grad()
 def encode_prompts(text_encoder: Any, tokenizer: Any, prompts: Sequence[str]) -> Tensor:
-    """Return the features (prompts, 512, encoder features), as diffusers' pipeline does; 0.1 GB a prompt for the 2B."""
+    """Return the features (prompts, 512, encoder features), as in diffusers' pipeline; 0.1 GB per prompt for the 2B."""
     return torch.stack([encode_prompt(text_encoder, tokenizer, prompt) for prompt in prompts])
 
 
@@ -42,7 +42,7 @@ def encode_prompts(text_encoder: Any, tokenizer: Any, prompts: Sequence[str]) ->
 def encode_prompt(text_encoder: Any, tokenizer: Any, prompt: str) -> Tensor:
     """Return the features of one prompt: (512, layers x hidden size)."""
     tokens = tokenize(tokenizer, prompt)[None].to(text_encoder.device)
-    # Padding is attended to, as the model was trained. Logits cannot be switched off: one position's are made.
+    # Padding is attended to, as in training. Logits cannot be disabled: they are computed for one position.
     outputs = text_encoder(tokens, output_hidden_states=True, use_cache=False, logits_to_keep=1)
     layers = outputs.hidden_states[1:]  # the first entry is the token embedding
     size = layers[0].shape[-1]

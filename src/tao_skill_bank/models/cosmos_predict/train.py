@@ -20,12 +20,12 @@ from tao_skill_bank.models.cosmos_predict import (
     contexts,
     dataset,
     flow,
+    generator,
     identity,
     inspect,
     latents,
     memory,
     pipeline,
-    studio,
 )
 from tao_skill_bank.models.cosmos_predict.batches import Item, Order, Windows
 from tao_skill_bank.models.cosmos_predict.config import TrainConfig
@@ -53,7 +53,7 @@ NOT_FINITE_FIX = "Lower train.optm_lr, lengthen train.warmup_steps, or set train
 
 @dataclass
 class Trainer:
-    """What a step works with. `network` is the denoiser, wrapped for several ranks; `dit` holds the adapters."""
+    """The state of a training step. `network` is the denoiser, wrapped for several ranks; `dit` holds the adapters."""
 
     config: TrainConfig
     run: Run
@@ -68,7 +68,7 @@ class Trainer:
 
 
 def train(config: TrainConfig, run: Run) -> str:
-    """Train as the spec says; everything is written into the run directory. Returns the closing message."""
+    """Train according to the spec; write everything into the run directory. Returns the closing message."""
     settings, ranks = config.train, run.ranks
     rules.require([FACTS.early_stop.rule], asdict(config))  # a config may come here unplanned
     distributed.seed_everything(settings.seed, deterministic=False)
@@ -92,7 +92,7 @@ def train(config: TrainConfig, run: Run) -> str:
     judged = HeldOut(config, held_out, material) if held_out else None
     if judged and not resumed:
         trainer.dit.eval()
-        report.validation(0, judged.loss(trainer.denoiser, run))  # what the base does without the adapters
+        report.validation(0, judged.loss(trainer.denoiser, run))  # the base without adapters
         trainer.dit.train()
 
     saver = Saver(run, Subject(trained, fed), FACTS, max_keep=config.ckpt.max_keep)
@@ -127,7 +127,7 @@ def _load(source: Latents, windows: Windows, epoch: int, item: Item) -> Tensor:
 def _material(
     config: TrainConfig, run: Run, windows: Windows, every: tuple[list[Item], list[Item]]
 ) -> tuple[Latents, Contexts]:
-    """Encode captions, free the text encoder, then encode windows: one large model on the GPU at a time."""
+    """Encode captions, free the text encoder, then encode windows: with one large model on the GPU at a time."""
     base = Base(
         pipeline.find_pipeline(config.model.pretrained_model_name_or_path, run.ranks),
         torch.bfloat16 if config.train.mixed_precision == "bf16" else torch.float32,
@@ -136,7 +136,7 @@ def _material(
     items, held_out = every
     captions = [item.caption for item in (*items, *held_out)]
     if config.validation.sample_videos:
-        captions.append(studio.pipeline_negative_prompt())
+        captions.append(generator.pipeline_negative_prompt())
     texts = contexts.prepare(captions, base, run, keep=config.dataset.cache_text)
     fixed = Windows(windows.num_frames, windows.seed, kept=1)
     wanted = [(item, start) for item in items for start in windows.starts(item)]
@@ -177,13 +177,13 @@ def _trainer(config: TrainConfig, run: Run, material: tuple[Latents, Contexts]) 
 
 
 def _execution(config: TrainConfig, dit: Any, device: torch.device) -> Execution:
-    """Choose checkpointing by the memory of the GPU, and compile where there is one, unless the spec says otherwise."""
+    """Choose checkpointing by the memory of the GPU, and compile on a GPU, unless the spec says otherwise."""
     capacity = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None
-    ways = memory.ways(memory.shape_of(dit), inspect.load_of(config), inspect.allowed_modes(config))
-    choice = execution.choose(ways, capacity)
+    plans = memory.execution_plans(memory.shape_of(dit), inspect.load_of(config), inspect.allowed_modes(config))
+    choice = execution.choose(plans, capacity)
     compiles = config.train.compile == "true" or (config.train.compile == "auto" and device.type == "cuda")
     mode: Checkpointing = (
-        "none" if capacity is None and len(ways) > 1 else choice.way.settings["train.gradient_checkpointing"]
+        "none" if capacity is None and len(plans) > 1 else choice.plan.settings["train.gradient_checkpointing"]
     )
     logger.info("gradient checkpointing %s, compile %s: %s", mode, compiles, choice.reason)
     return Execution(mode, compile=compiles)
@@ -199,7 +199,9 @@ def _step(trainer: Trainer, taken: Sequence[tuple[list[Item], Tensor]], step: in
     public = torch.zeros((), device=ranks.device)
     for number, (items, loaded) in enumerate(taken):
         is_last = number == len(taken) - 1
-        seed = batches.mixed(settings.seed, step, number * ranks.world + ranks.rank)  # of the step's micro-batch
+        seed = batches.mixed(
+            settings.seed, step, number * ranks.world + ranks.rank
+        )  # one seed per micro-batch of the step
         with nullcontext() if is_last else trainer.accelerator.no_sync(trainer.network):
             found = _losses(trainer, items, loaded, seed)
             (found.predicted.mean() / len(taken)).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
@@ -229,27 +231,27 @@ def _losses(trainer: Trainer, items: list[Item], loaded: Tensor, seed: int) -> f
 
 
 def _gate(loss: float, limit: float) -> None:
-    """Stop before the first optimizer step when the base cannot be what it claims to be."""
+    """Stop before the first optimizer step when the base has implausible weights."""
     if not limit or loss <= limit:
         return
     message = (
         f"The first loss is {loss:.2f}, above train.first_loss_limit {limit:g}: the base has random or wrong weights."
     )
     fix = (
-        "Check the checkpoint (tao-skills models resolve NAME), or raise train.first_loss_limit if this base is right."
+        "Check the checkpoint (tao-skills models resolve NAME), or raise train.first_loss_limit if the base is correct."
     )
     raise JobFailedError.of("first_loss_too_high", message, fix, path="train.first_loss_limit")
 
 
 def _schedule(config: TrainConfig) -> Schedule:
-    """Warm-up to 1, then a linear fall to f_min / f_max; f_max scales the whole."""
+    """Linear warm-up to 1, then linear decay to f_min / f_max; f_max scales both."""
     settings = config.train
     floor = settings.f_min / settings.f_max
     return Schedule(settings.schedule_steps, settings.warmup_steps, "linear", floor)
 
 
 def _end_epoch(trainer: Trainer, judged: HeldOut | None, report: Reporter, saver: Saver, progress: Progress) -> None:
-    """Validate, export and checkpoint where the spec says so; with an average, that is what is judged and exported."""
+    """Validate, export and checkpoint as the spec says; with an average, use the average for both."""
     config, run, epoch = trainer.config, trainer.run, progress.epoch
     is_last = epoch == _last_epoch(config)
     score = None
@@ -259,7 +261,7 @@ def _end_epoch(trainer: Trainer, judged: HeldOut | None, report: Reporter, saver
             score = report.validation(progress.step, judged.loss(trainer.denoiser, run))
             if config.validation.sample_videos:
                 folder = run.results_dir / "samples" / f"epoch_{epoch}"
-                judged.sample_videos(trainer.denoiser, folder, studio.pipeline_negative_prompt(), run)
+                judged.sample_videos(trainer.denoiser, folder, generator.pipeline_negative_prompt(), run)
             trainer.dit.train()
         saves = is_last or epoch % config.ckpt.save_freq_in_epoch == 0
         # The best is kept whatever the epoch.

@@ -1,8 +1,8 @@
 """A fast forward pass over the parameters of diffusers' `CosmosTransformer3DModel`, for training and sampling.
 
-Same parameters, same function; what differs from diffusers' own forward: the timestep's modulation is computed per
+Same parameters, same function; differences to diffusers' forward: the timestep's modulation is computed per
 latent frame instead of per token, adapters run in the model's precision (adapted_linear.py), blocks can be compiled,
-attention takes the fastest kernel installed (attention.py), and checkpointing may keep what is dear to recompute.
+attention uses the fastest installed kernel (attention.py), and checkpointing keeps what is expensive to recompute.
 """
 
 import functools
@@ -42,7 +42,7 @@ class Execution:
 
 
 def project_context(dit: Any, hidden: Tensor) -> Tensor:
-    """Return text features (batch, tokens, encoder features) as the context that `Denoiser` takes."""
+    """Return text features (batch, tokens, encoder features) projected to the context of `Denoiser`."""
     if not dit.config.use_crossattn_projection:
         return hidden
     weight = dit.crossattn_proj[0].weight
@@ -64,7 +64,7 @@ class Block(NamedTuple):
 
 
 class Sizes(NamedTuple):
-    """What is the same in every block and known before the first."""
+    """Sizes shared by all blocks."""
 
     heads: int
     norm_epsilon: float
@@ -72,7 +72,7 @@ class Sizes(NamedTuple):
 
 
 class Conditions(NamedTuple):
-    """What every block reads beside the tokens.
+    """Inputs of every block besides the tokens.
 
     Attributes:
         modulation: shift, scale and gate, each (batch, frames, 1, features), of the block's three parts.
@@ -119,7 +119,7 @@ class Denoiser(nn.Module):
         attn = self.dit.transformer_blocks[0].attn1
         sizes = Sizes(attn.heads, attn.norm_q.eps, flash_fits(hidden, width // attn.heads))
         if torch.is_grad_enabled():
-            hidden.requires_grad_()  # the first block is then compiled like the others, once
+            hidden.requires_grad_()  # so that the first block shares the compiled code of the others
         run = self._training_block if torch.is_grad_enabled() else self._plain_block
         for block in self.dit.transformer_blocks:
             modulation = tuple(_modulation(norm, embedding, shift) for norm in (block.norm1, block.norm2, block.norm3))
@@ -146,7 +146,7 @@ class Denoiser(nn.Module):
         """Return cos and sin (tokens, 1, head size / 2) for latents of this shape; computed once."""
         key = (noisy.shape[2:], noisy.device)
         if key not in self._tables:
-            with torch.inference_mode(mode=False), torch.no_grad():  # kept for calls that do train
+            with torch.inference_mode(mode=False), torch.no_grad():  # cached, so usable in training calls
                 halves = (table.chunk(2, dim=-1)[0] for table in self.dit.rope(noisy, fps=None))
                 cos, sin = (half.unsqueeze(1).contiguous() for half in halves)
             self._tables[key] = (cos, sin)
@@ -166,7 +166,7 @@ class Denoiser(nn.Module):
         )
 
     def _to_latents(self, patches: Tensor) -> Tensor:
-        """Put patches (B, T, rows, columns, p_h * p_w * C) together to (B, C, T, H, W); channels are innermost."""
+        """Assemble patches (B, T, rows, columns, p_h * p_w * C) into (B, C, T, H, W); channels are innermost."""
         batch, frames, rows, columns, _ = patches.shape
         _, high, wide = self.dit.config.patch_size
         split = patches.reshape(batch, frames, rows, columns, high, wide, -1)
@@ -233,7 +233,7 @@ def _rotate(heads: Tensor, conditions: Conditions) -> Tensor:
 
 
 def _attend_in_groups(query: Tensor, key: Tensor, value: Tensor, groups: int) -> Tensor:
-    """Attend to the short text from groups of tokens: kernels share the backward pass out by keys, which are few."""
+    """Attend to the short text in groups of tokens: kernels parallelize the backward pass over keys, which are few."""
     grouped = query.reshape(query.shape[0] * groups, -1, *query.shape[2:])
     key, value = (text.repeat_interleave(groups, dim=0) for text in (key, value))
     return attend(grouped, key, value, flash=False)
@@ -243,7 +243,7 @@ BlockFunction = Callable[[Tensor, Block, Conditions, Sizes], Tensor]
 
 
 def _training_block(execution: Execution) -> BlockFunction:
-    """Return `_run_block` with the checkpointing and compilation asked for."""
+    """Return `_run_block` with the requested checkpointing and compilation."""
     policies = {"pointwise": _keep_products, "selective": _keep_self_attention, "full": None}
     run: BlockFunction = _run_block
     if execution.checkpointing != "none":
@@ -263,7 +263,7 @@ def _checkpointed(
 
 def _compiled(run: BlockFunction) -> BlockFunction:
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, RECOMPILE_LIMIT)
-    # Gradients leave block by block as it is; torch's splitting of graphs for DDP may refuse checkpointed ones.
+    # Gradients are reduced block by block anyway; torch's graph splitting for DDP may fail on checkpointed blocks.
     torch._dynamo.config.optimize_ddp = False
     compiled: BlockFunction = torch.compile(run, dynamic=False)
     return compiled

@@ -1,4 +1,4 @@
-"""The loss on held-out clips, at noise and times that never change, and videos of a few of them for the eye."""
+"""The loss on held-out clips, at fixed noise and times, and sample videos of a few of them."""
 
 import logging
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ NUMBERS_PER_CLIP = 10_000  # seeds of one clip's noises
 
 
 class HeldOut:
-    """The held-out clips and how they are scored. Every rank has all of them and takes its share."""
+    """The held-out clips and their scoring. Every rank has all of them and scores its share."""
 
     def __init__(self, config: TrainConfig, items: Sequence[Item], material: tuple[Latents, Contexts]) -> None:
         self.config, self.items = config, items
@@ -28,7 +28,7 @@ class HeldOut:
 
     @torch.no_grad()
     def loss(self, predict: Predict, run: Run) -> float:
-        """Return the mean loss over clips and noise levels. Every rank calls this; `predict` takes no part in DDP."""
+        """Return the mean loss over clips and noise levels. Every rank calls this; `predict` is not wrapped in DDP."""
         settings = self.config.flow
         num_levels = self.config.validation.num_samples
         levels = flow.shifted(flow.even_times(num_levels, settings.time_distribution), settings.shift)
@@ -56,7 +56,7 @@ class HeldOut:
     def sample_videos(self, predict: Predict, folder: Path, negative: str, run: Run) -> None:
         """Generate the first few clips from their first latent frame into `folder`.
 
-        Each rank makes its share and waits for nobody: there is no collective in here that ranks could disagree about.
+        Each rank generates its share independently: there are no collectives here that ranks could disagree about.
         """
         ranks, base = run.ranks, self.latents.base
         mine = self.items[: self.config.validation.sample_videos][ranks.rank :: ranks.world]

@@ -1,4 +1,4 @@
-"""Writes generated videos as mp4 files that are whole or not there."""
+"""Writes generated videos as mp4 files, atomically."""
 
 import os
 from pathlib import Path
@@ -10,7 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 Frames = NDArray[np.uint8]  # (frames, height, width, 3)
-QUALITY = {"libx264": {"crf": "12", "preset": "medium"}, "mpeg4": {"qscale": "2"}}  # hardly any loss: it is measured
+QUALITY = {
+    "libx264": {"crf": "12", "preset": "medium"},
+    "mpeg4": {"qscale": "2"},
+}  # nearly lossless, because it is measured
 
 
 def to_frames(pixels: Tensor) -> Frames:
@@ -21,7 +24,7 @@ def to_frames(pixels: Tensor) -> Frames:
 
 
 def write(path: Path, frames: Frames, frames_per_second: int) -> None:
-    """Encode frames as H.264 (MPEG-4 where there is no encoder for it); the file appears when it is whole."""
+    """Encode frames as H.264 (MPEG-4 without an H.264 encoder); the file is written atomically."""
     import av
 
     codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"

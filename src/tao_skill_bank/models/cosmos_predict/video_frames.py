@@ -1,4 +1,4 @@
-"""Reads chosen frames of a video file, with PyAV."""
+"""Reads selected frames of a video file with PyAV."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,14 +16,14 @@ def count(path: Path) -> int:
     """Return the number of frames of a video whose first frame can be decoded.
 
     Raises:
-        BlockedError: the file is no readable video.
+        BlockedError: the file is not a readable video.
 
     """
     av = _av()
     try:
         with av.open(str(path)) as container:
             if not container.streams.video:
-                raise _unreadable(path, "it holds no video stream")
+                raise _unreadable(path, "it has no video stream")
             if next(container.decode(video=0), None) is None:
                 raise _unreadable(path, "no frame could be decoded")
         with av.open(str(path)) as container:
@@ -36,7 +36,7 @@ def read(path: Path, wanted: Sequence[int], pixel_format: Literal["gray", "rgb24
     """Return the frames at the positions `wanted`, of shape (height, width) or (height, width, 3).
 
     Raises:
-        BlockedError: the file is no readable video, or ends before the last of them.
+        BlockedError: the file is not a readable video, or ends before the last of them.
 
     """
     av = _av()

@@ -1,4 +1,4 @@
-"""What an answer says: its final part, a letter, yes or no, a direction. Pure Python."""
+"""Parses answers: the final part, a letter, yes or no, a direction. Pure Python."""
 
 import re
 import string
@@ -8,7 +8,7 @@ AnswerType = Literal["letter", "reasoning", "freeform", "naive"]
 DIRECTIONS = ("left", "right", "straight")
 YES_NO = ("yes", "no")
 TAGGED = re.compile(r"<answer>(.*?)(?:</answer>|$)", re.DOTALL | re.IGNORECASE)
-# Where a letter is looked for, the surest place first; the last match counts.
+# Patterns of a letter, most reliable first; the last match counts.
 LETTERS = (
     re.compile(r"[(\[]([A-Z])[)\]]"),  # (C)
     re.compile(r"^\W*([A-Z])(?:\W*$|[.):])"),  # C, C. A truck
@@ -20,9 +20,9 @@ LETTERS = (
 def read(response: str, answer_type: AnswerType) -> str:
     """Return the part of a response that is scored.
 
-    naive takes it as it is; freeform trims it; reasoning takes what follows </think>, inside <answer> tags where there
-    are any; letter takes a bracketed letter, else one that opens the answer ("B", "B. A truck"), else the last that
-    stands alone, else the trimmed text.
+    naive keeps it unchanged; freeform trims it; reasoning takes the text after </think>, inside <answer> tags if
+    there are any; letter takes a bracketed letter, else one that opens the answer ("B", "B. A truck"), else the last
+    standalone letter, else the trimmed text.
     """
     if answer_type == "naive":
         return response
@@ -37,25 +37,25 @@ def read(response: str, answer_type: AnswerType) -> str:
 
 
 def normalize(text: str) -> str:
-    """Return the text in lower case without punctuation, articles and surplus blanks (the SQuAD normalisation)."""
+    """Return the text in lower case without punctuation, articles and extra whitespace (the SQuAD normalisation)."""
     bare = text.lower().translate(str.maketrans("", "", string.punctuation))
     return " ".join(word for word in bare.split() if word not in ("a", "an", "the"))
 
 
 def direction(text: str) -> str | None:
-    """Return left, right or straight when the text names exactly one of them, else None."""
+    """Return left, right or straight when the text contains exactly one of them, else None."""
     named = {word for word in words(text) if word in DIRECTIONS}
     return named.pop() if len(named) == 1 else None
 
 
 def yes_or_no(text: str) -> str | None:
-    """Return yes or no when the text names exactly one of them, else None."""
+    """Return yes or no when the text contains exactly one of them, else None."""
     named = {word for word in words(text) if word in YES_NO}
     return named.pop() if len(named) == 1 else None
 
 
 def is_yes_no(truth: str) -> bool:
-    """Tell whether a ground truth is a bare yes or no, or starts with one ("Yes, two cars collide.")."""
+    """Return whether a ground truth is a bare yes or no, or starts with one ("Yes, two cars collide.")."""
     first = normalize(truth).split(" ", 1)[0]
     return first in YES_NO
 

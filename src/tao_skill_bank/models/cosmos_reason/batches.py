@@ -1,4 +1,4 @@
-"""From a train spec to its training and validation batches."""
+"""Builds the training and validation batches of a train spec."""
 
 import json
 import math
@@ -14,11 +14,11 @@ from tao_skill_bank.models.cosmos_reason.processor import IGNORED, Processor
 from tao_skill_bank.models.cosmos_reason.vision import CHANNELS
 from tao_skill_bank.training.entrypoint import Run
 
-SAMPLED_RECORDS = 8  # whose lengths stand for all
+SAMPLED_RECORDS = 8  # sampled to estimate lengths
 
 
 def split(config: TrainConfig) -> tuple[list[data.Record], list[data.Record]]:
-    """Return the training records, and those that are split off them for validation."""
+    """Return the training records, and those split off for validation."""
     options, validation = config.train.train_policy, config.validation
     records = data.read_annotations(config.custom.train_dataset.annotation_path)
     if validation.enable and not config.custom.val_dataset and options.dataset.test_size:
@@ -44,7 +44,7 @@ def datasets(config: TrainConfig, processor: Processor) -> tuple[data.Records, d
 
 
 def write_split(config: TrainConfig, run: Run, train_set: data.Records, val_set: data.Records | None) -> None:
-    """Write split.json, the names of both sides, where validation records were split off."""
+    """Write split.json with the ids of both sides if validation records were split off."""
     if run.ranks.is_main and val_set and not config.custom.val_dataset:
         names = {"train": _names(train_set.records), "val": _names(val_set.records)}
         (run.results_dir / "split.json").write_text(json.dumps(names, indent=1), encoding="utf-8")
@@ -63,7 +63,7 @@ def _presentation(config: TrainConfig, *, cache: bool) -> data.Presentation:
 def training_batches(
     config: TrainConfig, records: data.Records, run: Run, load: Load, packer: Packer
 ) -> tuple[loader.TrainingOrder, Iterable[Packed]]:
-    """Return the order of micro-batches and the loader that packs them; `load` bounds how many it keeps ready."""
+    """Return the order of micro-batches and the loader that packs them; `load` bounds how many are prefetched."""
     settings, options = config.train, config.train.train_policy
     order = loader.TrainingOrder(
         len(records),
@@ -103,7 +103,7 @@ def _patch_bytes(records: data.Records) -> int:
 
 
 def load_of(config: TrainConfig, records: data.Records) -> Load:
-    """Return what a micro-batch of the longest of some records holds; they are decoded for it."""
+    """Return the load of a micro-batch of the longest of some sampled records, which are decoded."""
     spread = range(0, len(records), max(1, len(records) // SAMPLED_RECORDS))[:SAMPLED_RECORDS]
     samples = [records[index] for index in spread]
     return Load(

@@ -1,10 +1,10 @@
 """BERTScore by its authors' library, bert-score: the mean F1 of the answers against the truths.
 
-The library's last release (0.3.13) is of February 2023. With transformers 5 it still computes what it did, but for two
-things that are settled here before it is called: a tokenizer without a length limit overflows (that of its recommended
-model has none), and an empty text has lost the tokenizer method that it calls. An empty text scores 0, as the library
-itself decides. torchmetrics 1.9, which is kept, was tried: it sorts answers and truths by length apart from each other,
-so texts of several lengths are compared with the wrong truths.
+The library's last release (0.3.13) is of February 2023. With transformers 5 it still works, except for two
+issues that are handled here: a tokenizer without a length limit overflows (that of its recommended
+model has none), and the tokenizer method it calls for an empty text was removed. An empty text scores 0, as in the
+library. torchmetrics 1.9, which is maintained, was tried: it sorts answers and truths by length independently, so
+answers are compared with the wrong truths.
 """
 
 from collections import defaultdict
@@ -22,10 +22,10 @@ def mean_f1(
     """Return the mean F1, or None and the reason why it was not computed.
 
     Args:
-        responses: what was answered.
-        truths: what each should have been.
+        responses: the answers.
+        truths: the reference of each answer.
         model: a hub id or a folder of an encoder.
-        num_layers: layer whose output is compared; None takes the library's choice for a model that it knows.
+        num_layers: layer whose output is compared; None uses the library's default for known models.
 
     """
     try:
@@ -34,11 +34,11 @@ def mean_f1(
         return None, f"the Python package {NAME} is not installed: pip install 'tao-skill-bank[bertscore]'"
     layers = num_layers or library.model2layers.get(model)
     if layers is None:
-        return None, f"{NAME} knows no best layer of {model}: set metrics.bertscore_num_layers"
+        return None, f"{NAME} has no default layer for {model}: set metrics.bertscore_num_layers"
     try:
         tokenizer, encoder = library.get_tokenizer(model), library.get_model(model, layers)
-    except (OSError, AssertionError) as error:  # it asserts that the encoder has so many layers
-        return None, f"{model} is not at hand: {(str(error).splitlines() or [type(error).__name__])[0]}"
+    except (OSError, AssertionError) as error:  # it asserts that the encoder has enough layers
+        return None, f"{model} is not available: {(str(error).splitlines() or [type(error).__name__])[0]}"
     pairs = [(answer.strip(), truth.strip()) for answer, truth in zip(responses, truths, strict=True)]
     whole = [pair for pair in pairs if all(pair)]
     return (sum(_scores(library, tokenizer, encoder, whole)) / len(pairs) if whole else 0.0), ""
@@ -51,7 +51,7 @@ def _scores(library: Any, tokenizer: Any, encoder: Any, pairs: Sequence[tuple[st
 
     device = torch.device("cuda" if uses_gpu() else "cpu")
     tokenizer.model_max_length = min(tokenizer.model_max_length, encoder.config.max_position_embeddings)
-    weights: dict[int, float] = defaultdict(lambda: 1.0)  # every token counts the same, but for these two
+    weights: dict[int, float] = defaultdict(lambda: 1.0)  # equal weights, except for these two
     weights[tokenizer.sep_token_id] = weights[tokenizer.cls_token_id] = 0.0
     answers, truths = [answer for answer, _ in pairs], [truth for _, truth in pairs]
     found = library.bert_cos_score_idf(

@@ -1,4 +1,4 @@
-"""How the blocks of the network run: compiled or not, and which of them are computed anew in the backward pass."""
+"""How the blocks of the network run: compiled or not, and which of them are recomputed in the backward pass."""
 
 import types
 from collections.abc import Callable
@@ -11,7 +11,9 @@ from torch.utils.checkpoint import checkpoint
 
 from tao_skill_bank.training.float8 import Float8
 
-RECOMPILE_LIMIT = 64  # kinds of blocks, training and not, lengths until they are dynamic; the default of 8 goes eager
+RECOMPILE_LIMIT = (
+    64  # block types x training or not x lengths until they are dynamic; the default of 8 falls back to eager
+)
 
 Run = Callable[..., Tensor]
 
@@ -21,11 +23,11 @@ class Execution:
     """How blocks run.
 
     Attributes:
-        recompute: share of the blocks, from the first on, whose activations the backward pass computes anew:
-            0 takes most memory, 1 the least and a third more time.
+        recompute: share of the blocks, from the first on, whose activations are recomputed in the backward pass:
+            0 needs the most memory, 1 the least and a third more time.
         compile: whether torch.compile fuses the blocks; the first steps take about a minute more.
-        has_dropout: whether blocks draw random numbers, which a second computation must repeat.
-        float8: how the decoder's linear layers multiply in float8, None where they do not.
+        has_dropout: whether blocks draw random numbers, which recomputation must reproduce.
+        float8: float8 settings of the decoder's linear layers; None without float8.
 
     """
 
@@ -36,7 +38,7 @@ class Execution:
 
 
 class Runners:
-    """The ways to run the blocks of a kind; `run` computes one from its tensors and is compiled once for all."""
+    """The variants of running blocks of one type; `run` computes one from its tensors and is compiled once."""
 
     def __init__(self, run: Run, execution: Execution, num_blocks: int) -> None:
         self._num_recomputed = round(execution.recompute * num_blocks)
@@ -44,12 +46,12 @@ class Runners:
         self._again = _compiled(_recomputed(run, execution), execution)
 
     def of(self, index: int) -> Run:
-        """Return how block `index` runs now."""
+        """Return the function that runs block `index` now."""
         return self._again if torch.is_grad_enabled() and index < self._num_recomputed else self._plain
 
 
 def _recomputed(run: Run, execution: Execution) -> Run:
-    """Return a `run` that keeps its inputs only and computes the rest anew for the backward pass."""
+    """Return a `run` that keeps only its inputs and recomputes the rest in the backward pass."""
 
     def again(*args: Any) -> Tensor:
         out: Tensor = checkpoint(run, *args, use_reentrant=False, preserve_rng_state=execution.has_dropout)
@@ -67,7 +69,7 @@ def _compiled(run: Run, execution: Execution) -> Run:
 
 
 def bind(block: nn.Module, run: Callable[..., Tensor]) -> None:
-    """Make `run(block, ...)` the forward of a block: whatever hooks the block has (FSDP's) go on working."""
+    """Make `run(block, ...)` the forward of a block: existing hooks of the block, such as FSDP's, keep working."""
     block.forward = types.MethodType(run, block)
 
 

@@ -1,7 +1,7 @@
-"""Makes the packaged tiny Qwen3-VL: architecture from its folder, tokenizer and weights computed here, seeded.
+"""Builds the packaged tiny Qwen3-VL: architecture from its folder, tokenizer and weights computed from seeds.
 
 The weights come from a short training on sample clips with *shuffled* answers. The model then answers in the right
-form but knows nothing about motion, which makes it an honest starting point: about 33 % on three classes.
+format but knows nothing about motion, which makes it an honest baseline: about 33 % on three classes.
 """
 
 import json
@@ -35,14 +35,14 @@ def names() -> tuple[str, ...]:
 
 
 def create(name: str, out_dir: Path) -> None:
-    """Write the model `name` into `out_dir`, in the layout of a Hub checkpoint. The same bytes every time.
+    """Write the model `name` into `out_dir`, in the layout of a Hub checkpoint. Reproducible bit by bit.
 
     Raises:
         UnknownNameError: there is no packaged model of this name.
 
     """
     if name not in names():
-        message = f"There is no builtin model '{name}'."
+        message = f"Unknown builtin model '{name}'."
         raise UnknownNameError.of("unknown_builtin", message, f"Use one of: {', '.join(names())}.")
     out_dir.mkdir(parents=True, exist_ok=True)
     tokenizer = _tokenizer((FOLDER / name / "chat_template.jinja").read_text(encoding="utf-8"))

@@ -1,12 +1,12 @@
-"""A prompt as messages of a chat request, its frames exactly those that we sampled and resized.
+"""Converts a prompt into chat request messages with exactly the frames that we sampled and resized.
 
-A clip travels as a video whose frames are ours, one after the other, losslessly (H.264 of RGB, quantiser 0): the server
-needs only be told to sample nothing and resize nothing. Its frame rate is that at which we sampled, so that the server
-computes our timestamps: frame i of such a file lies at i / rate seconds. (Where our even spacing falls between source
-frames, ours are the source frames' times, and the server's differ by up to half a source frame.)
+A clip is sent as a video of our frames, encoded losslessly (H.264 of RGB, quantiser 0): the server must only be
+configured not to sample and resize. Its frame rate is our sampling rate, so that the server computes our timestamps:
+frame i of such a file is at i / rate seconds. (Where our even spacing falls between source frames, ours are the source
+frames' times, and the server's differ by up to half a source frame.)
 
-The other ways lose something. Single images would be encoded frame by frame, where the model was trained on two frames
-a token. vLLM's `video/jpeg` list of frames carries no times: Qwen3-VL's `<0.5 seconds>` marks come out wrong, or the
+Alternatives lose information. Single images would be encoded frame by frame, but the model was trained on two frames
+per token. vLLM's `video/jpeg` list of frames has no timestamps: Qwen3-VL's `<0.5 seconds>` marks come out wrong, or the
 request fails (Qwen3-VL issues 1643 and 1762).
 """
 
@@ -21,14 +21,14 @@ from tao_skill_bank.models.cosmos_reason.media import Frames
 
 CODEC, PIXEL_FORMAT = "libx264rgb", "rgb24"
 FINEST_RATE = 90_000  # denominators of frame rates, in the ticks of common containers
-STILL_RATE = 1000  # of a single frame, which is sent twice: both lie at 0.0 seconds
+STILL_RATE = 1000  # for a single frame, which is sent twice: both are at 0.0 seconds
 EVERY_FRAME: dict[str, Any] = {"video": {"num_frames": -1}}
 ANY_SIZE: dict[str, Any] = {"shortest_edge": 32 * 32, "longest_edge": 2**31}
-CAPPED_PIXELS = 768 * 32 * 32  # of one frame; newer processors scale larger ones down unless told not to
+CAPPED_PIXELS = 768 * 32 * 32  # per frame; newer processors scale larger ones down by default
 
 
 def messages(prompt: Conversation, media: Sequence[Frames]) -> list[dict[str, Any]]:
-    """Return the prompt's messages; its media in their places, as data URIs."""
+    """Return the prompt's messages; with its media in place, as data URIs."""
     shown = iter(media)
     return [
         {"role": message["role"], "content": [_part(part, shown) for part in message["content"]]}
@@ -37,7 +37,7 @@ def messages(prompt: Conversation, media: Sequence[Frames]) -> list[dict[str, An
 
 
 def untouched(media: Sequence[Frames]) -> dict[str, Any]:
-    """Return the request's options that keep the server from sampling and resizing what it is sent."""
+    """Return request options that prevent the server from sampling and resizing the media."""
     processing: dict[str, Any] = {"do_sample_frames": False, "size": ANY_SIZE}
     if any(frames.pixels.shape[-2] * frames.pixels.shape[-1] > CAPPED_PIXELS for frames in media):
         processing["cap_pixels_per_frame"] = False
@@ -45,7 +45,7 @@ def untouched(media: Sequence[Frames]) -> dict[str, Any]:
 
 
 def frame_rate(frames: Frames) -> Fraction:
-    """Return the frames per second at which evenly sampled frames lie, the first of them at 0.
+    """Return the frames per second of evenly sampled frames, the first of them at 0.
 
     The last timestamp is the mean time of the first and the last frame of the last temporal patch.
     """

@@ -7,7 +7,7 @@ INK, LIGHT = "#1b1f24", "#ffffff"
 
 
 def draw(path: Path, labels: Sequence[str], matrix: Sequence[Sequence[int]], *, accuracy: float) -> None:
-    """Write the picture. Rows are truths, columns predictions; a truth that never occurs has an empty row."""
+    """Write the image. Rows are truths, columns predictions; a truth that never occurs has an empty row."""
     import matplotlib as mpl
 
     mpl.use("Agg")

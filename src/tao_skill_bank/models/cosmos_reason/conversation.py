@@ -1,4 +1,4 @@
-"""Annotation records to chat messages: LLaVA or role/content turns, any number of them, media where marked."""
+"""Annotation records to chat messages: LLaVA or role/content turns, with media at their markers."""
 
 import re
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ Message = dict[str, Any]
 
 @dataclass(frozen=True)
 class Conversation:
-    """Chat messages in the chat template's form and the media they show, in order of appearance.
+    """Chat messages in the chat template's format and their media, in order of appearance.
 
     Attributes:
         record_id: the record's `id`, else its video or its position.
@@ -37,15 +37,15 @@ class Conversation:
 
 
 def record_name(record: dict[str, Any], index: int) -> str:
-    """Return what errors call a record: its id, else its position."""
+    """Return the name of a record in errors: its id, else its position."""
     return str(record["id"]) if record.get("id") is not None else f"#{index}"
 
 
 def parse(record: dict[str, Any], index: int, *, key: str = "conversations", system_prompt: str = "") -> Conversation:
-    """Return the conversation of a record. The spec's system prompt gives way to one in the record.
+    """Return the conversation of a record. A system prompt in the record overrides the spec's.
 
     Raises:
-        BlockedError: no turns, an unknown role, or markers that do not agree with the media named.
+        BlockedError: no turns, an unknown role, or markers that do not match the media.
 
     """
     name = record_name(record, index)
@@ -87,7 +87,7 @@ def question_and_answer(conversation: Conversation) -> tuple[Conversation, str, 
 
 def _message(turn: Any, name: str) -> Message:
     if not isinstance(turn, dict):
-        raise _bad(name, "has a turn that is no object", "Write turns as {from, value} or {role, content}.")
+        raise _bad(name, "has a turn that is not an object", "Write turns as {from, value} or {role, content}.")
     role = ROLES.get(str(turn.get("from", turn.get("role"))).lower())
     value = turn.get("value", turn.get("content"))
     if role is None or value is None:
@@ -113,7 +113,7 @@ def _parts(part: Any, role: str, name: str) -> list[dict[str, str]]:
 
 
 def _show_unmarked(messages: list[Message], media: tuple[Media, ...], name: str) -> list[Message]:
-    """Put media of a kind that no marker mentions before the first user turn's text."""
+    """Put media without markers before the text of the first user turn."""
     marked = {part["type"] for message in messages for part in message["content"]}
     first = [{"type": item.kind} for item in media if item.kind not in marked]
     if not first:
@@ -122,7 +122,7 @@ def _show_unmarked(messages: list[Message], media: tuple[Media, ...], name: str)
         if message["role"] == "user":
             shown = {**message, "content": [*first, *message["content"]]}
             return [*messages[:index], shown, *messages[index + 1 :]]
-    raise _bad(name, "names media but has no user turn", "Give it a human turn.")
+    raise _bad(name, "has media but no user turn", "Give it a human turn.")
 
 
 def _in_order(messages: list[Message], media: tuple[Media, ...], name: str) -> tuple[Media, ...]:
@@ -130,7 +130,7 @@ def _in_order(messages: list[Message], media: tuple[Media, ...], name: str) -> t
     shown = [part["type"] for message in messages for part in message["content"] if part["type"] != "text"]
     for kind, queue in queues.items():
         if shown.count(kind) != len(queue):
-            counts = f"marks {shown.count(kind)} <{kind}> but names {len(queue)} {kind} files"
+            counts = f"marks {shown.count(kind)} <{kind}> but has {len(queue)} {kind} files"
             raise _bad(name, counts, f"Write one <{kind}> marker per {kind}, or none.")
     return tuple(queues[kind].pop(0) for kind in shown)
 

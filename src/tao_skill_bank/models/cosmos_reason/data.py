@@ -23,16 +23,16 @@ from tao_skill_bank.models.cosmos_reason.processor import Processor, Sample
 from tao_skill_bank.training.held_out import held_out_names
 
 Record = dict[str, Any]
-CACHE_FREE_BYTES = 10 * 2**30  # the cache stops growing when the disk has less than this left
+CACHE_FREE_BYTES = 10 * 2**30  # the cache stops growing below this free disk space
 
 
 @dataclass(frozen=True)
 class Presentation:
-    """How records are shown to the model.
+    """How records are presented to the model.
 
     Attributes:
         conversations_key: annotation key of the turns.
-        cache: keep decoded and resized clips in $TAO_STATE_DIR/cache/clips.
+        cache: cache decoded and resized clips in $TAO_STATE_DIR/cache/clips.
 
     """
 
@@ -44,13 +44,13 @@ class Presentation:
 
 
 class Records(Dataset[Sample]):
-    """Encoded records. Errors a user can cure are raised as TaoSkillsError and name the record."""
+    """Encoded records. Errors that a user can fix are raised as TaoSkillsError and name the record."""
 
     def __init__(
         self, records: Sequence[Record], media_path: str, processor: Processor, presentation: Presentation
     ) -> None:
         if not records:
-            raise BlockedError.of("no_records", "The dataset holds no records.", "Give records with conversations.")
+            raise BlockedError.of("no_records", "The dataset has no records.", "Give records with conversations.")
         self.records = records
         self.processor = processor
         self.presentation = presentation
@@ -72,7 +72,7 @@ class Records(Dataset[Sample]):
         )
 
     def frames(self, shown: Conversation) -> list[media.Frames | media.Features]:
-        """Return a conversation's media: their features where they are known, else decoded or from the cache."""
+        """Return a conversation's media: cached features if available, else frames, decoded or from the cache."""
         if self.features:
             return [feature_file.read(self.features[item.name, shown.video_fps]) for item in shown.media]
         try:
@@ -81,7 +81,7 @@ class Records(Dataset[Sample]):
             raise _in_record(error, shown.record_id) from None
 
     def decode(self, item: Media, video_fps: float | None) -> media.Frames:
-        """Return the frames of a medium, from the cache of decoded clips where there is one."""
+        """Return the frames of a media file, from the cache of decoded clips if available."""
         path = self.folder / item.name
         if not self.presentation.cache:
             return self._decode(item, path, video_fps)
@@ -100,7 +100,7 @@ class Records(Dataset[Sample]):
         return media.read_video(path, self.presentation.vision, frames_per_second=video_fps, geometry=geometry)
 
     def _cache_file(self, item: Media, path: Path, video_fps: float | None) -> Path:
-        """Name a cached clip after everything that decides its pixels, so that it cannot go stale."""
+        """Return the cache file of a clip, keyed by everything that determines its pixels."""
         status = path.stat() if path.is_file() else None
         identity = {
             "path": str(path.resolve()),
@@ -116,11 +116,11 @@ class Records(Dataset[Sample]):
 
 
 def read_annotations(path: str) -> list[Record]:
-    """Return the records of an annotation file. Raises BlockedError when one is no object."""
+    """Return the records of an annotation file. Raises BlockedError when one is not an object."""
     records = load_records(Path(path))
     for index, record in enumerate(records):
         if not isinstance(record, dict):
-            message = f"Record #{index} of {path} is no object."
+            message = f"Record #{index} of {path} is not an object."
             raise BlockedError.of("bad_record", message, "Write records as JSON objects.", path=path)
     return records
 
@@ -133,7 +133,7 @@ def split_by_id(records: Sequence[Record], test_size: float, seed: int) -> tuple
     Args:
         records: all records.
         test_size: a ratio below 1, or a count of validation records.
-        seed: other seeds give other splits.
+        seed: determines the split.
 
     Raises:
         BlockedError: one side would be empty.

@@ -1,8 +1,8 @@
 """A fast forward pass over the parameters of transformers' Qwen3-VL text model, for packed sequences.
 
-Same parameters, same function. What differs: several samples lie in one sequence without padding, there is no mask, the
+Same parameters, same function. Differences: several samples are packed into one sequence without padding and mask, the
 layers are compiled as one function of their tensors, adapters run in the model's precision (adapted_linear.py), and
-vision features are added where the host says they go.
+vision features are added at positions computed on the host.
 """
 
 import functools
@@ -29,7 +29,7 @@ class Layer(NamedTuple):
 
 
 class Conditions(NamedTuple):
-    """What every layer reads beside the tokens.
+    """Inputs of every layer besides the tokens.
 
     Attributes:
         cos, sin: rotary tables (tokens, 1, head size / 2).
@@ -79,7 +79,7 @@ class Decoder:
         conditions = Conditions(cos, sin, samples, head_dim, text.config.rms_norm_eps, flash)
         places, features = deep
         if torch.is_grad_enabled():
-            hidden.requires_grad_()  # the first layer is then compiled like the others, once
+            hidden.requires_grad_()  # so that the first layer shares the compiled code of the others
         for index, layer in enumerate(text.layers):
             hidden = layer(hidden, conditions)
             if index < features.shape[1]:
@@ -107,8 +107,8 @@ class Decoder:
 def rotary_tables(rotary: Any, positions: Tensor) -> tuple[Tensor, Tensor]:
     """Return float32 cos and sin (tokens, 1, head size / 2) of rotary positions (3, tokens).
 
-    Frequencies 0, 3, 6, ... turn with time, 1, 4, ... with the row and 2, 5, ... with the column, as far as the model's
-    `mrope_section` goes; the rest turns with time.
+    Frequencies 0, 3, 6, ... rotate with time, 1, 4, ... with the row and 2, 5, ... with the column, up to the model's
+    `mrope_section`; the rest rotates with time.
     """
     frequencies = rotary.inv_freq.to(positions.device, torch.float32)
     turning = torch.zeros(len(frequencies), dtype=torch.long)

@@ -1,11 +1,11 @@
-"""What answers questions: the model in this process, or a server."""
+"""Engines that answer questions: the model in this process, or a server."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
-from tao_skill_bank.models.cosmos_reason.dealing import Batch
 from tao_skill_bank.models.cosmos_reason.processor import Processor
 from tao_skill_bank.models.cosmos_reason.questions import Prompts
+from tao_skill_bank.models.cosmos_reason.rank_assignment import Batch
 
 
 class Engine(Protocol):
@@ -17,16 +17,16 @@ class Engine(Protocol):
 
     @property
     def weights(self) -> Mapping[str, str | None]:
-        """Fingerprints that tell these weights from others of the same name."""
+        """Fingerprints that distinguish these weights from others of the same name."""
 
     @property
     def context(self) -> int:
-        """The longest sequence that the model takes, in tokens."""
+        """The model's context length in tokens."""
 
     def answers(self, batches: Sequence[Batch], prompts: Prompts) -> Iterator[tuple[Batch, list[str]]]:
-        """Yield each batch with its answers, as soon as they are there and in any order.
+        """Yield each batch with its answers as soon as they are available, in any order.
 
         Raises:
-            TaoSkillsError: what stops the evaluation; all that was answered before is yielded first.
+            TaoSkillsError: an error that stops the evaluation; finished answers are yielded first.
 
         """

@@ -4,13 +4,21 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 
-from tao_skill_bank.models.cosmos_reason import answers, conversation, data, dealing, metrics, questions, saved_answers
+from tao_skill_bank.models.cosmos_reason import (
+    answers,
+    conversation,
+    data,
+    metrics,
+    questions,
+    rank_assignment,
+    saved_answers,
+)
 from tao_skill_bank.models.cosmos_reason.config import EvaluateConfig, rules
 from tao_skill_bank.models.cosmos_reason.confusion_matrix import draw
-from tao_skill_bank.models.cosmos_reason.dealing import Batch
 from tao_skill_bank.models.cosmos_reason.engine import Engine
 from tao_skill_bank.models.cosmos_reason.metrics import Kind
 from tao_skill_bank.models.cosmos_reason.questions import Prompts, Question
+from tao_skill_bank.models.cosmos_reason.rank_assignment import Batch
 from tao_skill_bank.models.cosmos_reason.saved_answers import SavedAnswers, write_json
 from tao_skill_bank.training import distributed, entrypoint
 from tao_skill_bank.training.entrypoint import Run
@@ -54,7 +62,7 @@ def _engine(config: EvaluateConfig, run: Run) -> Iterator[Engine]:
 
 
 def _truths(config: EvaluateConfig, records: Sequence[data.Record], chosen: Sequence[int]) -> dict[int, str]:
-    """Return the truths of the chosen records, read as answers are, by their position in the annotation file."""
+    """Return the truths of the chosen records, parsed like answers, by their position in the annotation file."""
     found = {}
     for index in chosen:
         shown = conversation.parse(records[index], index, system_prompt=config.dataset.system_prompt)
@@ -65,13 +73,13 @@ def _truths(config: EvaluateConfig, records: Sequence[data.Record], chosen: Sequ
 def _own_batches(config: EvaluateConfig, run: Run, source: data.Records, is_open: Sequence[bool]) -> list[Batch]:
     """Return this rank's share of the batches that have an open question.
 
-    A batch with one is answered as a whole, so that a run which was ended gives what it would have given at once.
+    Such a batch is answered as a whole, so that a resumed run gives the same answers as an uninterrupted one.
     """
     lengths = questions.lengths(config, source, run.ranks)
     size = config.evaluation.batch_size if config.evaluation.engine == "transformers" else 1
-    made = [batch for batch in dealing.batches(lengths, size) if any(is_open[position] for position in batch)]
-    costs = [dealing.cost(batch, lengths, config.generation.max_tokens) for batch in made]
-    return dealing.deal(made, costs, run.ranks.world)[run.ranks.rank]
+    made = [batch for batch in rank_assignment.batches(lengths, size) if any(is_open[position] for position in batch)]
+    costs = [rank_assignment.cost(batch, lengths, config.generation.max_tokens) for batch in made]
+    return rank_assignment.assign(made, costs, run.ranks.world)[run.ranks.rank]
 
 
 def _answer(
@@ -81,7 +89,7 @@ def _answer(
     work: tuple[Sequence[Question], Sequence[Batch]],
     saved: SavedAnswers,
 ) -> dict[int, str]:
-    """Answer this rank's batches, and save each answer as soon as it is there."""
+    """Answer this rank's batches, and save each answer as soon as it is available."""
     (engine, source), (asked, own) = asking, work
     context = min(config.model.max_length, engine.context)
     prompts = Prompts(source, context, config.generation.max_tokens, config.generation.max_retries)

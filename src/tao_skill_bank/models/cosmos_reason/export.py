@@ -12,9 +12,9 @@ from tao_skill_bank.training.entrypoint import Run
 
 
 def export(config: ExportConfig, run: Run) -> str:
-    """Merge the adapter, if there is one, and write the checkpoint. Returns the closing message."""
+    """Merge the adapter, if any, and write the checkpoint. Returns the closing message."""
     if config.enable_lora and not config.base_model_path:
-        raise RequestError.of("base_model_path", "enable_lora needs base_model_path.", "Name the base model.")
+        raise RequestError.of("base_model_path", "enable_lora needs base_model_path.", "Set it to the base model.")
     dtype = "auto" if config.dtype == "auto" else getattr(torch, config.dtype)
     base = config.base_model_path if config.enable_lora else None
     network, folder = model.load_merged(config.model_path, base=base, dtype=dtype, ranks=run.ranks)

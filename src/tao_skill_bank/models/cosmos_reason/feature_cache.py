@@ -1,7 +1,7 @@
-"""Features of a frozen vision tower on disk: every clip goes through the tower once, whatever the number of epochs.
+"""A disk cache of a frozen vision tower's features: every clip is encoded once, regardless of the number of epochs.
 
-A file is named after everything that decides its values: the clip's content, how frames are sampled, the weights of the
-tower and the number format. So it cannot go stale, and runs on the same data and model share it.
+Files are keyed by everything that determines their values: the clip's content, the frame sampling, the tower's weights
+and the dtype. So they cannot become stale, and runs on the same data and model share them.
 """
 
 import hashlib
@@ -34,13 +34,13 @@ from tao_skill_bank.training.entrypoint import Run
 from tao_skill_bank.weights.safetensors_files import fingerprint
 
 logger = logging.getLogger(__name__)
-FREE_BYTES = 10 * 2**30  # left on the disk whatever the cache would like
-QUEUED_WRITES = 4  # clips whose features wait in memory for the disk
+FREE_BYTES = 10 * 2**30  # always left free on the disk
+QUEUED_WRITES = 4  # clips whose features are queued in memory
 
 
 @dataclass(frozen=True)
 class Clip:
-    """One medium to encode, as a loader process decodes it."""
+    """One media file to encode, decoded by a loader process."""
 
     index: int
     patches: Tensor
@@ -65,14 +65,14 @@ class Clips:
 
 
 def fill(config: TrainConfig, trainable: Any, sets: Sequence[Records], run: Run, base: Path) -> bool:
-    """Encode what is not in the cache yet and have `sets` read features instead of clips. Every rank calls this.
+    """Encode media that are not cached and let `sets` read features instead of clips. Every rank calls this.
 
     Returns:
-        Whether features are used: the spec allows it, the tower is frozen, and the disk has room.
+        Whether features are used: the spec allows it, the tower is frozen, and the disk has enough space.
 
     Raises:
-        RequestError: the spec wants features of a vision tower that is trained.
-        BlockedError: it wants them, and the disk has no room.
+        RequestError: the spec enables the cache, but the vision tower is trained.
+        BlockedError: the spec enables the cache, but the disk is too small.
 
     """
     wanted = config.train.train_policy.vision_feature_cache
@@ -82,7 +82,7 @@ def fill(config: TrainConfig, trainable: Any, sets: Sequence[Records], run: Run,
     identity = fingerprint(base)
     if prepare.frozen_tower(trainable) is None or identity is None:
         if wanted == "on":
-            message = "Features of the vision tower cannot be kept: it is trained, so they change with every step."
+            message = "Features of the vision tower cannot be cached: it is trained, so they change with every step."
             fix = "Set train.train_policy.vision_feature_cache=off, or freeze the tower (vision and projector)."
             raise RequestError.of("trained_tower", message, fix, path="train.train_policy.vision_feature_cache")
         return False
@@ -95,9 +95,9 @@ def fill(config: TrainConfig, trainable: Any, sets: Sequence[Records], run: Run,
     network = Network(trainable, sets[0].processor.pixel_format, Execution(compile=run.ranks.device.type == "cuda"))
     if not _has_room(network, [media[index] for index in missing], run, must=wanted == "on"):
         return False
-    run.ranks.barrier()  # nobody writes before everybody has looked
-    own = missing[distributed.local_rank() :: settings.processes_on_this_machine()]  # machines may share no disk
-    if own:  # else loader processes would start for nothing
+    run.ranks.barrier()  # no rank writes before all ranks have checked
+    own = missing[distributed.local_rank() :: settings.processes_on_this_machine()]  # machines may not share a disk
+    if own:  # else loader processes would start needlessly
         _encode(config, network, media, {index: files[index] for index in own}, run)
     run.ranks.barrier()
     logger.info("vision features of %d media on disk, %d of them encoded now", len(media), len(missing))
@@ -111,13 +111,13 @@ def fill(config: TrainConfig, trainable: Any, sets: Sequence[Records], run: Run,
 
 
 def is_wanted(config: TrainConfig) -> bool:
-    """Tell whether the spec asks for features: one epoch runs the tower once anyway."""
+    """Return whether the spec enables the cache: with one epoch, the tower runs only once anyway."""
     wanted = config.train.train_policy.vision_feature_cache
     return wanted == "on" or (wanted == "auto" and config.train.epoch > 1)
 
 
 def _media(sets: Sequence[Records]) -> list[tuple[Records, Media, float | None]]:
-    """Return every medium once per set and frame rate, in the order of the records."""
+    """Return the unique media per set and frame rate, in the order of the records."""
     found: dict[tuple[int, str, float | None], tuple[Records, Media, float | None]] = {}
     for position, records in enumerate(sets):
         for index in range(len(records)):
@@ -132,7 +132,7 @@ def _file(medium: tuple[Records, Media, float | None], shared: dict[str, Any]) -
     file = records.folder / item.name
     identity = {
         **shared,
-        "content": content_hash(file) if file.is_file() else None,  # decoding an absent one names the record
+        "content": content_hash(file) if file.is_file() else None,  # decoding a missing file reports the record
         "kind": item.kind,
         "video_fps": video_fps,
         "geometry": asdict(records.processor.pixel_format.geometry),
@@ -142,7 +142,7 @@ def _file(medium: tuple[Records, Media, float | None], shared: dict[str, Any]) -
 
 
 def _has_room(network: Network, media: Sequence[Any], run: Run, *, must: bool) -> bool:
-    """Tell, for all ranks alike, whether the disk holds the features of these media, by the size of the first one."""
+    """Return, equally on all ranks, whether the features fit on the disk, estimated from the first media file."""
     needed = _feature_bytes(network, Clips(media)[0]) * len(media) if media else 0
     folder = settings.state_dir() / "cache"
     folder.mkdir(parents=True, exist_ok=True)
@@ -150,11 +150,13 @@ def _has_room(network: Network, media: Sequence[Any], run: Run, *, must: bool) -
     lacks = run.ranks.max([float(needed + FREE_BYTES > free)])[0] > 0
     if lacks:
         gib = 2**30
-        told = f"vision features of {len(media)} media take about {needed / gib:.1f} GiB; {free / gib:.1f} GiB are free"
+        estimate = (
+            f"vision features of {len(media)} media take about {needed / gib:.1f} GiB; {free / gib:.1f} GiB are free"
+        )
         if must:
-            fix = f"Make room in {folder} (set TAO_STATE_DIR to a larger disk), or set vision_feature_cache=off."
-            raise BlockedError.of("no_room_for_features", f"The {told}.", fix)
-        logger.info("no feature cache: %s", told)
+            fix = f"Free space in {folder} (or set TAO_STATE_DIR to a larger disk), or set vision_feature_cache=off."
+            raise BlockedError.of("no_room_for_features", f"The {estimate}.", fix)
+        logger.info("no feature cache: %s", estimate)
     return not lacks
 
 
@@ -184,5 +186,5 @@ def _encode(config: TrainConfig, network: Network, media: Sequence[Any], files: 
             write.result()
 
 
-def _only(clips: Sequence[Clip], counted: Sequence[bool] = ()) -> Clip:  # noqa: ARG001 - as every collate function
+def _only(clips: Sequence[Clip], counted: Sequence[bool] = ()) -> Clip:  # noqa: ARG001 - the signature of collate functions
     return clips[0]

@@ -11,7 +11,7 @@ from tao_skill_bank.models.cosmos_reason.media import Features
 
 
 def write(path: Path, features: Features) -> None:
-    """Write features; a file that has its name is whole."""
+    """Write features atomically."""
     from safetensors.torch import save_file
 
     about = {"grid": json.dumps(features.patches), "timestamps": json.dumps(features.timestamps)}
@@ -19,7 +19,7 @@ def write(path: Path, features: Features) -> None:
 
 
 def read(path: Path) -> Features:
-    """Return the features that `write` wrote."""
+    """Return the features written by `write`."""
     from safetensors import safe_open
 
     with safe_open(str(path), "pt") as file:

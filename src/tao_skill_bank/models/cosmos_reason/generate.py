@@ -11,7 +11,7 @@ from tao_skill_bank.models.cosmos_reason.processor import TURN_END, Processor
 
 @dataclass(frozen=True)
 class Decoding:
-    """How tokens are chosen. Temperature 0 is greedy. Penalties as in vLLM: over what was generated so far."""
+    """Sampling settings. Temperature 0 is greedy. Penalties as in vLLM: over the tokens generated so far."""
 
     max_new_tokens: int
     temperature: float = 0.0

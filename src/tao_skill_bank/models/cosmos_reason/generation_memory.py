@@ -1,7 +1,7 @@
-"""Bytes that answering needs per GPU: weights, key-value cache, and what the prompt's one forward pass holds.
+"""Predicts the GPU memory of answering: weights, key-value cache, and activations of the prompt's forward pass.
 
 Counted from the architecture, for the longest sequence that the pixel budget allows: a key and a value per layer, KV
-head and token, and the tensors that live at the widest point of the language model or the vision tower. Not calibrated
+head and token, and the live tensors at the peak of the language model or the vision tower. Not calibrated
 on a GPU; the cache is exact (a test compares it with transformers').
 """
 
@@ -14,18 +14,18 @@ from tao_skill_bank.models.cosmos_reason.config import EvaluateConfig, Inference
 
 BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 FLOAT32 = 4
-TEXT_TOKENS = 512  # of a prompt, beside the vision tokens
+TEXT_TOKENS = 512  # per prompt, in addition to vision tokens
 PIXELS_PER_TOKEN = 32 * 32 * 2  # a merged patch over two frames
 PATCHES_PER_TOKEN = 4  # 2 x 2 patches are merged into one token
 PATCH_VALUES = 3 * 16 * 16 * 2
-LIVE_HIDDEN, LIVE_INTERMEDIATE = 6, 3  # tensors of these widths that one layer holds at a time without gradients
+LIVE_HIDDEN, LIVE_INTERMEDIATE = 6, 3  # live tensors of these widths per layer without gradients
 IMAGE_PIXELS_PER_TOKEN = 32 * 32
 INFERENCE_CONTEXT = 128_000
 
 
 @dataclass(frozen=True)
 class Found:
-    """A checkpoint by its config alone.
+    """A checkpoint, described by its config only.
 
     Attributes:
         architecture: transformers' Qwen3VLConfig.
@@ -40,7 +40,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Prompts:
-    """A batch of the longest prompts and how long their answers may get, in tokens."""
+    """A batch of the longest prompts and the maximum length of their answers, in tokens."""
 
     batch: int
     vision_tokens: int
@@ -49,17 +49,17 @@ class Prompts:
 
     @property
     def prompt_tokens(self) -> int:
-        """Tokens of one prompt: what the pixel budget allows, and some text."""
+        """Tokens of one prompt: the maximum of the pixel budget, plus some text."""
         return min(self.vision_tokens + TEXT_TOKENS, max(1, self.max_length - self.new_tokens))
 
     @property
     def cached_tokens(self) -> int:
-        """Tokens of a whole batch when its answers are as long as they may get."""
+        """Tokens of a whole batch with answers of maximum length."""
         return self.batch * (self.prompt_tokens + self.new_tokens)
 
 
 def inspect_evaluate(config: EvaluateConfig) -> dict[str, Any]:
-    """Return what an evaluation holds on each GPU: of a server that it starts, what it cannot do without.
+    """Return the memory of an evaluation per GPU; for its own server, the minimum.
 
     Raises:
         UnknownNameError, BlockedError: see `architectures.find`.
@@ -70,21 +70,21 @@ def inspect_evaluate(config: EvaluateConfig) -> dict[str, Any]:
     batch = config.evaluation.batch_size if engine == "transformers" else 1
     prompts = Prompts(batch, vision_tokens, model.max_length, config.generation.max_tokens)
     adapter = model.model_name if model.enable_lora else None
-    cure = "Lower evaluation.batch_size (10, then 1), then vision.total_pixels, then generation.max_tokens."
-    found = _document(model.base_model_path if adapter else model.model_name, adapter, prompts, (model.dtype, cure))
+    fix = "Lower evaluation.batch_size (10, then 1), then vision.total_pixels, then generation.max_tokens."
+    found = _document(model.base_model_path if adapter else model.model_name, adapter, prompts, (model.dtype, fix))
     if engine == "vllm" and config.evaluation.vllm.base_url:
         found["memory_bytes_per_gpu"] = {}  # the model is on the server
     return found
 
 
 def inspect_inference(config: InferenceConfig) -> dict[str, Any]:
-    """Return what one answer holds on its GPU. Raises UnknownNameError and BlockedError as `architectures.find`."""
+    """Return the memory of one answer on its GPU. Raises UnknownNameError and BlockedError as `architectures.find`."""
     per_token = PIXELS_PER_TOKEN if config.type == "video" else IMAGE_PIXELS_PER_TOKEN
     prompts = Prompts(1, config.total_pixels // per_token, INFERENCE_CONTEXT, config.max_new_tokens)
     adapter = config.model_path if config.enable_lora else None
-    cure = "Lower total_pixels or max_new_tokens, or set torch_dtype=bfloat16."
+    fix = "Lower total_pixels or max_new_tokens, or set torch_dtype=bfloat16."
     return _document(
-        config.base_model_path if adapter else config.model_path, adapter, prompts, (config.torch_dtype, cure)
+        config.base_model_path if adapter else config.model_path, adapter, prompts, (config.torch_dtype, fix)
     )
 
 
@@ -94,7 +94,7 @@ def cache_bytes(text: Any, tokens: int, dtype_bytes: int) -> int:
 
 
 def prefill_bytes(architecture: Any, prompts: Prompts, dtype_bytes: int) -> int:
-    """Return what the forward pass over a batch of prompts holds beside weights and cache, at its widest point."""
+    """Return the peak memory of the forward pass over a batch of prompts, without weights and cache."""
     text, vision = architecture.text_config, architecture.vision_config
     tokens = prompts.batch * prompts.prompt_tokens
     mask = prompts.batch * prompts.prompt_tokens**2
@@ -109,7 +109,7 @@ def prefill_bytes(architecture: Any, prompts: Prompts, dtype_bytes: int) -> int:
 
 
 def read(uri: str) -> Found:
-    """Return what the config of a checkpoint builds. Raises as `architectures.find` does."""
+    """Return the model described by a checkpoint's config. Raises as `architectures.find` does."""
     import torch
     from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
@@ -122,12 +122,12 @@ def read(uri: str) -> Found:
 
 
 def size_of(adapter: str | None) -> int:
-    """Return the bytes of an adapter that lies here; it is held beside the base until it is merged."""
+    """Return the bytes of a local adapter; it is in memory with the base until it is merged."""
     return sum(path.stat().st_size for path in Path(adapter).glob("adapter_model.*")) if adapter else 0
 
 
 def _document(uri: str, adapter: str | None, prompts: Prompts, how: tuple[str, str]) -> dict[str, Any]:
-    dtype, cure = how
+    dtype, fix = how
     found = read(uri)
     width = BYTES[dtype if dtype in BYTES else found.dtype]
     parts = {
@@ -140,7 +140,7 @@ def _document(uri: str, adapter: str | None, prompts: Prompts, how: tuple[str, s
         "model_type": found.architecture.model_type,
         "parameters": found.parameters,
         "memory_bytes_per_gpu": {**parts, "total": sum(parts.values())},
-        "cure": cure,
+        "cure": fix,
     }
 
 

@@ -1,4 +1,4 @@
-"""What a training is fed with, as its checkpoints record it: a resumed one must be fed with the same."""
+"""The data fingerprint that checkpoints record: a resumed training must have the same."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -17,7 +17,7 @@ BATCH = "train.train_batch_per_replica x ranks"
 
 
 def of(config: TrainConfig, records: Sequence[Record], base: Path, world: int) -> dict[str, Any]:
-    """Return what decides the samples of every step. The number of ranks does not, as long as a step's samples stay."""
+    """Return what determines the samples of every step. The number of ranks may change if a step's samples do not."""
     settings, vision = config.train, asdict(config.custom.vision)
     return {
         NUM_RECORDS: len(records),

@@ -48,7 +48,7 @@ def infer(config: InferenceConfig, run: Run) -> str:
 
 
 def _with_own_keys(error: BlockedError) -> BlockedError:
-    """Return the error of a prompt that is too long with the keys of this spec in its fix."""
+    """Return the error for a too long prompt, with the keys of this spec in its fix."""
     problem = error.problems[0]
     if problem.code != "sequence_too_long":
         return error

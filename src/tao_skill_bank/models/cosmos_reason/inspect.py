@@ -1,6 +1,6 @@
-"""What a train spec would build, without weights: `python -m tao_skill_bank.models.cosmos_reason.inspect --config F`.
+"""Inspects a train spec without weights: `python -m tao_skill_bank.models.cosmos_reason.inspect --config F`.
 
-Prints one JSON document. The model is built on the meta device from its config alone.
+Prints one JSON document. The model is built on the meta device from its config only.
 """
 
 from dataclasses import replace
@@ -25,18 +25,18 @@ def inspect(config: TrainConfig, tokens: int | None = None) -> dict[str, Any]:
 
     Args:
         config: of the training.
-        tokens: of the longest record that is known; without it the pixel budget tells the largest that may come.
+        tokens: of the longest known record; if None, the maximum of the pixel budget is used.
 
     Raises:
-        UnknownNameError: the architecture of the model is not at hand.
-        BlockedError: it is no dense Qwen3-VL.
+        UnknownNameError: the architecture of the model is not available locally.
+        BlockedError: it is not a dense Qwen3-VL.
 
     """
     network, model_type, lora = skeleton(config)
     packs = bool(config.policy.lora and config.policy.lora.load_in_4bit)
     shape, setup, load = shape_of(network, packs=packs), setup_of(config, features_cached=False), _load(config, tokens)
-    ways = memory.ways(shape, setup, load, allowed_shares(config))
-    smallest = min(ways, key=lambda way: way.memory_bytes)
+    plans = memory.execution_plans(shape, setup, load, allowed_shares(config))
+    smallest = min(plans, key=lambda plan: plan.memory_bytes)
     recompute = float(smallest.settings["policy.model_gradient_checkpointing"])
     samples = int(smallest.settings["train.train_policy.mini_batch"])
     return {
@@ -45,19 +45,19 @@ def inspect(config: TrainConfig, tokens: int | None = None) -> dict[str, Any]:
         "trainable_parameters": shape.trained,
         "lora": lora,
         "memory_bytes_per_gpu": memory.parts(shape, setup, replace(load, samples=samples), recompute),
-        "ways": [way.to_json() for way in ways],
-        "cure": _cure(config),
+        "ways": [plan.to_json() for plan in plans],
+        "cure": _fix(config),
         "checkpoint_bytes": memory.checkpoint_bytes(shape, setup),
-        "kept_features": _kept_features(config, network, shape),
+        "kept_features": _feature_cache(config, network, shape),
     }
 
 
 def skeleton(config: TrainConfig) -> tuple[Any, str, dict[str, Any] | None]:
-    """Return the model to be trained on the meta device, its type, and what its adapters match.
+    """Return the model to be trained on the meta device, its type, and the matches of its adapters.
 
     Raises:
-        UnknownNameError: the architecture of the model is not at hand.
-        BlockedError: it is no dense Qwen3-VL.
+        UnknownNameError: the architecture of the model is not available locally.
+        BlockedError: it is not a dense Qwen3-VL.
 
     """
     from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
@@ -76,8 +76,8 @@ def skeleton(config: TrainConfig) -> tuple[Any, str, dict[str, Any] | None]:
     return network, str(architecture.model_type), lora
 
 
-def _kept_features(config: TrainConfig, network: Any, shape: memory.Shape) -> dict[str, Any] | None:
-    """Return what a vision token's features take on disk; None when none are kept."""
+def _feature_cache(config: TrainConfig, network: Any, shape: memory.Shape) -> dict[str, Any] | None:
+    """Return the disk space of a vision token's features; None without a feature cache."""
     if not feature_cache.is_wanted(config) or frozen_tower(network) is None:
         return None
     return {
@@ -89,7 +89,7 @@ def _kept_features(config: TrainConfig, network: Any, shape: memory.Shape) -> di
 
 
 def _load(config: TrainConfig, known_tokens: int | None) -> Load:
-    """Return the largest micro-batch of the spec: of the longest known record, else of what the pixel budget allows."""
+    """Return the largest micro-batch of the spec: of the longest known record, else of the pixel budget."""
     train, sizes = config.train, QWEN3_VL
     vision = config.custom.vision.total_pixels // (sizes.factor**2 * sizes.temporal_patch_size)
     tokens = min(config.policy.model_max_length, known_tokens or vision + TEXT_TOKENS)
@@ -97,16 +97,16 @@ def _load(config: TrainConfig, known_tokens: int | None) -> Load:
     return Load(tokens, patches, LABELS, train.train_policy.mini_batch, train.train_batch_per_replica)
 
 
-def _cure(config: TrainConfig) -> str:
-    """Return what helps when a training does not fit, cheapest first."""
+def _fix(config: TrainConfig) -> str:
+    """Return the fix for a training that does not fit, cheapest first."""
     train, policy = config.train, config.policy
     shards = policy.parallelism.dp_shard_size
     full = [] if policy.lora else ["train.master_dtype=bfloat16"] * (train.master_dtype == "float32")
     full += [] if policy.lora else ["LoRA (policy.lora.r=16)"]
     packed = ["policy.lora.load_in_4bit=true"] if policy.lora and shards == 1 else []
     offload = [] if train.fsdp_offload else ["train.fsdp_offload=true"]
-    cures = [*full, f"policy.parallelism.dp_shard_size={2 * shards}", *packed, *offload]
-    return f"Set one of: {', '.join(cures)}; or lower custom.vision.total_pixels."
+    remedies = [*full, f"policy.parallelism.dp_shard_size={2 * shards}", *packed, *offload]
+    return f"Set one of: {', '.join(remedies)}; or lower custom.vision.total_pixels."
 
 
 def _matches(targets: list[Any], linear: list[str]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Which records make which batch on which rank, and how samples become one batch."""
+"""Assigns records to batches and ranks, and collates samples into batches."""
 
 import math
 import os
@@ -20,7 +20,7 @@ from tao_skill_bank.models.cosmos_reason.vision import normalize
 from tao_skill_bank.training import distributed, interruption
 
 MAX_THREADS, BATCHES_PER_THREAD = 4, 2  # features of a clip are 130 MB for an 8B
-TIMEOUT_SECONDS = 600  # a loader process that gives nothing for so long has hung on a broken file
+TIMEOUT_SECONDS = 600  # a loader process without output for this long hangs on a broken file
 MODEL_KEYS = {"video": ("pixel_values_videos", "video_grid_thw"), "image": ("pixel_values", "image_grid_thw")}
 
 
@@ -28,23 +28,23 @@ T = TypeVar("T")
 
 
 class Source(Protocol):
-    """Anything that gives the sample, or whatever is collated, of an index."""
+    """Anything that returns the sample, or other item to collate, at an index."""
 
     def __getitem__(self, index: int) -> Any: ...
 
 
 Slot = tuple[int, bool]
-"""Record index, and whether its answer counts: False fills a rank's batch up in validation."""
+"""Record index, and whether its answer counts: False marks filler samples in validation."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Padded samples, as transformers' forward and generate take them.
+    """Padded samples as inputs of transformers' forward and generate.
 
     Attributes:
         inputs: int64 ids, mask and token types of shape (batch, length), uint8 patches of shape (patches, values) and
             int64 grids of shape (media, 3).
-        labels: int64 of shape (batch, length), -100 where nothing is learned.
+        labels: int64 of shape (batch, length), -100 for ignored tokens.
 
     """
 
@@ -52,7 +52,7 @@ class Batch:
     labels: torch.Tensor
 
     def pin_memory(self) -> "Batch":
-        """Return the batch in page-locked memory, from which copies to a GPU run in the background."""
+        """Return the batch in page-locked memory, for asynchronous copies to the GPU."""
         pinned = {key: value.pin_memory() for key, value in self.inputs.items()}
         return Batch(pinned, self.labels.pin_memory())
 
@@ -93,7 +93,7 @@ def collate(samples: Sequence[Sample], padding: Padding) -> Batch:
 
 
 def _media_of(sample: Sample, kind: str) -> list[tuple[torch.Tensor, Grid]]:
-    """Return patches and grid of every medium of a kind."""
+    """Return patches and grid of all media of a kind."""
     if sample.patches is None:
         return []
     parts = torch.split(sample.patches, [math.prod(grid) for grid in sample.grids])
@@ -111,9 +111,9 @@ def to_device(batch: Batch, device: torch.device, processor: Processor) -> Batch
 
 
 class TrainingOrder(Sampler[list[Slot]]):
-    """Micro-batches of one rank: every step takes the next D x batch records of a permutation drawn per epoch.
+    """Micro-batches of one rank: every step takes the next D x batch records of a per-epoch permutation.
 
-    The ranks share out a step's records, so the records of a step do not depend on how many ranks there are.
+    A step's records are sharded over the ranks, so they do not depend on the number of ranks.
     """
 
     def __init__(self, num_records: int, *, ranks: tuple[int, int], batch: int, micro_batch: int, seed: int) -> None:
@@ -121,11 +121,11 @@ class TrainingOrder(Sampler[list[Slot]]):
         self.rank, self.world = ranks
         self.batch, self.micro_batch, self.seed = batch, micro_batch, seed
         self.epoch = 0
-        self.first_step = 0  # of the epoch; above 0 where a training goes on inside one
+        self.first_step = 0  # of the epoch; above 0 when resuming within an epoch
 
     @property
     def num_steps(self) -> int:
-        """Steps per epoch; the rest of the records is dropped."""
+        """Steps per epoch; the remaining records are dropped per epoch."""
         return self.num_records // (self.world * self.batch)
 
     def __len__(self) -> int:
@@ -141,7 +141,7 @@ class TrainingOrder(Sampler[list[Slot]]):
 
 
 class ValidationOrder(Sampler[list[Slot]]):
-    """Every record once over all ranks; ranks that run out repeat record 0 uncounted, so that all stay in step."""
+    """Every record once over all ranks; ranks that run out repeat record 0 uncounted, to stay in lockstep."""
 
     def __init__(self, num_records: int, *, ranks: tuple[int, int], batch: int) -> None:
         self.num_records = num_records
@@ -172,18 +172,18 @@ def require_steps(num_records: int, *, world: int, batch: int) -> None:
 
 @dataclass(frozen=True)
 class Workers:
-    """Loader processes and the batches that each keeps ready."""
+    """Loader processes and the batches that each prefetches."""
 
     count: int
     prefetch: int
 
     def bounded(self, batch_bytes: int) -> "Workers":
-        """Return as many of these as may hold batches of this size in a quarter of the free memory of the machine.
+        """Return these settings, limited to a quarter of the machine's free memory for batches of this size.
 
-        Every process keeps `prefetch` batches ready; ranks on one machine share the quarter.
+        Every process prefetches `prefetch` batches; ranks on one machine share the quarter.
         """
         free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // (4 * settings.processes_on_this_machine())
-        batches = max(1, free // max(1, batch_bytes))  # of text alone there are no bytes to count
+        batches = max(1, free // max(1, batch_bytes))  # text-only batches have no bytes to count
         count = min(self.count, batches)
         return Workers(count, min(self.prefetch, max(1, batches // max(1, count))))
 
@@ -194,7 +194,7 @@ class Batches(Generic[T]):
     def __init__(
         self, source: Source, order: Iterable[list[Slot]], workers: Workers, collate: Callable[..., T]
     ) -> None:
-        count = min(workers.count, os.cpu_count() or 1)  # more than one a core only start slower
+        count = min(workers.count, os.cpu_count() or 1)  # more than one per core only slow down the start
         many = count > 0
         self.loader: DataLoader[Any] = DataLoader(
             _Slots(source),
@@ -207,7 +207,7 @@ class Batches(Generic[T]):
             timeout=TIMEOUT_SECONDS if many else 0,
             pin_memory=distributed.uses_gpu(),
             worker_init_fn=interruption.outlive_one_signal if many else None,
-            generator=torch.Generator(),  # else every pass draws from the one that dropout uses
+            generator=torch.Generator(),  # else every epoch draws from the global generator, which dropout uses
         )
 
     def __iter__(self) -> Iterator[T]:
@@ -218,9 +218,9 @@ class Batches(Generic[T]):
 
 
 class ReadAhead(Generic[T]):
-    """A loader for samples that are only read, not decoded: threads keep some batches ready, in page-locked memory.
+    """A loader for samples that are only read, not decoded: threads prefetch batches into page-locked memory.
 
-    Reading leaves Python's lock, and nothing is copied from one process to another.
+    Reading releases the GIL, and nothing is copied between processes.
     """
 
     def __init__(
@@ -250,7 +250,7 @@ class ReadAhead(Generic[T]):
 
 @dataclass(frozen=True)
 class _Failure:
-    """An error on its way out of a loader process, which could not carry the exception itself."""
+    """An error passed out of a loader process, which cannot transfer the exception itself."""
 
     problems: tuple[Problem, ...]
 

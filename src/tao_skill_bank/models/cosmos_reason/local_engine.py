@@ -9,15 +9,15 @@ import torch
 
 from tao_skill_bank.models.cosmos_reason import loader, model, out_of_memory
 from tao_skill_bank.models.cosmos_reason.config import EvaluateConfig
-from tao_skill_bank.models.cosmos_reason.dealing import Batch
 from tao_skill_bank.models.cosmos_reason.generate import Decoding, answer
 from tao_skill_bank.models.cosmos_reason.processor import Processor
 from tao_skill_bank.models.cosmos_reason.questions import Prompts
+from tao_skill_bank.models.cosmos_reason.rank_assignment import Batch
 from tao_skill_bank.training.distributed import Ranks
 from tao_skill_bank.training.out_of_memory import explained
 from tao_skill_bank.weights.safetensors_files import fingerprint
 
-PREFETCHED_BATCHES = 2  # per worker: enough to hide a slow clip, and it bounds the memory that decoded clips take
+PREFETCHED_BATCHES = 2  # per worker: enough to hide a slow clip, while bounding the memory of decoded clips
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class LocalEngine:
 
         Raises:
             BlockedError: the checkpoint is unusable, or the adapter belongs to another base model.
-            JobFailedError: the GPU's memory is too small for it.
+            JobFailedError: the GPU's memory is too small.
 
         """
         chosen = config.model
@@ -78,6 +78,6 @@ class LocalEngine:
 
 
 def _workers(config: EvaluateConfig, device: torch.device) -> int:
-    """Return how many processes decode; a GPU never waits for its own process to decode."""
+    """Return the number of decoding processes; with a GPU there is at least one."""
     wanted = config.evaluation.num_processes
     return wanted if wanted > 1 or device.type == "cuda" else 0

@@ -1,7 +1,7 @@
 """Cross-entropy of labelled tokens, summed, so that any split of a step into micro-batches and ranks adds up.
 
 The logits of all labelled tokens at once would be the largest tensor of a packed step (vocabulary x 4 bytes each), so
-they are computed, used and dropped in pieces; forward leaves the gradients behind, backward only scales them.
+they are computed, used and freed in chunks; the forward pass computes the gradients, backward only scales them.
 """
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""Decodes the frames that a record needs and nothing more, with PyAV and Pillow."""
+"""Decodes only the frames that a record needs, with PyAV and Pillow."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,21 +26,21 @@ class Frames:
     timestamps: tuple[float, ...] = ()
 
     def grid(self, geometry: Geometry) -> Grid:
-        """Return how many temporal, vertical and horizontal patches the frames make."""
+        """Return the number of temporal, vertical and horizontal patches."""
         time, _, height, width = self.pixels.shape
         return -(-time // geometry.temporal_patch_size), height // geometry.patch_size, width // geometry.patch_size
 
 
 @dataclass(frozen=True)
 class Features:
-    """What the frozen vision tower made of some frames: values of shape (vision tokens, levels, hidden)."""
+    """The frozen vision tower's features of some frames: values of shape (vision tokens, levels, hidden)."""
 
     values: torch.Tensor
     patches: Grid
     timestamps: tuple[float, ...] = ()
 
-    def grid(self, geometry: Geometry) -> Grid:  # noqa: ARG002 - the same question that Frames answers
-        """Return the grid of patches that the features come from."""
+    def grid(self, geometry: Geometry) -> Grid:  # noqa: ARG002 - the same interface as Frames
+        """Return the grid of patches of the features."""
         return self.patches
 
 
@@ -56,7 +56,7 @@ def read_video(
         geometry: patch sizes of the model.
 
     Raises:
-        BlockedError: the file is missing, is no video, or is shorter than the sampling needs.
+        BlockedError: the file is missing, is not a video, or is too short for the sampling.
 
     """
     av = _import("av")
@@ -66,7 +66,7 @@ def read_video(
             stream = _video_stream(container, path)
             rate = frames_per_second or float(stream.average_rate or stream.guessed_rate or 0)
             if rate <= 0:
-                raise _unreadable(path, "its container tells no frame rate; give video_fps in the record")
+                raise _unreadable(path, "its container has no frame rate; set video_fps in the record")
             count = stream.frames or _count_packets(av, path)
             return _decode(container, path, vision, (rate, count), geometry)
     except av.FFmpegError as error:
@@ -74,7 +74,7 @@ def read_video(
 
 
 def read_image(path: Path, vision: VideoSampling, *, geometry: Geometry = tokens.QWEN3_VL) -> Frames:
-    """Read and resize one image. Raises BlockedError when it is missing or no image."""
+    """Read and resize one image. Raises BlockedError when it is missing or not an image."""
     image_module = _import("PIL.Image", "pillow")
     _require(path)
     try:
@@ -93,7 +93,7 @@ def _decode(container: Any, path: Path, vision: VideoSampling, clock: tuple[floa
     needed = set(wanted)
     size: tuple[int, int] | None = None
     seen = 0
-    converter = _import("av.video.reformatter").VideoReformatter()  # one for all frames: setting it up costs 1 ms
+    converter = _import("av.video.reformatter").VideoReformatter()  # shared by all frames: creating one takes 1 ms
     for frame in container.decode(video=0):
         if seen in needed:
             pixels = _to_tensor(converter.reformat(frame, format="rgb24").to_ndarray())
@@ -106,7 +106,7 @@ def _decode(container: Any, path: Path, vision: VideoSampling, clock: tuple[floa
             break
     if not found:
         raise _unreadable(path, "no frame could be decoded")
-    if len(found) < len(needed):  # the container promised more frames than it holds
+    if len(found) < len(needed):  # the container declares more frames than it has
         container.seek(0)
         return _decode(container, path, vision, (rate, seen), geometry)
     return Frames(_stack(found, wanted), tokens.timestamps(wanted, rate, geometry))
@@ -124,7 +124,7 @@ def _to_tensor(image: Any) -> torch.Tensor:
 
 def _video_stream(container: Any, path: Path) -> Any:
     if not container.streams.video:
-        raise _unreadable(path, "it holds no video stream")
+        raise _unreadable(path, "it has no video stream")
     stream = container.streams.video[0]
     stream.thread_type = "AUTO"
     return stream

@@ -1,4 +1,4 @@
-"""Finds media files: in a folder as they are, or in a tar archive out of which only the named members are taken."""
+"""Finds media files: in a folder, or in a tar archive, from which only the named members are extracted."""
 
 import hashlib
 import os
@@ -17,11 +17,11 @@ ARCHIVE_ENDINGS = (".tar.gz", ".tgz", ".tar")
 def open_media(media_path: str, names: Iterable[str]) -> Path:
     """Return the folder below which every name of `names` is found.
 
-    An archive is read once per set of new names; members are kept in $TAO_STATE_DIR/cache/media, in a folder named
-    after the archive's path, size and time of change. Only plain files whose names stay inside the folder are taken.
+    An archive is read once per set of new names; members are cached in $TAO_STATE_DIR/cache/media, in a folder keyed by
+    the archive's path, size and mtime. Only regular files with names inside the folder are extracted.
 
     Raises:
-        BlockedError: the path does not exist, is no folder or archive, or the archive lacks a member.
+        BlockedError: the path does not exist, is not a folder or archive, or the archive lacks a member.
 
     """
     path = Path(media_path)
@@ -59,7 +59,7 @@ def _extract(archive: Path, folder: Path, missing: set[str]) -> None:
 
 
 def _write_member(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:
-    """Write one member under a temporary name, then rename it: a reader never sees half a file."""
+    """Write one member under a temporary name, then rename it: readers never see a partial file."""
     source = tar.extractfile(member)
     if source is None:
         return
@@ -73,7 +73,7 @@ def _write_member(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -
 def _inside(name: str) -> str:
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts:
-        raise _blocked("media_name", f"Media name {name} leaves the archive; names are relative to it.")
+        raise _blocked("media_name", f"Media name {name} points outside the archive; names are relative to it.")
     return str(path)
 
 
@@ -84,4 +84,6 @@ def _identity(path: Path) -> str:
 
 
 def _blocked(code: str, message: str) -> BlockedError:
-    return BlockedError.of(code, message, "Give a folder, videos.tar.gz or images.tar.gz that holds the named media.")
+    return BlockedError.of(
+        code, message, "Give a folder, videos.tar.gz or images.tar.gz that contains the named media."
+    )

@@ -1,4 +1,4 @@
-"""Scores of an evaluation. Everything that a library computes is computed by it."""
+"""Scores of an evaluation, computed by libraries where possible."""
 
 import importlib
 from collections import Counter
@@ -13,12 +13,12 @@ from tao_skill_bank.models.cosmos_reason.answers import DIRECTIONS, YES_NO
 UNPARSEABLE = "unparseable"
 Kind = Literal["its_directionality", "yes_no", "free_text"]
 SHOWN_INDICES = 10
-TEXT_LIBRARIES = {"bleu": "sacrebleu", "rouge": "rouge_score"}  # without bert-score, not_computed says so
+TEXT_LIBRARIES = {"bleu": "sacrebleu", "rouge": "rouge_score"}  # a missing bert-score is reported in not_computed
 
 
 @dataclass(frozen=True)
 class Scored:
-    """One answer beside the truth; `response` is already read by its answer type."""
+    """One answer with its truth; `response` is already parsed according to the answer type."""
 
     record_id: str
     response: str
@@ -27,10 +27,10 @@ class Scored:
 
 @dataclass(frozen=True)
 class Summary:
-    """What metrics_summary.json holds.
+    """The content of metrics_summary.json.
 
     Attributes:
-        metrics: name -> value; None where it was not computed, and then `not_computed` says why.
+        metrics: name -> value; None if not computed, with the reason in `not_computed`.
         per_class: label -> precision, recall, f1, support.
         confusion_matrix: rows are truths, columns predictions; None for free text.
 
@@ -47,7 +47,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class TextMetrics:
-    """Which metrics of free text are wanted."""
+    """The free text metrics to compute."""
 
     names: tuple[str, ...] = ("bleu", "rouge")
     bertscore_model: str = "microsoft/deberta-xlarge-mnli"
@@ -56,14 +56,14 @@ class TextMetrics:
 
 
 def kind_of(truths: Mapping[int, str], task: str) -> Kind:
-    """Decide, once for all of an evaluation's truths, how its answers are scored.
+    """Return how the answers of an evaluation are scored, decided by all of its truths.
 
     Args:
         truths: position in the annotation file -> truth.
         task: the spec's task.type.
 
     Raises:
-        BlockedError: there are no truths, or some name no direction in the directionality task.
+        BlockedError: there are no truths, or some have no direction in the directionality task.
 
     """
     if not truths:
@@ -73,7 +73,7 @@ def kind_of(truths: Mapping[int, str], task: str) -> Kind:
         if wrong:
             shown = ", ".join(f"#{index}" for index in wrong[:SHOWN_INDICES])
             more = f" and {len(wrong) - SHOWN_INDICES} more" if len(wrong) > SHOWN_INDICES else ""
-            message = f"The answers of records {shown}{more} name no single one of {', '.join(DIRECTIONS)}."
+            message = f"The answers of records {shown}{more} do not contain exactly one of {', '.join(DIRECTIONS)}."
             fix = 'Correct the annotations, or use task.type = "".'
             raise BlockedError.of("not_a_direction", message, fix, path=f"#{wrong[0]}", got=truths[wrong[0]])
         return "its_directionality"
@@ -81,7 +81,7 @@ def kind_of(truths: Mapping[int, str], task: str) -> Kind:
 
 
 def require_libraries(kind: Kind, names: Sequence[str], *, draws: bool) -> None:
-    """Import what `summarize` and the confusion matrix will need. Raises MissingExtraError."""
+    """Import the libraries that `summarize` and the confusion matrix need. Raises MissingExtraError."""
     if kind == "free_text":
         needed = [library for name, library in TEXT_LIBRARIES.items() if name in names]
     else:
@@ -94,7 +94,7 @@ def require_libraries(kind: Kind, names: Sequence[str], *, draws: bool) -> None:
 
 
 def summarize(samples: Sequence[Scored], kind: Kind, text_metrics: TextMetrics) -> Summary:
-    """Score an evaluation whose truths are of one kind (see `kind_of`)."""
+    """Score an evaluation of the given kind (see `kind_of`)."""
     if kind == "its_directionality":
         summary = _directionality(samples)
     elif kind == "yes_no":
@@ -116,7 +116,7 @@ def token_f1(response: str, truth: str) -> float:
 
 
 def is_right(sample: Scored, kind: Kind) -> bool:
-    """Tell whether one answer counts as right, as the summary counts it."""
+    """Return whether one answer counts as right, as the summary counts it."""
     if kind == "its_directionality":
         return answers.direction(sample.response) == answers.direction(sample.truth)
     if kind == "yes_no":
@@ -143,7 +143,7 @@ def _yes_no(samples: Sequence[Scored]) -> Summary:
         "TP": pairs["yes", "yes"],
         "FN": positives - pairs["yes", "yes"],
         "TN": pairs["no", "no"],
-        "FP": negatives - pairs["no", "no"],  # an unparseable answer is wrong whatever the truth
+        "FP": negatives - pairs["no", "no"],  # an unparseable answer is always wrong
     }
     import sklearn.metrics
 
@@ -194,7 +194,7 @@ def _free_text(samples: Sequence[Scored], wanted: TextMetrics) -> Summary:
         if name in wanted.names:
             metrics |= compute(samples)
         else:
-            metrics[name], reasons[name] = None, "not asked for in metrics.names"
+            metrics[name], reasons[name] = None, "not requested in metrics.names"
     metrics["bertscore"], reason = _bertscore(samples, wanted)
     if reason:
         reasons["bertscore"] = reason
@@ -223,7 +223,7 @@ def _rouge(samples: Sequence[Scored]) -> dict[str, float]:
 
 def _bertscore(samples: Sequence[Scored], wanted: TextMetrics) -> tuple[float | None, str]:
     if "bertscore" not in wanted.names:
-        return None, "not asked for in metrics.names"
+        return None, "not requested in metrics.names"
     responses, truths = [s.response for s in samples], [s.truth for s in samples]
     return bertscore.mean_f1(responses, truths, wanted.bertscore_model, wanted.bertscore_num_layers)
 

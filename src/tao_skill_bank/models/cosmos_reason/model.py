@@ -20,7 +20,7 @@ from tao_skill_bank.training import adapters
 from tao_skill_bank.training.distributed import Ranks
 
 BLOCK_CLASSES = ("Qwen3VLTextDecoderLayer", "Qwen3VLVisionBlock")
-PART_MODULES = {  # which linear layers optimizer.part_of counts as a part, as peft matches names
+PART_MODULES = {  # linear layers of each part of optimizer.part_of, as peft name patterns
     "llm": r"(?!.*visual\.).*",
     "vision": r".*visual\.(?!.*merger).*",
     "projector": r".*visual\..*merger.*",
@@ -29,18 +29,18 @@ WEIGHT_ENDINGS = (".safetensors", ".bin", ".index.json", ".gguf", ".pt", ".pth",
 
 
 def find_checkpoint(uri: str, ranks: Ranks) -> Path:
-    """Return the local folder of a checkpoint: a path as it is, anything else fetched once by rank 0.
+    """Return the local folder of a checkpoint: a path unchanged, anything else fetched once by rank 0.
 
     Raises:
         UnknownNameError: the folder has no config.json.
-        BlockedError: it holds no dense Qwen3-VL, or it cannot be downloaded.
+        BlockedError: it is not a dense Qwen3-VL, or it cannot be downloaded.
 
     """
     folder = fetch.for_all_ranks(uri, ranks)
     config = folder / "config.json"
     if not config.is_file():
         fix = "Give a checkpoint folder; an adapter folder needs enable_lora and base_model_path."
-        raise UnknownNameError.of("no_checkpoint", f"{folder} holds no config.json.", fix)
+        raise UnknownNameError.of("no_checkpoint", f"{folder} has no config.json.", fix)
     architectures.require_dense(json.loads(config.read_text(encoding="utf-8")).get("model_type"), str(config))
     return folder
 
@@ -48,9 +48,9 @@ def find_checkpoint(uri: str, ranks: Ranks) -> Path:
 def load(folder: Path, dtype: torch.dtype | str, device: torch.device, quantization: Any = None) -> Any:
     """Return the transformers model with its weights as `dtype` ("auto" keeps the checkpoint's) on `device`.
 
-    `quantization` is transformers' settings of how weights are packed as they are read.
+    `quantization` is transformers' quantization config for packing weights while loading.
 
-    Every rank reads the whole checkpoint straight to its own device, which holds it only until it is sharded.
+    Every rank reads the whole checkpoint directly to its device, which holds it only until it is sharded.
 
     Raises:
         BlockedError: the weights are missing or do not fit the config, or they are quantized and the extra is missing.
@@ -73,7 +73,7 @@ def load(folder: Path, dtype: torch.dtype | str, device: torch.device, quantizat
 
 
 def load_merged(model: str, *, base: str | None, dtype: torch.dtype | str, ranks: Ranks) -> tuple[Any, Path]:
-    """Return the model that answers and the folder of its processor; with `base`, `model` is an adapter to merge.
+    """Return the model and the folder of its processor; with `base`, `model` is an adapter to merge.
 
     Raises:
         BlockedError: the checkpoint is unusable, or the adapter belongs to another base model.
@@ -96,7 +96,7 @@ def lora_options(policy: Policy, *, on_meta: bool = False) -> dict[str, Any]:
     options["rank_pattern"] = options.pop("r_pattern")
     options["modules_to_save"] = options["modules_to_save"] or None
     if on_meta:
-        options["init_lora_weights"] = True  # what a decomposition would do needs weights
+        options["init_lora_weights"] = True  # decompositions need real weights
     return options
 
 
@@ -134,5 +134,5 @@ def copy_processor(base: Path, folder: Path) -> None:
 
 
 def count(parameters: Iterable[nn.Parameter]) -> int:
-    """Return the number of weights; packed ones are two in a byte."""
+    """Return the number of weights; packed weights are two per byte."""
     return sum(parameter.numel() * (1 if parameter.is_floating_point() else 2) for parameter in parameters)

@@ -1,4 +1,4 @@
-"""A Qwen3-VL as it is trained: a packed micro-batch in, the sum of its labelled tokens' losses out."""
+"""Qwen3-VL for training: maps a packed micro-batch to the sum of its labelled tokens' losses."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from tao_skill_bank.training.attention import Segments
 
 
 class Network(nn.Module):
-    """Trains the parameters of `model`, transformers' or peft's; it has none of its own."""
+    """Trains the parameters of `model`, transformers' or peft's; it has no parameters itself."""
 
     def __init__(self, model: nn.Module, pixel_format: PixelFormat, execution: Execution) -> None:
         super().__init__()
@@ -58,12 +58,12 @@ class Network(nn.Module):
 
 
 def parts(model: nn.Module) -> Any:
-    """Return transformers' model, out of peft's wrapper if it is in one."""
+    """Return transformers' model, unwrapped from peft's wrapper if necessary."""
     known: Any = model
     return known.get_base_model() if hasattr(known, "get_base_model") else known
 
 
 def trained_copy(module: Any) -> Any:
-    """Return the copy of a module that peft trains beside its adapters (modules_to_save), or the module itself."""
+    """Return the copy of a module that peft trains in full (modules_to_save), or the module itself."""
     copies = getattr(module, "modules_to_save", None)
     return copies["default"] if isinstance(copies, nn.ModuleDict) else module

@@ -41,15 +41,15 @@ def set_learning_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
 
 
 def language_model_rate(peaks: float | list[float], factor: float) -> float:
-    """Return the language model's learning rate, which is the one that is reported."""
+    """Return the language model's learning rate, the one that is reported."""
     return (peaks[0] if isinstance(peaks, list) else peaks) * factor
 
 
 def parameter_groups(model: nn.Module, peaks: float | list[float]) -> list[dict[str, Any]]:
     """Return optimizer groups, one per part of the model, each with its peak learning rate as `peak`.
 
-    A list of peaks means [llm, vision, projector, lm_head]; a projector that is not given takes the vision tower's, a
-    head the language model's. Weight decay is for matrices only: norms and biases get none.
+    A list of peaks means [llm, vision, projector, lm_head]; a missing projector rate defaults to the vision
+    tower's, a missing head rate to the language model's. Weight decay applies only to matrices, not norms and biases.
     """
     values = peaks if isinstance(peaks, list) else [peaks, peaks]
     parts = {

@@ -4,38 +4,38 @@ from tao_skill_bank.models.cosmos_reason.config import EvaluateConfig, Inference
 
 
 def of_evaluation(config: EvaluateConfig) -> tuple[str, str]:
-    """Return what an evaluation holds, and the keys that lower it, those that cost least first."""
+    """Return what an evaluation keeps in memory, and the keys that reduce it, cheapest first."""
     size, pixels, adapted = config.evaluation.batch_size, config.vision.total_pixels, config.model.enable_lora
-    cures = [f"lower evaluation.batch_size from {size} to {max(1, size // 4)}"] if size > 1 else []
-    cures.append(f"lower vision.total_pixels from {pixels} to {pixels // 2}")
+    remedies = [f"lower evaluation.batch_size from {size} to {max(1, size // 4)}"] if size > 1 else []
+    remedies.append(f"lower vision.total_pixels from {pixels} to {pixels // 2}")
     if adapted:
-        cures.append("merge the adapter first (action export) and evaluate what it writes")
+        remedies.append("merge the adapter first (action export) and evaluate the merged checkpoint")
     what = "the base model, its adapter" if adapted else "the model"
-    return f"{what} and {size} question(s) at a time", _sentence(cures)
+    return f"{what} and {size} question(s) at a time", _sentence(remedies)
 
 
 def of_inference(config: InferenceConfig) -> tuple[str, str]:
-    """Return what an answer holds, and the keys that lower it."""
-    cures = [f"lower total_pixels from {config.total_pixels} to {config.total_pixels // 2}"]
+    """Return what an answer keeps in memory, and the keys that reduce it."""
+    remedies = [f"lower total_pixels from {config.total_pixels} to {config.total_pixels // 2}"]
     if config.torch_dtype != "bfloat16":
-        cures.append("set torch_dtype=bfloat16")
-    return "the model and one prompt", _sentence(cures)
+        remedies.append("set torch_dtype=bfloat16")
+    return "the model and one prompt", _sentence(remedies)
 
 
 def of_training(config: TrainConfig, samples: int, recompute: float) -> tuple[str, str]:
-    """Return what a training step holds, and the next settings to take, those that cost least speed first."""
+    """Return what a training step keeps in memory, and the next settings to try, those that cost least speed first."""
     shards = config.policy.parallelism.dp_shard_size
-    cures = []
+    remedies = []
     if samples > 1:
-        cures.append(f"set train.train_policy.mini_batch={samples // 2}")
+        remedies.append(f"set train.train_policy.mini_batch={samples // 2}")
     if recompute < 1:
         share = min(1.0, recompute + 0.25)
-        cures.append(f"set policy.model_gradient_checkpointing={'true' if share == 1 else share}")
-    cures.append(f"set policy.parallelism.dp_shard_size={2 * shards} on twice as many GPUs")
-    cures.append(f"lower custom.vision.total_pixels from {config.custom.vision.total_pixels}")
-    return f"a micro-batch of {samples} with {recompute:.0%} of the blocks checkpointed", _sentence(cures)
+        remedies.append(f"set policy.model_gradient_checkpointing={'true' if share == 1 else share}")
+    remedies.append(f"set policy.parallelism.dp_shard_size={2 * shards} on twice as many GPUs")
+    remedies.append(f"lower custom.vision.total_pixels from {config.custom.vision.total_pixels}")
+    return f"a micro-batch of {samples} with {recompute:.0%} of the blocks checkpointed", _sentence(remedies)
 
 
-def _sentence(cures: list[str]) -> str:
-    joined = "; then ".join(cures)
+def _sentence(remedies: list[str]) -> str:
+    joined = "; then ".join(remedies)
     return f"{joined[0].upper()}{joined[1:]}."

@@ -1,7 +1,7 @@
-"""Several samples as one sequence without padding between them, with everything that the host knows about them.
+"""Packs several samples into one sequence without padding, with all layout information computed on the host.
 
-Attention stays within a sample, positions begin anew with each, and the loss sums over labelled tokens, so a packed
-micro-batch gives what its samples give one by one.
+Attention is restricted to a sample, positions restart with each, and the loss sums over labelled tokens, so a packed
+micro-batch gives the same result as its samples one by one.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ from tao_skill_bank.models.cosmos_reason.positions import Grid, token_positions
 from tao_skill_bank.models.cosmos_reason.processor import IGNORED, Processor, Sample, joined
 from tao_skill_bank.models.cosmos_reason.vision import CHANNELS
 
-# Tensor cores want multiples of 16, compiled blocks few different lengths; an average of 32 tokens is spent on it.
+# Tensor cores need multiples of 16, compiled blocks few different lengths; this costs 32 tokens on average.
 LENGTH_MULTIPLE = 64
 
 
@@ -26,16 +26,16 @@ class Packed:
     Attributes:
         input_ids: int64 (length,).
         positions: int64 (3, length), see positions.token_positions.
-        lengths: tokens of each sample; the last one's include the tokens that fill the sequence up.
-        boundaries: int32 (samples + 1,), where samples begin and end.
-        predictors: int64 (labels,), positions whose next token is learned.
+        lengths: tokens of each sample; the last one includes the filler tokens of the sequence.
+        boundaries: int32 (samples + 1,), the boundaries of samples.
+        predictors: int64 (labels,), positions that predict a labelled token.
         targets: int64 (labels,), those next tokens.
-        vision_places: int64 (vision tokens,), where features go: those of `patches` first, then `features`.
-        patches: uint8 (patches, values) for the vision tower; None when every feature is known.
+        vision_places: int64 (vision tokens,), positions of features: those of `patches` first, then `features`.
+        patches: uint8 (patches, values) for the vision tower; None when all features are cached.
         grids: of the media in `patches`.
-        features: (known vision tokens, levels, hidden), see feature_cache; None when none is known.
-        has_spare_media: the last medium of `grids` belongs to no sample: it only keeps the tower running on every rank.
-        num_tokens, num_samples: those that count, without filling.
+        features: cached (vision tokens, levels, hidden), see feature_cache; None when none is cached.
+        has_spare_media: the last media item of `grids` is a dummy that only keeps the tower running on every rank.
+        num_tokens, num_samples: without fillers.
 
     """
 
@@ -55,15 +55,15 @@ class Packed:
 
     @property
     def num_labels(self) -> int:
-        """Tokens that enter the loss; a sequence's first token is predicted from nothing."""
+        """Tokens that enter the loss; a sequence's first token is not predicted."""
         return len(self.targets)
 
     def pin_memory(self) -> "Packed":
-        """Return the batch in page-locked memory, from which copies to a GPU run in the background."""
+        """Return the batch in page-locked memory, for asynchronous copies to the GPU."""
         return self._mapped(Tensor.pin_memory)
 
     def to_device(self, device: torch.device) -> "Packed":
-        """Return the batch with its tensors on `device`, copied in the background."""
+        """Return the batch with its tensors on `device`, copied asynchronously."""
         return self._mapped(lambda tensor: tensor.to(device, non_blocking=True))
 
     def _mapped(self, change: Callable[[Tensor], Tensor]) -> "Packed":
@@ -75,11 +75,11 @@ class Packed:
 
 @dataclass(frozen=True)
 class Packer:
-    """Packs samples; what a loader process calls.
+    """Packs samples; called in loader processes.
 
     Attributes:
-        needs_media: the vision tower must run for every micro-batch, because its weights are sharded over ranks that
-            would wait for each other forever: one without media gets a black picture that changes nothing.
+        needs_media: the vision tower must run for every micro-batch, because its weights are sharded, and
+            ranks would deadlock otherwise: one without media gets a black dummy image without effect.
 
     """
 
@@ -91,7 +91,7 @@ class Packer:
 
 
 def pack(samples: Sequence[Sample], packer: Packer, counted: Sequence[bool] = ()) -> Packed:
-    """Return samples as one sequence; a sample that is not `counted` keeps no labels."""
+    """Return samples as one sequence; a sample that is not `counted` loses its labels."""
     geometry = packer.processor.pixel_format.geometry
     sizes = [len(sample.input_ids) for sample in samples]
     filling = -sum(sizes) % LENGTH_MULTIPLE
@@ -129,12 +129,12 @@ def pack(samples: Sequence[Sample], packer: Packer, counted: Sequence[bool] = ()
 
 
 def _without_first(labels: Tensor) -> Tensor:
-    """Return labels with the first ignored: what precedes it is another sample."""
+    """Return labels with the first ignored, because the token before it belongs to another sample."""
     return torch.cat([torch.tensor([IGNORED]), labels[1:]])
 
 
 def _media(samples: Sequence[Sample], sizes: Sequence[int]) -> tuple[Tensor, list[Tensor], list[Grid], list[Tensor]]:
-    """Return where vision tokens go, patches and their grids, and known features."""
+    """Return the positions of vision tokens, patches and their grids, and cached features."""
     encoded: list[Tensor] = []
     known: list[Tensor] = []
     patches: list[Tensor] = []

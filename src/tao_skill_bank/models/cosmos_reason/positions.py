@@ -1,8 +1,8 @@
-"""Where tokens and patches are, computed on the host: the GPU never waits for an answer about a batch's layout.
+"""Positions of tokens and patches, computed on the host, so that the layout needs no GPU synchronization.
 
 The text model's rotary position of a token is three numbers (time, row, column). Text counts all three up together;
 the tokens of one temporal patch share the time and carry their row and column (Qwen2-VL's paper, section 2.1, and
-transformers' `get_rope_index`, to which the tests hold this equal).
+transformers' `get_rope_index`, with which the tests compare it).
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ Grid = tuple[int, int, int]
 
 
 class FrameLayout(NamedTuple):
-    """The patches of one temporal patch, in the order in which the vision tower reads them.
+    """The patches of one temporal patch, in the order of the vision tower.
 
     Attributes:
         places: int64 (patches, 2), row and column, for the rotary tables.
@@ -37,7 +37,7 @@ def token_positions(token_types: Tensor, grids: Sequence[Grid], geometry: Geomet
     """Return int64 rotary positions (3, length) of one sequence.
 
     Args:
-        token_types: (length,), 0 for text; the pads of every temporal patch form a run of their own.
+        token_types: (length,), 0 for text; the pads of every temporal patch form a separate run.
         grids: of the sequence's media, in the order of their pads.
         geometry: patch sizes of the vision tower.
 
@@ -59,7 +59,7 @@ def token_positions(token_types: Tensor, grids: Sequence[Grid], geometry: Geomet
 
 @lru_cache(maxsize=64)
 def frame_layout(rows: int, columns: int, merge: int, side: int) -> FrameLayout:
-    """Return where the patches of a temporal patch of rows x columns are; merged squares of patches follow each other.
+    """Return the layout of a temporal patch of rows x columns patches, ordered by merged squares of patches.
 
     The learned position grid has `side` entries per side. It is resampled bilinearly, its outermost entries on the
     outermost patches.

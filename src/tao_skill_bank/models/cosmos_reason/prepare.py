@@ -1,4 +1,4 @@
-"""Makes a loaded checkpoint a network that trains: adapters, what is frozen, number formats, sharding, execution."""
+"""Prepares a loaded checkpoint for training: adapters, frozen parts, dtypes, sharding, execution."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -24,14 +24,14 @@ from tao_skill_bank.training import adapters, float8, four_bit
 from tao_skill_bank.training.distributed import Ranks
 
 logger = logging.getLogger(__name__)
-UNPACKED = ("model.visual", "lm_head")  # small, and the head is read by the loss; embeddings are no linear layer
+UNPACKED = ("model.visual", "lm_head")  # small, and the loss reads the head; embeddings are not linear layers
 RESHARD = {"default": None, "true": True, "false": False}
 
 
 def prepare(
     config: TrainConfig, trainable: nn.Module, mesh: DeviceMesh, ranks: Ranks, how: tuple[PixelFormat, Execution]
 ) -> tuple[Network, bool]:
-    """Set number formats, bind the fast forward pass and shard; returns the network and whether it is sharded.
+    """Set dtypes, bind the fast forward pass and shard; returns the network and whether it is sharded.
 
     Trained weights are kept as master_dtype, frozen ones as param_dtype; forward and backward run in param_dtype.
     """
@@ -50,7 +50,7 @@ def prepare(
         "reshard_after_forward": RESHARD[train.fsdp_reshard_after_forward],
     }
     kept_whole = frozen_tower(trainable)
-    if kept_whole is not None:  # small, and ranks need not run it equally often
+    if kept_whole is not None:  # small, and ranks may run it a different number of times
         kept_whole.to(ranks.device, getattr(torch, train.param_dtype))
     for block in model.blocks(trainable):
         if kept_whole is None or not any(block is other for other in kept_whole.modules()):
@@ -63,16 +63,16 @@ def prepare(
 def make_trainable(
     config: TrainConfig, loaded: nn.Module, base: Path, start: Callable[[nn.Module], None] | None = None
 ) -> tuple[nn.Module, dict[str, torch.Tensor]]:
-    """Put adapters in or freeze the spec's parts, and set number formats.
+    """Add adapters or freeze the spec's parts, and set dtypes.
 
     Args:
         config: of the training.
         loaded: transformers' model.
-        base: its folder, which adapters record.
-        start: gives new adapters other weights than peft did.
+        base: its folder, recorded in adapters.
+        start: initializes new adapters differently from peft.
 
     Returns:
-        The model, and the adapters' initial weights where their initialisation changed the base.
+        The model, and the adapters' initial weights if their initialisation changed the base.
 
     Raises:
         RequestError: nothing is left to train.
@@ -96,7 +96,7 @@ def make_trainable(
 
 
 def freeze(trainable: nn.Module, frozen: Sequence[str]) -> None:
-    """Take the gradients of the named parts of a model (optimizer.part_of) away.
+    """Disable gradients of the given parts of a model (optimizer.part_of).
 
     Raises:
         RequestError: nothing is left to train.
@@ -111,9 +111,9 @@ def freeze(trainable: nn.Module, frozen: Sequence[str]) -> None:
 
 
 def needs_sharding(config: TrainConfig) -> bool:
-    """Tell whether FSDP is needed: to share weights out, to offload them, or to keep them in another number format.
+    """Return whether FSDP is needed: to shard weights, to offload them, or to keep them in another dtype.
 
-    Adapters alone need none of it on one shard: they are cast where they are used, and their gradients are small.
+    Adapters do not need it with one shard: they are cast where they are used, and their gradients are small.
     """
     train, lora, sizes = config.train, config.policy.lora, config.policy.parallelism
     if sizes.dp_shard_size > 1 or train.fsdp_offload:
@@ -130,7 +130,7 @@ def frozen_tower(trainable: nn.Module) -> Any | None:
 
 
 def setup_of(config: TrainConfig, *, features_cached: bool) -> Setup:
-    """Return what a spec says of memory."""
+    """Return the memory-relevant settings of a spec."""
     train = config.train
     return Setup(
         param_bytes=BYTES[train.param_dtype],
@@ -143,7 +143,7 @@ def setup_of(config: TrainConfig, *, features_cached: bool) -> Setup:
 
 
 def allowed_shares(config: TrainConfig) -> tuple[float, ...]:
-    """Return the shares of recomputed layers that the spec leaves open."""
+    """Return the shares of recomputed layers that the spec allows."""
     wanted = config.policy.model_gradient_checkpointing
     return memory.SHARES if wanted == "auto" else (float(wanted),)
 
@@ -161,7 +161,7 @@ def require_hardware(config: TrainConfig, ranks: Ranks) -> None:
 
 
 def packing(config: TrainConfig) -> Any:
-    """Return transformers' settings for a base in 4 bits; None when the spec wants none. Raises MissingExtraError."""
+    """Return transformers' settings for a 4-bit base; None without 4-bit weights. Raises MissingExtraError."""
     if not (config.policy.lora and config.policy.lora.load_in_4bit):
         return None
     return four_bit.settings(getattr(torch, config.train.param_dtype), UNPACKED)
@@ -175,17 +175,17 @@ def _float8(config: TrainConfig) -> float8.Float8 | None:
 def choose(
     config: TrainConfig, trainable: nn.Module, load: Load, ranks: Ranks, *, features_cached: bool
 ) -> tuple[Execution, Load]:
-    """Choose how blocks run and what a micro-batch holds: the fastest way that fits the smallest GPU of all ranks."""
+    """Choose the fastest execution plan that fits the smallest GPU of all ranks: recomputation and micro-batch."""
     capacity = None
     if ranks.device.type == "cuda":
         here = torch.cuda.get_device_properties(ranks.device).total_memory
         capacity = -int(ranks.max([-float(here)])[0])
     setup = setup_of(config, features_cached=features_cached)
-    ways = memory.ways(sizes.shape_of(trainable), setup, load, allowed_shares(config))
-    choice = execution.choose(ways, capacity)
+    plans = memory.execution_plans(sizes.shape_of(trainable), setup, load, allowed_shares(config))
+    choice = execution.choose(plans, capacity)
     compiles = config.train.compile is True or (config.train.compile == "auto" and ranks.device.type == "cuda")
-    recompute = float(choice.way.settings["policy.model_gradient_checkpointing"])
-    micro_batch = int(choice.way.settings["train.train_policy.mini_batch"])
+    recompute = float(choice.plan.settings["policy.model_gradient_checkpointing"])
+    micro_batch = int(choice.plan.settings["train.train_policy.mini_batch"])
     logger.info("%s; compile %s; micro-batches of %d", choice.reason, compiles, micro_batch)
     has_dropout = bool(config.policy.lora and config.policy.lora.lora_dropout)
     return Execution(recompute, compiles, has_dropout, _float8(config)), replace(load, samples=micro_batch)

@@ -32,12 +32,12 @@ class Sample:
     """One sequence, ready to be batched.
 
     Attributes:
-        input_ids, labels, token_types: int64 of shape (length,); labels are -100 where nothing is learned,
+        input_ids, labels, token_types: int64 of shape (length,); labels are -100 for ignored tokens,
             token types 0 for text, 1 for image pads, 2 for video pads.
-        kinds, grids: of each medium, in the order of its pads: video or image, and its patches.
+        kinds, grids: of each media item, in the order of its pads: video or image, and its patches.
         patches: uint8 of shape (patches, 3 * temporal_patch * patch * patch), of all media in that order; None when
-            `features` are known or there are no media.
-        features: (vision tokens, levels, hidden), in the same order; None when the vision tower has to make them.
+            `features` are cached or there are no media.
+        features: (vision tokens, levels, hidden), in the same order; None when the vision tower must compute them.
 
     """
 
@@ -64,7 +64,7 @@ class Processor:
         """Load from a checkpoint folder.
 
         Raises:
-            BlockedError: the folder holds no usable tokenizer or no chat template.
+            BlockedError: the folder has no usable tokenizer or no chat template.
 
         """
         from transformers import AutoTokenizer
@@ -74,7 +74,7 @@ class Processor:
             tokenizer = AutoTokenizer.from_pretrained(str(source), trust_remote_code=False)  # else it asks
         except (OSError, ValueError, KeyError) as error:
             reason = str(error).splitlines()[0]
-            message = f"{source} holds no usable tokenizer: {reason}"
+            message = f"{source} has no usable tokenizer: {reason}"
             raise BlockedError.of("no_tokenizer", message, "Give a folder with tokenizer.json.") from None
         if not tokenizer.chat_template:
             tokenizer.chat_template = _separate_template(source)
@@ -88,12 +88,12 @@ class Processor:
         Args:
             conversation: the messages.
             media: decoded frames, or the features of all of them, one per entry of `conversation.media`.
-            max_length: longest sequence in tokens; a longer one is an error, never cut.
+            max_length: longest sequence in tokens; longer ones are an error, never truncated.
             answer: leave the assistant's next turn open for generation; nothing is labelled.
 
         Raises:
-            BlockedError: the sequence is too long, the text holds a reserved token, or (without `answer`) no
-                assistant turn is there to learn from.
+            BlockedError: the sequence is too long, the text contains a reserved token, or (without `answer`) there
+                is no assistant turn to learn from.
 
         """
         pieces = self._pieces(conversation, answer=answer)
@@ -127,15 +127,15 @@ class Processor:
         )
 
     def _pieces(self, conversation: Conversation, *, answer: bool) -> list[tuple[str, bool]]:
-        """Split the rendered chat where assistant turns begin and end; True marks what is learned.
+        """Split the rendered chat where assistant turns begin and end; True marks labelled text.
 
-        Each piece is tokenized by itself, so an answer's tokens are those that generation would have to produce.
+        Each piece is tokenized separately, so an answer's tokens are those that generation would have to produce.
         """
         messages = list(conversation.messages)
         whole = self._render(messages, open_turn=answer)
         media_marks = sum(whole.count(pad) for pad in PADS.values())
         if media_marks != len(conversation.media):
-            message = f"Record {conversation.record_id} writes a reserved token such as {PADS['video']} in its text."
+            message = f"Record {conversation.record_id} contains a reserved token such as {PADS['video']} in its text."
             raise BlockedError.of("reserved_token", message, "Remove it from the text.", path=conversation.record_id)
         spans = [] if answer else self._answer_spans(messages, whole, conversation)
         pieces, end = [], 0
@@ -166,12 +166,12 @@ class Processor:
 
 
 def joined(parts: Sequence[torch.Tensor]) -> torch.Tensor | None:
-    """Return tensors one below the other; a single one is not copied, and of none there is nothing."""
+    """Return concatenated tensors; a single one is not copied, and None is returned for no tensors."""
     return torch.cat(list(parts)) if len(parts) > 1 else parts[0] if parts else None
 
 
 def _expand(text: str, media: Iterator[tuple[Grid, Frames | Features]], geometry: Geometry) -> str:
-    """Replace every media pad by as many pads as the media has tokens, with timestamps in videos."""
+    """Replace every media pad by as many pads as the media item has tokens, with timestamps in videos."""
     out = ""
     while True:
         kind = min((kind for kind in PADS if PADS[kind] in text), key=lambda k: text.index(PADS[k]), default=None)
@@ -202,6 +202,6 @@ def _check_length(conversation: Conversation, token_types: torch.Tensor, max_len
 def _separate_template(folder: Path) -> str:
     path = folder / "chat_template.json"
     if not path.is_file():
-        message = f"{folder} holds no chat template."
+        message = f"{folder} has no chat template."
         raise BlockedError.of("no_chat_template", message, "Give a folder with chat_template.jinja.")
     return str(json.loads(path.read_text(encoding="utf-8"))["chat_template"])

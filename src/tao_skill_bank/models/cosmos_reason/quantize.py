@@ -1,8 +1,8 @@
-"""A smaller checkpoint for vLLM and transformers: `python -m tao_skill_bank.models.cosmos_reason.quantize --config F`.
+"""Quantizes a checkpoint for vLLM: `python -m tao_skill_bank.models.cosmos_reason.quantize --config F`.
 
-Writes safetensors/quantized, and results.json with what quantization cost. Everything that is not quantized is kept as
-bfloat16. What is measured afterwards is the folder that was written, loaded again by transformers, which computes with
-the quantized numbers in bfloat16 on any device.
+Writes safetensors/quantized, and results.json with the loss of quality. Everything that is not quantized is kept in
+bfloat16. The measurement afterwards uses the written folder, loaded again by transformers, which computes with the
+quantized values in bfloat16 on any device.
 """
 
 import gc
@@ -29,13 +29,13 @@ from tao_skill_bank.training.entrypoint import Run
 
 DTYPE = torch.bfloat16
 TARGET = "safetensors/quantized"
-NOT_EVALUATED = "not evaluated: give held-out data as `dataset` to measure what quantization cost"
+NOT_EVALUATED = "not evaluated: give held-out data as `dataset` to measure the loss of quality"
 TEST_RECORD = 0
 
 
 @dataclass(frozen=True)
 class Tested:
-    """What a model said of the records it is tested on; None for what was not asked for."""
+    """The test results of a model; None for tests that were not requested."""
 
     measured: Measured | None
     generation: str | None
@@ -43,7 +43,7 @@ class Tested:
 
 @dataclass
 class Steps:
-    """Counts records over all phases, so that the time left is that of the whole run."""
+    """Counts records over all phases, so that the remaining time covers the whole run."""
 
     status: StatusWriter
     total: int
@@ -56,7 +56,7 @@ class Steps:
 
 @dataclass(frozen=True)
 class Data:
-    """Records to calibrate with and, where the spec has them, held-out ones."""
+    """Calibration records and, if the spec has them, held-out ones."""
 
     calibration: Records
     held_out: Records | None
@@ -92,10 +92,10 @@ def quantize(config: QuantizeConfig, run: Run) -> str:
 
 
 def _write_checkpoint(config: QuantizeConfig, run: Run, sources: Data, steps: Steps) -> tuple[Tested, dict[str, Any]]:
-    """Test the model, quantize it and write it; nothing of it stays in memory.
+    """Test the model, quantize it, write it, and free its memory.
 
     Returns:
-        How it did before, and what results.json says of the checkpoint.
+        The test results before, and the results.json entry of the checkpoint.
 
     """
     network, folder = model.load_merged(config.model.model_path, base=_base(config), dtype=DTYPE, ranks=run.ranks)
@@ -115,14 +115,14 @@ def _write_checkpoint(config: QuantizeConfig, run: Run, sources: Data, steps: St
 def _base(config: QuantizeConfig) -> str | None:
     if config.model.enable_lora and not config.model.base_model_path:
         message = "model.enable_lora needs model.base_model_path."
-        raise RequestError.of("base_model_path", message, "Name the base model.", path="model.base_model_path")
+        raise RequestError.of("base_model_path", message, "Set it to the base model.", path="model.base_model_path")
     return config.model.base_model_path if config.model.enable_lora else None
 
 
 def _require_unquantized(folder: Path) -> None:
     if scheme.is_quantized(folder):
-        message = f"{folder} is quantized already."
-        fix = "Give the checkpoint that it was made of."
+        message = f"{folder} is already quantized."
+        fix = "Give the checkpoint that it was quantized from."
         raise BlockedError.of("already_quantized", message, fix, path="model.model_path")
 
 
@@ -138,27 +138,27 @@ def _test(config: QuantizeConfig, network: Any, sources: Data, steps: Steps) -> 
 
 
 def _quantize(config: QuantizeConfig, network: Any, source: Records, steps: Steps) -> dict[str, Any]:
-    """Quantize the network in place. Returns what results.json says of the calibration."""
+    """Quantize the network in place. Returns the results.json entry of the calibration."""
     options = config.quantize
     scheme.apply(network, options.quantization_scheme, kv_fp8=options.kv_precision == "fp8")
     activations = Activations()
-    told: dict[str, Any] = {"records": 0, "asked": options.num_calibration_samples}
+    calibrated: dict[str, Any] = {"records": 0, "asked": options.num_calibration_samples}
     if scheme.needs_activations(network):
         activations, counts = _calibrate(network, source, steps)
-        told |= counts
+        calibrated |= counts
     else:
         steps.add(len(source), "no calibration needed")
-        told["reason"] = "this scheme takes its scales from the weights, and at run time from each token"
+        calibrated["reason"] = "this scheme computes its scales from the weights, and at run time per token"
     if options.quantization_scheme == "W8A8":
         activations = smooth(network, activations, options.smoothing_strength)
     scales.set_scales(network, activations)
     scales.pack(network)
-    return told
+    return calibrated
 
 
 def _calibrate(network: Any, source: Records, steps: Steps) -> tuple[Activations, dict[str, int]]:
     counts = {"records": 0, "tokens": 0, "vision_tokens": 0}
-    unpadded = loader.Padding(source.processor, side="left")  # padding would enter the statistics
+    unpadded = loader.Padding(source.processor, side="left")  # padding would affect the statistics
     with observe(network) as activations, torch.inference_mode():
         for position in range(len(source)):
             sample = source[position]
@@ -187,7 +187,7 @@ def _generation(before: Tested, after: Tested, sources: Data) -> dict[str, str |
 
 
 def _write_results(folder: Path, results: dict[str, Any]) -> None:
-    """Write results.json, and the figures where `status` and the report look for them."""
+    """Write results.json, and the metrics where `status` and the report read them."""
     evaluation = results["evaluation"]
     figures: dict[str, Any] = {"bytes_ratio": results["bytes"]["after"] / results["bytes"]["before"]}
     if evaluation:
@@ -209,22 +209,22 @@ def _write_results(folder: Path, results: dict[str, Any]) -> None:
 
 def _closing(results: dict[str, Any]) -> str:
     sizes, calibration, evaluation = results["bytes"], results["calibration"], results["evaluation"]
-    told = [
+    sentences = [
         f"Wrote {results['checkpoint']}: {results['scheme']}, {sizes['after'] / 2**20:.1f} MiB of "
         f"{sizes['before'] / 2**20:.1f} MiB in bfloat16."
     ]
     if 0 < calibration["records"] < calibration["asked"]:
-        told.append(f"Calibrated on all {calibration['records']} records: {calibration['asked']} were asked for.")
+        sentences.append(f"Calibrated on all {calibration['records']} records: {calibration['asked']} were requested.")
     if evaluation:
         before, after, delta = evaluation["before"], evaluation["after"], evaluation["delta"]
-        told.append(
+        sentences.append(
             f"On {evaluation['records']} held-out records the token loss went from {before['token_loss']:.4f} to "
             f"{after['token_loss']:.4f} ({delta['token_loss']:+.4f}), accuracy from {before['accuracy']:.4f} to "
             f"{after['accuracy']:.4f}; {evaluation['same_answers']:.0%} of the answers are the same."
         )
     else:
-        told.append(f"{NOT_EVALUATED[0].upper()}{NOT_EVALUATED[1:]}.")
-    return " ".join(told)
+        sentences.append(f"{NOT_EVALUATED[0].upper()}{NOT_EVALUATED[1:]}.")
+    return " ".join(sentences)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The questions of an evaluation: what is asked about which media, and how the prompts become samples."""
+"""The questions of an evaluation, and their prompts as samples."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -15,7 +15,7 @@ from tao_skill_bank.models.cosmos_reason.processor import Sample
 from tao_skill_bank.models.cosmos_reason.record_tokens import record_tokens
 from tao_skill_bank.training.distributed import Ranks
 
-TRANSIENT = "media_unreadable"  # a network file system may give the file at the next try
+TRANSIENT = "media_unreadable"  # may succeed when retried on a network file system
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,11 @@ class Question:
 
 @dataclass(frozen=True)
 class Prompts:
-    """Samples whose last assistant turn is left open.
+    """Samples whose last assistant turn is to be generated.
 
     Attributes:
         context: tokens of question and answer together.
-        room: tokens of them that are kept for the answer.
+        room: tokens of them reserved for the answer.
 
     """
 
@@ -60,7 +60,7 @@ class Prompts:
         return conversation.question_and_answer(self.records.conversation(position))[0]
 
     def frames(self, prompt: conversation.Conversation) -> list[Frames]:
-        """Return the sampled and resized frames of a prompt's media, reading again what could not be read."""
+        """Return the sampled and resized frames of a prompt's media, retrying unreadable files."""
         for _ in range(self.max_retries):
             try:
                 return self._frames(prompt)
@@ -70,10 +70,10 @@ class Prompts:
         return self._frames(prompt)
 
     def _frames(self, prompt: conversation.Conversation) -> list[Frames]:
-        return cast(list[Frames], self.records.frames(prompt))  # features are kept for training alone
+        return cast(list[Frames], self.records.frames(prompt))  # features are cached only for training
 
     def encode(self, prompt: conversation.Conversation, frames: list[Frames]) -> Sample:
-        """Return the prompt as model inputs. Raises BlockedError when it leaves no room for the answer."""
+        """Return the prompt as model inputs. Raises BlockedError when it leaves too few tokens for the answer."""
         try:
             return self.records.processor.encode(prompt, frames, max_length=self.context - self.room, answer=True)
         except BlockedError as error:
@@ -86,18 +86,16 @@ class Prompts:
                 f"(generation.max_tokens) it needs {needed} of the {self.context} that model.max_length and the model "
                 "allow."
             )
-            fix = (
-                f"Raise model.max_length to {needed} if the model allows, or lower vision.fps, nframes or total_pixels."
-            )
+            fix = f"Raise model.max_length to {needed} if the model can, or lower vision.fps, nframes or total_pixels."
             raise BlockedError.of(
                 "question_too_long", message, fix, path=prompt.record_id, got=needed, expected=self.context
             ) from None
 
 
 def lengths(config: EvaluateConfig, records: data.Records, ranks: Ranks) -> list[int]:
-    """Return the predicted tokens of every record, from its text and its media's headers; the ranks share the work.
+    """Return the predicted tokens of every record, from its text and its media's headers; split over the ranks.
 
-    A record whose media tell nothing counts as 0: what is wrong with it is told when it is read.
+    A record with unreadable media counts as 0: its error is reported when it is read.
     """
     spec = asdict(config)
     own = {
@@ -116,7 +114,7 @@ def _length(spec: dict[str, Any], record: data.Record, folder: Path) -> int:
 
 
 def _header(path: Path, kind: str) -> MediaProbe:
-    """Return what a file's header says, without reading its packets."""
+    """Return the header information of a file without reading its packets."""
     if kind == "image":
         from PIL import Image
 

@@ -9,7 +9,7 @@ from tao_skill_bank.data.media_probe import MediaProbe
 from tao_skill_bank.models.cosmos_reason.config.shared import VideoSampling
 from tao_skill_bank.models.cosmos_reason.tokens import START_AND_END, image_tokens, video_layout, video_tokens
 
-BYTES_PER_TOKEN = 3.5  # English gives Qwen's tokenizer 4 to 4.5, so this errs on the safe side
+BYTES_PER_TOKEN = 3.5  # English gives Qwen's tokenizer 4 to 4.5, so this is conservative
 TOKENS_PER_TURN = 6  # <|im_start|>, role, line breaks, <|im_end|>
 LONE_TOKEN = re.compile(rb"[0-9]")  # Qwen's tokenizer gives every digit a token
 MARKER = re.compile(r"<(video|image)>")
@@ -25,7 +25,7 @@ def record_tokens(spec: Mapping[str, Any], record: Mapping[str, Any], probes: Se
         probes: one per media of the record, in the order of `media_of`.
 
     Raises:
-        BlockedError: the sampling asks for frames that a clip does not have.
+        BlockedError: the sampling needs frames that a clip does not have.
 
     """
     vision = vision_of(spec)
@@ -40,7 +40,7 @@ def record_tokens(spec: Mapping[str, Any], record: Mapping[str, Any], probes: Se
 
 
 def feature_tokens(spec: Mapping[str, Any], record: Mapping[str, Any], probes: Sequence[MediaProbe]) -> int:
-    """Return the vision tokens of a record's media alone. Args and errors are those of `record_tokens`."""
+    """Return the vision tokens of a record's media only. Args and errors are those of `record_tokens`."""
     vision, total = vision_of(spec), 0
     for media, probe in zip(media_of(record), probes, strict=True):
         if media.kind == "image":
@@ -62,7 +62,7 @@ def _clip(record: Mapping[str, Any], probe: MediaProbe) -> dict[str, Any]:
 
 
 def vision_of(spec: Mapping[str, Any]) -> VideoSampling:
-    """Return the frame sampling of a spec: train keeps it under custom, inference at the top level."""
+    """Return the frame sampling of a spec: under custom in train, at the top level in inference."""
     values = spec.get("custom", spec).get("vision")
     if values is None:
         fps, num_frames = spec.get("fps"), spec.get("num_frames")
@@ -84,7 +84,7 @@ def _system_prompt(spec: Mapping[str, Any]) -> str:
 
 
 def answer_tokens(spec: Mapping[str, Any]) -> int:
-    """Return the room of `record_tokens` that is left for an answer to be generated."""
+    """Return the tokens of `record_tokens` reserved for the generated answer."""
     generation = spec.get("generation")
     return int(generation["max_tokens"]) if generation else int(spec.get("max_new_tokens") or 0)
 

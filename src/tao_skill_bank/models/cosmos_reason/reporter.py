@@ -1,4 +1,4 @@
-"""Tells the numbers of a training: metrics.jsonl, status.jsonl, and the loggers that the spec names."""
+"""Reports the metrics of a training to metrics.jsonl, status.jsonl, and the loggers of the spec."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ FORWARD_FLOPS_PER_WEIGHT = 2  # a multiplication and an addition per weight and 
 
 @dataclass(frozen=True)
 class Step:
-    """What one optimizer step did, over all ranks."""
+    """The result of one optimizer step over all ranks."""
 
     loss: float
     largest_loss: float
@@ -31,7 +31,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """FLOP per token of one training step, attention scores left out.
+    """FLOPs per token of one training step, without attention scores.
 
     Forward costs 2 per weight; backward costs 2 per weight for the inputs' gradients and 2 per trained weight for
     their own. Recomputation does not count as useful.
@@ -45,12 +45,12 @@ class Arithmetic:
         return FORWARD_FLOPS_PER_WEIGHT * (2 * self.num_weights + self.num_trained)
 
     def utilization(self, tokens_per_second: float, device: torch.device) -> float | None:
-        """Return the share of one device's peak that its tokens per second use; None where the peak is unknown."""
+        """Return the share of one device's peak FLOPs used; None if the peak is unknown."""
         return utilization(tokens_per_second * self.per_token, device)
 
 
 class Reporter:
-    """Writes metrics.jsonl, status.jsonl and the loggers that the spec names, on rank 0."""
+    """Writes metrics.jsonl, status.jsonl and the loggers of the spec, on rank 0."""
 
     def __init__(self, config: TrainConfig, run: Run, network: nn.Module, steps_per_epoch: int) -> None:
         self.run = run

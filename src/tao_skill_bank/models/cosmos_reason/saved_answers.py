@@ -1,4 +1,4 @@
-"""One file per answered record under samples/, and what of an earlier run may be used again."""
+"""Saves one file per answered record under samples/, and reuses those of an earlier run."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ from tao_skill_bank.models.cosmos_reason.questions import Question
 
 @dataclass(frozen=True)
 class SavedAnswers:
-    """The sample files of one evaluation. `settings` is a hash of all that decides an answer to a question."""
+    """The sample files of one evaluation. `settings` is a hash of everything that determines an answer."""
 
     folder: Path
     config: EvaluateConfig
@@ -26,7 +26,7 @@ class SavedAnswers:
     def open(
         cls, folder: Path, config: EvaluateConfig, kind: Kind, weights: Mapping[str, str | None]
     ) -> "SavedAnswers":
-        """Make the folder. `weights` tells one model from another of the same name: fingerprints."""
+        """Create the folder. `weights` are fingerprints that distinguish models of the same name."""
         folder.mkdir(parents=True, exist_ok=True)
         generation = asdict(config.generation)
         del generation["max_retries"]
@@ -43,13 +43,13 @@ class SavedAnswers:
         return cls(folder, config, kind, settings)
 
     def write(self, question: Question, response: str) -> None:
-        """Save one answer, whole or not at all."""
+        """Save one answer atomically."""
         write_json(self._file(question), self._sample(question, response))
 
     def read(self, questions: Sequence[Question]) -> dict[int, str]:
         """Return the responses, by index, that the same model gave to the same questions with the same settings.
 
-        What is half-written, or of another run, is not among them.
+        Partially written files and those of other runs are ignored.
         """
         found = {}
         for question in questions:
@@ -80,7 +80,7 @@ class SavedAnswers:
 
 
 def scored(config: EvaluateConfig, question: Question, response: str) -> metrics.Scored:
-    """Return the answer beside the truth, both read by the spec's answer type."""
+    """Return the answer and the truth, both parsed by the spec's answer type."""
     kind = config.evaluation.answer_type
     return metrics.Scored(question.record_id, answers.read(response, kind), answers.read(question.truth, kind))
 

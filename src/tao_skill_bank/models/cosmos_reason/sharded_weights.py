@@ -1,13 +1,13 @@
-"""Loads a model that no single GPU or host holds: every rank reads only its own shard of each weight.
+"""Loads a model that does not fit on a single GPU or host: every rank reads only its own shard of each weight.
 
-    loaded = skeleton(folder, dtype)        # weights that take no memory
-    ...                                     # put adapters in, freeze, set number formats
+    loaded = skeleton(folder, dtype)        # weights without memory
+    ...                                     # add adapters, freeze, set dtypes
     forget(model, folder)                   # weights of the checkpoint go to the meta device
     ...                                     # fully_shard
-    fill(model, folder, device)             # and are read
+    fill(model, folder, device)             # and are loaded
 
 The result equals `from_pretrained`, adapters and fully_shard, bit for bit and also in the adapters' initial weights:
-they are drawn on the CPU, where peft finds the base weights to be.
+they are drawn on the CPU, the device of the base weights that peft sees.
 """
 
 import json
@@ -28,13 +28,13 @@ from tao_skill_bank.weights.safetensors_files import read_header
 INDEX = "model.safetensors.index.json"
 META = torch.device("meta")
 WEIGHTLESS_INITS = (True, False, "gaussian")  # others decompose the base weights
-# What peft adds to the names of weights that a checkpoint holds.
+# What peft adds to the names of checkpoint weights.
 WRAPPERS = (".base_layer", ".original_module", ".modules_to_save.default")
 PEFT_PREFIX = "base_model.model."
 
 
 def suits(folder: Path, lora: Lora | None) -> bool:
-    """Tell whether a checkpoint can be read in shards: it is safetensors, and its adapters need no base weights."""
+    """Return whether a checkpoint can be read in shards: it is safetensors, and its adapters need no base weights."""
     needs_weights = lora is not None and (
         lora.init_lora_weights not in WEIGHTLESS_INITS or bool(getattr(lora, "use_dora", False))
     )
@@ -42,7 +42,7 @@ def suits(folder: Path, lora: Lora | None) -> bool:
 
 
 def skeleton(folder: Path, dtype: torch.dtype) -> Any:
-    """Return the transformers model with buffers computed and weights of one zero each, seen in their full shape."""
+    """Return the transformers model with real buffers, and weights that are one zero expanded to their full shape."""
     from transformers import AutoConfig, Qwen3VLForConditionalGeneration
 
     config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
@@ -57,20 +57,20 @@ def skeleton(folder: Path, dtype: torch.dtype) -> Any:
 
 
 def forget(model: nn.Module, folder: Path) -> None:
-    """Move every weight that the checkpoint holds to the meta device; what peft added keeps its values."""
+    """Move every weight of the checkpoint to the meta device; weights added by peft keep their values."""
     files = _files(folder)
     for name, parameter in list(model.named_parameters(remove_duplicate=False)):
         if _source(name) in files and not parameter.is_meta:
             empty = torch.empty(parameter.shape, dtype=parameter.dtype, device=META)
             replacement = nn.Parameter(empty, requires_grad=parameter.requires_grad)
-            torch.utils.swap_tensors(parameter, replacement)  # type: ignore[no-untyped-call]  # torch leaves it so
+            torch.utils.swap_tensors(parameter, replacement)  # type: ignore[no-untyped-call]  # untyped in torch
 
 
 def fill(model: nn.Module, folder: Path, device: torch.device, *, only: nn.Module | None = None) -> int:
     """Read the weights of a skeleton, sharded or not, onto a device; returns how many bytes were read.
 
     Args:
-        model: a skeleton, or what became of it.
+        model: a skeleton, possibly modified.
         folder: the checkpoint.
         device: where weights go; the CPU where FSDP offloads.
         only: a part of the model; other weights stay on the meta device.
@@ -97,7 +97,7 @@ def fill(model: nn.Module, folder: Path, device: torch.device, *, only: nn.Modul
             reader = _reader(files[source], readers, stack).get_slice(source)
             if tuple(reader.get_shape()) != tuple(parameter.shape):
                 found, wanted = list(reader.get_shape()), list(parameter.shape)
-                raise _unfit(folder, f"{source} has the shape {found}, and the config says {wanted}")
+                raise _unfit(folder, f"{source} has the shape {found}, but the config specifies {wanted}")
             read = _read(reader, parameter)
             num_bytes += read.nbytes
             filled = _like(parameter, read.to(device, parameter.dtype))
@@ -107,7 +107,7 @@ def fill(model: nn.Module, folder: Path, device: torch.device, *, only: nn.Modul
 
 
 def _read(reader: Any, parameter: nn.Parameter) -> Tensor:
-    """Read this rank's part of a weight; nothing of it where the weight has fewer rows than there are ranks."""
+    """Read this rank's part of a weight; empty if the weight has fewer rows than there are ranks."""
     if not isinstance(parameter, DTensor):
         whole: Tensor = reader[:]
         return whole
@@ -133,7 +133,7 @@ def _like(parameter: nn.Parameter, local: Tensor) -> nn.Parameter:
 
 
 def _source(name: str) -> str:
-    """Return the name that the checkpoint has for a weight."""
+    """Return the name of a weight in the checkpoint."""
     source = name.removeprefix(PEFT_PREFIX)
     for wrapper in WRAPPERS:
         source = source.replace(wrapper, "")
@@ -141,7 +141,7 @@ def _source(name: str) -> str:
 
 
 def _files(folder: Path) -> dict[str, Path]:
-    """Return the safetensors file of every weight; none where a checkpoint is of another format."""
+    """Return the safetensors file of every weight; empty for a checkpoint in another format."""
     index = folder / INDEX
     if index.is_file():
         return {name: folder / file for name, file in json.loads(index.read_text("utf-8"))["weight_map"].items()}
@@ -166,7 +166,7 @@ def _unfit(folder: Path, reason: str) -> BlockedError:
 
 
 class _EmptyOnMeta(TorchFunctionMode):
-    """Puts uninitialised tensors, which weights begin as, on the meta device; buffers are computed and stay real."""
+    """Creates uninitialised tensors (weights) on the meta device; buffers are computed and stay real."""
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})

@@ -1,4 +1,4 @@
-"""Reads the sizes that memory depends on off a model, which may be on the meta device."""
+"""Reads the memory-relevant sizes of a model, which may be on the meta device."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +12,7 @@ from tao_skill_bank.training import four_bit
 
 
 def shape_of(model: nn.Module, *, packs: bool = False) -> Shape:
-    """Return the sizes of transformers' or peft's model; what is trained is what requires gradients.
+    """Return the sizes of transformers' or peft's model; parameters that require gradients are trained.
 
     Args:
         model: may be on the meta device.
@@ -36,13 +36,13 @@ def shape_of(model: nn.Module, *, packs: bool = False) -> Shape:
 
 
 def _linear_weights(text: nn.Module) -> int:
-    """Count the weights of the decoder's own linear layers, which have two sides whether they are packed or not."""
+    """Count the weights of the decoder's own linear layers, from their in and out features, also if packed."""
     layers: list[Any] = [module for name, module in text.named_modules() if ".lora_" not in name]
     return sum(layer.in_features * layer.out_features for layer in layers if isinstance(layer, nn.Linear))
 
 
 def _text(config: Any, layer: Any) -> Stack:
-    """Count what the backward pass of `decoder._run_layer` reads."""
+    """Count the values that the backward pass of `decoder._run_layer` reads."""
     query, key = config.num_attention_heads * config.head_dim, config.num_key_value_heads * config.head_dim
     learns = _learns(layer)
     kept = 2 * query + 2 * key  # before the norms of query and key, and after the rotation
@@ -57,7 +57,7 @@ def _text(config: Any, layer: Any) -> Stack:
 
 
 def _vision(config: Any, visual: Any) -> Stack:
-    """Count what the backward pass of `vision_tower._run_block` reads."""
+    """Count the values that the backward pass of `vision_tower._run_block` reads."""
     learns = _learns(visual.blocks[0])
     kept = 3 * config.hidden_size  # query, key and value after the rotation
     kept += 2 * config.hidden_size + config.intermediate_size  # output of attention, stream, input of gelu
@@ -68,7 +68,7 @@ def _vision(config: Any, visual: Any) -> Stack:
 
 
 def _learns(block: nn.Module) -> Callable[[str], bool]:
-    """Return whether the weight of a layer of the block, or an adapter on it, is trained: it needs its input then."""
+    """Return whether the weight of a layer of the block, or its adapter, is trained, so that its input is kept."""
 
     def learns(name: str) -> bool:
         return any(parameter.requires_grad for parameter in block.get_submodule(name).parameters())

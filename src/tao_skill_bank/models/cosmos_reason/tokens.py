@@ -1,10 +1,10 @@
-"""Which frames a clip gives, at which size, and how many tokens they cost. Pure Python: no torch, no numpy.
+"""Computes sampled frames, their size and their number of tokens. Pure Python: no torch, no numpy.
 
-The trainer samples and resizes with these functions, so a count made before the launch is the count of the
-run. The rules are those of Qwen3-VL's processor (transformers `models/qwen3_vl`): frames evenly spaced, sides
+The trainer samples and resizes with these functions, so the count before the launch equals that of
+the run. The rules are those of Qwen3-VL's processor (transformers `models/qwen3_vl`): frames evenly spaced, sides
 rounded to whole merged patches, the clip scaled down into its pixel budget. Two deliberate differences: small
-clips are not scaled up unless `min_pixels` asks for it, and a frame never costs more than 768 tokens (the cap
-of the reference implementation, qwen-vl-utils) unless `max_pixels` says otherwise.
+clips are not scaled up unless `min_pixels` is set, and a frame never has more than 768 tokens (the cap
+of the reference implementation, qwen-vl-utils) unless `max_pixels` is set.
 """
 
 import math
@@ -44,7 +44,7 @@ def frame_indices(vision: VideoSampling, *, container_fps: float, num_container_
 
     Raises:
         RequestError: fps and nframes are both set.
-        BlockedError: the clip has fewer frames than nframes, or nothing between video_start and video_end.
+        BlockedError: the clip has fewer frames than nframes, or no frames between video_start and video_end.
 
     """
     if vision.fps is not None and vision.nframes is not None:
@@ -142,7 +142,7 @@ def video_layout(
         vision: frame sampling and pixel budgets.
         width: pixels per row of the source.
         height: pixels per column of the source.
-        duration_seconds: used only where the container does not tell its number of frames (0).
+        duration_seconds: used only if the container has no frame count (0).
         container_fps: the record's `video_fps`, else the container's rate.
         num_container_frames: frames in the container; 0 when unknown.
 
@@ -169,7 +169,7 @@ def timestamp_tokens(seconds: float) -> int:
 def smart_resize(
     height: int, width: int, *, frames: int, factor: int, min_pixels: int, max_pixels: int
 ) -> tuple[int, int]:
-    """Return (height, width) as multiples of `factor` whose frames x height x width lies within the bounds.
+    """Return (height, width) as multiples of `factor` whose frames x height x width is within the bounds.
 
     The aspect ratio is kept as closely as whole tokens allow. Source: transformers `smart_resize` of Qwen3-VL
     (frames > 1) and of Qwen2-VL (frames = 1), which agree.
@@ -201,7 +201,7 @@ def _frame_range(vision: VideoSampling, container_fps: float, num_frames: int) -
         last = min(last, math.floor(vision.video_end * container_fps))
     if first > last or num_frames < 1:
         seconds = num_frames / container_fps
-        message = f"No frame lies between video_start and video_end: the clip is {seconds:.2f} seconds long."
+        message = f"There are no frames between video_start and video_end: the clip is {seconds:.2f} seconds long."
         raise BlockedError.of("empty_time_range", message, "Correct custom.vision.video_start and video_end.")
     return first, last
 

@@ -47,7 +47,7 @@ DIVERGED_FIX = "Lower train.optm_lr, lengthen train.optm_warmup_epochs, or set t
 
 
 class Counts(NamedTuple):
-    """What the micro-batches of a step hold."""
+    """Counts of the micro-batches of a step."""
 
     labels: float = 0
     tokens: float = 0
@@ -59,9 +59,9 @@ class Counts(NamedTuple):
 
 @dataclass(frozen=True)
 class Pending:
-    """A step whose loss, largest loss and gradient norm are on their way from the GPU.
+    """A step whose loss, largest loss and gradient norm are still being copied from the GPU.
 
-    `is_interrupted` says that a rank got a signal: the training is to be saved and ended.
+    `is_interrupted`: a rank received a signal, so the training must be saved and ended.
     """
 
     step: int
@@ -72,14 +72,14 @@ class Pending:
 
 @dataclass
 class Trainer:
-    """What a step works with.
+    """The state of a training step.
 
     Attributes:
         trainable: the model with its adapters, which `network` computes.
         initial_adapters: see prepare.make_trainable.
-        is_sharded: whether FSDP holds the weights and averages gradients; else every rank has all of them.
-        weights: what is trained.
-        load: what a micro-batch holds.
+        is_sharded: whether FSDP shards the weights and averages gradients; else every rank has all of them.
+        weights: the trained weights.
+        load: the load of a micro-batch.
         step: optimizer steps taken.
 
     """
@@ -97,7 +97,7 @@ class Trainer:
 
 
 def train(config: TrainConfig, run: Run) -> str:
-    """Train as the spec says; everything is written into the run directory. Returns the closing message."""
+    """Train according to the spec; write everything into the run directory. Returns the closing message."""
     _check(config)
     ranks, settings = run.ranks, config.train
     prepare.require_hardware(config, ranks)
@@ -120,7 +120,7 @@ def train(config: TrainConfig, run: Run) -> str:
     val_batches = batches.validation_batches(config, val_set, run, trainer.load, packer) if val_set else None
     schedule = optimizer.schedule(settings, order.num_steps)
     report = Report(trainer, order.num_steps)
-    saver = _saver(run, settings.ckpt, Subject(trained, fed))
+    saver = _saver(run, settings.ckpt, Subject(trained, fingerprint))
     trainer.step = progress.step
 
     held = out_of_memory.of_training(config, trainer.load.samples, trainer.network.execution.recompute)
@@ -147,18 +147,18 @@ def train(config: TrainConfig, run: Run) -> str:
 def _end_epoch(
     trainer: Trainer, report: "Report", saver: Saver, val_batches: Iterable[Packed] | None, base: Path, epoch: int
 ) -> None:
-    """Validate, export and checkpoint where the spec says so."""
+    """Validate, export and checkpoint as the spec says."""
     config, run = trainer.config, trainer.run
     keeps, last = config.train.ckpt, _last_epoch(config)
     loss = score = None
     if val_batches is not None and _is_due(config.validation.freq_in_epoch, epoch, last):
         loss = validate(trainer, val_batches)
-    if keeps.enable_checkpoint and run.interruption.agreed(run.ranks):  # the validation has stopped, too
+    if keeps.enable_checkpoint and run.interruption.agreed(run.ranks):  # the validation was interrupted as well
         saver.interrupt(Progress(epoch - 1, trainer.step))
     if loss is not None:
         score = report.reporter.validation(trainer.step, loss)
     if keeps.enable_checkpoint and _is_due(keeps.save_freq_in_epoch, epoch, last):
-        if keeps.export_safetensors:  # first: an epoch that can be resumed from is exported too
+        if keeps.export_safetensors:  # first, so that every resumable epoch is exported
             _export(trainer, base, epoch)
         saver.end_epoch(Progress(epoch, trainer.step), score)
 
@@ -176,7 +176,7 @@ def _is_due(frequency: int, epoch: int, last: int) -> bool:
 
 
 def _trainer(config: TrainConfig, run: Run, base: Path, sets: Sequence[data.Records]) -> Trainer:
-    """Load the model, make it trainable, encode what can be encoded once, and choose how it runs."""
+    """Load the model, make it trainable, fill the feature cache, and choose the execution plan."""
     settings, ranks, pixel_format = config.train, run.ranks, sets[0].processor.pixel_format
     mesh = _mesh(config, ranks)
     dtype = getattr(torch, settings.param_dtype if config.policy.lora else settings.master_dtype)
@@ -202,7 +202,7 @@ def _trainer(config: TrainConfig, run: Run, base: Path, sets: Sequence[data.Reco
 def _skeleton(
     config: TrainConfig, dtype: torch.dtype, base: Path, device: torch.device
 ) -> tuple[nn.Module, dict[str, torch.Tensor]]:
-    """Return the trainable model without its weights but for a frozen vision tower, which is not sharded."""
+    """Return the trainable model without its weights, except for a frozen vision tower, which is not sharded."""
     trainable, initial = prepare.make_trainable(config, sharded_weights.skeleton(base, dtype), base)
     sharded_weights.forget(trainable, base)
     tower = prepare.frozen_tower(trainable)
@@ -213,7 +213,7 @@ def _skeleton(
 
 
 class Report:
-    """Reports a step when the next one is under way, so that the GPU never waits for the host to read a number."""
+    """Reports a step while the next one runs, so that the GPU never waits for the host to read a value."""
 
     def __init__(self, trainer: Trainer, steps_per_epoch: int) -> None:
         self.reporter = Reporter(trainer.config, trainer.run, trainer.network, steps_per_epoch)
@@ -223,7 +223,7 @@ class Report:
         self.restart_clock()
 
     def restart_clock(self) -> None:
-        """Begin a step's time now."""
+        """Restart the timer of the step."""
         self._began = Mark(self._device)
 
     def next(self, pending: Pending, lr_factor: float) -> None:
@@ -233,7 +233,7 @@ class Report:
             self._report(*previous)
 
     def flush(self) -> None:
-        """Report what is left. Raises JobFailedError where the training diverged."""
+        """Report the last step. Raises JobFailedError when the training diverged."""
         if self._pending:
             self._report(*self._pending)
         self._pending = None
@@ -255,7 +255,7 @@ def _mesh(config: TrainConfig, ranks: distributed.Ranks) -> Any:
 
 
 def _step(trainer: Trainer, taken: Iterator[Packed]) -> Pending:
-    """Take one optimizer step on the global token mean of the loss; returns numbers that the GPU still computes.
+    """Take one optimizer step on the global token mean of the loss; returns values that the GPU may still compute.
 
     Loss = sum of token cross-entropy over all ranks and micro-batches / number of labelled tokens of the step. The sum
     is differentiated as it is and gradients are divided afterwards, so that micro-batches need not wait for each other.
@@ -274,7 +274,7 @@ def _step(trainer: Trainer, taken: Iterator[Packed]) -> Pending:
     counts = Counts(*sums)
     if not trainer.is_sharded:
         gradients.sum_over_ranks(trainer.weights, run.ranks)
-    # FSDP has averaged over ranks what is to be summed
+    # FSDP averaged over ranks, but gradients are to be summed
     scale = (run.ranks.world if trainer.is_sharded else 1) / counts.labels
     grad_norm, factor = gradients.clipping(trainer.weights, scale, trainer.config.train.optm_grad_norm_clip)
     if trainer.step == 0:
@@ -323,11 +323,11 @@ def _export(trainer: Trainer, base: Path, epoch: int) -> None:
 
 
 def _check(config: TrainConfig) -> None:
-    """Refuse what the spec allows and this trainer cannot do."""
+    """Refuse settings that the spec allows but this trainer does not support."""
     settings = config.train
     batch, micro = settings.train_batch_per_replica, settings.train_policy.mini_batch
     if batch % micro:
-        message = f"train_batch_per_replica {batch} is no multiple of mini_batch {micro}."
+        message = f"train_batch_per_replica {batch} is not a multiple of mini_batch {micro}."
         fix = f"Use {max(1, batch // micro) * micro} or {(batch // micro + 1) * micro}."
         raise RequestError.of("batch_not_a_multiple", message, fix, path="train.train_batch_per_replica")
     rules.require(TRAINING_FEATURES, asdict(config))

@@ -1,7 +1,7 @@
-"""Frames to the patches that Qwen3-VL's vision tower reads.
+"""Converts frames to the patches of Qwen3-VL's vision tower.
 
-Written out here instead of called from transformers because its video processor needs torchvision and changes
-between releases; the tests hold it equal, to the last bit, to the installed transformers processors.
+Implemented here instead of using transformers because its video processor needs torchvision and changes between
+releases; the tests check that it is bitwise equal to the installed transformers processors.
 """
 
 import json
@@ -27,7 +27,7 @@ class PixelFormat:
 
     @classmethod
     def load(cls, folder: Path) -> "PixelFormat":
-        """Read a checkpoint folder's preprocessor_config.json; Qwen3-VL's values where it is silent."""
+        """Read a checkpoint folder's preprocessor_config.json; with Qwen3-VL's defaults."""
         path = folder / "preprocessor_config.json"
         document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
         default = cls()
@@ -55,7 +55,7 @@ def patchify(frames: torch.Tensor, geometry: Geometry) -> torch.Tensor:
 
     Returns:
         Patches of shape (grid_t * grid_h * grid_w, 3 * temporal_patch * patch * patch), still uint8. The last frame is
-        repeated where the count does not fill a temporal patch.
+        repeated to fill a temporal patch.
 
     """
     patch, merge, temporal = geometry.patch_size, geometry.merge_size, geometry.temporal_patch_size

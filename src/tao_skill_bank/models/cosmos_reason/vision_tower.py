@@ -1,7 +1,7 @@
 """A fast forward pass over the parameters of transformers' Qwen3-VL vision tower.
 
-Same parameters, same function. What differs: frames of one size are a batch for attention, patches are embedded by a
-linear layer (a 3-D convolution of that stride is slow), tables of positions are made once per frame size and kept on
+Same parameters, same function. Differences: frames of one size are batched for attention, patches are embedded by a
+linear layer (a 3-D convolution of that stride is slow), position tables are computed once per frame size and kept on
 the GPU, and the host never waits for the GPU.
 """
 
@@ -33,7 +33,7 @@ class Block(NamedTuple):
 
 
 class Conditions(NamedTuple):
-    """What every block reads beside the patches: rotary tables (patches, 1, head size / 2) and frames as segments."""
+    """Inputs of every block besides the patches: rotary tables (patches, 1, head size / 2) and frames as segments."""
 
     cos: Tensor
     sin: Tensor
@@ -76,7 +76,7 @@ class VisionTower:
             angles.cos()[:, None], angles.sin()[:, None], _segments(frames, patches.device), visual.config.num_heads
         )
         if torch.is_grad_enabled():
-            hidden.requires_grad_()  # the first block is then compiled like the others, once
+            hidden.requires_grad_()  # so that the first block shares the compiled code of the others
         levels: list[Tensor] = []
         for index, block in enumerate(visual.blocks):
             hidden = block(hidden, conditions)
@@ -107,7 +107,7 @@ class VisionTower:
             visual = self.visual
             side = round(visual.config.num_position_embeddings**0.5)
             layout = frame_layout(*frame, visual.config.spatial_merge_size, side)
-            with torch.inference_mode(mode=False), torch.no_grad():  # kept for calls that do train
+            with torch.inference_mode(mode=False), torch.no_grad():  # cached, so usable in training calls
                 frequencies = visual.rotary_pos_emb.inv_freq.to(device, torch.float32)
                 places = layout.places.to(device)
                 angles = (places[..., None] * frequencies).flatten(1)  # rows' angles, then columns'

@@ -1,6 +1,6 @@
-"""Answers by a vLLM server: each question is a chat request of its own, several under way at a time.
+"""Answers by a vLLM server: each question is a separate chat request, with several in flight.
 
-Tested against a server of that protocol, not against vLLM itself.
+Tested against a server with the same protocol, not against vLLM itself.
 """
 
 import contextlib
@@ -17,9 +17,9 @@ from tao_skill_bank.core.chat_endpoint import ChatEndpoint, SpecKeys
 from tao_skill_bank.errors import UnknownNameError
 from tao_skill_bank.models.cosmos_reason import chat_messages, model, vllm_server
 from tao_skill_bank.models.cosmos_reason.config import EvaluateConfig
-from tao_skill_bank.models.cosmos_reason.dealing import Batch
 from tao_skill_bank.models.cosmos_reason.processor import Processor
 from tao_skill_bank.models.cosmos_reason.questions import Prompts
+from tao_skill_bank.models.cosmos_reason.rank_assignment import Batch
 from tao_skill_bank.training.entrypoint import Run
 from tao_skill_bank.weights.safetensors_files import fingerprint
 
@@ -29,13 +29,13 @@ KEYS = SpecKeys(
     key_variable="evaluation.vllm.api_key_variable",
     timeout="evaluation.vllm.timeout_seconds",
     request="vision.total_pixels, generation.max_tokens",
-    kept="evaluation.skip_saved=true keeps the answers that are there.",
+    kept="evaluation.skip_saved=true keeps the existing answers.",
 )
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a batch: its answers, or why there are none."""
+    """The outcome of a batch: its answers, or the error."""
 
     batch: Batch
     texts: list[str] = field(default_factory=list)
@@ -44,7 +44,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class VllmEngine:
-    """A server that has the model, and the checkpoint's own processor, which tells how frames are cut."""
+    """A server that has the model, and the checkpoint's own processor, for sampling frames."""
 
     config: EvaluateConfig
     endpoint: ChatEndpoint
@@ -58,22 +58,22 @@ class VllmEngine:
     def answers(self, batches: Sequence[Batch], prompts: Prompts) -> Iterator[tuple[Batch, list[str]]]:
         todo: SimpleQueue[Batch | None] = SimpleQueue()
         outcomes: SimpleQueue[Outcome] = SimpleQueue()
-        left, under_way, failure = iter(batches), 0, None
+        left, in_flight, failure = iter(batches), 0, None
         concurrency = self.config.evaluation.vllm.concurrency
-        for _ in range(concurrency):  # daemons: a canceled job does not wait for what its server still owes it
+        for _ in range(concurrency):  # daemon threads: a cancelled job does not wait for pending responses
             threading.Thread(target=self._work, args=(todo, outcomes, prompts), daemon=True).start()
         try:
             while True:
-                for batch in itertools.islice(left, 0 if failure else concurrency - under_way):
+                for batch in itertools.islice(left, 0 if failure else concurrency - in_flight):
                     todo.put(batch)
-                    under_way += 1
-                if not under_way:
+                    in_flight += 1
+                if not in_flight:
                     break
                 outcome = outcomes.get()
-                under_way -= 1
+                in_flight -= 1
                 if outcome.failure is None:
                     yield outcome.batch, outcome.texts
-                failure = failure or outcome.failure  # nothing more is asked, what is under way is waited for
+                failure = failure or outcome.failure  # no new requests; wait for those in flight
         finally:
             for _ in range(concurrency):
                 todo.put(None)
@@ -84,7 +84,7 @@ class VllmEngine:
         while (batch := todo.get()) is not None:
             try:
                 outcomes.put(Outcome(batch, self._answer(batch, prompts)))
-            except BaseException as error:  # noqa: BLE001 - raised again by the thread that takes it
+            except BaseException as error:  # noqa: BLE001 - raised again in the consuming thread
                 outcomes.put(Outcome(batch, failure=error))
 
     def _answer(self, batch: Batch, prompts: Prompts) -> list[str]:
@@ -93,7 +93,7 @@ class VllmEngine:
     def _ask(self, position: int, prompts: Prompts) -> str:
         prompt = prompts.prompt(position)
         frames = prompts.frames(prompt)
-        prompts.encode(prompt, frames)  # a question that leaves no room is refused here, as by the other engine
+        prompts.encode(prompt, frames)  # refuses too long questions, like the other engine
         how = self.config.generation
         extra = {"repetition_penalty": how.repetition_penalty, "top_k": -1, **chat_messages.untouched(frames)}
         text = self.endpoint.ask(
@@ -111,7 +111,7 @@ class VllmEngine:
 
 @contextlib.contextmanager
 def connected(config: EvaluateConfig, run: Run) -> Iterator[VllmEngine]:
-    """Connect to the spec's server, or to one that is started here and ended at the end.
+    """Connect to the spec's server, or to one that is started here and stopped at the end.
 
     Raises:
         UnknownNameError: the server has no such model.
@@ -144,7 +144,7 @@ def _own_server(config: EvaluateConfig, folder: Path, log: Path) -> contextlib.A
 
 
 def _with_model(endpoint: ChatEndpoint, model_name: str) -> ChatEndpoint:
-    """Return the endpoint with a model that the server has: the named one, the evaluated one, or the only one."""
+    """Return the endpoint with one of the server's models: the configured one, the evaluated one, or the only one."""
     served = endpoint.served_models()
     for name in (endpoint.model, model_name) if not endpoint.model else (endpoint.model,):
         if name in served:

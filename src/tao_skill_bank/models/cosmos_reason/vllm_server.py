@@ -1,4 +1,4 @@
-"""`vllm serve` as a child process on this rank's GPU, ended with the evaluation."""
+"""`vllm serve` as a child process on this rank's GPU, stopped after the evaluation."""
 
 import contextlib
 import json
@@ -24,11 +24,11 @@ SHOWN_LINES = 5
 
 @contextlib.contextmanager
 def serving(config: EvaluateConfig, checkpoint: Path, log: Path, local_rank: int) -> Iterator[str]:
-    """Start a server of a checkpoint, and yield its base URL once it answers.
+    """Start a server for a checkpoint, and yield its base URL once it responds.
 
     Raises:
         MissingExtraError: vLLM is not installed.
-        JobFailedError: the server died or did not answer in time; the end of its log says why.
+        JobFailedError: the server died or did not respond in time; the end of its log says why.
 
     """
     if find_spec("vllm") is None:
@@ -54,7 +54,7 @@ def _arguments(config: EvaluateConfig, checkpoint: Path, port: int) -> list[str]
         "--max-model-len": model.max_length,
         "--gpu-memory-utilization": server.gpu_memory_utilization,
         "--max-num-seqs": server.concurrency,
-        "--generation-config": "vllm",  # the spec decides how tokens are chosen, not the checkpoint
+        "--generation-config": "vllm",  # sampling is set by the spec, not by the checkpoint
         "--media-io-kwargs": json.dumps(EVERY_FRAME),
         "--seed": config.evaluation.seed,
     }
@@ -67,7 +67,7 @@ def _environment(local_rank: int) -> dict[str, str]:
     """Return the environment with this rank's GPU as the only one."""
     listed = [name for name in (settings.visible_gpus() or "").split(",") if name.strip()]
     gpu = listed[local_rank] if local_rank < len(listed) else str(local_rank)
-    unset = {"RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"}  # torchrun's own
+    unset = {"RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"}  # set by torchrun
     inherited = {name: value for name, value in settings.child_environment().items() if name not in unset}
     return inherited | {"CUDA_VISIBLE_DEVICES": gpu}
 
@@ -80,8 +80,8 @@ def _wait(child: "subprocess.Popen[bytes]", port: int, seconds: float, log: Path
         except subprocess.TimeoutExpired:
             code = None
         if code is not None or time.monotonic() > end:
-            what = f"ended with exit code {code}" if code is not None else f"did not answer within {seconds:g} seconds"
-            message = f"vllm serve {what}: {' | '.join(_last_lines(log)) or 'it wrote nothing'}"
+            what = f"ended with exit code {code}" if code is not None else f"did not respond within {seconds:g} seconds"
+            message = f"vllm serve {what}: {' | '.join(_last_lines(log)) or 'no output'}"
             fix = (
                 f"Read {log}; lower model.max_length or evaluation.vllm.gpu_memory_utilization when memory is short, "
                 "raise evaluation.vllm.start_seconds for a slow disk, or use evaluation.engine=transformers."
@@ -114,7 +114,7 @@ def _free_port() -> int:
 
 
 def _end(child: "subprocess.Popen[bytes]") -> None:
-    """End the server and the processes that it started."""
+    """Stop the server and its child processes."""
     with contextlib.suppress(psutil.NoSuchProcess):
         family = [*psutil.Process(child.pid).children(recursive=True), psutil.Process(child.pid)]
         for process in family:

@@ -12,7 +12,15 @@ import torch
 from peft import LoraConfig
 from PIL import Image
 
-from tao_skill_bank.models.cosmos_predict import adapter_folder, generate, pipeline, safety, sampler, studio, video_file
+from tao_skill_bank.models.cosmos_predict import (
+    adapter_folder,
+    generate,
+    generator,
+    pipeline,
+    safety,
+    sampler,
+    video_file,
+)
 from tao_skill_bank.models.cosmos_predict.config import GenerateConfig
 from tao_skill_bank.models.cosmos_predict.config.generate import AdapterUse
 from tao_skill_bank.models.cosmos_predict.config.shared import Model
@@ -235,8 +243,8 @@ def test_the_negative_prompt_of_the_pipeline_is_the_default(spec):
     from diffusers.pipelines.cosmos import pipeline_cosmos2_5_predict
 
     default = pipeline_cosmos2_5_predict.DEFAULT_NEGATIVE_PROMPT
-    assert studio.negative_prompt(spec(negative_prompt=None)) == default
-    assert studio.negative_prompt(spec(negative_prompt="")) == ""
+    assert generator.negative_prompt(spec(negative_prompt=None)) == default
+    assert generator.negative_prompt(spec(negative_prompt="")) == ""
 
 
 def test_bf16_makes_a_video(run, spec, adapters, tmp_path):

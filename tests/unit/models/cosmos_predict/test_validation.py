@@ -5,7 +5,7 @@ import predict_training
 import pytest
 import torch
 
-from tao_skill_bank.models.cosmos_predict import dataset, flow, pipeline, sampler, studio, train, validation
+from tao_skill_bank.models.cosmos_predict import dataset, flow, generator, pipeline, sampler, train, validation
 from tao_skill_bank.models.cosmos_predict.batches import Windows
 from tao_skill_bank.models.cosmos_predict.transformer import Denoiser, Execution
 
@@ -68,7 +68,7 @@ def test_sample_videos_are_readable_and_of_the_specs_size(cache_latents, held_ou
     judged = held_out(
         validation={"sample_videos": 2, "sample_steps": 2}, dataset={"cache_latents": cache_latents, "fps": 12}
     )
-    judged.sample_videos(denoiser, tmp_path / "samples", studio.pipeline_negative_prompt(), run)
+    judged.sample_videos(denoiser, tmp_path / "samples", generator.pipeline_negative_prompt(), run)
     made = sorted((tmp_path / "samples").iterdir())
     assert [path.name for path in made] == ["val-00000.mp4", "val-00001.mp4"]
     for path in made:

@@ -59,11 +59,11 @@ def test_adapters_start_at_the_main_directions_of_what_a_layer_reads(config: Tra
     name = "base_model.model.model.language_model.layers.1.mlp.down_proj"
     layer, seen = network.get_submodule(name), []
     handle = layer.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0]))
-    feed = eva.Feed(records, config, network)
-    for indices in feed:
-        mask = feed.load(indices, None)
+    source = eva.RecordSource(records, config, network)
+    for indices in source:
+        mask = source.load(indices, None)
         with torch.no_grad():
-            feed.forward(network, indices)
+            source.forward(network, indices)
         seen[-1] = seen[-1][mask]
     handle.remove()
     states = torch.cat(seen).double()
@@ -96,20 +96,20 @@ def test_only_records_with_media_are_shown_when_the_vision_tower_has_adapters(
     for record in records.records[5:]:
         del record["video"]
         record["conversations"][0]["value"] = "Where does it go?"
-    shown = [int(index) for indices in eva.Feed(records, config, adapted(config)) for index in indices]
+    shown = [int(index) for indices in eva.RecordSource(records, config, adapted(config)) for index in indices]
     assert sorted(shown) == [0, 1, 2, 3, 4]
     for record in records.records[:5]:
         del record["video"]
         record["conversations"][0]["value"] = "Where does it go?"
     with pytest.raises(BlockedError, match="no training record has any"):
-        eva.Feed(records, config, adapted(config))
+        eva.RecordSource(records, config, adapted(config))
 
 
 def test_a_start_that_does_not_settle_is_given_up(
     config: TrainConfig, records: Records, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(eva, "MAX_BATCHES", 2)
-    with pytest.raises(BlockedError, match="EVA has not settled after 2 batches of 4 samples"):
+    with pytest.raises(BlockedError, match="EVA has not converged after 2 batches of 4 samples"):
         start(config, records)
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tao_skill_bank.errors import BlockedError
-from tao_skill_bank.models.cosmos_reason import data, dealing, questions
+from tao_skill_bank.models.cosmos_reason import data, questions, rank_assignment
 from tao_skill_bank.models.cosmos_reason.config import EvaluateConfig
 from tao_skill_bank.models.cosmos_reason.config.shared import VideoSampling
 from tao_skill_bank.models.cosmos_reason.media import Frames
@@ -48,7 +48,7 @@ def test_predicted_lengths_order_records_as_their_real_lengths_do(
         predicted = questions.lengths(config, source, alone)
     prompts = Prompts(source, 4096, 6, 0)
     real = [len(prompts[position].input_ids) for position in range(4)]
-    assert dealing.batches(predicted, 1) == dealing.batches(real, 1)
+    assert rank_assignment.batches(predicted, 1) == rank_assignment.batches(real, 1)
 
 
 def test_ranks_share_the_work_and_know_the_same_lengths(

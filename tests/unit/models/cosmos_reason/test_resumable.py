@@ -83,7 +83,7 @@ def test_a_file_that_was_changed_in_place_is_named_with_when(
     annotations.write_text(json.dumps(records))
     (found,) = problems(folder)
     assert (found.code, found.path) == ("resume_changed", "custom.train_dataset.annotation_path")
-    assert f"Bring back the records that it was trained with in {annotations}" in found.fix
+    assert f"Restore the records that it was trained with in {annotations}" in found.fix
 
 
 def test_settings_are_named_each_with_the_option_that_sets_it_back(

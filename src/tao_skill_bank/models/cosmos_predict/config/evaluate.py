@@ -37,9 +37,9 @@ class Judge:
     endpoint: str | None = parameter(
         None, doc="Base URL of an OpenAI-compatible server, such as http://localhost:8000/v1.", automl=False
     )
-    endpoint_model: str | None = parameter(None, doc="Model name that the endpoint is asked for.", automl=False)
+    endpoint_model: str | None = parameter(None, doc="Model name to request from the endpoint.", automl=False)
     api_key_variable: str = parameter(
-        "OPENAI_API_KEY", doc="Environment variable that holds the endpoint's key, where it wants one.", automl=False
+        "OPENAI_API_KEY", doc="Environment variable with the endpoint's API key, if it needs one.", automl=False
     )
     num_frames: int = parameter(16, doc="Frames of a video that the judge sees.", minimum=1, automl=False)
     total_pixels: int = parameter(
@@ -47,8 +47,8 @@ class Judge:
     )
     temperature: float = parameter(0.6, doc="Sampling temperature of the judge.", minimum=0, automl=False)
     max_tokens: int = parameter(512, doc="Longest answer in tokens.", minimum=1, automl=False)
-    max_retries: int = parameter(2, doc="More questions after an answer without a score.", minimum=0, automl=False)
-    timeout_seconds: float = parameter(120.0, doc="Longest wait for one answer of the endpoint.", above=0, automl=False)
+    max_retries: int = parameter(2, doc="Retries after an answer without a score.", minimum=0, automl=False)
+    timeout_seconds: float = parameter(120.0, doc="Timeout of one request to the endpoint.", above=0, automl=False)
 
 
 @spec_dataclass
@@ -62,11 +62,11 @@ class EvaluateConfig:
         popular=True,
     )
     reference_dir: str | None = parameter(
-        None, doc="Real clips of the same names, scored beside the generated ones.", automl=False
+        None, doc="Real clips of the same names, scored for comparison with the generated ones.", automl=False
     )
     metrics: list[Literal["sampson", "judge_physics", "judge_instruction"]] = parameter(
         ["sampson", "judge_physics", "judge_instruction"],
-        doc="What is measured.",
+        doc="Metrics to compute.",
         min_length=1,
         automl=False,
         popular=True,

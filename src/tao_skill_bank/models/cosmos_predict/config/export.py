@@ -1,4 +1,4 @@
-"""Spec of the export action: a whole pipeline with an adapter merged in."""
+"""Spec of the export action: a complete pipeline with a merged adapter."""
 
 from typing import Literal
 
@@ -12,7 +12,7 @@ class ExportConfig:
 
     adapter_path: str = parameter(doc="Adapter folder.", min_length=1, automl=False, popular=True)
     model: Model = group(Model, doc="The base pipeline.")
-    weight: float = parameter(1.0, doc="How strongly the adapter acts.", automl=False)
+    weight: float = parameter(1.0, doc="Weight of the adapter.", automl=False)
     dtype: Literal["bfloat16", "float32"] = parameter("bfloat16", doc="Type of the written weights.", automl=False)
     results_dir: str | None = parameter(
         None, doc="Run directory; gets the pipeline in safetensors/merged.", automl=False

@@ -11,7 +11,7 @@ from tao_skill_bank.models.cosmos_predict.config.shared import Model, Seed
 
 @spec_dataclass
 class AdapterUse:
-    """One adapter and how strongly it acts."""
+    """One adapter and its weight."""
 
     path: Annotated[str, Field(min_length=1)]
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
@@ -30,14 +30,14 @@ class GenerateConfig:
     )
     adapter_mode: Literal["swap", "blend", "fuse"] = parameter(
         "swap",
-        doc="swap generates with one adapter after another, blend with all of them at once at their weights, fuse "
-        "likewise but merged into the base's weights, which is the fastest.",
+        doc="swap uses one adapter after another, blend all of them at once with their weights, fuse "
+        "the same but merged into the base's weights, which is the fastest.",
         automl=False,
     )
-    include_base: bool = parameter(True, doc="Also generate with the base alone, to compare.", automl=False)
+    include_base: bool = parameter(True, doc="Also generate with the base alone, for comparison.", automl=False)
     inputs: str | None = parameter(
         None,
-        doc="Folder of NAME.txt with NAME.png, NAME.jpg or NAME.mp4 beside it, or a .jsonl file of "
+        doc="Folder of NAME.txt with NAME.png, NAME.jpg or NAME.mp4 next to it, or a .jsonl file of "
         "{name, prompt, image | video}.",
         automl=False,
         popular=True,
@@ -46,13 +46,13 @@ class GenerateConfig:
     image: str | None = parameter(None, doc="First frame of the single video.", automl=False)
     video: str | None = parameter(None, doc="Clip that the single video continues.", automl=False)
     negative_prompt: str | None = parameter(
-        None, doc="What guidance moves away from; none takes the pipeline's own.", automl=False
+        None, doc="Negative prompt of guidance; none uses the pipeline's default.", automl=False
     )
     num_frames: int = shared.num_frames()
     num_steps: int = parameter(36, doc="Denoising steps.", minimum=1, popular=True)
-    guidance_scale: float = parameter(7.0, doc="Strength of classifier-free guidance; 1 or less switches it off.")
+    guidance_scale: float = parameter(7.0, doc="Strength of classifier-free guidance; 1 or less disables it.")
     conditional_frame_timestep: float = parameter(
-        0.0001, doc="Noise level that the transformer is told for clean frames; negative tells it the clip's own."
+        0.0001, doc="Noise level passed to the transformer for clean frames; negative passes the clip's noise level."
     )
     num_conditional_latent_frames: int = parameter(
         2, doc="Latent frames taken from an input clip; 2 are its last 5 frames.", minimum=1, maximum=2
@@ -61,7 +61,7 @@ class GenerateConfig:
     width: int = shared.width()
     fps: int = shared.frames_per_second()
     seeds: list[Seed] = parameter([0], doc="One video per input, adapter and seed.", min_length=1, automl=False)
-    batch_size: int = parameter(1, doc="Videos that are denoised together.", minimum=1)
+    batch_size: int = parameter(1, doc="Videos denoised in one batch.", minimum=1)
     mixed_precision: Literal["bf16", "no"] = parameter("bf16", doc="Type of weights and activations.", automl=False)
     safety_checker: Literal["auto", "off"] = parameter(
         "auto",

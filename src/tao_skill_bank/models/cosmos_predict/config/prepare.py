@@ -1,4 +1,4 @@
-"""Spec of the prepare action: a captioned clip dataset in the layout that training reads."""
+"""Spec of the prepare action: a captioned clip dataset in the layout of training."""
 
 from typing import Literal
 
@@ -21,14 +21,14 @@ class PrepareConfig:
     )
     caption_source: Literal["auto", "csv", "txt", "json"] = parameter(
         "auto",
-        doc="Where captions are: metadata.csv, NAME.txt or NAME.json beside or below; auto takes what there is.",
+        doc="Where captions are: metadata.csv, NAME.txt or NAME.json next to or below; auto detects it.",
         automl=False,
     )
     caption_key: str = parameter(
         "prompt", doc="Column of the CSV file or key of a JSON caption that holds the text.", min_length=1, automl=False
     )
     prefix: str = parameter(
-        "The robot arm is performing a task. ", doc="Text put before every training caption.", automl=False
+        "The robot arm is performing a task. ", doc="Prefix of every training caption.", automl=False
     )
     test_source: str | None = parameter(
         None,
@@ -37,10 +37,10 @@ class PrepareConfig:
         automl=False,
         popular=True,
     )
-    test_folder: str = parameter("gr1_object", doc="Folder of the test source that holds the pairs.", automl=False)
+    test_folder: str = parameter("gr1_object", doc="Folder of the test source with the pairs.", automl=False)
     min_frames: int = parameter(93, doc="Fewest frames of a usable clip; shorter ones are reported.", minimum=1)
     skip_unusable: bool = parameter(
-        False, doc="Leave unusable clips out instead of stopping; they are listed either way.", automl=False
+        False, doc="Skip unusable clips instead of stopping; they are listed in either case.", automl=False
     )
     output_dir: str | None = parameter(
         None, doc="Folder that gets train/ and test/; the run directory's dataset/ by default.", automl=False

@@ -1,4 +1,4 @@
-"""Cross-field rules of this skill's specs. Each says what to change, with the nearest valid values."""
+"""Cross-field rules of this skill's specs. Each gives a fix with the nearest valid values."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +16,7 @@ def _size_is_a_multiple(path: str) -> Rule:
         below = size // SIZE_MULTIPLE * SIZE_MULTIPLE
         return Problem(
             code="size_not_a_multiple",
-            message=f"{path} {size} is no multiple of {SIZE_MULTIPLE}.",
+            message=f"{path} {size} is not a multiple of {SIZE_MULTIPLE}.",
             fix=f"Set {path} to {below} or {below + SIZE_MULTIPLE}.",
             path=path,
             got=size,
@@ -33,7 +33,7 @@ def _frames_fit_the_latents(path: str) -> Rule:
         below, above = nearest_num_frames(num_frames)
         return Problem(
             code="frames_not_4k_plus_1",
-            message=f"{path} {num_frames} is not 4 k + 1: the first frame has a latent frame of its own, then every "
+            message=f"{path} {num_frames} is not 4 k + 1: the first frame has its own latent frame, then every "
             "four share one.",
             fix=f"Set {path} to {below} or {above}.",
             path=path,
@@ -80,8 +80,8 @@ def _clips_leave_something_to_predict(probabilities: Mapping[str, float], num_fr
         return None
     path = "dataset.num_frames"
     message = (
-        f"{path} {num_frames} gives {latent_frames} latent frames, and up to {largest} of them are given: "
-        "nothing is left to predict."
+        f"{path} {num_frames} gives {latent_frames} latent frames, and up to {largest} of them are conditioned: "
+        "there is nothing left to predict."
     )
     fewest = TEMPORAL_COMPRESSION * largest + 1
     return Problem("nothing_to_predict", message, f"Set {path} to {fewest} or more.", path, num_frames, f">= {fewest}")
@@ -100,7 +100,7 @@ def _one_condition(prompt: str | None, image: str | None, video: str | None) -> 
     if len(named) == 2:
         return Problem("image_and_video", "image and video are both given.", "Keep one of them.", "image", image)
     if named and not prompt:
-        message = f"{named[0]} belongs to a single video, and there is no prompt."
+        message = f"{named[0]} belongs to a single video, but there is no prompt."
         return Problem("condition_without_prompt", message, f"Set prompt, or remove {named[0]}.", named[0])
     return None
 
@@ -111,7 +111,7 @@ def _adapter_names_differ(adapters: list[Mapping[str, Any]]) -> Problem | None:
     if not taken:
         return None
     message = f"Adapter names must differ from each other and from 'base': {', '.join(sorted(set(taken)))}."
-    return Problem("adapter_names", message, "Give every adapter a name of its own.", "adapters", taken)
+    return Problem("adapter_names", message, "Give every adapter a unique name.", "adapters", taken)
 
 
 def _something_is_generated(adapters: list[Any], include_base: bool) -> Problem | None:
@@ -144,7 +144,7 @@ def _endpoint_is_a_url(endpoint: str | None) -> Problem | None:
     if not endpoint or endpoint.startswith(("http://", "https://")):
         return None
     path = "judge.endpoint"
-    return Problem("invalid_url", f"{path} '{endpoint}' is no URL.", "Write http://HOST:PORT/v1.", path, endpoint)
+    return Problem("invalid_url", f"{path} '{endpoint}' is not a URL.", "Write http://HOST:PORT/v1.", path, endpoint)
 
 
 RULES: Mapping[str, tuple[Rule, ...]] = {

@@ -23,7 +23,7 @@ class Model:
         popular=True,
     )
     variant: str | None = parameter(
-        None, doc="Weight file variant of the checkpoint, such as fp16; none for the plain files.", automl=False
+        None, doc="Weight file variant of the checkpoint, such as fp16; none for the default files.", automl=False
     )
 
 

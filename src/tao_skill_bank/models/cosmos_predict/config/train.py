@@ -32,14 +32,14 @@ class Lora:
     )
     use_dora: bool = parameter(
         False,
-        doc="Train DoRA: the direction of a weight by LoRA, its magnitude by a vector of its own.",
+        doc="Train DoRA: the direction of a weight by LoRA, its magnitude by a separate vector.",
         search=Search(),
         automl=True,
         popular=True,
     )
     target_modules: list[TargetModule] = parameter(
         ["to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj", "ff.net.2"],
-        doc="Linear layers that get adapters, by the end of their names.",
+        doc="Linear layers that get adapters, by the suffix of their names.",
         min_length=1,
         automl=False,
     )
@@ -52,7 +52,7 @@ class Train:
 
     epoch: int = parameter(
         100,
-        doc="Passes over the training clips, one random window of each clip a pass.",
+        doc="Passes over the training clips, with one random window of each clip per epoch.",
         minimum=1,
         search=Search(10, 500),
         automl=True,
@@ -78,20 +78,18 @@ class Train:
         automl=False,
     )
     epsilon: float = parameter(1e-8, doc="AdamW's epsilon.", above=0)
-    optm_grad_norm_clip: float = parameter(1.0, doc="Gradient norm is clipped to this; 0 or less only logs it.")
+    optm_grad_norm_clip: float = parameter(1.0, doc="Gradient norm is clipped to this; 0 or less only logs the norm.")
     warmup_steps: int = parameter(1000, doc="Optimizer steps of linear warm-up from 0 to f_max.", minimum=0)
-    schedule_steps: int = parameter(
-        100000, doc="Optimizer steps over which the factor falls from f_max to f_min, linearly.", minimum=1
-    )
+    schedule_steps: int = parameter(100000, doc="Optimizer steps of the linear decay from f_max to f_min.", minimum=1)
     f_max: float = parameter(0.5, doc="Factor of the learning rate after warm-up.", above=0)
     f_min: float = parameter(0.2, doc="Factor of the learning rate at the end of the schedule.", minimum=0)
     mixed_precision: Literal["bf16", "no"] = parameter(
-        "bf16", doc="Type of the frozen weights and of activations; adapters are float32 always.", automl=False
+        "bf16", doc="Type of frozen weights and activations; adapters are always float32.", automl=False
     )
     gradient_checkpointing: Literal["auto", "none", "pointwise", "selective", "full"] = parameter(
         "auto",
-        doc="What backward recomputes: nothing, all but attention and matrix products, all but self-attention, "
-        "or everything. auto takes the fastest that fits.",
+        doc="What the backward pass recomputes: none, all but attention and matrix products, all but self-attention, "
+        "or everything. auto chooses the fastest that fits.",
         automl=False,
     )
     compile: Literal["auto", "true", "false"] = parameter(
@@ -108,7 +106,7 @@ class Train:
     first_loss_limit: float = parameter(
         1.5,
         doc="The training stops when its first loss is above this: the base has random or wrong weights. Predicting "
-        "nothing costs about 2, random weights about 3, a trained base well below 1. 0 switches the gate off.",
+        "zero gives about 2, random weights about 3, a trained base well below 1. 0 disables the check.",
         minimum=0,
         automl=False,
     )
@@ -135,16 +133,16 @@ class Flow:
         automl=False,
     )
     conditional_frame_timestep: float = parameter(
-        0.0001, doc="Noise level that the transformer is told for clean frames; negative tells it the clip's own."
+        0.0001, doc="Noise level passed to the transformer for clean frames; negative passes the clip's noise level."
     )
     cfg_dropout_prob: float = parameter(
-        0.2, doc="Probability that a clip's caption is left out, for classifier-free guidance.", minimum=0, maximum=1
+        0.2, doc="Probability of dropping a clip's caption, for classifier-free guidance.", minimum=0, maximum=1
     )
 
 
 @spec_dataclass
 class Dataset:
-    """Clips, captions and how they are cut."""
+    """Clips, captions and windows."""
 
     train_dir: str = parameter(
         doc="Folder with videos/ and captions (metas/*.txt, captions/*.json or metadata.csv).",
@@ -164,23 +162,23 @@ class Dataset:
     fps: int = shared.frames_per_second()
     aspect_buckets: bool = parameter(
         False,
-        doc="Give every clip the size of about the same area that fits its own aspect ratio, instead of one size.",
+        doc="Resize every clip to about the same area with its own aspect ratio, instead of one size for all.",
         automl=False,
     )
-    caption_prefix: str = parameter("", doc="Text put before every caption.", automl=False)
+    caption_prefix: str = parameter("", doc="Prefix of every caption.", automl=False)
     windows_per_clip: int = parameter(
-        4, doc="Random windows of a clip that the latent cache holds; an epoch draws one of them.", minimum=1
+        4, doc="Random windows per clip in the latent cache; an epoch draws one of them.", minimum=1
     )
     cache_latents: bool = parameter(
         True,
-        doc="Encode windows once and keep their latents on disk; off encodes a fresh window every time.",
+        doc="Encode windows once and cache their latents on disk; off encodes a new window every time.",
         automl=False,
     )
     cache_text: bool = parameter(
         True, doc="Encode captions once and free the text encoder; off encodes them every time.", automl=False
     )
     dataloader_num_workers: int = parameter(
-        4, doc="Reading threads per GPU, at most one per core; 0 reads between steps.", minimum=0, automl=False
+        4, doc="Data loading threads per GPU, at most one per core; 0 loads synchronously.", minimum=0, automl=False
     )
 
 
@@ -209,14 +207,14 @@ class Validation:
         4, doc="Noise levels at which every held-out clip is scored; the same ones every time.", minimum=1, automl=False
     )
     sample_videos: int = parameter(
-        0, doc="Held-out clips that are generated at every validation, for the eye.", minimum=0, automl=False
+        0, doc="Held-out clips to generate at every validation, for visual inspection.", minimum=0, automl=False
     )
     sample_steps: int = parameter(36, doc="Denoising steps of those videos.", minimum=1, automl=False)
 
 
 @spec_dataclass
 class Logging:
-    """Where metrics go besides metrics.jsonl."""
+    """Destinations of metrics besides metrics.jsonl."""
 
     logger: list[Literal["console", "tao", "wandb", "tensorboard"]] = parameter(
         ["console", "tao"], doc="Destinations of metrics.", automl=False
@@ -229,7 +227,7 @@ class Logging:
 class TrainConfig:
     """LoRA or DoRA fine-tuning of a Cosmos-Predict2.5 video model on captioned clips."""
 
-    dataset: Dataset = parameter(doc="Clips, captions and how they are cut.", automl=False)
+    dataset: Dataset = parameter(doc="Clips, captions and windows.", automl=False)
     model: Model = group(Model, doc="The frozen base pipeline.")
     lora: Lora = group(Lora, doc="Low-rank adapters.")
     train: Train = group(Train, doc="Optimisation, precision and execution.")

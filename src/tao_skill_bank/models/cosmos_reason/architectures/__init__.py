@@ -1,4 +1,4 @@
-"""The config.json of a model that is at hand: the tables of the packaged ones are beside this file. No torch here."""
+"""Finds the locally available config.json of a model; the packaged ones are next to this file. No torch here."""
 
 import json
 from pathlib import Path
@@ -17,10 +17,10 @@ DENSE_FIX = "Use a dense Qwen3-VL checkpoint, such as nvidia/Cosmos-Reason2-8B o
 
 
 def find(uri: str) -> dict[str, Any]:
-    """Return the config.json of a model that is at hand: a folder, made or fetched, builtin, cached, or packaged.
+    """Return a locally available config.json of a model: of a folder, a fetched, builtin, cached or packaged model.
 
     Raises:
-        UnknownNameError: it is none of these.
+        UnknownNameError: there is none.
         BlockedError: it is of another model family, or a mixture of experts.
 
     """
@@ -41,13 +41,13 @@ def find(uri: str) -> dict[str, Any]:
 
 
 def packaged() -> dict[str, Path]:
-    """Return the packaged config of every hub checkpoint that `index.yaml` names."""
+    """Return the packaged config of every hub checkpoint listed in `index.yaml`."""
     index: dict[str, list[str]] = yaml12.read(FOLDER / "index.yaml")
     return {name: FOLDER / file for file, names in index.items() for name in names}
 
 
 def require_dense(model_type: Any, place: str) -> None:
-    """Raise BlockedError when a model of this type is none that this skill runs; `place` says where it was read."""
+    """Raise BlockedError when this skill does not support a model type; `place` is where it was read."""
     if model_type == MODEL_TYPE:
         return
     what = "a mixture of experts" if model_type == MIXTURE_TYPE else f"a {model_type} model"

@@ -1,4 +1,4 @@
-"""Spec of the evaluate action: flat top-level keys, as the public evaluator reads them."""
+"""Spec of the evaluate action: flat top-level keys, as in the public evaluator."""
 
 from typing import Annotated, Literal
 
@@ -16,12 +16,12 @@ class EvaluationData:
     media_dir: str = parameter(
         doc="Folder, videos.tar.gz or images.tar.gz that media names are relative to.", min_length=1
     )
-    system_prompt: str = parameter("", doc="System turn put before every question; empty for none.")
+    system_prompt: str = parameter("", doc="System prompt of every question; empty for none.")
 
 
 @spec_dataclass
 class EvaluatedModel:
-    """Which checkpoint answers."""
+    """The checkpoint to evaluate."""
 
     model_name: str = parameter(
         "nvidia/Cosmos-Reason2-8B",
@@ -40,7 +40,7 @@ class EvaluatedModel:
 
 @spec_dataclass
 class Task:
-    """What kind of answers are scored."""
+    """The task, which determines how answers are scored."""
 
     type: Literal["", "its_directionality"] = parameter(
         "",
@@ -55,7 +55,7 @@ class SoftAccuracy:
     """Counts an answer as right when its token F1 is high enough."""
 
     enabled: bool = parameter(False, doc="Also report soft accuracy.")
-    f1_threshold: float = parameter(0.8, doc="Token F1 from which an answer counts as right.", minimum=0, maximum=1)
+    f1_threshold: float = parameter(0.8, doc="Minimum token F1 of a right answer.", minimum=0, maximum=1)
 
 
 @spec_dataclass
@@ -64,22 +64,22 @@ class Vllm:
 
     base_url: str | None = parameter(
         None,
-        doc="OpenAI-compatible vLLM server, such as http://localhost:8000/v1; absent: each process starts its own "
-        "`vllm serve` on its GPU and ends it with the run.",
+        doc="OpenAI-compatible vLLM server, such as http://localhost:8000/v1; unset: each process starts its own "
+        "`vllm serve` on its GPU and stops it after the run.",
         pattern=r"^https?://",
     )
-    model: str = parameter("", doc="Name that the server has for the model; empty takes the only one it has.")
+    model: str = parameter("", doc="The server's name of the model; empty uses its only model.")
     api_key_variable: str = parameter(
-        "OPENAI_API_KEY", doc="Environment variable that holds the server's key, where it wants one."
+        "OPENAI_API_KEY", doc="Environment variable with the server's API key, if it needs one."
     )
-    timeout_seconds: float = parameter(600.0, doc="Longest wait for one answer.", above=0)
+    timeout_seconds: float = parameter(600.0, doc="Timeout of one request.", above=0)
     max_retries: int = parameter(
-        5, doc="Further tries after a lost connection, a timeout or a busy server, with growing waits.", minimum=0
+        5, doc="Retries after a lost connection, a timeout or a busy server, with exponential backoff.", minimum=0
     )
-    concurrency: int = parameter(16, doc="Questions of one process that are under way at a time.", minimum=1)
-    start_seconds: float = parameter(1200.0, doc="Longest wait for the own server to load the model.", above=0)
+    concurrency: int = parameter(16, doc="Concurrent questions per process.", minimum=1)
+    start_seconds: float = parameter(1200.0, doc="Timeout for the process's own server to load the model.", above=0)
     gpu_memory_utilization: float = parameter(
-        0.85, doc="Share of the GPU's memory that the own server takes.", above=0, maximum=1
+        0.85, doc="Share of GPU memory for the process's own server.", above=0, maximum=1
     )
 
 
@@ -95,15 +95,13 @@ class Evaluation:
     skip_saved: bool = parameter(False, doc="Reuse per-sample results that are already saved.")
     seed: int = parameter(1, doc="Seed of sampling when temperature is above 0.", minimum=0)
     limit: int = parameter(-1, doc="Evaluate only the first N records; -1 evaluates all.", minimum=-1)
-    total_shard: int = parameter(1, doc="Shards the records are dealt into.", minimum=1)
-    shard_id: int = parameter(0, doc="Shard this run evaluates, from 0.", minimum=0)
+    total_shard: int = parameter(1, doc="Number of shards of the records.", minimum=1)
+    shard_id: int = parameter(0, doc="Index of the shard that this run evaluates, from 0.", minimum=0)
     engine: Literal["transformers", "vllm"] = parameter(
-        "transformers", doc="What generates: transformers in this process, or a vLLM server.", popular=True
+        "transformers", doc="Generation engine: transformers in this process, or a vLLM server.", popular=True
     )
     vllm: Vllm = group(Vllm, doc="The server of the engine vllm.")
-    batch_size: int = parameter(
-        10, doc="Questions that transformers answers in one generation call.", minimum=1, popular=True
-    )
+    batch_size: int = parameter(10, doc="Questions per generation call of transformers.", minimum=1, popular=True)
     soft_accuracy: SoftAccuracy = group(SoftAccuracy, doc="Soft accuracy.")
 
 
@@ -111,7 +109,7 @@ class Evaluation:
 class Generation:
     """How answers are generated."""
 
-    max_retries: int = parameter(10, doc="Times a media file that cannot be read is read again.", minimum=0)
+    max_retries: int = parameter(10, doc="Retries of reading an unreadable media file.", minimum=0)
     max_tokens: int = parameter(1024, doc="Longest answer in tokens.", minimum=1, popular=True)
     temperature: float = parameter(0.0, doc="0 is greedy decoding.", minimum=0)
     repetition_penalty: float = parameter(1.0, doc="Above 1 discourages repetition.", above=0)
@@ -128,16 +126,16 @@ class Metrics:
     )
     bertscore_model: str = parameter("microsoft/deberta-xlarge-mnli", doc="Model of BERTScore: hub id or folder.")
     bertscore_num_layers: int | None = parameter(
-        None, doc="Layer whose output BERTScore compares; absent for the library's choice.", minimum=1
+        None, doc="Layer whose output BERTScore compares; unset for the library's default.", minimum=1
     )
 
 
 @spec_dataclass
 class Results:
-    """What is saved besides results.json."""
+    """Files saved in addition to results.json."""
 
     save_individual_results: bool = parameter(True, doc="One JSON file per record under samples/.")
-    save_confusion_matrix: bool = parameter(True, doc="confusion_matrix.png where classes exist.")
+    save_confusion_matrix: bool = parameter(True, doc="confusion_matrix.png, if there are classes.")
     save_metrics_summary: bool = parameter(True, doc="metrics_summary.json.")
 
 
@@ -146,12 +144,12 @@ class EvaluateConfig:
     """Evaluation of a checkpoint on annotated videos or images."""
 
     dataset: EvaluationData = parameter(doc="Questions with known answers.")
-    model: EvaluatedModel = group(EvaluatedModel, doc="The checkpoint that answers.")
+    model: EvaluatedModel = group(EvaluatedModel, doc="The checkpoint to evaluate.")
     task: Task = group(Task, doc="Kind of task.")
     evaluation: Evaluation = group(Evaluation, doc="How the evaluation runs.")
     vision: VideoSampling = group(VideoSampling, doc="Frame sampling and pixel budgets; as in training.")
     generation: Generation = group(Generation, doc="How answers are generated.")
     metrics: Metrics = group(Metrics, doc="Text metrics.")
-    results: Results = group(Results, doc="What is saved.")
-    num_gpus: Annotated[int, Field(ge=1)] = parameter(1, doc="GPUs (processes) the records are spread over.")
+    results: Results = group(Results, doc="Files to save.")
+    num_gpus: Annotated[int, Field(ge=1)] = parameter(1, doc="GPUs (processes) that share the records.")
     results_dir: str | None = parameter(None, doc="Run directory; results.json is written here.")

@@ -1,4 +1,4 @@
-"""Rules of an early stop, FP8, 4-bit weights and frozen parts: what goes together."""
+"""Compatibility rules of early stopping, FP8, 4-bit weights and frozen parts."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,13 +19,13 @@ PARTS = {"llm", "lm_head", *VISION_PARTS}
 def _scaling_is_dynamic(recipe: str | None) -> Problem | None:
     if recipe != "delayed_scaling":
         return None
-    message = "Delayed scaling is gone from torchao, which computes FP8: scales come from the values of the moment."
+    message = "Delayed scaling was removed from torchao, which computes FP8: scales come from the current values."
     fix = "Set train.fp8.fp8_recipe=dynamic_scaling."
     return Problem("fp8_recipe", message, fix, "train.fp8.fp8_recipe", recipe, "dynamic_scaling")
 
 
 def _recipe_is_used(enabled: bool | None, recipe: str | None) -> Problem | None:
-    """Refuse a recipe that somebody chose while nothing is computed in FP8: one of the two is a mistake."""
+    """Refuse an FP8 recipe without FP8: one of the two is a mistake."""
     if enabled or recipe in (DEFAULT_RECIPE, None):
         return None
     message = f"{RECIPE} {recipe} has no effect: {FP8} is false."
@@ -36,13 +36,13 @@ def _recipe_is_used(enabled: bool | None, recipe: str | None) -> Problem | None:
 def _fp8_has_bfloat16(enabled: bool, dtype: str) -> Problem | None:
     if not enabled or dtype == "bfloat16":
         return None
-    message = f"FP8 products give bfloat16, and train.param_dtype is {dtype}."
+    message = f"FP8 matrix products return bfloat16, but train.param_dtype is {dtype}."
     fix = f"Set train.param_dtype=bfloat16, or {FP8}=false."
     return Problem("fp8_dtype", message, fix, "train.param_dtype", dtype, "bfloat16")
 
 
 def _four_bit_excludes(path: str, wanted: Sequence[Any], why: str, fix: str) -> Rule:
-    """Refuse 4-bit weights together with any other value of `path` than those wanted."""
+    """Refuse 4-bit weights together with a value of `path` other than those wanted."""
 
     def check(enabled: bool | None, value: Any) -> Problem | None:
         if not enabled or value in wanted:
@@ -56,7 +56,7 @@ def _four_bit_excludes(path: str, wanted: Sequence[Any], why: str, fix: str) -> 
 def _adapters_are_trained(
     targets: list[str] | None, saved: list[str] | None, frozen: list[str] | None
 ) -> Problem | None:
-    """Refuse adapters that all lie in frozen parts; the trainer leaves them out, and nothing would be left."""
+    """Refuse adapters that are all in frozen parts: the trainer skips them, and nothing would be trained."""
     if not targets or not frozen or "all-linear" in targets:
         return None
     parts = {"vision" if target in VISION_TARGETS else "llm" for target in targets}
@@ -65,7 +65,7 @@ def _adapters_are_trained(
     if not parts <= set(frozen):
         return None
     message = f"policy.frozen_parts {frozen} freezes every part that policy.lora trains ({', '.join(sorted(parts))})."
-    fix = "Remove policy.frozen_parts (with adapters the model itself is frozen anyway), or give other target_modules."
+    fix = "Remove policy.frozen_parts (with adapters, the base model is frozen anyway), or set other target_modules."
     return Problem("nothing_to_train", message, fix, "policy.frozen_parts", frozen)
 
 
@@ -77,12 +77,12 @@ def _something_is_trained(lora: Any, frozen: list[str] | None) -> Problem | None
 
 
 def _features_are_of_a_frozen_tower(wanted: str, lora: Any, frozen: list[str] | None) -> Problem | None:
-    """Refuse to keep features of a vision tower whose weights, or adapters on them, are trained."""
+    """Refuse to cache features of a vision tower whose weights or adapters are trained."""
     targets = set(lora.get("target_modules", ())) if lora else set()
     trains = not lora or bool(lora.get("modules_to_save") or targets & {*VISION_TARGETS, "all-linear"})
     if wanted != "on" or not trains or set(frozen or []) >= VISION_PARTS:
         return None
-    message = "Features of the vision tower cannot be kept: it is trained, so they change with every step."
+    message = "Features of the vision tower cannot be cached: it is trained, so they change with every step."
     fix = f"Set {FEATURES}=off, or policy.frozen_parts=[vision,projector]."
     return Problem("trained_tower", message, fix, FEATURES, wanted, "off or auto")
 

@@ -23,15 +23,15 @@ class InferenceConfig:
     enable_lora: bool = parameter(False, doc="model_path is an adapter folder that is merged into base_model_path.")
     base_model_path: str = parameter("", doc="Base model of the adapter; required with enable_lora.")
     torch_dtype: Literal["auto", "float32", "float16", "bfloat16"] = parameter(
-        "auto", doc="Type of weights; auto takes the checkpoint's."
+        "auto", doc="Type of weights; auto uses the checkpoint's."
     )
-    device_map: Literal["auto", "cpu", "cuda"] = parameter("auto", doc="Device; auto takes the GPU when there is one.")
-    num_gpus: int = parameter(1, doc="GPUs; one answer is generated on one, more are refused.", minimum=1)
+    device_map: Literal["auto", "cpu", "cuda"] = parameter("auto", doc="Device; auto uses the GPU if there is one.")
+    num_gpus: int = parameter(1, doc="GPUs; must be 1, one answer uses one GPU.", minimum=1)
     fps: float | None = parameter(
         None, template=1.0, doc="Frames sampled per second of video. Excludes num_frames.", above=0
     )
     num_frames: int | None = parameter(None, doc="Frames sampled evenly over the clip. Excludes fps.", minimum=1)
     total_pixels: int = parameter(200704, doc="Pixel budget of the clip: frames x height x width.", minimum=1024)
-    system_prompt: str = parameter("", doc="System turn put before the prompt; empty for none.")
+    system_prompt: str = parameter("", doc="System prompt; empty for none.")
     max_new_tokens: int = parameter(32, doc="Longest answer in tokens.", minimum=1)
     results_dir: str | None = parameter(None, doc="Run directory; results.json is written here.")

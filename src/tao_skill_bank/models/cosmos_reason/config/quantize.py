@@ -8,7 +8,7 @@ from tao_skill_bank.models.cosmos_reason.config.shared import VideoSampling
 
 @spec_dataclass
 class QuantizedModel:
-    """The checkpoint that is quantized."""
+    """The checkpoint to quantize."""
 
     model_path: str = parameter(
         "nvidia/Cosmos-Reason2-8B",
@@ -43,7 +43,7 @@ class Quantize:
     )
     kv_precision: Literal["bf16", "fp8"] = parameter("bf16", doc="Format of the key-value cache.")
     smoothing_strength: float = parameter(
-        0.8, doc="SmoothQuant strength for W8A8; 0 turns smoothing off.", minimum=0, maximum=1
+        0.8, doc="SmoothQuant strength for W8A8; 0 disables smoothing.", minimum=0, maximum=1
     )
     skip_test_generation: bool = parameter(
         False, doc="Skip the sanity generation, one question before and after quantization."
@@ -52,7 +52,7 @@ class Quantize:
         1024, doc="Longest answer in tokens, in the sanity generation and the evaluation.", minimum=1
     )
     for_another_machine: bool = parameter(
-        False, doc="The checkpoint is served elsewhere: allow a scheme that this machine's GPU lacks."
+        False, doc="Allow a scheme that this machine's GPU does not support, for serving elsewhere."
     )
 
 
@@ -64,6 +64,6 @@ class QuantizeConfig:
     dataset: CalibrationData | None = parameter(None, doc="Held-out data for the evaluation before and after.")
     model: QuantizedModel = group(QuantizedModel, doc="The checkpoint.")
     quantize: Quantize = group(Quantize, doc="Scheme and calibration.")
-    vision: VideoSampling = group(VideoSampling, doc="Video sampling; use what the model was trained with.")
-    system_prompt: str = parameter("", doc="System turn put before every question; empty for none.")
+    vision: VideoSampling = group(VideoSampling, doc="Video sampling; use the settings of training.")
+    system_prompt: str = parameter("", doc="System prompt of every question; empty for none.")
     results_dir: str | None = parameter(None, doc="Run directory; the quantized checkpoint is written here.")

@@ -1,4 +1,4 @@
-"""Cross-field rules of this skill's specs. Each says what to change, with the nearest valid values."""
+"""Cross-field rules of this skill's specs. Each gives a fix with the nearest valid values."""
 
 import re
 from collections.abc import Mapping
@@ -22,7 +22,8 @@ def _batch_is_a_multiple(batch: int, mini_batch: int) -> Problem | None:
     nearest = f"{below} or {above}" if below else str(above)
     return Problem(
         code="batch_not_a_multiple",
-        message=f"train.train_batch_per_replica {batch} is no multiple of train.train_policy.mini_batch {mini_batch}.",
+        message=f"train.train_batch_per_replica {batch} is not a multiple of "
+        f"train.train_policy.mini_batch {mini_batch}.",
         fix=f"Set train.train_batch_per_replica to {nearest}.",
         path="train.train_batch_per_replica",
         got=batch,
@@ -35,7 +36,7 @@ def _video_fits_the_context(model: str, max_length: int) -> Problem | None:
         return None
     return Problem(
         code="context_too_short_for_video",
-        message=f"policy.model_max_length {max_length} is too short for video: vision tokens would be cut off.",
+        message=f"policy.model_max_length {max_length} is too short for video: vision tokens would be truncated.",
         fix=f"Set policy.model_max_length to {VIDEO_MIN_LENGTH} or more (81920 is typical).",
         path="policy.model_max_length",
         got=max_length,
@@ -117,7 +118,7 @@ def _adapter_has_a_base(path: str) -> Rule:
         wrong = f"{prefix}enable_lora" if base else f"{prefix}base_model_path"
         return Problem(
             code="adapter_without_base" if enabled else "base_without_adapter",
-            message=f"{prefix}enable_lora and {prefix}base_model_path belong together; only one of them is set.",
+            message=f"{prefix}enable_lora and {prefix}base_model_path must be set together; only one of them is set.",
             fix=f"Set {wrong} too, or remove the other." if enabled else f"Set {wrong}=true, or remove the base.",
             path=wrong,
             got=enabled if base else base,
@@ -127,7 +128,7 @@ def _adapter_has_a_base(path: str) -> Rule:
 
 
 def _is_dense(path: str) -> Rule:
-    """Refuse by its name a mixture of experts, whose config may not be at hand before it is downloaded."""
+    """Refuse a mixture of experts by its name, because its config may not be available before the download."""
 
     def check(name: str | None) -> Problem | None:
         if not MIXTURE.search(name or ""):
@@ -144,8 +145,8 @@ def _server_has_a_checkpoint(engine: str, adapter: bool) -> Problem | None:
         return None
     return Problem(
         code="adapter_on_server",
-        message="The engine vllm answers with whole checkpoints, and model.enable_lora names an adapter.",
-        fix="Merge it (action export) and evaluate what it writes, or set evaluation.engine=transformers.",
+        message="The engine vllm needs a complete checkpoint, but model.enable_lora uses an adapter.",
+        fix="Merge it (action export) and evaluate the merged checkpoint, or set evaluation.engine=transformers.",
         path="model.enable_lora",
         got=adapter,
     )
@@ -168,7 +169,7 @@ def _one_gpu(num_gpus: int) -> Problem | None:
         return None
     return Problem(
         code="one_gpu",
-        message=f"num_gpus {num_gpus}: one answer is generated on one GPU; a model is not spread over several.",
+        message=f"num_gpus {num_gpus}: one answer is generated on one GPU; multi-GPU inference is not supported.",
         fix="Set num_gpus=1. To answer many questions on several GPUs use the action evaluate.",
         path="num_gpus",
         got=num_gpus,
@@ -181,7 +182,7 @@ def _room_for_the_question(max_length: int, max_tokens: int) -> Problem | None:
         return None
     return Problem(
         code="max_length",
-        message=f"generation.max_tokens {max_tokens} leaves no room for a question in model.max_length {max_length}.",
+        message=f"generation.max_tokens {max_tokens} leaves no tokens for a question in model.max_length {max_length}.",
         fix=f"Raise model.max_length above {max_tokens}, or lower generation.max_tokens.",
         path="model.max_length",
         got=max_length,
@@ -194,7 +195,7 @@ def _shard_exists(shard: int, total: int) -> Problem | None:
         return None
     return Problem(
         code="no_such_shard",
-        message=f"evaluation.shard_id {shard} does not exist among {total} shard(s).",
+        message=f"evaluation.shard_id {shard} is not below evaluation.total_shard {total}.",
         fix=f"Set evaluation.shard_id to 0..{total - 1}, or raise evaluation.total_shard.",
         path="evaluation.shard_id",
         got=shard,
@@ -242,5 +243,5 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
 
 
 def require(action: str, config: Any) -> None:
-    """Raise RequestError with every rule that a spec dataclass breaks: a config may reach the trainer unplanned."""
+    """Raise RequestError for all broken rules of a spec: a config may be run without a plan."""
     rules.require(RULES[action], asdict(config))

@@ -7,7 +7,7 @@ from tao_skill_bank.bank.parameters import Search, parameter, spec_dataclass
 
 @spec_dataclass
 class VideoSampling:
-    """How frames are taken from a clip and how many pixels each may cost. Exactly one of fps and nframes."""
+    """How frames are sampled from a clip, and their pixel budgets. Exactly one of fps and nframes."""
 
     exactly_one: ClassVar = ("fps", "nframes")
     together: ClassVar = ("resized_height", "resized_width")
@@ -22,7 +22,7 @@ class VideoSampling:
         popular=True,
     )
     nframes: int | None = parameter(
-        None, doc="Frames sampled evenly over the whole clip, whatever its length. Excludes fps.", minimum=1
+        None, doc="Number of frames sampled evenly over the whole clip. Excludes fps.", minimum=1
     )
     total_pixels: int = parameter(
         3136000,
@@ -32,8 +32,8 @@ class VideoSampling:
     )
     min_pixels: int | None = parameter(None, doc="Smallest height x width of one frame or image.", minimum=1024)
     max_pixels: int | None = parameter(None, doc="Largest height x width of one frame or image.", minimum=1024)
-    min_frames: int | None = parameter(None, doc="Fewest frames taken from a clip when sampling by fps.", minimum=1)
-    max_frames: int | None = parameter(None, doc="Most frames taken from a clip when sampling by fps.", minimum=1)
+    min_frames: int | None = parameter(None, doc="Minimum number of frames per clip when sampling by fps.", minimum=1)
+    max_frames: int | None = parameter(None, doc="Maximum number of frames per clip when sampling by fps.", minimum=1)
     resized_height: int | None = parameter(
         None, doc="Exact frame height in pixels; given together with resized_width.", minimum=32
     )
@@ -46,7 +46,7 @@ class VideoSampling:
 
 @spec_dataclass
 class AnnotatedMedia:
-    """An annotation file and the folder or archive that holds its media."""
+    """An annotation file and the folder or archive of its media."""
 
     annotation_path: str = parameter(doc="LLaVA annotation file (.json or .jsonl).", min_length=1, automl=False)
     media_path: str = parameter(

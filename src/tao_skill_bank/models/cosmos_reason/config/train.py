@@ -26,7 +26,7 @@ class Checkpointing:
         1, doc="Epochs between two checkpoints; the last epoch is always saved.", minimum=1, automl=False
     )
     save_mode: Literal["async", "sync"] = parameter(
-        "sync", doc="Whether training goes on while a checkpoint is written.", automl=False
+        "sync", doc="Whether training continues while a checkpoint is written (async) or waits (sync).", automl=False
     )
     max_keep: int = parameter(
         8,
@@ -35,7 +35,7 @@ class Checkpointing:
         automl=False,
     )
     export_safetensors: bool = parameter(
-        True, doc="Also write safetensors/epoch_N, which evaluate, PEFT and vLLM read.", automl=False
+        True, doc="Also write safetensors/epoch_N, for evaluate, PEFT and vLLM.", automl=False
     )
 
 
@@ -43,7 +43,7 @@ class Checkpointing:
 class DatasetOptions:
     """Identity and automatic split of the training set."""
 
-    name: str = parameter("its", doc="Name of the dataset; a label that changes nothing.", automl=False)
+    name: str = parameter("its", doc="Name of the dataset; only a label.", automl=False)
     test_size: Annotated[int, Field(ge=0)] | Annotated[float, Field(ge=0, lt=1)] = parameter(
         0,
         doc="Validation records split off the training set by record id when no validation set is given: "
@@ -60,7 +60,7 @@ class TrainPolicy:
     mini_batch: int = parameter(
         4,
         doc="Micro-batch: samples per GPU in one forward pass, packed into one sequence; divides "
-        "train_batch_per_replica. Fewer are taken at a time when so many do not fit; the result is the same.",
+        "train_batch_per_replica. It is split further if it does not fit into memory; the result is the same.",
         minimum=1,
         popular=True,
     )
@@ -68,15 +68,15 @@ class TrainPolicy:
     vision_feature_cache: Literal["auto", "on", "off"] = parameter(
         "auto",
         doc="Encode every clip once and keep the features of a frozen vision tower on disk. auto does it for more than "
-        "one epoch where the disk has room.",
+        "one epoch if the disk has space.",
         automl=False,
     )
     dataloader_num_workers: int = parameter(
         8, doc="Loader processes per GPU, at most one per core; 0 loads in the trainer.", minimum=0
     )
-    dataloader_prefetch_factor: int = parameter(8, doc="Batches each loader process keeps ready.", minimum=1)
+    dataloader_prefetch_factor: int = parameter(8, doc="Batches prefetched per loader process.", minimum=1)
     conversation_column_name: str = parameter(
-        "conversations", doc="Annotation key that holds the turns.", min_length=1, automl=False
+        "conversations", doc="Annotation key of the turns.", min_length=1, automl=False
     )
     dataset: DatasetOptions = group(DatasetOptions, doc="Dataset identity and automatic split.")
 
@@ -92,12 +92,12 @@ class Fp8:
     )
     fp8_recipe: Literal["dynamic_scaling", "delayed_scaling"] = parameter(
         "dynamic_scaling",
-        doc="How FP8 scales are found: from the values of the moment. Delayed scaling is refused: torchao has none.",
+        doc="How FP8 scales are computed: from the current values. Delayed scaling is not supported by torchao.",
         automl=False,
     )
     quant_recipe: Literal["rowwise", "tensorwise"] = parameter(
         "rowwise",
-        doc="Values that share a scale: a row (more exact) or a tensor (faster). tensorwise needs enable_fp8.",
+        doc="Granularity of scales: per row (more accurate) or per tensor (faster). tensorwise needs enable_fp8.",
         automl=False,
     )
 
@@ -109,13 +109,11 @@ class Train:
     resume: bool | str = parameter(
         False, doc="Continue from the newest checkpoint (true) or from the named one (path).", automl=False
     )
-    epoch: int = parameter(
-        10, doc="Passes over the training set.", minimum=1, search=Search(1, 20), automl=True, popular=True
-    )
+    epoch: int = parameter(10, doc="Number of epochs.", minimum=1, search=Search(1, 20), automl=True, popular=True)
     stop_epoch: int | None = early_stop.field()
     compile: bool | Literal["auto"] = parameter(
         "auto",
-        doc="Compile decoder layers and vision blocks: the first steps take a minute more. auto compiles on a GPU.",
+        doc="Compile decoder layers and vision blocks: the first steps take a minute longer. auto compiles on a GPU.",
         popular=True,
     )
     train_batch_per_replica: int = parameter(
@@ -128,8 +126,8 @@ class Train:
     seed: int = parameter(0, doc="Seed of data order, adapter initialisation and dropout.", minimum=0, automl=False)
     optm_lr: LearningRate = parameter(
         1e-6,
-        doc="Peak learning rate, or 2 to 4 of them for [llm, vision, projector, lm_head]. "
-        "Unset, it follows the recipe of the mode (LoRA or full).",
+        doc="Peak learning rate, or a list of 2 to 4 for [llm, vision, projector, lm_head]. "
+        "Unset, the recipe of the mode (LoRA or full) applies.",
         search=Search(1e-7, 1e-3, log=True, around=10),
         automl=True,
         popular=True,
@@ -139,7 +137,7 @@ class Train:
     optm_min_lr_factor: float = parameter(
         0.0, doc="Learning rate at the end of decay as a fraction of the peak.", minimum=0, maximum=1
     )
-    optm_grad_norm_clip: float = parameter(1.0, doc="Gradient norm is clipped to this; 0 or less only logs it.")
+    optm_grad_norm_clip: float = parameter(1.0, doc="Gradient norm is clipped to this; 0 or less only logs the norm.")
     epsilon: float = parameter(1e-8, doc="Adam's epsilon.", above=0)
     optm_name: Literal["AdamW", "Adam"] = parameter("AdamW", doc="Optimizer.")
     optm_betas: list[Annotated[float, Field(ge=0, lt=1)]] = parameter(
@@ -164,7 +162,7 @@ class Train:
     fsdp_reduce_dtype: Dtype = parameter("float32", doc="Type in which gradients are reduced across ranks.")
     fsdp_offload: bool = parameter(False, doc="Keep weights and optimizer states in host memory.")
     fsdp_reshard_after_forward: Literal["default", "true", "false"] = parameter(
-        "default", doc="Free gathered weights after forward: less memory, one more gather."
+        "default", doc="Free gathered weights after the forward pass: less memory, one more gather."
     )
     deterministic: bool = parameter(False, doc="Use deterministic kernels.", automl=False)
     ckpt: Checkpointing = group(Checkpointing, doc="Checkpoints.")
@@ -181,7 +179,7 @@ class Validation:
     batch_size: int = parameter(4, doc="Samples per GPU in one validation forward pass.", minimum=1, automl=False)
     dataloader_num_workers: int = parameter(8, doc="Loader processes per GPU.", minimum=0, automl=False)
     dataloader_prefetch_factor: int = parameter(
-        8, doc="Batches each loader process keeps ready.", minimum=1, automl=False
+        8, doc="Batches prefetched per loader process.", minimum=1, automl=False
     )
     enable_dataset_cache: bool = parameter(False, doc="Cache decoded and resized clips.", automl=False)
 
@@ -196,21 +194,21 @@ class Parallelism:
     dp_replicate_size: int = parameter(1, doc="Nodes, each holding a full replica.", minimum=1, automl=False)
     tp_size: int = parameter(
         1,
-        doc="Tensor parallel size; only 1: sharding over dp_shard_size holds the dense models up to 32B.",
+        doc="Tensor parallel size; only 1: sharding with dp_shard_size is enough for dense models up to 32B.",
         minimum=1,
         maximum=1,
         automl=False,
     )
     cp_size: int = parameter(
         1,
-        doc="Context parallel size; only 1: gradient checkpointing fits the longest clip of the pixel budget on a GPU.",
+        doc="Context parallel size; only 1: with gradient checkpointing the longest clip in budget fits on a GPU.",
         minimum=1,
         maximum=1,
         automl=False,
     )
     pp_size: int = parameter(
         1,
-        doc="Pipeline parallel size; only 1: sharding over dp_shard_size holds the dense models up to 32B.",
+        doc="Pipeline parallel size; only 1: sharding with dp_shard_size is enough for dense models up to 32B.",
         minimum=1,
         maximum=1,
         automl=False,
@@ -248,13 +246,13 @@ class Lora:
         depends_on="policy.lora.modules_to_save",
     )
     modules_to_save: list[Literal["visual"]] = parameter(
-        [], doc="Modules trained in full beside the adapters.", automl=False
+        [], doc="Modules trained in full in addition to the adapters.", automl=False
     )
-    use_dora: bool = parameter(False, doc="Train the magnitude of each output apart from its direction (DoRA).")
+    use_dora: bool = parameter(False, doc="Train the magnitude of each output separately from its direction (DoRA).")
     use_rslora: bool = parameter(False, doc="Scale by lora_alpha / sqrt(r) instead.")
     init_lora_weights: bool | Literal["gaussian", "eva", "olora", "pissa"] = parameter(
         True,
-        doc="Initialisation of the adapters; eva looks at the training data first and shares the ranks out by it.",
+        doc="Initialisation of the adapters; eva derives initial weights and ranks from the training data.",
     )
     load_in_4bit: bool = parameter(
         False, doc="Keep the decoder's frozen weights in 4 bits (QLoRA, NF4): a quarter of the memory.", automl=False
@@ -267,7 +265,7 @@ class Lora:
 
 @spec_dataclass
 class Policy:
-    """The model and what of it is trained."""
+    """The model and its trainable parts."""
 
     model_name_or_path: str = parameter(
         "nvidia/Cosmos-Reason2-8B",
@@ -284,11 +282,11 @@ class Policy:
     )
     model_gradient_checkpointing: bool | Literal["auto"] | Annotated[float, Field(gt=0, lt=1)] = parameter(
         "auto",
-        doc="Recompute activations in backward: less memory, about a third more time. A number is the share of layers "
-        "that do; auto takes the smallest share that fits the GPU.",
+        doc="Recompute activations in the backward pass: less memory, about a third more time. A number is the "
+        "share of recomputed layers; auto chooses the smallest share that fits the GPU.",
     )
     frozen_parts: list[Literal["llm", "vision", "projector", "lm_head"]] = parameter(
-        [], doc="Parts that full fine-tuning leaves as they are.", automl=False
+        [], doc="Parts that full fine-tuning does not train.", automl=False
     )
     parallelism: Parallelism = group(Parallelism, doc="Process mesh.")
     lora: Lora | None = optional_group(doc="Low-rank adapters; remove the block for full fine-tuning.")
@@ -296,7 +294,7 @@ class Policy:
 
 @spec_dataclass
 class Logging:
-    """Where metrics go besides metrics.jsonl."""
+    """Destinations of metrics besides metrics.jsonl."""
 
     logger: list[Literal["console", "tao", "wandb", "tensorboard"]] = parameter(
         ["console", "tao"], doc="Destinations of metrics.", automl=False
@@ -307,12 +305,12 @@ class Logging:
 
 @spec_dataclass
 class Custom:
-    """Data and how it is presented to the model."""
+    """Data and its presentation to the model."""
 
     train_dataset: AnnotatedMedia = parameter(doc="Training data.", automl=False)
     val_dataset: AnnotatedMedia | None = parameter(None, doc="Validation data.", automl=False)
     vision: VideoSampling = group(VideoSampling, doc="Frame sampling and pixel budgets.")
-    system_prompt: str = parameter("", doc="System turn put before every conversation; empty for none.", automl=False)
+    system_prompt: str = parameter("", doc="System prompt of every conversation; empty for none.", automl=False)
 
 
 @spec_dataclass
@@ -321,7 +319,7 @@ class TrainConfig:
 
     custom: Custom = parameter(doc="Data and its presentation.", automl=False)
     train: Train = group(Train, doc="Optimisation, precision and checkpoints.")
-    policy: Policy = group(Policy, doc="The model and what of it is trained.")
+    policy: Policy = group(Policy, doc="The model and its trainable parts.")
     validation: Validation = group(Validation, doc="Loss on held-out data during training.")
     logging: Logging = group(Logging, doc="Destinations of metrics.")
     results_dir: str | None = parameter(

@@ -1,4 +1,4 @@
-"""What flows through the layers to be quantized: sizes of their inputs, keys and values over calibration samples."""
+"""Collects activation statistics of the layers to quantize: inputs, keys and values over calibration samples."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -21,7 +21,7 @@ class Inputs:
     num_tokens: int
 
     def divided(self, factors: torch.Tensor) -> "Inputs":
-        """Return what the statistics would be were every channel divided by its factor."""
+        """Return the statistics after dividing every channel by its factor."""
         return replace(self, largest=self.largest / factors, mean_square=self.mean_square / factors.square())
 
 
@@ -36,9 +36,9 @@ class Activations:
 
 @contextmanager
 def observe(network: nn.Module) -> Iterator[Activations]:
-    """Watch every forward pass inside the block, with quantization switched off.
+    """Observe every forward pass inside the block, with quantization disabled.
 
-    Every token counts, so batches must come without padding.
+    Every token counts, so batches must not contain padding.
 
     Raises:
         BlockedError: at the end, when an activation was not finite.

@@ -11,9 +11,9 @@ def write(network: Any, folder: Path, base: Path) -> None:
     """Write a packed network with its quantization_config, and the processor files of the `base` checkpoint.
 
     Args:
-        network: what `scales.pack` left.
-        folder: where transformers and vLLM will load it from.
-        base: the checkpoint folder it was made of.
+        network: packed by `scales.pack`.
+        folder: the checkpoint folder for transformers and vLLM.
+        base: the checkpoint folder that was quantized.
 
     """
     from compressed_tensors.compressors import ModelCompressor

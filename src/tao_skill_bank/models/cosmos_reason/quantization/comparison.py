@@ -1,4 +1,4 @@
-"""The model before and after, on the same held-out records: token loss, accuracy, how many answers stay the same."""
+"""Compares the model before and after on the same held-out records: token loss, accuracy, share of equal answers."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -15,12 +15,12 @@ from tao_skill_bank.models.cosmos_reason.processor import IGNORED
 from tao_skill_bank.models.cosmos_reason.quantization.records import Records
 
 BATCH = 8
-Progress = Callable[[int, str], None]  # records done since the last call, and what to say
+Progress = Callable[[int, str], None]  # records done since the last call, and the message
 
 
 @dataclass(frozen=True)
 class Measured:
-    """How a model does on some records.
+    """The results of a model on some records.
 
     Attributes:
         token_loss: mean of -log p over the answers' tokens.
@@ -35,7 +35,7 @@ class Measured:
 
 
 def measure(network: Any, records: Records, max_new_tokens: int, progress: Progress) -> Measured:
-    """Run a model over all records, twice each: once for the loss, once to answer. Greedy, so repeatable.
+    """Run a model over all records, twice each: once for the loss, once to answer. Greedy, so reproducible.
 
     Raises:
         JobFailedError: the loss is not a number.
@@ -51,8 +51,8 @@ def measure(network: Any, records: Records, max_new_tokens: int, progress: Progr
         responses += answer(network, records, positions, max_new_tokens)
         progress(len(positions), f"{len(responses)} of {len(records)} held-out records measured")
     if not math.isfinite(loss_sum):
-        message = f"The token loss of the model is {loss_sum}: it computes nothing of use."
-        fix = "Check the checkpoint with evaluate; when it is sound, use quantize.quantization_scheme=W8A16."
+        message = f"The token loss of the model is {loss_sum}: its outputs are unusable."
+        fix = "Check the checkpoint with evaluate; if it is correct, use quantize.quantization_scheme=W8A16."
         raise JobFailedError.of("loss_not_finite", message, fix, path="model.model_path")
     truths = [records.question(position)[1] for position in range(len(records))]
     return Measured(loss_sum / num_labels, _accuracy(responses, truths), tuple(responses))
@@ -66,7 +66,7 @@ def answer(network: Any, records: Records, positions: range, max_new_tokens: int
 
 
 def report(before: Measured, after: Measured, records: Records) -> dict[str, Any]:
-    """Return what results.json says of the evaluation."""
+    """Return the entry of results.json for the evaluation."""
     numbers = {name: _numbers(measured) for name, measured in (("before", before), ("after", after))}
     same = [_final(ours) == _final(theirs) for ours, theirs in zip(before.answers, after.answers, strict=True)]
     rows = []
@@ -85,7 +85,7 @@ def report(before: Measured, after: Measured, records: Records) -> dict[str, Any
 
 @torch.inference_mode()
 def _token_loss(network: Any, batch: loader.Batch) -> tuple[float, int]:
-    """Return the sum of -log p over labelled tokens and their number, by the forward pass that a server computes."""
+    """Return the sum of -log p over labelled tokens and their number, by the forward pass of a server."""
     targets = batch.labels[:, 1:]
     labelled = targets != IGNORED
     positions = labelled.any(dim=0).nonzero().flatten()

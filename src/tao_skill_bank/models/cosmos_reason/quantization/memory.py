@@ -1,4 +1,4 @@
-"""Bytes that quantizing needs: the weights in bfloat16, and what the hungriest of its steps holds beside them.
+"""Predicts the memory of quantization: the weights in bfloat16, plus the most demanding step.
 
 Counted from the architecture, as generation_memory.py does: testing (the sanity question, held-out records),
 calibrating (one whole record at a time, its layer inputs in float32), finding scales (one layer at a time in float32).
@@ -12,14 +12,14 @@ from tao_skill_bank.models.cosmos_reason.generation_memory import FLOAT32, PIXEL
 from tao_skill_bank.models.cosmos_reason.quantization import comparison
 
 WIDTH = 2  # bytes of a weight in bfloat16, whatever the checkpoint has (quantize.DTYPE)
-OBSERVED_COPIES = 2  # float32 copies of a layer's input that its statistics are taken from
-SCALED_COPIES = 9  # float32 copies of a layer while the error of rounding it is weighed: 8.9 measured (scales.py)
+OBSERVED_COPIES = 2  # float32 copies of a layer's input for its statistics
+SCALED_COPIES = 9  # float32 copies of a layer while its rounding error is computed: 8.9 measured (scales.py)
 SMALLEST_GROUP = {"NVFP4": 16}  # weights that share a scale; 32 is the smallest group of the others (scheme.py)
 LABELS, LOGIT_BYTES = 128, 8  # labelled tokens of an answer, and the bytes of one of their logits with its log
 
 
 def inspect_quantize(config: QuantizeConfig) -> dict[str, Any]:
-    """Return what a quantization holds on its GPU.
+    """Return the memory of a quantization on its GPU.
 
     Raises:
         UnknownNameError, BlockedError: see `architectures.find`.
@@ -30,7 +30,7 @@ def inspect_quantize(config: QuantizeConfig) -> dict[str, Any]:
     found = generation_memory.read(source.base_model_path if adapter else source.model_path)
     text = found.architecture.text_config
     largest = text.hidden_size * text.intermediate_size
-    linear = found.parameters - text.vocab_size * text.hidden_size  # more than is quantized: the vision tower is in it
+    linear = found.parameters - text.vocab_size * text.hidden_size  # an upper bound: includes the vision tower
     steps = _steps(config, found.architecture) | {"scales": SCALED_COPIES * FLOAT32 * largest}
     step = max(steps, key=lambda name: steps[name])
     parts = {
@@ -43,12 +43,12 @@ def inspect_quantize(config: QuantizeConfig) -> dict[str, Any]:
         "model_type": found.architecture.model_type,
         "parameters": found.parameters,
         "memory_bytes_per_gpu": {**parts, "total": sum(parts.values())},
-        "cure": CURES[step],
+        "cure": FIXES[step],
     }
 
 
 def _steps(config: QuantizeConfig, architecture: Any) -> dict[str, int]:
-    """Return what the steps that run the model hold beside its weights."""
+    """Return the memory of the steps that run the model, without its weights."""
     options, text = config.quantize, architecture.text_config
     vision_tokens, limit = config.vision.total_pixels // PIXELS_PER_TOKEN, options.max_sequence_length
     record = Prompts(1, vision_tokens, limit, 0)
@@ -67,12 +67,12 @@ def _steps(config: QuantizeConfig, architecture: Any) -> dict[str, int]:
     return steps
 
 
-_ELSEWHERE = "use a device of more memory; the CPU does it, slowly (--option device=cpu)."
-CURES = {
+_ELSEWHERE = "use a device with more memory; the CPU works, slowly (--option device=cpu)."
+FIXES = {
     "calibration": f"Lower vision.total_pixels, or {_ELSEWHERE}",
     "generation": f"Set quantize.skip_test_generation=true, lower quantize.max_new_tokens, or {_ELSEWHERE}",
-    "evaluation": "Leave the held-out data (--eval) to the evaluate action, lower vision.total_pixels or "
+    "evaluation": "Evaluate the held-out data (--eval) with the evaluate action instead, lower vision.total_pixels or "
     f"quantize.max_new_tokens, or {_ELSEWHERE}",
-    "scales": f"Take a smaller model, or {_ELSEWHERE}",
+    "scales": f"Use a smaller model, or {_ELSEWHERE}",
 }
 ACTIONS: dict[str, tuple[type[Any], Any]] = {"quantize": (QuantizeConfig, inspect_quantize)}

@@ -1,4 +1,4 @@
-"""Records to calibrate with and to measure on; their errors name this action's own parameters."""
+"""Calibration and held-out records; their errors refer to the parameters of this action."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +18,7 @@ class Records(data.Records):
             return super().__getitem__(index)
 
     def prompt(self, index: int) -> Sample:
-        """Return a record whose last answer is left open."""
+        """Return a record up to its last question."""
         asked, _, _ = conversation.question_and_answer(self.conversation(index))
         with _own_fix():
             limit = self.presentation.max_length
@@ -31,7 +31,7 @@ class Records(data.Records):
 
 
 def calibration(config: QuantizeConfig, processor: Processor) -> Records:
-    """Return as many records as asked for, spread evenly over the file, or all when it has fewer."""
+    """Return the requested number of records, spread evenly over the file, or all if it has fewer."""
     records = data.read_annotations(config.calibration_dataset.annotation_path)
     wanted = min(config.quantize.num_calibration_samples, len(records))
     chosen = [records[position * len(records) // wanted] for position in range(wanted)]

@@ -2,9 +2,9 @@
 
 Integer weights: round to nearest, with the scale of each group or row chosen among candidates for the least squared
 error of the layer's output, that is with every column's error weighted by the mean square of its input. Float weights:
-the largest magnitude, because a float's spacing follows its size and clipping gains little. GPTQ, which also lets later
-columns make up for earlier ones' errors, is not done: it needs a pass per layer with a Hessian of width x width (600 MB
-for the widest layer of the 8B), a program of its own.
+the largest magnitude, because a float's spacing follows its size and clipping gains little. GPTQ, which also
+compensates earlier columns' errors in later ones, is not implemented: it needs a pass per layer with a Hessian of
+width x width (600 MB for the widest layer of the 8B).
 
 Scales are rounded to the type they are stored in before weights are rounded with them, and the rounding is done in
 float32: dividing in bfloat16 would leave an int8 weight near 127 with an error of a half.
@@ -20,17 +20,17 @@ from tao_skill_bank.models.cosmos_reason.quantization import scheme
 from tao_skill_bank.models.cosmos_reason.quantization.activations import Activations, Inputs
 
 CANDIDATES = tuple(1.05 - 0.05 * step for step in range(10))  # of the largest magnitude: 1.05, 1.0, ... 0.6
-# Layers that inference engines fuse into one matrix product: they share what is per tensor.
+# Layers that inference engines fuse into one matrix product: they share per-tensor scales.
 FUSED = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
 
 
 @torch.no_grad()
 def set_scales(network: nn.Module, activations: Activations) -> None:
-    """Fill every scale of a network that `scheme.apply` prepared.
+    """Set all scales of a network prepared by `scheme.apply`.
 
     Args:
         network: its weights are read, not changed.
-        activations: statistics of every quantized layer; may be empty where `scheme.needs_activations` says so.
+        activations: statistics of every quantized layer; may be empty if `scheme.needs_activations` is false.
 
     """
     layers: dict[str, Any] = dict(scheme.quantized_layers(network))

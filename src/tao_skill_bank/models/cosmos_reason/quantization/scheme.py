@@ -1,6 +1,6 @@
-"""Which layers a scheme quantizes, and how: the spec's words as a configuration of compressed-tensors.
+"""Translates a scheme of the spec into a compressed-tensors configuration: which layers are quantized, and how.
 
-Only the language model's linear layers are quantized. The vision tower and the head stay as they are, as in vLLM's
+Only the language model's linear layers are quantized. The vision tower and the head are not quantized, as in vLLM's
 recipes for Qwen3-VL: they are a small share of the weights, and errors there cost the most.
 """
 
@@ -15,7 +15,7 @@ from tao_skill_bank.errors import BlockedError, MissingExtraError
 
 LIBRARY = "compressed_tensors"
 IGNORED = ("re:.*lm_head", "re:.*visual.*")
-GROUP_SIZES = (128, 64, 32)  # what vLLM's kernels take, largest first: fewer scales, smaller checkpoint
+GROUP_SIZES = (128, 64, 32)  # supported by vLLM's kernels, largest first: fewer scales, smaller checkpoint
 NVFP4_GROUP = 16
 
 
@@ -26,17 +26,17 @@ def require_library() -> None:
 
 
 def is_quantized(folder: Path) -> bool:
-    """Tell whether a checkpoint folder holds a quantized model."""
+    """Return whether a checkpoint folder holds a quantized model."""
     return "quantization_config" in json.loads((folder / "config.json").read_text(encoding="utf-8"))
 
 
 def apply(network: nn.Module, name: str, *, kv_fp8: bool) -> Any:
-    """Give every layer that `name` quantizes its scheme and empty scales; nothing is quantized yet.
+    """Attach the scheme and empty scales to every layer that `name` quantizes; nothing is quantized yet.
 
     Args:
         network: a Qwen3-VL.
         name: FP8_DYNAMIC, FP8, W8A8, W8A16, W4A16 or NVFP4.
-        kv_fp8: keep keys and values as float8, one scale each per layer.
+        kv_fp8: store keys and values as float8, with one scale each per layer.
 
     Returns:
         The compressed_tensors.quantization.QuantizationConfig.
@@ -78,7 +78,7 @@ def cached_attentions(network: nn.Module) -> dict[str, Any]:
 
 
 def needs_activations(network: nn.Module) -> bool:
-    """Tell whether any scale depends on activations: everything but the purely dynamic float schemes."""
+    """Return whether any scale depends on activations: everything but the purely dynamic float schemes."""
     schemes: list[Any] = [layer.quantization_scheme for layer in quantized_layers(network).values()]
     only_dynamic = all(
         scheme.weights.type == "float" and scheme.input_activations and scheme.input_activations.dynamic is True

@@ -1,8 +1,8 @@
-"""SmoothQuant: moves outlier channels of activations into weights, without changing what the model computes.
+"""SmoothQuant: moves outlier channels of activations into weights, without changing the model's function.
 
 A norm's output channel j is divided by s_j, and column j of the linear layers that read it is multiplied by s_j, with
 s_j = max|x_j|^strength / max|w_j|^(1 - strength) (Xiao et al. 2023, equation 4). Int8 activations share one scale per
-token, so a single large channel otherwise leaves the others few of the 255 levels.
+token, so a single large channel would leave few of the 255 levels to the others.
 """
 
 from typing import Any
@@ -20,7 +20,7 @@ SMALLEST = 1e-5
 
 @torch.no_grad()
 def smooth(network: Any, activations: Activations, strength: float) -> Activations:
-    """Smooth every decoder layer in place and return the activations that follow. Strength 0 changes nothing."""
+    """Smooth every decoder layer in place and return the resulting activations. Strength 0 changes nothing."""
     inputs = dict(activations.inputs)
     if strength == 0:
         return activations
@@ -41,6 +41,6 @@ def smooth(network: Any, activations: Activations, strength: float) -> Activatio
 
 
 def _factors(largest: torch.Tensor, columns: torch.Tensor, strength: float) -> torch.Tensor:
-    """Return s of shape (channels,); a channel that is always zero, or read with zero weight, keeps 1."""
+    """Return s of shape (channels,); 1 for channels that are always zero or have zero weight."""
     factors = largest.clamp(min=SMALLEST) ** strength / columns.clamp(min=SMALLEST) ** (1 - strength)
     return torch.where((largest == 0) | (columns == 0), 1.0, factors)

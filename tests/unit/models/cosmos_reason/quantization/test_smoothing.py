@@ -13,7 +13,7 @@ from .conftest import Logits, relative_error
 
 
 def plant_outliers(network: Any, channels: tuple[int, ...] = (3, 40), factor: float = 60.0) -> None:
-    """Make some activation channels large without changing what the model computes."""
+    """Make some activation channels large without changing the model's function."""
     with torch.no_grad():
         for block in network.model.language_model.layers:
             for norm, readers in READERS.items():

@@ -1,7 +1,7 @@
-"""Which questions are answered together, and by which rank. Pure Python.
+"""Batches questions and assigns the batches to ranks. Pure Python.
 
-Batches are made before they are dealt out, so that an answer, which may depend in its last bits on what else is in its
-batch, does not depend on how many ranks there are.
+Batches are formed before they are assigned to ranks: an answer may depend in its last bits on the rest of its batch,
+but not on the number of ranks.
 """
 
 import heapq
@@ -13,7 +13,7 @@ Batch = tuple[int, ...]
 def batches(lengths: Sequence[int], size: int) -> list[Batch]:
     """Return the positions of `lengths` in batches of similar length, the longest first.
 
-    Similar lengths waste little padding; the longest first shows at once whether memory suffices.
+    Similar lengths need little padding; with the longest first, an out-of-memory error shows up immediately.
     """
     order = sorted(range(len(lengths)), key=lambda position: (-lengths[position], position))
     return [tuple(order[start : start + size]) for start in range(0, len(order), size)]
@@ -24,7 +24,7 @@ def cost(batch: Batch, lengths: Sequence[int], answer_tokens: int) -> int:
     return len(batch) * max(lengths[position] for position in batch) + answer_tokens
 
 
-def deal(made: Sequence[Batch], costs: Sequence[int], world: int) -> list[list[Batch]]:
+def assign(made: Sequence[Batch], costs: Sequence[int], world: int) -> list[list[Batch]]:
     """Return the batches of every rank: each goes to the rank with the least work so far, in the given order."""
     shares: list[list[Batch]] = [[] for _ in range(world)]
     work = [(0, rank) for rank in range(world)]

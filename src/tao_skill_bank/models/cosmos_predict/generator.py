@@ -1,4 +1,4 @@
-"""The models of one rank at work on videos: loaded one after another, so that the largest one sets the memory."""
+"""Generates videos on one rank; models are loaded one after another, so that the largest determines peak memory."""
 
 import gc
 from collections.abc import Sequence
@@ -13,27 +13,27 @@ from tao_skill_bank.models.cosmos_predict import (
     adapter_folder,
     conditions,
     fusing,
+    generation_plan,
     pipeline,
     sampler,
     text,
     video_file,
-    work_list,
 )
 from tao_skill_bank.models.cosmos_predict.config import GenerateConfig
+from tao_skill_bank.models.cosmos_predict.generation_plan import Variant, Video
 from tao_skill_bank.models.cosmos_predict.geometry import ClipShape
 from tao_skill_bank.models.cosmos_predict.sampler import Contexts, Sampling
 from tao_skill_bank.models.cosmos_predict.transformer import Denoiser, Execution
 from tao_skill_bank.models.cosmos_predict.video_file import Frames
-from tao_skill_bank.models.cosmos_predict.work_list import Variant, Video
 from tao_skill_bank.training.distributed import Ranks
 from tao_skill_bank.weights import adapter_files
 
-COMPILE_FROM_PASSES = 400  # passes of the transformer per variant and rank, from where a minute of compiling pays
+COMPILE_FROM_PASSES = 400  # transformer passes per variant and rank above which compiling (a minute) pays off
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What videos are made from: contexts by prompt text, first latents by prompt name; on the host."""
+    """Precomputed inputs on the host: contexts by prompt text, first latents by prompt name."""
 
     contexts: dict[str, Tensor]
     negative: Tensor | None
@@ -50,8 +50,8 @@ class Place:
     variant: str | None = None
 
 
-class Studio:
-    """A pipeline with adapters, ready to make videos of the prompts it was opened for."""
+class VideoGenerator:
+    """A pipeline with adapters, prepared to generate videos for a set of prompts."""
 
     def __init__(self, config: GenerateConfig, place: Place, prompts: Sequence[Prompt], num_videos: int) -> None:
         """Load everything and check that every adapter fits, before hours of generating.
@@ -59,8 +59,8 @@ class Studio:
         Args:
             config: the spec.
             place: see `Place`.
-            prompts: all that videos are made of.
-            num_videos: of all ranks and variants together; many are worth compiling the transformer.
+            prompts: all prompts to generate for.
+            num_videos: over all ranks and variants; determines whether compiling pays off.
 
         """
         self.config, self.place = config, place
@@ -94,12 +94,14 @@ class Studio:
         return None if pixels is None else pipeline.encode_latents(self.vae, pixels[None])[0].cpu()
 
     def _compiles(self, num_videos: int) -> bool:
-        share = num_videos / (len(work_list.variants(self.config)) * self.place.ranks.world * self.config.batch_size)
+        share = num_videos / (
+            len(generation_plan.variants(self.config)) * self.place.ranks.world * self.config.batch_size
+        )
         passes = share * self.sampling.num_steps * (2 if self.sampling.is_guided else 1)
         return self.place.ranks.device.type == "cuda" and passes >= COMPILE_FROM_PASSES
 
     def use(self, variant: Variant) -> None:
-        """Make the transformer that of a variant; the base comes before any adapter, fused adapters come last."""
+        """Switch the transformer to a variant; the base must come before any adapter, fused adapters last."""
         if not variant.adapters:
             return
         for adapter in self.config.adapters:
@@ -125,14 +127,14 @@ class Studio:
 
 
 def negative_prompt(config: GenerateConfig) -> str:
-    """Return the text that guidance moves away from: the spec's, else that of diffusers' pipeline."""
+    """Return the negative prompt: that of the spec, else that of diffusers' pipeline."""
     if config.negative_prompt is not None:
         return config.negative_prompt
     return pipeline_negative_prompt()
 
 
 def pipeline_negative_prompt() -> str:
-    """Return the text that diffusers' pipeline moves away from."""
+    """Return the default negative prompt of diffusers' pipeline."""
     from diffusers.pipelines.cosmos import pipeline_cosmos2_5_predict
 
     own: str = pipeline_cosmos2_5_predict.DEFAULT_NEGATIVE_PROMPT
@@ -140,7 +142,7 @@ def pipeline_negative_prompt() -> str:
 
 
 def _free() -> None:
-    """Give the text encoder's memory back before the next model is loaded."""
+    """Free the text encoder's memory before the next model is loaded."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -1,4 +1,4 @@
-"""The videos of a generate run: what each is made with, where it goes, and whether an earlier run finished it."""
+"""The generation plan: all videos of a run, with variant, prompt, seed and output, and which of them are finished."""
 
 import hashlib
 import json
@@ -45,7 +45,7 @@ class Video:
 
 
 def variants(config: GenerateConfig) -> list[Variant]:
-    """Return the variants in their order; the base first, because fused weights do not come apart again."""
+    """Return the variants in their order; the base first, because fused weights cannot be separated again."""
     names = tuple(adapter.name for adapter in config.adapters)
     found = [Variant(BASE)] if config.include_base else []
     if config.adapter_mode == "swap":
@@ -60,7 +60,7 @@ def videos(config: GenerateConfig, prompts: Sequence[Prompt]) -> list[Video]:
 
 
 def batches(every: Sequence[Video], size: int) -> list[list[Video]]:
-    """Return batches of one variant each, made before they are dealt out, so that videos do not depend on ranks."""
+    """Return batches of one variant each, formed before they are assigned to ranks: videos do not depend on ranks."""
     found: list[list[Video]] = []
     for video in every:
         if found and len(found[-1]) < size and found[-1][0].variant == video.variant:
@@ -71,7 +71,7 @@ def batches(every: Sequence[Video], size: int) -> list[list[Video]]:
 
 
 class Records:
-    """Small files beside the videos that tell what each was made from; a video counts when its record agrees."""
+    """Record files next to the videos with their settings; a video is reused when its record matches."""
 
     def __init__(self, root: Path, config: GenerateConfig, pipeline: Path) -> None:
         self.root = root
@@ -85,7 +85,7 @@ class Records:
         self._media: dict[Path, str] = {}
 
     def settings(self, video: Video) -> str:
-        """Return a hash of everything that the video is made from."""
+        """Return a hash of all inputs of the video."""
         prompt = video.prompt
         media = {path: self._media_digest(path) for path in (prompt.image, prompt.video) if path is not None}
         made_from = self._shared | {
@@ -109,7 +109,7 @@ class Records:
         self._file(video).unlink(missing_ok=True)
 
     def finish(self, video: Video, *, withheld: bool = False) -> None:
-        """Record that the video is whole, or that the safety checker withheld it."""
+        """Record that the video is complete, or was withheld by the safety checker."""
         self._file(video).parent.mkdir(parents=True, exist_ok=True)
         write_whole(self._file(video), json_text({"settings": self.settings(video), "withheld": withheld}))
 
@@ -123,7 +123,7 @@ class Records:
 
 
 def entry(video: Video, config: GenerateConfig) -> dict[str, Any]:
-    """Return what results.json says of a video."""
+    """Return the results.json entry of a video."""
     prompt = video.prompt
     return {
         "name": prompt.name,
