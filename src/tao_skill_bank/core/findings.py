@@ -1,4 +1,4 @@
-"""Builds findings: what was seen, where, and the exact cure."""
+"""Builds findings: what was seen, where, and the exact fix."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Tells what kind of place a path of a spec names."""
+"""Determines whether a path of a spec is a URI, an archive or a local place."""
 
 from pathlib import Path
 

@@ -10,7 +10,7 @@ from tao_skill_bank.data.scan import Scan, Tally, records_at
 
 @dataclass(frozen=True)
 class Fault:
-    """How a fault of records is told: what the records do, and the cure."""
+    """How an issue of records is worded: what the records do, and the fix."""
 
     what: str
     fix: str

@@ -57,7 +57,7 @@ def samples_of(scan: Scan) -> list[Sample]:
 
 
 def decode(scan: Scan, listing: Listing | None, pool: Executor, timeout_seconds: float) -> Decoded:
-    """Decode the media of the sampled records. Files that do not exist are told by another check."""
+    """Decode the media of the sampled records. Another check reports files that do not exist."""
     if scan.failure or locations.is_uri(scan.media_path):
         return Decoded((), ())
     samples = samples_of(scan)

@@ -177,9 +177,9 @@ def _no_failure(record: JobRecord, run: RunDirectory) -> Diagnosis:
     return Diagnosis("no_failure", "none", cause, f"See: tao-skills {verb} {record.id}", str(run.log_file))
 
 
-def _going_on(record: JobRecord) -> str:
+def _resume_fix(record: JobRecord) -> str:
     plan = RunDirectory.of(record.results_dir, record.id).plan_document()
-    return f"Go on with: tao-skills {'automl resume' if plan.get('study') else 'retry'} {record.id}"
+    return f"Resume it with: tao-skills {'automl resume' if plan.get('study') else 'retry'} {record.id}"
 
 
 def _unexplained(record: JobRecord, found: list[Diagnosis]) -> Diagnosis:

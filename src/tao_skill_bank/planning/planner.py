@@ -39,7 +39,7 @@ def assemble(skill: Skill, request: Request, spec: Spec, parent: Inheritance, jo
     """Return the job of a valid spec; on a single-machine platform, nodes become processes.
 
     Raises:
-        RequestError: `platform.options.device` is no device, or the run directory is given twice.
+        RequestError: `platform.options.device` is not a device, or the run directory is given twice.
         BlockedError: the model names an input that no kind understands.
     """
     action = skill.action(request.action)
@@ -195,7 +195,7 @@ def _device(skill: Skill, request: Request, uris: Sequence[str], parent: Inherit
     """Return where the action computes: as named; else on the CPU where it may and nothing there needs a GPU.
 
     Raises:
-        RequestError: the name is no device, or the action cannot run on a CPU.
+        RequestError: the name is not a device, or the action cannot run on a CPU.
 
     """
     may_use_cpu = skill.action(request.action).may_use_cpu

@@ -43,7 +43,7 @@ def retry(job_id: str, options: Mapping[str, Any] | None = None) -> JobHandle:
     run = RunDirectory.of(record.results_dir, record.id)
     if not run.plan_document():
         message = f"The run directory of job {job_id} is gone: {record.results_dir}."
-        raise UnknownNameError.of("run_directory_gone", message, "Run its request anew.", path=job_id)
+        raise UnknownNameError.of("run_directory_gone", message, "Run its request again.", path=job_id)
     plan = plan_versions.read_launched(run.plan_file)
     if plan.study is not None:
         message = f"Job {job_id} is a search: its study is resumed, not its request."

@@ -95,7 +95,7 @@ def _index(store: Store, entry: Entry, num_named: int, report: ProgressCallback)
                     found[str(PurePosixPath(header.name))] = Member(header.offset_data, header.size)
                 bytes_per_header = (header.offset_data + header.size) / remote.num_requests
                 if remote.num_requests > 1 and _is_whole_cheaper(entry.size, bytes_per_header, num_named):
-                    tell(f"{entry.uri}: the whole archive comes faster than its headers and members one by one.")
+                    report(f"{entry.uri}: the whole archive comes faster than its headers and members one by one.")
                     return None
     except tarfile.TarError as error:
         raise _unreadable(entry.uri, str(error)) from None

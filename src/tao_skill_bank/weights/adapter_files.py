@@ -149,8 +149,8 @@ def _modules(path: Path, shapes: Mapping[str, Sequence[int]]) -> dict[str, Modul
         if not marker or len(shape) != 2:
             continue
         if up is None or len(up) != 2 or up[1] != shape[0]:
-            found = "is missing" if up is None else f"has shape {list(up)}"
-            message = f"Adapter {path}: lora_A of {module} has rank {shape[0]}, but lora_B {found}."
+            state = "is missing" if up is None else f"has shape {list(up)}"
+            message = f"Adapter {path}: lora_A of {module} has rank {shape[0]}, but lora_B {state}."
             raise BlockedError.of("adapter_rank", message, "Copy the adapter again.", path=str(path))
         found[module] = Module(rank=shape[0], inputs=shape[1], outputs=up[0])
     return found

@@ -124,14 +124,14 @@ def _too_short(seen: SeenClips) -> list[Finding]:
             f"{folder}: all {len(short)} clips are shorter than the {options.min_frames} frames that are asked for; "
             f"the longest has {max(frames.values())}: {names}."
         )
-        cure = f"Lower the number of frames to {most}, the most that any of these clips has"
+        advice = f"Lower the number of frames to {most}, the most that any of these clips has"
     else:
         message = (
             f"{folder}: {len(short)} of {len(frames)} clips are shorter than the {options.min_frames} frames that are "
             f"asked for: {names}."
         )
-        cure = f"Drop these clips, or lower the number of frames to {most}, which all of them have"
-    fix = f"{cure}." if most else "Drop these clips: they are too short for any number of frames."
+        advice = f"Drop these clips, or lower the number of frames to {most}, which all of them have"
+    fix = f"{advice}." if most else "Drop these clips: they are too short for any number of frames."
     shortest = {seen.clips.name(path): count for path, count in list(short.items())[:MAX_LISTED]}
     return [blocking("clips_too_short", message, fix, folder, frames=shortest, count=len(short), largest=most)]
 

@@ -81,8 +81,8 @@ def train(config: TrainConfig, run: Run) -> str:
         kept=config.dataset.windows_per_clip if config.dataset.cache_latents else 0,
     )
     num_steps = order.num_steps
-    fed = identity.of(config, items, ranks.world)
-    resume.require_same(resumed, fed, FACTS)
+    fingerprint = identity.of(config, items, ranks.world)
+    resume.require_same(resumed, fingerprint, FACTS)
     material = _material(config, run, windows, (items, held_out))
     trainer = _trainer(config, run, material)
     trained = checkpoint.Trained(trainer.dit, trainer.optimizer, trainer.ema.averages if trainer.ema else {})
@@ -95,7 +95,7 @@ def train(config: TrainConfig, run: Run) -> str:
         report.validation(0, judged.loss(trainer.denoiser, run))  # the base without adapters
         trainer.dit.train()
 
-    saver = Saver(run, Subject(trained, fed), FACTS, max_keep=config.ckpt.max_keep)
+    saver = Saver(run, Subject(trained, fingerprint), FACTS, max_keep=config.ckpt.max_keep)
     step, accumulation = progress.step, settings.gradient_accumulation_steps
     with run.interruption.deferred(), explained(f"{settings.batch_size} clip(s) at a time", OUT_OF_MEMORY_FIX):
         for epoch in range(progress.epoch + 1, _last_epoch(config) + 1):

@@ -41,7 +41,7 @@ def check(config: TrainConfig, folder: Path) -> Answer:
     unknown = () if base.is_dir() else (identity.BASE,)
     problems = resume.changes(folder, identity.of(config, records, base, world), FACTS, unknown)
     if problems:
-        return Answer(tuple(_cured(config, folder, world, problems)))
+        return Answer(tuple(_with_fixes(config, folder, world, problems)))
     missing = [f"The base model {config.policy.model_name_or_path} is not here yet."] if unknown else []
     contents = checkpoint_contents.read(folder, FACTS)
     if contents is None:
@@ -52,7 +52,7 @@ def check(config: TrainConfig, folder: Path) -> Answer:
     try:
         checkpoint.require_same_weights(folder, contents.shapes, weights, FACTS)
     except BlockedError as error:
-        return Answer(tuple(_with(problem, _cure_of_weights(config, folder), "policy") for problem in error.problems))
+        return Answer(tuple(_with(problem, _fix_for_weights(config, folder), "policy") for problem in error.problems))
     return Answer(not_compared=" ".join(missing))
 
 
@@ -74,8 +74,8 @@ def _with_fixes(config: TrainConfig, folder: Path, world: int, problems: list[Pr
             yield problem
 
 
-def _with(problem: Problem, cure: str, path: str) -> Problem:
-    return replace(problem, fix=f"{cure}; or {FACTS.starts_again}", path=path)
+def _with(problem: Problem, fix: str, path: str) -> Problem:
+    return replace(problem, fix=f"{fix}; or {FACTS.starts_again}", path=path)
 
 
 def _fix_for_batch(before: int, world: int) -> str:
