@@ -6,7 +6,7 @@ TORCH_INDEX_URL ?=
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo demo-predict test lint types imports schemas check bench clean
+.PHONY: help setup demo demo-predict test test-fast lint types imports schemas check bench clean
 
 help:  ## Show the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -30,6 +30,9 @@ demo-predict: setup  ## Fine-tune a tiny video model with LoRA and DoRA, generat
 
 test: setup  ## Run all tests.
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+test-fast: setup  ## Run the tests that need no engine and train nothing (under 2 minutes).
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not slow' --ignore=tests/e2e
 
 lint: setup  ## Format check, lint, types and import layers.
 	$(BIN)/ruff format --check .

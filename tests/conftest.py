@@ -4,12 +4,28 @@ import json
 import os
 import shutil
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 SUPPORT = Path(__file__).parent / "support"
+LONG_RUN_SECONDS = 60
+SHOWN_FILES = 25
 sys.path.insert(0, str(SUPPORT))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show where the time of a long run went: seconds of set-up, call and teardown by file."""
+    seconds: Counter[str] = Counter()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                seconds[report.nodeid.partition("::")[0]] += report.duration
+    if seconds.total() >= LONG_RUN_SECONDS:
+        terminalreporter.section("seconds by file")
+        for path, spent in seconds.most_common(SHOWN_FILES):
+            terminalreporter.write_line(f"{spent:8.1f}  {path}")
 
 
 @pytest.fixture(autouse=True)

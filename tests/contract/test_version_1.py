@@ -188,7 +188,6 @@ def test_a_search_shows_its_trials_and_hands_the_best_one_on(made: version_1.Ins
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", CHILDREN)
 def test_a_job_of_version_1_is_a_parent(name: str, trainable: version_1.Installed, answer: Answer) -> None:
     skill, action, taken = CHILDREN[name]
@@ -202,7 +201,6 @@ def test_a_job_of_version_1_is_a_parent(name: str, trainable: version_1.Installe
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", ["reason_train", "predict_train"])
 def test_a_training_of_version_1_trains_one_more_epoch(
     name: str, trainable: version_1.Installed, answer: Answer
@@ -223,7 +221,6 @@ def test_a_training_of_version_1_trains_one_more_epoch(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", ["reason_lost", "reason_interrupted"])
 def test_a_retry_of_a_job_of_version_1_resumes_from_its_newest_checkpoint(
     name: str, trainable: version_1.Installed, answer: Answer
@@ -268,7 +265,6 @@ def test_the_plan_of_a_run_directory_is_refused_and_stays(made: version_1.Instal
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_the_command_of_the_refusal_plans_the_same_request(trainable: version_1.Installed, answer: Answer) -> None:
     for name in ("reason_train_direct", "reason_train_automl", "reason_train_slurm"):
         path = trainable.plan(name)

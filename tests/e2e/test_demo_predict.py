@@ -13,7 +13,6 @@ VARIANTS = {"base", "lora", "dora"}
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_the_smoke_demo_makes_videos_with_base_and_adapters(
     command_line: Callable[..., tuple[int, dict[str, Any]]], tmp_path: Path
 ) -> None:

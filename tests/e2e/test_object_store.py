@@ -30,7 +30,6 @@ def remote_data(store: ObjectStore, sample_data: Path) -> ObjectStore:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_a_training_and_its_evaluation_run_from_and_to_the_store(
     remote_data: ObjectStore, command_line: CommandLine, state_dir: Path
 ) -> None:
@@ -70,7 +69,6 @@ def test_a_training_and_its_evaluation_run_from_and_to_the_store(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_an_upload_that_fails_leaves_the_result_and_can_be_made_good(
     remote_data: ObjectStore, command_line: CommandLine, sample_data: Path
 ) -> None:

@@ -60,7 +60,6 @@ def robot_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("skill", "overrides", "sample"),
     [
@@ -122,7 +121,6 @@ def test_a_metric_that_the_evaluation_does_not_compute_ends_the_search_before_an
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_a_population_goes_on_from_another_trials_checkpoint_with_a_changed_learning_rate(
     sample_data: Path, reason: dict[str, Any], tmp_path: Path, command_line: Call
 ) -> None:

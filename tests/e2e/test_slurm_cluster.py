@@ -118,7 +118,7 @@ def slurm(*words):
     return subprocess.run(words, capture_output=True, text=True, check=True).stdout
 
 
-def until(handle, *states, seconds=120):
+def until(handle, *states, seconds=1200):
     return eventually(lambda: (now := handle.status()).state in states and now, seconds=seconds)
 
 
@@ -164,7 +164,7 @@ def test_a_training_on_two_nodes_completes_with_the_losses_of_one_process(train,
 def test_a_training_that_saved_itself_before_its_time_limit_is_requeued_and_goes_on(train, expected_losses):
     handle = train(signal_after=3, signaled_rank=1)
     folder = handle.run_directory.path
-    eventually(lambda: handle.run_directory.exit_code() == 75, seconds=120)
+    eventually(lambda: handle.run_directory.exit_code() == 75, seconds=1200)
     assert len(small_training.losses(folder)) == 3
     assert not handle.status().state.is_terminal
     start_again(handle)
@@ -196,7 +196,7 @@ def test_a_failing_job_ends_as_error_with_its_cause_and_its_log_is_followed(laun
 
 def test_a_cancelled_training_saves_itself_and_is_gone(launch):
     handle = launch("start", "save_on_signal", "step:1", "wait_for:never", resume_key="resume")
-    eventually(lambda: handle.status().progress.get("step") == 1, seconds=60)
+    eventually(lambda: handle.status().progress.get("step") == 1, seconds=600)
     now = handle.cancel()
     assert now.state is State.CANCELED
     assert "All of it is in step_7." in now.message

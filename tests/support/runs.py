@@ -26,7 +26,7 @@ PYTHON = sys.executable
 SUCCESS = ("start", "step:1", "succeed")
 
 
-def eventually(question, *, seconds=30.0):
+def eventually(question, *, seconds=300.0):
     """Return the first true answer of `question`; fail when there is none in time."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

@@ -14,7 +14,7 @@ from tao_skill_bank.data.scan import scan
 def findings_of(tmp_path):
     """Decode the samples of a dataset and check them."""
 
-    def run(root, *, listing=None, use=None, timeout_seconds=20, **workload):
+    def run(root, *, listing=None, use=None, timeout_seconds=200, **workload):
         with ThreadPoolExecutor(2) as pool:
             decoded = sampled_media.decode(scan(use or use_of(root), (), 8), listing, pool, timeout_seconds)
         return sampled_media.check("the data", decoded, make_job(tmp_path, **workload).workload.num_frames)

@@ -45,7 +45,8 @@ def test_a_run_directory_on_another_machine_is_read_from_the_store(ended):
     assert f"files are in {URI}" in status.message
 
 
-def test_the_store_is_asked_now_and_then_and_no_more_once_all_is_known(ended, store):
+def test_the_store_is_asked_at_intervals_and_no_more_once_all_is_known(ended, store, monkeypatch):
+    monkeypatch.setattr(remote_results, "MIRROR_SECONDS", 3600.0)  # no interval passes while this test runs
     remote_results.mirror(ended)
     store.asked.clear()
     remote_results.mirror(ended)

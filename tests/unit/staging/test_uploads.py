@@ -185,7 +185,7 @@ def job(store, tmp_path, fake_trainer):
 
 def test_a_job_ends_once_its_results_are_there(store, job):
     handle = service.launch(make_plan(job))
-    status = handle.wait(timeout_seconds=60)
+    status = handle.wait(timeout_seconds=600)
     assert (status.state, status.upload) == (State.COMPLETE, "complete")
     assert f"files are in {URI}" in status.message
     assert {"status.jsonl", "logs/exit_code", "logs/job.log", "plan.json"} <= uploaded(store)
@@ -199,7 +199,7 @@ def test_a_failed_and_a_cancelled_job_bring_what_they_have(store, tmp_path, fake
     acts, patient = ("start", "step:1", "wait_for:never"), PlatformRequest(options={"grace_seconds": 60})
     waiting = make_job(tmp_path / "waiting", acts, results_uri=f"{URI}/waiting", platform=patient)
     first, second = service.launch(make_plan(failing)), service.launch(make_plan(waiting))
-    assert first.wait(timeout_seconds=60).upload == "complete"
+    assert first.wait(timeout_seconds=600).upload == "complete"
     eventually(lambda: second.status().progress.get("step") == 1)
     status = second.cancel()
     assert (status.state, status.upload) == (State.CANCELED, "complete")
@@ -212,7 +212,7 @@ def test_an_upload_can_be_made_good_and_a_running_job_is_left_alone(store, job, 
     handle = service.launch(make_plan(job))
     with pytest.raises(service.ConflictError):
         remote_results.upload(handle.record)
-    status = handle.wait(timeout_seconds=120)
+    status = handle.wait(timeout_seconds=1200)
     assert (status.state, status.upload, status.exit_code) == (State.COMPLETE, "incomplete", 0)
     assert f"tao-skills data upload {handle.id}" in status.message
     store.refused_writes = 0
@@ -222,10 +222,10 @@ def test_an_upload_can_be_made_good_and_a_running_job_is_left_alone(store, job, 
 
 def test_a_job_that_another_one_went_on_from_keeps_how_its_upload_ended(store, job):
     first = service.launch(make_plan(job))
-    first.wait(timeout_seconds=60)
+    first.wait(timeout_seconds=600)
     workload = replace(job.workload, resume=True)
     second = service.launch(make_plan(replace(job, id=job_store.new_job_id("cosmos-rl", "train"), workload=workload)))
-    assert second.wait(timeout_seconds=60).upload == "complete"
+    assert second.wait(timeout_seconds=600).upload == "complete"
     assert first.status().upload == "complete"
     assert json.loads(store.body("runs/one/upload.json"))["job_id"] == second.id
     with pytest.raises(service.ConflictError):

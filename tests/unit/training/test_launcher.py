@@ -40,7 +40,7 @@ def test_a_signal_reaches_every_rank_and_their_exit_code_is_the_jobs(tmp_path: P
     process = start(tmp_path, "wait")
     eventually(lambda: (tmp_path / "rank_0").exists() and (tmp_path / "rank_1").exists())
     process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=600)
     assert process.returncode == 75
     assert any(tmp_path.glob("got_*_SIGUSR1"))  # SIGTERM is torchrun's own way to end a rank
     assert "Traceback" not in errors
@@ -48,7 +48,7 @@ def test_a_signal_reaches_every_rank_and_their_exit_code_is_the_jobs(tmp_path: P
 
 def test_the_code_of_the_rank_that_failed_first_is_the_jobs(tmp_path: Path) -> None:
     process = start(tmp_path, "fail")
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=600)
     assert process.returncode == 3
     assert "exitcode" in errors  # torchrun's summary, which `diagnose` reads
 
@@ -58,7 +58,7 @@ def test_nodes_that_do_not_find_each_other_are_no_fault_of_the_program(tmp_path:
     meet = ["--nnodes", "2", "--node_rank", "1", "--rdzv_backend", "c10d", "--rdzv_endpoint", "127.0.0.1:9"]
     words = [*meet, "--rdzv_conf", "is_host=0,read_timeout=1", str(tmp_path / "rank.py")]
     command = [sys.executable, "-m", "tao_skill_bank.training.launcher", *words]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=1200)
     assert ended.returncode == EXIT_PEER_LOST
     assert "did not find each other" in ended.stderr
     assert "Traceback" not in ended.stderr
@@ -66,5 +66,5 @@ def test_nodes_that_do_not_find_each_other_are_no_fault_of_the_program(tmp_path:
 
 def test_success_is_success(tmp_path: Path) -> None:
     process = start(tmp_path, "succeed")
-    process.communicate(timeout=60)
+    process.communicate(timeout=600)
     assert process.returncode == 0

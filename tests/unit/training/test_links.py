@@ -40,7 +40,7 @@ def run(folder: Path, patch: str = "", *, arrival: float = 30, exchange: float =
     command = [sys.executable, "-m", "tao_skill_bank.training.launcher", "--standalone", "--nproc_per_node", "2"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [*command, str(program)], env=environment, capture_output=True, text=True, timeout=120, check=False
+        [*command, str(program)], env=environment, capture_output=True, text=True, timeout=1200, check=False
     )
     return done.returncode, done.stdout + done.stderr
 

@@ -31,7 +31,7 @@ class Started:
         )  # fmt: skip
 
     def end(self) -> tuple[int, str]:
-        out, _ = self.process.communicate(timeout=60)
+        out, _ = self.process.communicate(timeout=600)
         return self.process.returncode, out
 
     @property
@@ -166,5 +166,5 @@ def test_an_output_that_is_held_open_does_not_hold_up_the_end(tmp_path: Path) ->
     found: list[int] = []
     thread = threading.Thread(target=lambda: found.append(pod.process.wait()), daemon=True)
     thread.start()
-    thread.join(timeout=20)
+    thread.join(timeout=200)
     assert found == [0]

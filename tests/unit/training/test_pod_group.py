@@ -33,7 +33,7 @@ def meet(*pods: PodGroup, has_checkpoints: bool = False) -> list[Attempt | None]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=20)
+        thread.join(timeout=200)
     return found
 
 
@@ -51,7 +51,7 @@ def test_a_pod_waits_for_the_others_and_stops_when_it_is_told_to(tmp_path: Path)
     thread.join(timeout=0.3)
     assert thread.is_alive()
     is_stopped.set()
-    thread.join(timeout=20)
+    thread.join(timeout=200)
     assert found == [None]
 
 

@@ -34,7 +34,7 @@ def several(folder: Path, spec: Spec) -> int:
     command = [sys.executable, "-m", "tao_skill_bank.training.launcher", *processes, "--config", str(config)]
     path = os.pathsep.join([SUPPORT, os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "TAO_DEVICE": "cpu"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1200, check=False)
     assert "Traceback" not in done.stderr.replace("traceback :", ""), done.stderr[-3000:]
     return done.returncode
 

@@ -61,7 +61,7 @@ def kill(record) -> None:
         time.sleep(0.01)
 
 
-def when(condition, seconds=60):
+def when(condition, seconds=600):
     """Wait until something is so, and return it."""
     until = time.monotonic() + seconds
     while not (found := condition()):

@@ -151,7 +151,7 @@ def _evaluate_in_fresh_processes(config: Path, count: int) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(count), "-m"]
     command += ["tao_skill_bank.models.cosmos_reason.evaluate", "--config", str(config)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    finished = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False, env=environment)
+    finished = subprocess.run(command, capture_output=True, text=True, timeout=1800, check=False, env=environment)
     assert finished.returncode == 0, finished.stderr[-3000:]
 
 

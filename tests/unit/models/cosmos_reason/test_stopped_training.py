@@ -124,6 +124,6 @@ def _torchrun(config: Path) -> None:
     module = "tao_skill_bank.models.cosmos_reason.train"
     command = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", module]
     finished = subprocess.run(
-        [sys.executable, *command, "--config", str(config)], capture_output=True, text=True, timeout=200, check=False
+        [sys.executable, *command, "--config", str(config)], capture_output=True, text=True, timeout=1800, check=False
     )
     assert finished.returncode == 0, finished.stderr[-3000:]

@@ -107,7 +107,7 @@ def test_a_server_with_the_model_gives_the_results_of_the_model_here(
 def test_questions_are_under_way_together_and_no_more_than_asked_for(
     server_spec: Callable[..., Document], run_program: Run
 ) -> None:
-    together = threading.Barrier(3, timeout=30)  # three requests must be there at once for any to be answered
+    together = threading.Barrier(3, timeout=300)  # three requests must be there at once for any to be answered
     under_way, most = [0], [0]
     lock = threading.Lock()
 
@@ -222,7 +222,7 @@ def test_a_canceled_evaluation_does_not_wait_for_its_server(
 
     began = time.monotonic()
     with serving(reply) as server:
-        assert run_program("evaluate", server_spec(server.url, concurrency=1, timeout_seconds=60.0)) == 128 + 15
+        assert run_program("evaluate", server_spec(server.url, concurrency=1, timeout_seconds=600.0)) == 128 + 15
         took = time.monotonic() - began
         release.set()
     assert took < 30
