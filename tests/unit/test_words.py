@@ -111,7 +111,7 @@ def _old_words(text: str) -> Iterator[str]:
             yield f"line {prose.count(chr(10), 0, found.start()) + 1}: '{found.group()}' (write: {better})"
 
 
-@pytest.mark.parametrize("path", _files(), ids=lambda path: path.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize("path", list(_files()), ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_a_file_uses_the_words_of_the_field(path: Path) -> None:
     found = list(_old_words(path.read_text()))
     assert not found, "\n".join(found)

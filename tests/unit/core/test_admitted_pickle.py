@@ -1,6 +1,5 @@
 """A pickle is read as long as it asks for nothing but what is admitted."""
 
-import os
 import pickle
 import pickletools
 from collections import OrderedDict
@@ -54,7 +53,7 @@ def test_a_pickle_cannot_change_an_admitted_class() -> None:
     del changed.evil
 
 
-@pytest.mark.parametrize("data", [b"", b"\x80", b"junk", b"R.", b"\x80\x04]\x94e.", os.urandom(64)])
+@pytest.mark.parametrize("data", [b"", b"\x80", b"junk", b"R.", b"\x80\x04]\x94e.", bytes(range(0x80, 0xC0)) * 4])
 def test_damage_is_an_error_of_reading(data: bytes) -> None:
     with pytest.raises((pickle.UnpicklingError, EOFError, ValueError, KeyError)):
         load(data)
