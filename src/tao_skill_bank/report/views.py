@@ -217,8 +217,8 @@ def _evaluation(run: RunDirectory) -> Evaluation | None:
     matrix = _dict(summary.get("confusion_matrix"))
     result = results.read(run)
     found = read_json_file(run.path / "results.json")
-    told = _dict(found)
-    entries = tuple(_dicts(told.get("entries") if "entries" in told else found))
+    document = _dict(found)
+    entries = tuple(_dicts(document.get("entries") if "entries" in document else found))
     return Evaluation(
         task=str(summary.get("task") or ""),
         num_samples=int(summary.get("num_samples") or 0),
@@ -227,9 +227,9 @@ def _evaluation(run: RunDirectory) -> Evaluation | None:
         per_class={label: scores for label, scores in _dict(summary.get("per_class")).items() if _dict(scores)},
         labels=tuple(str(label) for label in matrix.get("labels") or ()),
         matrix=tuple(tuple(row) for row in matrix.get("matrix") or ()),
-        kind=str(summary.get("kind") or told.get("kind") or _kind_of(entries)),
+        kind=str(summary.get("kind") or document.get("kind") or _kind_of(entries)),
         entries=entries,
-        details={name: value for name, value in told.items() if name not in ("kind", "entries")},
+        details={name: value for name, value in document.items() if name not in ("kind", "entries")},
         units={str(name): str(unit) for name, unit in _dict(summary.get("units")).items()},
         picture=_picture(run, result),
     )

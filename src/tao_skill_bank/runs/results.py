@@ -129,9 +129,9 @@ def curves(run: RunDirectory) -> dict[str, Curve]:
 
 def metric_of(run: RunDirectory) -> MonitoringMetric | None:
     """Return what the skill judges the action's results by, as the run's plan says."""
-    told = _object(_object(_object(read_json_file(run.plan_file)).get("job")).get("metric"))
-    is_known = isinstance(told.get("name"), str) and told.get("direction") in ("minimize", "maximize")
-    return MonitoringMetric(told["name"], told["direction"]) if is_known else None
+    stated = _object(_object(_object(read_json_file(run.plan_file)).get("job")).get("metric"))
+    is_known = isinstance(stated.get("name"), str) and stated.get("direction") in ("minimize", "maximize")
+    return MonitoringMetric(stated["name"], stated["direction"]) if is_known else None
 
 
 def _curve(pairs: Iterable[tuple[float, float]]) -> Curve:
