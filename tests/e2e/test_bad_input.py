@@ -94,7 +94,7 @@ def empty_videos(data: Path) -> None:
 @pytest.mark.parametrize(
     ("breakage", "code", "words"),
     [
-        (not_json, "annotation_unreadable", "it is no list, nor an object with a list"),
+        (not_json, "annotation_unreadable", "it is neither a list nor an object with a list"),
         (empty, "annotation_unreadable", "is empty"),
         (no_records, "annotation_empty", "holds no records"),
         (a_dict, "annotation_unreadable", "it is no list"),

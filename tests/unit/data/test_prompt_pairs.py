@@ -68,9 +68,9 @@ def test_a_jsonl_file_names_media_relative_to_itself(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "code", "detail"),
     [
-        ("{", "prompts_unreadable", "no JSON"),
+        ("{", "prompts_unreadable", "invalid JSON"),
         ("[" * 5000, "prompts_unreadable", ""),
-        ("[1]", "prompts_unreadable", "no JSON object"),
+        ("[1]", "prompts_unreadable", "not a JSON object"),
         ('{"prompt": "x", "picture": "a.png"}', "prompts_unreadable", "unknown picture"),
         ('{"prompt": 3}', "prompts_unreadable", "expected a string: prompt"),
         ("{}", "prompt_empty", ""),

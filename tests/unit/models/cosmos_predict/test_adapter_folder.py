@@ -155,7 +155,7 @@ def test_a_config_of_another_rank_is_refused(trained, tiny_pipeline):
 def test_a_missing_or_empty_folder_is_refused(tmp_path, tiny_pipeline):
     with pytest.raises(UnknownNameError, match="does not exist"):
         adapter_folder.load(transformer_of(tiny_pipeline), tmp_path / "absent", "x")
-    with pytest.raises(BlockedError, match="is no adapter"):
+    with pytest.raises(BlockedError, match="is not an adapter"):
         adapter_folder.load(transformer_of(tiny_pipeline), tmp_path, "x")
 
 

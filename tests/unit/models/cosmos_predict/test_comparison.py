@@ -59,7 +59,7 @@ def test_what_has_no_value_is_said_to_have_none() -> None:
 def test_a_metric_that_only_some_variants_have_is_missing_in_the_others() -> None:
     entries = [_entry("one", sampson=_error(1.0), cross_view=_error(2.0)), _entry("two", sampson=_error(1.0))]
     found = comparison.summary(comparison.compare(entries))
-    assert found["not_computed"] == {"cross_view/two": "No video has it."}
+    assert found["not_computed"] == {"cross_view/two": "No video has a value."}
 
 
 def test_the_tables_hold_a_row_per_variant() -> None:

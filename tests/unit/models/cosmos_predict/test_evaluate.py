@@ -134,7 +134,7 @@ def test_base_and_adapter_are_compared(generated: Path, run: Callable[..., int],
     assert entries[0]["sampson"]["mean"] > 2 * entries[2]["sampson"]["mean"]
     assert entries[2]["sampson"] | {"band": "excellent", "pairs": 2, "reason": ""} == entries[2]["sampson"]
     assert entries[1]["sampson"]["mean"] is None
-    assert "stands still" in entries[1]["sampson"]["reason"]
+    assert "static points" in entries[1]["sampson"]["reason"]
     instruction = entries[0]["judge_instruction"]
     assert [answer["score"] for answer in instruction["answers"]] == [4, 3]
     assert (instruction["mean"], round(instruction["std"], 4)) == (3.5, 0.7071)
@@ -210,7 +210,7 @@ def test_without_a_prompt_only_physics_is_judged(run: Callable[..., int], tmp_pa
     assert base["judge_physics"]["mean"] == alpha["judge_instruction"]["mean"] == 2
     assert base["judge_instruction"]["mean"] is None
     summary = _read(tmp_path / "out" / "metrics_summary.json")
-    assert "prompt is not known" in summary["not_computed"]["judge_instruction/base"]
+    assert "prompt is unknown" in summary["not_computed"]["judge_instruction/base"]
 
 
 # --- going on where it was ----------------------------------------------------------------------------------------

@@ -45,7 +45,7 @@ def test_the_context_projection_is_that_of_the_transformer(tiny_pipeline):
 @pytest.mark.parametrize("part", ["transformer", "vae", "text_encoder", "tokenizer", "scheduler"])
 def test_a_missing_part_is_named(copy, part):
     shutil.rmtree(copy / part)
-    with pytest.raises(UnknownNameError, match=f"holds no {part}"):
+    with pytest.raises(UnknownNameError, match=f"has no {part}"):
         load_all(copy)
 
 
@@ -60,7 +60,7 @@ def test_a_part_of_another_class_is_named(copy):
 
 
 def test_a_folder_that_is_no_pipeline_is_refused(tmp_path):
-    with pytest.raises(UnknownNameError, match=r"holds no readable model_index.json"):
+    with pytest.raises(UnknownNameError, match=r"has no readable model_index.json"):
         load_all(tmp_path)
 
 

@@ -167,7 +167,7 @@ def test_a_folder_that_holds_something_else_is_not_touched(run: Prepare, source:
 
 @pytest.mark.parametrize("where", [".", "prepared", ".."])
 def test_the_dataset_is_never_written_into_its_source(run: Prepare, source: Path, where: str) -> None:
-    with pytest.raises(RequestError, match="lie within each other"):
+    with pytest.raises(RequestError, match="must not contain each other"):
         run(source, output_dir=str(source / where))
 
 

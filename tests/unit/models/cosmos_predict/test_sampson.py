@@ -115,7 +115,7 @@ def test_points_that_stand_still_tell_nothing_of_the_geometry() -> None:
     still[:7] = second[:7]
     error = sampson.points_error(first, still, OPTIONS)
     assert (error.mean, error.moving) == (None, 7)
-    assert "stands still" in error.reason
+    assert "static points" in error.reason
 
 
 # --- images and videos --------------------------------------------------------------------------------------------
@@ -155,7 +155,7 @@ def test_a_frozen_video_is_not_measurable_rather_than_perfect(tmp_path: Path) ->
     assert (error.mean, error.band, error.measured_pairs) == (None, None, 0)
     assert error.matches > 100
     assert error.static_share == 1
-    assert "stands still" in error.reason
+    assert "static points" in error.reason
 
 
 def test_a_plain_video_and_one_frame_are_not_measurable(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def test_a_text_that_is_longer_than_the_encoder_takes_is_cut(encoder: Path) -> N
 
 @pytest.mark.parametrize(
     ("model", "layers", "reason"),
-    [("/nowhere/encoder", 2, "is not at hand"), ("/nowhere/encoder", None, "metrics.bertscore_num_layers")],
+    [("/nowhere/encoder", 2, "is not available"), ("/nowhere/encoder", None, "metrics.bertscore_num_layers")],
 )
 def test_what_cannot_be_computed_is_null_with_the_reason(model: str, layers: int | None, reason: str) -> None:
     samples = [Scored("r", "a car", "a truck")]
@@ -78,7 +78,7 @@ def test_what_cannot_be_computed_is_null_with_the_reason(model: str, layers: int
 def test_more_layers_than_the_encoder_has_are_told(encoder: Path) -> None:
     value, reason = bertscore.mean_f1(["a car"], ["a truck"], str(encoder), 5)
     assert value is None
-    assert "not at hand" in reason
+    assert "not available" in reason
 
 
 def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -134,7 +134,7 @@ def test_without_held_out_data_it_says_that_nothing_was_evaluated(
     assert (results["evaluation"], results["test_generation"]) == (None, None)
     message = read_lines(tmp_path / "quantization" / "status.jsonl")[-1]["message"]
     assert "Not evaluated: give held-out data as `dataset`" in message
-    assert "Calibrated on all 24 records: 100 were asked for." in message
+    assert "Calibrated on all 24 records: 100 were requested." in message
     summary = json.loads((tmp_path / "quantization" / "metrics_summary.json").read_text())
     assert set(summary["not_computed"]) == {"token_loss", "accuracy"}
 

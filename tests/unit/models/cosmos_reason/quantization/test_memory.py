@@ -64,10 +64,10 @@ def test_longer_clips_need_more_up_to_the_longest_sequence(inspected: Inspected)
 @pytest.mark.parametrize(
     ("options", "cure"),
     [
-        ({"held_out": True}, "Leave the held-out data (--eval)"),
+        ({"held_out": True}, "Evaluate the held-out data (--eval)"),
         ({"max_new_tokens": 30_000}, "Set quantize.skip_test_generation=true"),
         ({"skip_test_generation": True, "pixels": 33_554_432}, "Lower vision.total_pixels, or"),
-        ({"skip_test_generation": True, "pixels": 65_536}, "Take a smaller model"),
+        ({"skip_test_generation": True, "pixels": 65_536}, "Use a smaller model"),
     ],
 )
 def test_the_cure_is_that_of_the_hungriest_step(inspected: Inspected, options: Document, cure: str) -> None:
