@@ -10,7 +10,7 @@ from tao_skill_bank.bank import catalog
 from tao_skill_bank.bank.schema import leaves
 
 PACKAGE = Path(tao_skill_bank.__file__).parent
-OF_ONE_MODEL = ("models", "demo", "samples")  # rooms that are about given models
+OF_ONE_MODEL = ("models", "demo", "samples", "authoring")  # rooms that are about given models
 SUFFIXES = (".py", ".yaml", ".jinja", ".sh")
 SOURCES = [
     path
@@ -20,12 +20,11 @@ SOURCES = [
 
 # Names that shared code has a right to, and why: it is no accident that a spec uses the same word.
 ALLOWED = {
-    "dataset.annotation_path": "the report's template prints a field of a plan's dataset",
     "annotation_path": "a field of a request's datasets (contracts.DatasetPaths)",
     "media_path": "a field of a request's datasets (contracts.DatasetPaths)",
-    "caption_key": "a field of contracts.ClipDataset",
+    "caption_key": "an option of data/kinds/captioned_clips",
     "caption_source": "a field of a clip that data/clip_folders returns",
-    "min_frames": "a field of contracts.ClipDataset",
+    "min_frames": "an option of data/kinds/captioned_clips",
     "num_frames": "a field of contracts.Workload and of a probed video",
     "max_tokens": "a field of contracts.Workload, and of the chat protocol",
     "results_dir": "the run directory, which the dispatcher binds in every spec",
