@@ -51,8 +51,8 @@ def train(spec, run):
     ranks = run.ranks
     torch.manual_seed(0)
     folder = resume.find(run.results_dir, spec.resume, FACTS, spec.epochs)
-    fed = {"the data": spec.data, "batch": BATCH}
-    resume.require_same(folder, fed, FACTS)
+    fingerprint = {"the data": spec.data, "batch": BATCH}
+    resume.require_same(folder, fingerprint, FACTS)
     model = nn.Sequential(nn.Linear(5, spec.hidden), nn.Dropout(0.0), nn.Tanh(), nn.Linear(spec.hidden, 3))
     mesh = distributed.data_parallel_mesh(ranks, replicate=spec.replicate, shard=spec.shard)
     for layer in (model[0], model[3]):
@@ -61,8 +61,8 @@ def train(spec, run):
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.05)
     trained = Trained(model, optimizer)
     progress = checkpoint.load(folder, trained, ranks, FACTS) if folder else Progress()
-    resume.make_way(run.results_dir, folder, ranks, FACTS)
-    saver = Saver(run, Subject(trained, fed), FACTS, max_keep=spec.max_keep, in_background=spec.in_background)
+    resume.prepare_run_directory(run.results_dir, folder, ranks, FACTS)
+    saver = Saver(run, Subject(trained, fingerprint), FACTS, max_keep=spec.max_keep, in_background=spec.in_background)
     step = progress.step
     with run.interruption.deferred():
         for epoch in range(progress.epoch + 1, spec.epochs + 1):

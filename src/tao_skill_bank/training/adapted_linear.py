@@ -1,7 +1,7 @@
 """Linear layers with a LoRA or DoRA adapter, from peft's layers, computed in the model's own precision.
 
-peft casts the input of every adapter to float32 and, for DoRA, builds B A and the norm of the whole sum W + s B A
-anew in each call. Here the adapters are cast down instead (the float32 masters stay), and the norm of each row comes
+peft casts the input of every adapter to float32 and, for DoRA, rebuilds B A and the norm of the whole sum W
++ s B A in each call. Here the adapters are cast down instead (the float32 masters stay), and the norm of each row comes
 from three small products (s is alpha / rank, * is elementwise, sums go over the row):
 
     |w + s b A|^2 = |w|^2 + 2 s sum((W A^T) * B) + s^2 sum((B (A A^T)) * B)
@@ -37,8 +37,8 @@ class Linear(NamedTuple):
         squared_norms: |w|^2 of each row of the frozen weight, for DoRA.
         float8: how the product with the weight is computed in float8; the adapter's products are not.
         packed: the frozen weight in 4 bits.
-        module: the layer itself, where it is of another kind (several adapters, other variants): it is called then, and
-            the rest means nothing.
+        module: the layer itself, where it is of another type (several adapters, other variants): it is called then, and
+            the other fields are ignored.
 
     """
 
@@ -56,7 +56,7 @@ class Linear(NamedTuple):
 
 
 class LinearReader:
-    """Reads layers as they are now: adapters may be added, switched, weighted or merged between two calls.
+    """Reads layers as they are now: adapters may be added, switched, weighted or merged between calls.
 
     Args:
         float8: how products with weights are computed in float8, where their sizes allow it.
@@ -68,7 +68,7 @@ class LinearReader:
         self._squared_norms: Any = WeakIdKeyDictionary()
 
     def read(self, layer: nn.Module) -> Linear:
-        """Return what `layer` computes as tensors, or the layer itself when it does more than one adapter."""
+        """Return what `layer` computes as tensors, or the layer itself when it has more than one adapter."""
         if _is_readable(layer):
             return self._base(layer)
         peft_layer: Any = layer
@@ -97,7 +97,7 @@ class LinearReader:
         stamp = (weight.data_ptr(), weight._version)
         known = self._squared_norms.get(weight)
         if known is None or known[0] != stamp:
-            with torch.inference_mode(mode=False), torch.no_grad():  # kept for calls that do train
+            with torch.inference_mode(mode=False), torch.no_grad():  # cached for calls that do train
                 whole = FourBit.of(layer).whole(torch.float32) if four_bit.is_packed(layer) else weight
                 rows = whole.to(torch.promote_types(whole.dtype, torch.float32))
                 known = (stamp, rows.square().sum(dim=1))
@@ -107,12 +107,12 @@ class LinearReader:
 
 
 def _is_readable(layer: nn.Module) -> bool:
-    """Tell whether a layer has no adapter and is one that is computed from its tensors."""
+    """Return whether a layer has no adapter and can be computed from its tensors."""
     return type(layer) is nn.Linear or four_bit.is_packed(layer)
 
 
 def _only_adapter(layer: Any) -> str | None:
-    """Return the name of the adapter when the layer is a plain linear with exactly one LoRA or DoRA at work."""
+    """Return the name of the adapter when the layer is a plain linear with exactly one active LoRA or DoRA."""
     from peft.tuners.lora.layer import LoraLayer
     from peft.tuners.lora.variants import DoraLinearVariant
 
@@ -143,7 +143,7 @@ def apply_all(linears: Sequence[Linear], inputs: Tensor) -> list[Tensor]:
 
 
 def _is_joined(linear: Linear) -> bool:
-    """Tell whether base and adapter are computed by one operator."""
+    """Return whether one operator computes base and adapter."""
     return linear.dropout == 0 and linear.float8 is None and linear.packed is None
 
 
@@ -162,7 +162,7 @@ def _apply(linear: Linear, inputs: Tensor) -> Tensor:
     base = _product(linear, inputs)
     if linear.magnitude is None or linear.dropout == 0:
         return _finished(linear, base + delta)
-    # The frozen weight sees the dropped inputs too, in the part that the magnitude adds to it: as in peft.
+    # The part that the magnitude adds to the frozen weight sees the dropped inputs too, as in peft.
     scale = _magnitude_scale(linear).to(inputs.dtype)
     return _with_bias(linear, base + (scale - 1) * _product(linear, dropped) + scale * delta)
 

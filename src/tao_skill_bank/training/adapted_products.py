@@ -1,7 +1,7 @@
 """x W^T + (x A^T) B^T for frozen W and trained A, B, for several layers that share x, as one operator.
 
-One node instead of many: no sum is written and read again (the matrix products add in place, forward and backward),
-x is read once for all low-rank products, and selective checkpointing keeps one tensor per layer, the sum.
+One graph node instead of many: no sum is written and read again (the matrix products add in place, forward and
+backward), x is read once for all low-rank products, and selective checkpointing saves one tensor per layer, the sum.
 """
 
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ def _forward(inputs: Tensor, weights: Sequence[Tensor], down: Tensor, ups: Seque
     codes = flat @ down.T
     outs = []
     for weight, up, code in zip(weights, ups, _split(codes, ups), strict=True):
-        # The large product adds to the small one, not the other way round: reading the sum hides behind its work.
+        # The large product adds to the small one, not the reverse: reading the sum overlaps with its arithmetic.
         outs.append((code @ up.T).addmm_(flat, weight.T).view(*inputs.shape[:-1], -1))
     return [*outs, codes]
 
@@ -88,7 +88,7 @@ def _keep(ctx: Any, inputs: tuple[Tensor, list[Tensor], Tensor, list[Tensor]], o
 
 
 def _differentiate(ctx: Any, grads: list[Tensor]) -> tuple[Tensor | None, list[None], Tensor, list[Tensor]]:
-    """No gradient comes in for the codes (the last output): nothing outside reads them."""
+    """The codes (the last output) get no gradient: nothing outside reads them."""
     tokens, *kept = ctx.saved_tensors
     wants_inputs: bool = ctx.needs_input_grad[0]
     found = _backward(grads[:-1], tokens, kept[: ctx.count], kept[ctx.count :], wants_inputs)

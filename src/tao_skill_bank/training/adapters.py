@@ -1,4 +1,4 @@
-"""LoRA adapters through peft: put in, written as a folder that plain peft loads, merged."""
+"""LoRA adapters through peft: added, written as a folder that plain peft loads, merged."""
 
 import json
 import math
@@ -92,7 +92,7 @@ def merge(model: Any, adapter: Path, base: Path) -> Any:
     """
     if not (adapter / "adapter_config.json").is_file():
         message = f"{adapter} holds no adapter_config.json."
-        fix = "Give an adapter folder, or have the folder read as a whole model."
+        fix = "Give an adapter folder, or turn the adapter off to read the folder as a whole model."
         raise BlockedError.of("no_adapter", message, fix)
     _require_same_base(adapter, base)
     try:

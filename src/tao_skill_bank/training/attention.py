@@ -1,9 +1,9 @@
 """Attention within segments of a sequence, by the fastest kernel that is installed. No mask is ever built.
 
-Segments of one length are a batch for `scaled_dot_product_attention`. Segments of different lengths go through a kernel
-of variable lengths: FlashAttention-4 (the package `flash-attn-4`) where it can run, else the FlashAttention that torch
-carries; on other devices one by one. The kernels are wrapped into operators of our own, so that compiled blocks and
-selective checkpointing see one node whose results they may keep.
+Segments of equal length are a batch for `scaled_dot_product_attention`. Segments of different lengths go through a
+variable-length kernel: FlashAttention-4 (the package `flash-attn-4`) where it can run, else the FlashAttention that
+torch includes; on other devices one by one. The kernels are wrapped into custom operators, so that compiled blocks and
+selective checkpointing see one node whose results they may save.
 """
 
 import functools
@@ -50,10 +50,10 @@ def attend(query: Tensor, key: Tensor, value: Tensor, *, flash: bool) -> Tensor:
 def attend_within(
     query: Tensor, key: Tensor, value: Tensor, segments: Segments, *, flash: bool, causal: bool
 ) -> Tensor:
-    """Return attention of tensors (tokens, heads, d), where nothing of one segment sees another.
+    """Return attention of tensors (tokens, heads, d), where no token attends to another segment.
 
-    Key and value may have fewer heads than the query. With `causal` a token sees itself and what precedes it in its
-    segment; with `flash` FlashAttention-4 computes it.
+    Key and value may have fewer heads than the query. With `causal` a token attends to itself and what precedes it in
+    its segment; with `flash` FlashAttention-4 computes it.
     """
     if segments.equal:
         batched = (tensor.view(segments.equal, -1, *tensor.shape[1:]) for tensor in (query, key, value))
@@ -79,7 +79,7 @@ def _attend_batch(query: Tensor, key: Tensor, value: Tensor, *, flash: bool, cau
 
 
 def flash_fits(tensor: Tensor, head_dim: int) -> bool:
-    """Return whether FlashAttention-4 is installed and takes tensors of this kind."""
+    """Return whether FlashAttention-4 is installed and supports tensors like this one."""
     fits = tensor.is_cuda and tensor.dtype in FLASH_DTYPES and head_dim <= MAX_FLASH_HEAD_DIM and head_dim % 8 == 0
     return fits and _flash_runs_on(tensor.device)
 
@@ -97,7 +97,7 @@ def _flash_interface() -> Any:
     try:
         return importlib.import_module("flash_attn.cute.interface")
     except ImportError as error:
-        logger.warning("FlashAttention-4 is installed and cannot be imported (%s): torch's kernels are used.", error)
+        logger.warning("FlashAttention-4 is installed but cannot be imported (%s): torch's kernels are used.", error)
         return None
 
 
@@ -152,7 +152,9 @@ def packed_forward(
 def packed_backward(grad: Tensor, kept: list[Tensor], longest: int, causal: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Return the gradients of query, key and value; `kept` is query, key, value, out, normaliser, boundaries."""
     query, key, value, out, normaliser, boundaries = kept
-    unused = torch.zeros(2, dtype=torch.uint64, device=query.device)  # the state of a dropout that there is not
+    unused = torch.zeros(
+        2, dtype=torch.uint64, device=query.device
+    )  # random state of a dropout, of which there is none
     grads: tuple[Tensor, Tensor, Tensor] = torch.ops.aten._flash_attention_backward(
         grad.contiguous(),
         *(query, key, value, out, normaliser),

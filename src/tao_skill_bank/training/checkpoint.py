@@ -1,14 +1,14 @@
-"""Checkpoints of a run directory: what is in them, how they are read and written, and which ones stay.
+"""Checkpoints of a run directory: what is in them, how they are read and written, and which ones are kept.
 
     checkpoints/epoch_N/   weights, optimizer state and progress, sharded; loads on any number of ranks
-                           (`sharded_state` reads it, `checkpoint_contents` says what is in it)
-    checkpoints/step_N/    the same inside an epoch, where a signal interrupted the training; the next epoch replaces it
+                           (`sharded_state` reads it, `checkpoint_contents` lists what is in it)
+    checkpoints/step_N/    the same within an epoch, where a signal interrupted the training; the next epoch replaces it
     safetensors/epoch_N/   what evaluate, PEFT and vLLM read
     best/                  the safetensors folder with the best value of the model's metric, as hard links, with
                            best_score.json
 
-A folder is written under a hidden name and renamed when it is whole, so a folder that has its name is complete and a
-kill leaves the previous ones usable. `saver` decides when, `resume` finds the one to continue from.
+A folder is written under a hidden name and renamed when it is complete, so a folder that has its name is complete and
+a kill leaves the previous ones usable. `saver` decides when to write, `resume` finds the one to continue from.
 """
 
 import json
@@ -45,9 +45,9 @@ REFUSED = re.compile(r"GLOBAL (\S+) (?:was not an allowed|whose module)")  # as 
 
 @dataclass(frozen=True)
 class Progress:
-    """Whole epochs and optimizer steps that are done. Steps beyond the whole epochs are of the one that is going on.
+    """Completed epochs and optimizer steps. Steps beyond the completed epochs belong to the current one.
 
-    The learning rate and the place in the data follow from the step.
+    The learning rate and the position in the data follow from the step.
     """
 
     epoch: int = 0
@@ -65,23 +65,23 @@ class Trained:
     def state(self) -> dict[str, Any]:
         weights, moments = get_state_dict(self.model, self.optimizer, options=TRAINED_ONLY)
         packed = tuple(f"{name}." for name, weight in self.model.named_parameters() if not weight.is_floating_point())
-        if packed:  # their scales are no parameters, so they are not left out with them
+        if packed:  # their scales are not parameters, so `ignore_frozen_params` does not drop them
             weights = {name: tensor for name, tensor in weights.items() if not name.startswith(packed)}
         return {"model": weights, "optimizer": moments, **({"extra": dict(self.extra)} if self.extra else {})}
 
 
 def write_progress(folder: Path, progress: Progress, ranks: Ranks) -> None:
-    """Write what a checkpoint holds beside its tensors: how far it is, and every rank's random state."""
+    """Write what a checkpoint holds in addition to its tensors: its progress, and the random state of every rank."""
     torch.save(_random_state(ranks), folder / f"random_{ranks.rank}.pt")
     if ranks.is_main:
         (folder / PROGRESS_FILE).write_text(json.dumps(asdict(progress)), encoding="utf-8")
 
 
 def load(folder: Path, trained: Trained, ranks: Ranks, facts: TrainingFacts) -> Progress:
-    """Load a checkpoint, on any number of ranks. Random states are restored where the number is the same.
+    """Load a checkpoint, on any number of ranks. Random states are restored if their number is the same.
 
     Raises:
-        BlockedError: it is damaged or asks for code to be run, or its weights are not those that this training trains.
+        BlockedError: it is damaged or asks to run code, or its weights are not those that this training trains.
 
     """
     state = trained.state()
@@ -115,10 +115,10 @@ def require_same_weights(
     differing = sorted(name for name in {*saved, *here} if saved.get(name) != here.get(name))
     if not differing:
         return
-    told = [f"{name} is {_shape(saved.get(name))} there and {_shape(here.get(name))} here" for name in differing]
-    more = f", and {len(told) - SHOWN} more differ" if len(told) > SHOWN else ""
-    message = f"{folder} does not hold the weights that this training trains: {'; '.join(told[:SHOWN])}{more}."
-    fix = f"Give the model and adapter settings that it was trained with; or {facts.starts_again}"
+    differences = [f"{name} is {_shape(saved.get(name))} there and {_shape(here.get(name))} here" for name in differing]
+    more = f", and {len(differences) - SHOWN} more differ" if len(differences) > SHOWN else ""
+    message = f"{folder} does not hold the weights that this training trains: {'; '.join(differences[:SHOWN])}{more}."
+    fix = f"Use the model and adapter settings that it was trained with; or {facts.starts_again}"
     raise BlockedError.of("checkpoint_of_another_model", message, fix, path=facts.resume)
 
 
@@ -128,14 +128,14 @@ def _shape(shape: tuple[int, ...] | None) -> str:
 
 def broken(folder: Path, error: BaseException, facts: TrainingFacts) -> BlockedError:
     """Return the error of a checkpoint that cannot be read."""
-    reason = str(error).strip().splitlines()
-    told = f"{type(error).__name__}: {reason[0]}" if reason else "one of its files is cut short"
+    lines = str(error).strip().splitlines()
+    reason = f"{type(error).__name__}: {lines[0]}" if lines else "one of its files is truncated"
     if isinstance(error, RefusedPickleError):
-        told = f"of its {sharded_state.METADATA_FILE}, {error}; nothing of it was run"
+        reason = f"of its {sharded_state.METADATA_FILE}, {error}; nothing of it was run"
     elif isinstance(error, pickle.UnpicklingError):  # whose text is about torch.load
         refused = REFUSED.search(str(error))
-        told = f"it asks for {refused[1]}, which was not run" if refused else "one of its files is damaged"
-    message = f"The checkpoint {folder} cannot be read: {told.rstrip('.')}."
+        reason = f"it asks for {refused[1]}, which was not run" if refused else "one of its files is damaged"
+    message = f"The checkpoint {folder} cannot be read: {reason.rstrip('.')}."
     others = [path for path in checkpoint_folders.all_in(folder.absolute().parent) if path != folder.absolute()]
     other = f"Resume from another one: --set {facts.resume}={others[-1]}" if others else "Copy it again"
     fix = f"{other}; or {facts.starts_again}"
@@ -143,7 +143,7 @@ def broken(folder: Path, error: BaseException, facts: TrainingFacts) -> BlockedE
 
 
 def keep(run_dir: Path, epoch: int, score: float | None, metric: MonitoringMetric) -> None:
-    """Make an exported epoch the best one when no epoch before it had as good a value of the metric."""
+    """Make an exported epoch the best one when its value of the metric is better than that of every earlier epoch."""
     exported = run_dir / "safetensors" / f"epoch_{epoch}"
     if score is not None and exported.is_dir() and is_best(run_dir, score, metric):
         keep_best(run_dir, exported, score, metric)
@@ -158,7 +158,7 @@ def progress_of(folder: Path, facts: TrainingFacts) -> Progress:
 
 
 def write_whole(target: Path, write: Callable[[Path], None], ranks: Ranks) -> Path:
-    """Have every rank write into a hidden folder beside `target`, then rename it."""
+    """Have every rank write into a hidden folder next to `target`, then rename it."""
     work = begin(target, ranks)
     write(work)
     ranks.barrier()
@@ -179,13 +179,13 @@ def begin(target: Path, ranks: Ranks) -> Path:
 
 
 def publish(target: Path) -> None:
-    """Give a whole hidden folder its name."""
+    """Give a complete hidden folder its name."""
     shutil.rmtree(target, ignore_errors=True)
     hidden(target).rename(target)
 
 
 def hidden(target: Path) -> Path:
-    """Return where a folder is written until it is whole."""
+    """Return where a folder is written until it is complete."""
     return target.parent / f".{target.name}"
 
 
@@ -204,7 +204,7 @@ def is_best(run_dir: Path, score: float, metric: MonitoringMetric) -> bool:
 
 
 def keep_best(run_dir: Path, exported: Path, score: float, metric: MonitoringMetric) -> None:
-    """Make best/ a copy of `exported`. Files are hard-linked: no time, no space, and no link that can dangle."""
+    """Make best/ a copy of `exported`. Files are hard-linked: that is instant, takes no space, and cannot dangle."""
     recover_best(run_dir)
     work = run_dir / ".best"
     shutil.copytree(exported, work, copy_function=_link)
@@ -216,12 +216,12 @@ def keep_best(run_dir: Path, exported: Path, score: float, metric: MonitoringMet
     }
     unfinished = run_dir / ".best_score.json"
     unfinished.write_text(json.dumps(document, indent=2, allow_nan=False), encoding="utf-8")
-    unfinished.replace(work / "best_score.json")  # comes last: with it the folder is whole
+    unfinished.replace(work / "best_score.json")  # written last: it marks the folder as complete
     recover_best(run_dir)
 
 
 def recover_best(run_dir: Path) -> None:
-    """Finish what a `keep_best` began: a whole .best becomes best/; else the best/ that was moved comes back."""
+    """Finish an interrupted `keep_best`: a complete .best becomes best/; else the best/ that was moved is restored."""
     work, best, old = (run_dir / name for name in (".best", "best", ".best.old"))
     if (work / "best_score.json").is_file():
         if best.exists():
@@ -237,7 +237,7 @@ def recover_best(run_dir: Path) -> None:
 def prune(run_dir: Path, max_keep: int) -> None:
     """Delete all but the newest `max_keep` epochs (-1 keeps all), never the newest nor the best.
 
-    Checkpoints of an interruption go once a later one is whole.
+    Checkpoints of an interruption are deleted once a later one is complete.
     """
     for folder in checkpoint_folders.all_in(run_dir / "checkpoints")[:-1]:
         if not EPOCH_FOLDER.fullmatch(folder.name):
@@ -266,7 +266,7 @@ def best_epoch(run_dir: Path) -> int | None:
 
 
 def _best(run_dir: Path) -> dict[str, Any]:
-    """Return what best_score.json says, nothing where there is no best/."""
+    """Return the content of best_score.json, empty where there is no best/."""
     path = run_dir / "best" / "best_score.json"
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     return found

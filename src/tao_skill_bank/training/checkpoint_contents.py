@@ -1,7 +1,7 @@
 """contents.json of a checkpoint: its files with their sizes, and its trained weights with their shapes.
 
-`.metadata` says the same as a pickle, which preflight must not read: a checkpoint may be of anybody. Checkpoints of
-earlier versions have no contents.json.
+`.metadata` holds the same as a pickle, which preflight must not read: a checkpoint may come from an untrusted source.
+Checkpoints of earlier versions have no contents.json.
 """
 
 import json
@@ -23,7 +23,7 @@ class Contents:
     """What a checkpoint holds.
 
     Attributes:
-        files: the least number of bytes of each file.
+        files: the minimum number of bytes of each file.
         shapes: of the trained weights, by their name in the model.
 
     """

@@ -21,8 +21,8 @@ def load_spec(kind: type[T], path: Path) -> T:
 
     Raises:
         UnknownNameError: the file does not exist.
-        RequestError: the file is not TOML, or violates the schema of the dataclass; every problem at once, in the words
-            of a request that sets the same values.
+        RequestError: the file is not TOML, or violates the schema of the dataclass; every problem at once,
+            reported like those of a request that sets the same values.
 
     """
     try:

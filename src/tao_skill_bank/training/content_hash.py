@@ -1,4 +1,4 @@
-"""Hashes of files that are expensive to read, remembered between runs."""
+"""Hashes of files that are expensive to read, cached between runs."""
 
 import hashlib
 import os
@@ -9,7 +9,7 @@ from tao_skill_bank.core import settings
 
 
 def content_hash(path: Path) -> str:
-    """Return the sha256 of a file's content, remembered for as long as its size and time of change stay."""
+    """Return the sha256 of a file's content, cached until its size or modification time changes."""
     status = path.stat()
     name = hashlib.sha256(f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}".encode()).hexdigest()
     memo = settings.state_dir() / "cache" / "hashes" / name[:2] / name

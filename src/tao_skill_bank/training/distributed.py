@@ -19,15 +19,15 @@ from tao_skill_bank.errors import BlockedError, RequestError
 from tao_skill_bank.training import links
 
 TIMEOUT = timedelta(minutes=20)  # long enough for rank 0 to write an 8B checkpoint, short enough to end a dead run
-# Ranks that answer questions meet once, at the end: one may wait for hours for a rank with longer videos. A rank that
-# dies is noticed all the same: torchrun ends the others.
+# Ranks that answer questions synchronize once, at the end: one may wait for hours for a rank with longer videos. A
+# rank that dies is still noticed: torchrun ends the others.
 UNEVEN_TIMEOUT = timedelta(hours=24)
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among all of them."""
+    """The rank of this process, the number of processes, and its device."""
 
     rank: int
     world: int
@@ -79,7 +79,7 @@ def start(timeout: timedelta = TIMEOUT) -> Ranks:
         timeout: how long a rank waits for the others in any collective.
 
     Raises:
-        BlockedError: the launcher planned a GPU and torch sees none.
+        BlockedError: the launch was planned on a GPU and torch sees none.
         BackendError: the processes do not reach each other.
 
     """
@@ -101,10 +101,10 @@ def local_rank() -> int:
 
 
 def uses_gpu() -> bool:
-    """Tell whether to run on the GPU: as the launcher planned, else where there is one."""
+    """Return whether to run on the GPU: as the launch was planned, else where there is one."""
     planned = settings.planned_device()
     if planned == "cuda" and not torch.cuda.is_available():
-        message = f"The launch was planned on a GPU, and PyTorch {torch.__version__} sees none."
+        message = f"The launch was planned on a GPU, but PyTorch {torch.__version__} sees none."
         fix = "Install a CUDA build of PyTorch that fits the driver, or set platform.options.device=cpu."
         raise BlockedError.of("cuda_unavailable", message, fix, path="platform.options.device")
     return torch.cuda.is_available() if planned is None else planned == "cuda"
@@ -117,14 +117,14 @@ def stop() -> None:
 
 
 def leave(code: int) -> NoReturn:
-    """End the process with an exit code, also where it failed among others.
+    """End the process with an exit code, even where other ranks still run.
 
-    A process group whose ranks have not all left cannot be taken apart, and the end of the interpreter then aborts the
-    process now and then, which hides the exit code. What is to be done at exit is done first.
+    A process group that some ranks have not left cannot be destroyed, and the end of the interpreter then sometimes
+    aborts the process, which hides the exit code. Exit handlers run first.
     """
     if code == 0 or not dist.is_torchelastic_launched():
         sys.exit(code)
-    atexit._run_exitfuncs()  # what os._exit leaves out; multiprocessing ends its children likewise
+    atexit._run_exitfuncs()  # os._exit skips these; multiprocessing ends its children the same way
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
@@ -148,7 +148,7 @@ def data_parallel_mesh(ranks: Ranks, *, replicate: int, shard: int) -> DeviceMes
 
 
 def seed_everything(seed: int, *, deterministic: bool) -> None:
-    """Seed torch on every device, and use deterministic kernels when asked."""
+    """Seed torch on every device, and use deterministic kernels when requested."""
     torch.manual_seed(seed)
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it at its first call

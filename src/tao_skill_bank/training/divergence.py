@@ -1,19 +1,19 @@
-"""Stops a training whose loss has run away, long before anybody looks."""
+"""Stops a training whose loss has diverged."""
 
 import math
 from collections import deque
 
 from tao_skill_bank.errors import JobFailedError
 
-WINDOW = 20  # steps that are averaged: one hard batch is no divergence
+WINDOW = 20  # steps that are averaged: one hard batch is not a divergence
 MARGIN = 1.5
 
 
 class Divergence:
-    """Compares the mean loss of the last steps with guessing: ln(vocabulary), or the first steps' loss if larger.
+    """Compares the mean loss of the last steps with guessing: ln(vocabulary), or the loss of the first steps if larger.
 
-    A model that is worse than a uniform guess, by half again, knows less than nothing: it will not come back. `fix`
-    says which settings of the model to change then.
+    A model whose loss exceeds that of a uniform guess by half will not recover. `fix` says which settings of the model
+    to change then.
     """
 
     def __init__(self, vocabulary: int, fix: str) -> None:

@@ -1,7 +1,7 @@
-"""What surrounds every program of the training plane: config in, states and exit code out.
+"""The frame of every program of the training plane: it reads the config and records states and the exit code.
 
-A user's mistake ends in one line on stderr and a FAILURE line with its cure. Our own bug keeps its traceback. Each
-rank leaves `exit/rank_<N>.json`, because torchrun hides its children's exit codes.
+A user's mistake ends in one line on stderr and a FAILURE line with its fix. Our own bug keeps its traceback. Each
+rank writes `exit/rank_<N>.json`, because torchrun hides its children's exit codes.
 """
 
 import argparse
@@ -36,7 +36,7 @@ INTERRUPTED = "interrupted"
 
 @dataclass(frozen=True)
 class Run:
-    """What a program gets beside its spec: where results go, who it is, how to tell its progress."""
+    """What a program gets in addition to its spec: where results go, its ranks, and how to report progress."""
 
     results_dir: Path
     ranks: Ranks
@@ -57,7 +57,7 @@ def main(
     Args:
         kind: the spec dataclass that `--config` holds.
         body: the program; returns the message of the SUCCESS line.
-        results_dir: tells the run directory from the spec; None means the config's own folder.
+        results_dir: returns the run directory of a spec; None means the config's own folder.
         timeout: how long a rank waits for the others.
         resume_key: see `run`.
 
@@ -85,8 +85,8 @@ def run(
 ) -> int:
     """Run a program on its spec, record every state in `folder`, and return the exit code.
 
-    With a `resume_key`, which continues the program where it is set true, a signal that ends the program before it
-    defers signals interrupts it, and loses nothing.
+    With a `resume_key` (the program resumes when it is set to true), a signal that ends the program before it defers
+    signals counts as an interruption that loses nothing.
     """
     interruption = Interruption(is_starting=resume_key is not None)
     interruption.watch()
@@ -103,8 +103,8 @@ def run(
         code, diagnosis = 0, None
     except BaseException as error:  # noqa: BLE001 - every end of a program is recorded
         code, diagnosis = _interrupted_at_start(error, interruption, resume_key) or _explain(error, resume_key)
-    interruption.ignore()  # torchrun ends the other ranks; this record must be whole
-    if diagnosis is not None and _tells(diagnosis, folder, ranks):
+    interruption.ignore()  # torchrun ends the other ranks; this record must be complete
+    if diagnosis is not None and _is_reporter(diagnosis, folder, ranks):
         status.write("FAILURE", diagnosis.cause, diagnosis=diagnosis)
     _write_exit(folder, ranks, code, diagnosis)
     if code == 0:
@@ -122,23 +122,23 @@ def _start(folder: Path, timeout: timedelta) -> Ranks:
 def _interrupted_at_start(
     error: BaseException, interruption: Interruption, resume_key: str | None
 ) -> tuple[int, Diagnosis] | None:
-    """Return the exit code and diagnosis of a signal that came before there was work to lose; None for other ends.
+    """Return the exit code and diagnosis of a signal before there was work to lose; None for any other end.
 
-    Under torchrun SIGTERM is no such signal: it says that another rank has died.
+    Under torchrun SIGTERM does not count: it means that another rank has died.
     """
     if not (interruption.is_starting and isinstance(error, Canceled)):
         return None
     if error.number == signal.SIGTERM and dist.is_torchelastic_launched():
         return None
     cause = "A signal interrupted the training before its first step: nothing was trained, and nothing is lost."
-    fix = f"Run the same again with {resume_key}=true: it begins where this one would have begun."
+    fix = f"Run it again with {resume_key}=true: it begins at the same step."
     problem = Problem(INTERRUPTED, cause, fix)
     _print_problems(TaoSkillsError([problem]))
     return EXIT_INTERRUPTED, Diagnosis.of(problem)
 
 
 def _explain(error: BaseException, resume_key: str | None) -> tuple[int, Diagnosis]:
-    """Return the exit code and diagnosis of an exception, and tell the user on stderr."""
+    """Return the exit code and diagnosis of an exception, and report it on stderr."""
     if isinstance(error, torch.OutOfMemoryError):
         error = JobFailedError.of(
             "cuda_out_of_memory",
@@ -156,14 +156,14 @@ def _explain(error: BaseException, resume_key: str | None) -> tuple[int, Diagnos
         return code, Diagnosis("canceled", cause, f"Run it again{continues}.")
     if _is_lost_peer(error):
         cause = "Another process of the job died, or the connection to it broke."
-        return EXIT_PEER_LOST, Diagnosis("peer_died", cause, "Read the log of the rank that ended first.")
+        return EXIT_PEER_LOST, Diagnosis("peer_died", cause, "Read the log of the rank that failed first.")
     traceback.print_exception(error)
     lines = f"{type(error).__name__}: {error}".splitlines()
     return EXIT_BUG, Diagnosis("internal_error", lines[0], "Report it with the log's traceback.")
 
 
 def _is_lost_peer(error: BaseException) -> bool:
-    """Tell a broken collective. Gloo raises a plain RuntimeError that names its own source file."""
+    """Return whether a collective broke. Gloo raises a plain RuntimeError that names its own source file."""
     is_gloo = isinstance(error, RuntimeError) and "gloo/transport" in str(error)
     return is_gloo or isinstance(error, dist.DistError)
 
@@ -179,15 +179,15 @@ def _print_problems(error: TaoSkillsError) -> None:
         sys.stderr.write(f"error: {problem.message} Fix: {problem.fix}\n")
 
 
-def _tells(diagnosis: Diagnosis, folder: Path, ranks: Ranks | None) -> bool:
-    """Tell whether this rank records why the run failed: the first to know, or rank 0 where all know together."""
+def _is_reporter(diagnosis: Diagnosis, folder: Path, ranks: Ranks | None) -> bool:
+    """Return whether this rank reports why the run failed: the first that failed, or rank 0 of an interruption."""
     if diagnosis.code == INTERRUPTED:
         return ranks.is_main if ranks else dist.get_node_local_rank(fallback_rank=0) == 0
     return not _peer_failed(folder, ranks)
 
 
 def _peer_failed(folder: Path, ranks: Ranks | None) -> bool:
-    """Tell whether another rank already recorded why the run failed."""
+    """Return whether another rank already reported why the run failed."""
     own = f"rank_{ranks.rank if ranks else 0}.json"
     others = [path for path in (folder / "exit").glob("rank_*.json") if path.name != own]
     return any(json.loads(path.read_text(encoding="utf-8"))["exit_code"] != 0 for path in others)

@@ -1,4 +1,4 @@
-"""`python -m tao_skill_bank.training.fetch`: the path in sealed launches and images.
+"""`python -m tao_skill_bank.training.fetch`: the module path that sealed launches and images use.
 
 The code is in `staging.fetch`.
 """

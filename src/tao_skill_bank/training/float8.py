@@ -1,7 +1,7 @@
-"""Matrix products in float8 through torchao: weights stay as they are, both factors are scaled and cast for a product.
+"""Matrix products in float8 through torchao: weights keep their precision, factors are scaled and cast per product.
 
-Scales come from the values of the moment (dynamic scaling), one per row or one per tensor. The products of the backward
-pass are in float8 too.
+Scales come from the current values (dynamic scaling), one per row or one per tensor. The products of the backward pass
+are in float8 too.
 """
 
 from dataclasses import replace
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tao_skill_bank.errors import BlockedError, MissingExtraError
 
 ARCHITECTURE = (8, 9)  # Ada; Hopper is 9.0
-MULTIPLE = 16  # of both sides of a weight, which the kernels ask for
+MULTIPLE = 16  # of both dimensions of a weight, which the kernels require
 
 
 class Float8(NamedTuple):
@@ -24,11 +24,11 @@ class Float8(NamedTuple):
 
     @classmethod
     def of(cls, recipe: str, *, emulate: bool = False) -> "Float8":
-        """Return the settings of a recipe of torchao's.
+        """Return the settings of a torchao recipe.
 
         Args:
             recipe: rowwise or tensorwise scales.
-            emulate: round to float8 and multiply in float32, which every device can.
+            emulate: round to float8 and multiply in float32, which works on every device.
 
         Raises:
             MissingExtraError: torchao is not installed.
@@ -45,7 +45,7 @@ class Float8(NamedTuple):
 
     @staticmethod
     def suits(weight: Tensor) -> bool:
-        """Tell whether the kernels take a weight of this shape."""
+        """Return whether the kernels support a weight of this shape."""
         return all(size % MULTIPLE == 0 for size in weight.shape)
 
     def product(self, inputs: Tensor, weight: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Frozen weights in 4 bits (NF4 with quantized scales, as in QLoRA) through bitsandbytes, and products with them.
 
-The weight is made whole for a product and dropped at once, forward and backward, so that a step never holds more than
-one. One operator does it: torch.compile sees the same one for every layer, and keeps nothing but its inputs.
+The weight is dequantized for a product and freed at once, forward and backward, so that a step never holds more than
+one. One custom operator does it: torch.compile sees the same one for every layer and saves only its inputs.
 """
 
 from collections.abc import Sequence
@@ -53,15 +53,15 @@ class FourBit(NamedTuple):
         return _whole(self.packed, self.scales, self.shape, self.blocks, dtype)
 
 
-def settings(compute_dtype: torch.dtype, kept: Sequence[str]) -> Any:
-    """Return transformers' settings that load linear layers in 4 bits, but for modules of the `kept` names.
+def settings(compute_dtype: torch.dtype, unpacked: Sequence[str]) -> Any:
+    """Return transformers' settings that load linear layers in 4 bits, except modules named in `unpacked`.
 
     Raises:
         MissingExtraError: bitsandbytes is not installed.
 
     """
     try:
-        import bitsandbytes  # noqa: F401 - transformers would say so less clearly
+        import bitsandbytes  # noqa: F401 - transformers' own message is less clear
     except ImportError:
         raise MissingExtraError.for_module("bitsandbytes", "qlora") from None
     from transformers import BitsAndBytesConfig
@@ -71,12 +71,12 @@ def settings(compute_dtype: torch.dtype, kept: Sequence[str]) -> Any:
         bnb_4bit_quant_type=KIND,
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=compute_dtype,
-        llm_int8_skip_modules=list(kept),  # it is read for 4 bits too
+        llm_int8_skip_modules=list(unpacked),  # read for 4 bits too, despite its name
     )
 
 
 def is_packed(layer: nn.Module) -> bool:
-    """Tell whether a layer is one of bitsandbytes' whose weight is packed as FourBit reads it."""
+    """Return whether a layer is from bitsandbytes and its weight is packed as FourBit reads it."""
     kind = type(layer)
     if kind.__name__ != "Linear4bit" or not kind.__module__.startswith("bitsandbytes."):  # peft has one of that name
         return False

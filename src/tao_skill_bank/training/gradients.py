@@ -1,4 +1,4 @@
-"""Looks at gradients before an optimizer step: their norm, and whether they are numbers at all."""
+"""Checks gradients before an optimizer step: their norm, and whether they are finite."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -22,7 +22,7 @@ def clip(parameters: Iterable[nn.Parameter], limit: float) -> float:
 
 
 def sum_over_ranks(weights: Iterable[nn.Parameter], ranks: Ranks) -> None:
-    """Replace every gradient by its sum over all ranks, which must all call this; for few weights on every rank."""
+    """Replace every gradient by its sum over all ranks, which must all call this. For small replicated weights."""
     if ranks.world == 1:
         return
     weights = list(weights)
@@ -35,7 +35,7 @@ def sum_over_ranks(weights: Iterable[nn.Parameter], ranks: Ranks) -> None:
 
 
 def clipping(weights: Iterable[nn.Parameter], scale: float, limit: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return what gradients are to be multiplied by: `scale`, and less where their norm would exceed `limit`.
+    """Return the factor for the gradients: `scale`, and less where their norm would exceed `limit`.
 
     Args:
         weights: with gradients.
@@ -60,9 +60,9 @@ def multiply(weights: Iterable[nn.Parameter], factor: torch.Tensor) -> None:
 
 
 def step_unless_not_finite(optimizer: torch.optim.Optimizer, norm: torch.Tensor) -> None:
-    """Take an optimizer step, but none where the gradients' norm is no number and the optimizer can skip it.
+    """Take an optimizer step; skip it, if the optimizer can, where the norm of the gradients is not finite.
 
-    The host learns of such a norm only a step later. Fused kernels look at a flag, as torch's GradScaler sets it.
+    The host sees such a norm only one step later. Fused kernels check a flag, as torch's GradScaler sets it.
     """
     guarded: Any = optimizer
     if optimizer.defaults.get("fused") and not _is_sharded(optimizer):
@@ -76,12 +76,12 @@ def _is_sharded(optimizer: torch.optim.Optimizer) -> bool:
 
 
 def require_every_part_learns(model: nn.Module, part_of: Callable[[str], str], fix: str) -> None:
-    """Stop before the first optimizer step when a trained part gets no gradient, or one that is no number.
+    """Stop before the first optimizer step when a trained part gets no gradient, or one that is not finite.
 
     Args:
         model: with gradients.
         part_of: names the part that a parameter belongs to.
-        fix: what to change when a gradient is no number.
+        fix: what to change when a gradient is not finite.
 
     Raises:
         JobFailedError: it names the parts.
@@ -92,14 +92,14 @@ def require_every_part_learns(model: nn.Module, part_of: Callable[[str], str], f
         if weight.requires_grad:
             parts.setdefault(part_of(name), []).append(weight.grad)
     norms = {part: _norm([grad for grad in grads if grad is not None]) for part, grads in sorted(parts.items())}
-    told = ", ".join(f"{part} {norm:.3g}" for part, norm in norms.items())
+    shown = ", ".join(f"{part} {norm:.3g}" for part, norm in norms.items())
     if not all(math.isfinite(norm) for norm in norms.values()):
-        message = f"The first gradient is not a finite number. Norms: {told}. Nothing was updated."
+        message = f"The first gradient is not a finite number. Norms: {shown}. Nothing was updated."
         raise JobFailedError.of("nan_loss", message, fix)
     if silent := [part for part, norm in norms.items() if norm == 0]:
-        message = f"The first step gives {', '.join(silent)} no gradient, so it would never learn. Norms: {told}."
-        cure = f"Leave {', '.join(silent)} out of what is trained, or give data that reaches it (media for vision)."
-        raise JobFailedError.of("part_gets_no_gradient", message, cure)
+        message = f"The first step gives {', '.join(silent)} no gradient, so it would never learn. Norms: {shown}."
+        reach = f"Leave {', '.join(silent)} out of what is trained, or give data that reaches it (media for vision)."
+        raise JobFailedError.of("part_gets_no_gradient", message, reach)
 
 
 def _norm(grads: list[Any]) -> float:
@@ -110,7 +110,7 @@ def _norm(grads: list[Any]) -> float:
 
 
 def require_finite(loss: float, grad_norm: float, fix: str) -> None:
-    """Stop a training that diverged. Raises JobFailedError with the cure `fix`."""
+    """Stop a training that diverged. Raises JobFailedError with this `fix`."""
     if math.isfinite(loss) and math.isfinite(grad_norm):
         return
     what = "loss" if not math.isfinite(loss) else "gradient norm"

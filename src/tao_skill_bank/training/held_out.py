@@ -15,7 +15,7 @@ def held_out_names(names: Sequence[str], test_size: float, seed: int, *, spec_pa
     Args:
         names: name of every item.
         test_size: a ratio below 1, or a count of validation items.
-        seed: other seeds give other splits.
+        seed: different seeds give different splits.
         spec_path: parameter that `test_size` comes from, for the error.
 
     Raises:
@@ -35,9 +35,9 @@ def held_out_names(names: Sequence[str], test_size: float, seed: int, *, spec_pa
     if not 0 < num_chosen < len(names):
         kept = len(names) - num_chosen
         message = (
-            f"{spec_path} {test_size:g} splits {len(names)} items into {kept} to train on and {num_chosen} to hold out."
+            f"{spec_path} {test_size:g} splits {len(names)} items: {kept} for training, {num_chosen} for validation."
         )
         raise BlockedError.of(
-            "empty_split", message, f"Choose {spec_path} so that both sides get items.", path=spec_path
+            "empty_split", message, f"Choose {spec_path} so that both sets get items.", path=spec_path
         )
     return frozenset(chosen)

@@ -1,4 +1,4 @@
-"""What surrounds every `inspect` program: a spec in, one JSON document or one error out."""
+"""The frame of every `inspect` program: it reads a spec and prints one JSON document or one error."""
 
 import argparse
 import json
@@ -12,7 +12,7 @@ from tao_skill_bank.errors import BlockedError, MissingExtraError, TaoSkillsErro
 from tao_skill_bank.training.config import load_spec
 
 T = TypeVar("T")
-EXIT_NOT_AT_HAND = 3
+EXIT_NOT_AVAILABLE = 3
 
 
 def main(
@@ -20,11 +20,11 @@ def main(
     inspect: Callable[..., dict[str, Any]],
     others: Mapping[str, tuple[type[Any], Callable[[Any], dict[str, Any]]]] = MappingProxyType({}),
 ) -> None:
-    """Print what `inspect` tells of the spec that `--config` holds, and exit.
+    """Print what `inspect` reports of the spec in `--config`, and exit.
 
     Args:
         kind: spec of the action train.
-        inspect: tells what a training builds; takes the tokens of the longest record too, where they are known.
+        inspect: reports what a training builds; also takes the tokens of the longest record, where they are known.
         others: the same two for every other `--action` that is inspected.
 
     """
@@ -34,20 +34,20 @@ def main(
     parser.add_argument("--tokens", type=int, help="predicted tokens of the longest record that was sampled")
     flags = parser.parse_args()
     known = () if flags.tokens is None else (flags.tokens,)
-    spec_kind, tell = others.get(flags.action, (kind, inspect))
+    spec_kind, report = others.get(flags.action, (kind, inspect))
     try:
-        document = tell(load_spec(spec_kind, flags.config), *known)
+        document = report(load_spec(spec_kind, flags.config), *known)
     except TaoSkillsError as error:
-        told: dict[str, Any] = {"error": str(error)}
+        failure: dict[str, Any] = {"error": str(error)}
         if isinstance(error, BlockedError) and not isinstance(error, MissingExtraError):
-            told["problem"] = error.problems[0].to_json()
-        sys.stdout.write(json.dumps(told) + "\n")
-        sys.exit(EXIT_NOT_AT_HAND if isinstance(error, UnknownNameError) else error.exit_code)
+            failure["problem"] = error.problems[0].to_json()
+        sys.stdout.write(json.dumps(failure) + "\n")
+        sys.exit(EXIT_NOT_AVAILABLE if isinstance(error, UnknownNameError) else error.exit_code)
     sys.stdout.write(json.dumps(document) + "\n")
 
 
 def cached_file(repository: str, name: str, revision: str | None = None) -> Path | None:
-    """Return a file of a hub model that lies in the Hugging Face cache, or None."""
+    """Return a file of a hub model from the Hugging Face cache, or None where it is not cached."""
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 

@@ -1,8 +1,8 @@
-"""What SIGTERM and SIGUSR1 do: end the process at once, or have a training save itself first.
+"""What SIGTERM and SIGUSR1 do: end the process at once, or let a training save a checkpoint first.
 
-Schedulers send one of them before a time limit or a preemption. A training that starts up has nothing to save and ends
-at once. Later it defers the first one to the end of its optimizer step, where all ranks agree to stop; a second one
-ends at once.
+Schedulers send one of them before a time limit or a preemption. A training that is still starting has nothing to save
+and ends at once. Later it defers the first signal to the end of its optimizer step, where all ranks agree to stop; a
+second one ends it at once.
 """
 
 import signal
@@ -28,7 +28,7 @@ class Canceled(BaseException):
 
 
 def outlive_one_signal(worker: int) -> None:  # noqa: ARG001 - the signature of a loader's worker_init_fn
-    """Let a loader process go on after the signal that its trainer defers; both get it when a whole group is signaled.
+    """Let a loader process outlive the signal that its trainer defers; a signaled process group includes both.
 
     The second SIGTERM ends it: its trainer sends more than one to a worker that does not end by itself.
     """
@@ -39,7 +39,7 @@ def outlive_one_signal(worker: int) -> None:  # noqa: ARG001 - the signature of 
 class Interruption:
     """The signals of this process, and what to do about them.
 
-    `is_starting` says that a training which ends now has lost nothing: run again, it begins where it would have.
+    `is_starting` says that a training which ends now loses nothing: run again, it begins at the same step.
     """
 
     def __init__(self, *, is_starting: bool = False) -> None:
@@ -54,13 +54,13 @@ class Interruption:
             signal.signal(number, self._handle)
 
     def ignore(self) -> None:
-        """Let nothing disturb what comes next: the last record of a process that ends anyway."""
+        """Ignore both signals from now on, while a process that ends anyway writes its last record."""
         for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)
 
     @contextmanager
     def deferred(self, *, saves: bool = True) -> Iterator[None]:
-        """Inside there is work to lose, and the first signal is only noted; unless nothing `saves` that work."""
+        """Only note the first signal inside, where there is work to lose; unless nothing `saves` that work."""
         self.is_starting = False
         self._is_deferred = saves
         try:
@@ -70,11 +70,11 @@ class Interruption:
 
     @property
     def is_requested(self) -> bool:
-        """Whether this process got a signal; others of the job may have."""
+        """Whether this process received a signal; other processes of the job may have."""
         return self.received is not None
 
     def agreed(self, ranks: Ranks) -> bool:
-        """Tell whether any rank got a signal. Every rank calls this."""
+        """Return whether any rank received a signal. Every rank calls this."""
         return ranks.max([self.is_requested])[0] > 0
 
     def _handle(self, number: int, frame: FrameType | None) -> Any:  # noqa: ARG002 - the signature of a handler

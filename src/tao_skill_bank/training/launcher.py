@@ -1,10 +1,10 @@
-"""torchrun for trainings that save themselves: `python -m tao_skill_bank.training.launcher TORCHRUN_ARGUMENTS`.
+"""torchrun for trainings that save on a signal: `python -m tao_skill_bank.training.launcher TORCHRUN_ARGUMENTS`.
 
-It differs from `torch.distributed.run` in two ways. SIGTERM and SIGUSR1 are passed on to the ranks and nothing else
-happens: torchrun alone does not pass SIGUSR1 on, and kills a rank 30 seconds after SIGTERM, which is too short for a
-large checkpoint; how long a job may take to end is for its platform to say. Both reach the ranks as SIGUSR1: SIGTERM is
-what torchrun ends them with when another one has died. And it ends with the exit code of the rank that failed first,
-where torchrun always ends with 1, or with EXIT_PEER_LOST where the nodes did not find each other.
+It differs from `torch.distributed.run` in two ways. SIGTERM and SIGUSR1 are only forwarded to the ranks: torchrun
+itself does not forward SIGUSR1, and kills a rank 30 seconds after SIGTERM, which is too short for a large checkpoint;
+how long a job may take to end is up to its platform. Both reach the ranks as SIGUSR1, since torchrun sends SIGTERM to
+them when another rank has died. And it exits with the code of the rank that failed first, where torchrun always exits
+with 1, or with EXIT_PEER_LOST where the nodes did not find each other.
 """
 
 import os
@@ -21,7 +21,7 @@ from torch.distributed.elastic.rendezvous import RendezvousError
 from tao_skill_bank.contracts import EXIT_PEER_LOST
 from tao_skill_bank.training.interruption import SIGNALS
 
-TORCHRUN_SIGNALS = "SIGINT,SIGHUP,SIGQUIT"  # its default less SIGTERM
+TORCHRUN_SIGNALS = "SIGINT,SIGHUP,SIGQUIT"  # its default without SIGTERM
 SIGNALED = 128
 
 
@@ -50,14 +50,14 @@ def exit_code(error: ChildFailedError) -> int:
 def _pass_on(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of a handler
     ranks = _children()
     if not ranks:
-        sys.exit(SIGNALED + number)  # torchrun ends what it has started
+        sys.exit(SIGNALED + number)  # torchrun ends the processes that it has started
     for rank in ranks:
         with suppress(ProcessLookupError):
             os.kill(rank, signal.SIGUSR1)
 
 
 def _children() -> list[int]:
-    """Return the process ids of the ranks; none where the system does not tell (no /proc)."""
+    """Return the process ids of the ranks; none where the system has no /proc."""
     lists = Path("/proc/self/task").glob("*/children")
     return [int(word) for path in lists for word in path.read_text(encoding="ascii").split()]
 

@@ -1,7 +1,7 @@
-"""Whether the processes of a job reach each other, found out in minutes and before a weight is read.
+"""Checks within minutes, before any weight is read, that the processes of a job reach each other.
 
-A collective over a network that does not carry it hangs until its timeout, which has to be long: a rank may wait for
-another one that writes a checkpoint. So the first exchange has a short one of its own, and says who did not come.
+A collective over a broken network hangs until its timeout, which has to be long: a rank may wait for another one that
+writes a checkpoint. So the first exchange has a short timeout of its own, and reports which process is missing.
 """
 
 import logging
@@ -19,7 +19,7 @@ from torch.distributed.rendezvous import rendezvous
 from tao_skill_bank.errors import BackendError
 
 ARRIVAL_SECONDS = 600.0  # between the first and the last process: imports over a network file system take minutes
-EXCHANGE_SECONDS = 180.0  # of everybody's first exchange, connections included
+EXCHANGE_SECONDS = 180.0  # of the first exchange of all processes, connections included
 HOST_BYTES, DEVICE_BYTES = 4 * 2**20, 64 * 2**20  # summed through gloo and through NCCL
 logger = logging.getLogger(__name__)
 
@@ -31,16 +31,16 @@ def join(
     arrival_seconds: float = ARRIVAL_SECONDS,
     exchange_seconds: float = EXCHANGE_SECONDS,
 ) -> None:
-    """Join the process group that torchrun started, and exchange something with every process.
+    """Join the process group that torchrun started, and exchange a tensor with every process.
 
     Args:
         device: of this process; with a GPU its tensors go through NCCL.
         timeout: how long a rank waits for the others in any later collective.
-        arrival_seconds: how long to wait for the other processes to come.
+        arrival_seconds: how long to wait for the other processes to start.
         exchange_seconds: how long the first exchange may take.
 
     Raises:
-        BackendError: a process did not come, or they came and do not reach each other.
+        BackendError: a process did not start, or the processes do not reach each other.
 
     """
     store, rank, world = next(iter(rendezvous("env://")))
@@ -60,16 +60,18 @@ def join(
 
 
 def _arrived(store: Store, rank: int, world: int, seconds: float) -> list[str]:
-    """Return the machine of every rank, once all are there. Raises BackendError."""
+    """Return the machine of every rank, once all have started. Raises BackendError."""
     keys = [str(each) for each in range(world)]
     store.set(keys[rank], socket.gethostname())
     try:
         store.wait(keys, timedelta(seconds=seconds))
     except RuntimeError:  # what a store raises after its timeout
         missing = [key for key in keys if not store.check([key])]
-        message = f"Of {world} processes, rank {', '.join(missing)} did not come within {seconds:g} s"
+        message = f"Of {world} processes, rank {', '.join(missing)} did not start within {seconds:g} s"
         message += f"; {socket.gethostname()} waited."
-        fix = "Read the log of its machine: it died, or loads its software slowly. Exclude it, and run it again."
+        fix = (
+            "Read the log of its machine: it crashed, or its software loads slowly. Exclude it, and run the job again."
+        )
         raise BackendError.of("rank_missing", message, fix) from None
     return [store.get(key).decode() for key in keys]
 
@@ -84,8 +86,8 @@ def _exchange(device: torch.device, hosts: list[str]) -> None:
             last = float(tensor[-1])  # waits for the device
         seconds = time.perf_counter() - began
         if last != float(len(hosts)) ** 2:
-            message = f"The processes on {_named(hosts)} summed ones and got {last:g} for {len(hosts) ** 2}."
-            raise BackendError.of("wrong_sum", message, "Exclude one machine after the other to find which is broken.")
+            message = f"The processes on {_named(hosts)} summed ones and got {last:g} instead of {len(hosts) ** 2}."
+            raise BackendError.of("wrong_sum", message, "Exclude one machine after another to find the broken one.")
         if dist.get_rank() == 0:
             through = "NCCL" if kind == "cuda" else "gloo"
             rate = size / seconds / 2**30
@@ -93,13 +95,13 @@ def _exchange(device: torch.device, hosts: list[str]) -> None:
 
 
 def _within(seconds: float, connect: Callable[[], None], hosts: list[str], through: str) -> None:
-    """Run `connect` in a thread and wait for it so long. Raises BackendError, and what `connect` raises."""
+    """Run `connect` in a thread and wait that long for it. Raises BackendError, and what `connect` raises."""
     raised: list[BaseException] = []
 
     def work() -> None:
         try:
             connect()
-        except BaseException as error:  # noqa: BLE001 - raised again where somebody waits
+        except BaseException as error:  # noqa: BLE001 - raised again in the waiting thread
             raised.append(error)
 
     worker = threading.Thread(target=work, name="links", daemon=True)
@@ -108,13 +110,13 @@ def _within(seconds: float, connect: Callable[[], None], hosts: list[str], throu
     if raised:
         raise raised[0]
     if worker.is_alive():
-        message = f"The processes on {_named(hosts)} found each other, and their first exchange through {through} did"
-        message += f" not end within {seconds:g} s: the network between them, or one of their GPUs, does not carry it."
+        message = f"The processes on {_named(hosts)} found each other, but their first exchange through {through} did"
+        message += f" not finish within {seconds:g} s: the network between them, or one of their GPUs, does not work."
         fix = (
-            "Set NCCL_SOCKET_IFNAME and GLOO_SOCKET_IFNAME to an interface that they share; NCCL_DEBUG=INFO tells more."
+            "Set NCCL_SOCKET_IFNAME and GLOO_SOCKET_IFNAME to an interface that they share; NCCL_DEBUG=INFO says more."
         )
         if len(set(hosts)) == 1:
-            fix = "Try NCCL_P2P_DISABLE=1; NCCL_DEBUG=INFO tells more. Exclude the machine where it stays so."
+            fix = "Try NCCL_P2P_DISABLE=1; NCCL_DEBUG=INFO says more. If that does not help, exclude the machine."
         raise BackendError.of("links_stalled", message, fix)
 
 

@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Destinations:
-    """Where metrics go besides metrics.jsonl: any of console, wandb, tensorboard; and the run's names there."""
+    """Where metrics go in addition to metrics.jsonl: any of console, wandb, tensorboard; and the run's names there."""
 
     loggers: Sequence[str]
     project: str
@@ -22,7 +22,7 @@ class Destinations:
 
 
 class MetricLogger:
-    """Writes the values of a step everywhere. Raises MissingExtraError when a named logger is not installed."""
+    """Writes the values of a step to all of them. Raises MissingExtraError when a named logger is not installed."""
 
     def __init__(self, run: Run, destinations: Destinations, steps_per_epoch: int, total_steps: int) -> None:
         is_main = run.ranks.is_main

@@ -1,13 +1,14 @@
 """Runs a job's command in one pod of Kubernetes: `python -m tao_skill_bank.training.pod OPTIONS SHELL_COMMAND`.
 
-It is the pod's first process, which alone gets the signal that ends a pod, and passes it on. It waits for the other
-pods of the job (`pod_group`), gives the command its config and where to meet ($TAO_CONFIG, $TAO_RENDEZVOUS), and
-ends it when another pod was lost. Its exit code tells Kubernetes what to do (the Job's podFailurePolicy): 75, the
-training saved itself, and 76, another pod was lost, start the pod again; another failure ends the whole job.
+It is the pod's first process, the only one that receives the signal that ends a pod, and it forwards that signal. It
+waits for the other pods of the job (`pod_group`), passes its config and rendezvous address to the command ($TAO_CONFIG,
+$TAO_RENDEZVOUS), and ends it when another pod is lost. Its exit code decides what Kubernetes does (the Job's
+podFailurePolicy): 75 (the training saved a checkpoint) and 76 (another pod was lost) restart the pod; any other
+failure ends the whole job.
 
 Output goes to the pod's log and to the run directory: logs/job.log of pod 0, logs/node_N.log of the others. Pod 0 also
-prints the newest lines of status.jsonl, marked, for a launcher that does not see the run directory, and every pod
-leaves the last one in its termination message.
+prints the newest lines of status.jsonl, marked, for a launcher that cannot read the run directory, and every pod
+writes the last one to its termination message.
 """
 
 import argparse
@@ -36,9 +37,9 @@ STATUS_FILE, EXIT_CODE_FILE = Path("status.jsonl"), Path("logs/exit_code")
 POLL_SECONDS = 0.25
 LIVE_SECONDS = 5.0
 STATUS_SECONDS = 5.0
-NAME_SECONDS = 120.0  # until a name server has the address of a pod that was started again
+NAME_SECONDS = 120.0  # until a name server has the address of a restarted pod
 QUIT_SECONDS = 40.0  # torchrun ends its processes within 30
-BESIDE_SECONDS = 10.0
+SIDECAR_SECONDS = 10.0
 MESSAGE_BYTES = 4000  # Kubernetes keeps 4096
 STOPPED_CODES = (128 + signal.SIGTERM, 128 + signal.SIGUSR1)
 
@@ -51,11 +52,11 @@ class Pod:
     group: PodGroup
     is_stopped: bool = False
     child: subprocess.Popen[bytes] | None = None
-    beside: subprocess.Popen[bytes] | None = None
+    sidecar: subprocess.Popen[bytes] | None = None
     _copying: dict[int, threading.Thread] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _told: dict[str, Any] = field(default_factory=dict)
-    _told_at: float = 0.0
+    _reported: dict[str, Any] = field(default_factory=dict)
+    _reported_at: float = 0.0
 
     def run(self) -> int:
         """Run the fetches, then the command together with the other pods, and return the exit code."""
@@ -73,26 +74,26 @@ class Pod:
         if self.group.index == 0:
             EXIT_CODE_FILE.unlink(missing_ok=True)
         start = STATUS_FILE.stat().st_size if STATUS_FILE.is_file() else 0
-        if self.options.beside and self.group.index == 0:
-            self.beside = self._start(["bash", "-c", f"exec {self.options.beside}"], {})
+        if self.options.sidecar and self.group.index == 0:
+            self.sidecar = self._start(["bash", "-c", f"exec {self.options.sidecar}"], {})
         code = self._wait(["bash", "-c", self.options.command], self._environment(attempt), attempt)
         if self.is_stopped and self.options.restart_config and code in STOPPED_CODES and not _has_stepped(start):
-            code = EXIT_INTERRUPTED  # the signal came before the trainer listened: nothing is lost
+            code = EXIT_INTERRUPTED  # the signal came before the trainer handled signals: nothing is lost
         return code
 
     def record(self, code: int) -> None:
-        """Leave the exit code where it is looked for: the run directory, the other pods, the termination message."""
-        self._tell(is_last=True)
+        """Record the exit code in the run directory, for the other pods, and in the termination message."""
+        self._report(is_last=True)
         for write in (self._write_exit_code, self._write_message, self.group.end):
             with suppress(OSError):  # a full disk must not hide the exit code itself
                 write(code)
 
     def finish(self, code: int) -> None:
-        """End what ran beside the command of pod 0, and run what comes after it, unless the job is not over here."""
-        if self.beside is not None:
-            self.beside.terminate()
+        """End the sidecar of pod 0, and run the command that follows, unless the job is to be restarted."""
+        if self.sidecar is not None:
+            self.sidecar.terminate()
             with suppress(subprocess.TimeoutExpired):
-                self.beside.wait(BESIDE_SECONDS)
+                self.sidecar.wait(SIDECAR_SECONDS)
         if self.options.afterwards and self.group.index == 0 and code != EXIT_PEER_LOST:
             self._start(["bash", "-c", f"exec {self.options.afterwards}"], {}).wait()
 
@@ -106,7 +107,7 @@ class Pod:
         return environment
 
     def _meeting_point(self, attempt: Attempt) -> str:
-        """Return pod 0's name, once it means the pod of this attempt, else its address."""
+        """Return the name of pod 0 once it resolves to the pod of this attempt, else its address."""
         name: str = self.options.host
         deadline = time.monotonic() + NAME_SECONDS
         while not self.is_stopped and time.monotonic() < deadline:
@@ -115,7 +116,7 @@ class Pod:
                     return name
             self.group.live()
             time.sleep(POLL_SECONDS)
-        self._say(f"The name {name} is not that of {attempt.address}; using the address.")
+        self._say(f"The name {name} does not resolve to {attempt.address}; using the address.")
         return f"[{attempt.address}]" if ":" in attempt.address else attempt.address
 
     def _wait(self, words: Sequence[str], environment: dict[str, str], attempt: Attempt | None = None) -> int:
@@ -130,12 +131,12 @@ class Pod:
                 continue
             lived_at = time.monotonic()
             self.group.live()
-            self._tell()
+            self._report()
             if (what := self.group.lost(attempt)) is not None:
-                self._say(f"{what} This attempt ends; the job is started again.")
+                self._say(f"{what} This attempt ends; the job is restarted.")
                 self._quit(self.child)
                 is_lost = True
-        self._copying[self.child.pid].join(timeout=5)  # what the command left behind may hold the pipe open
+        self._copying[self.child.pid].join(timeout=5)  # processes that outlive the command may hold the pipe open
         if is_lost:
             return EXIT_PEER_LOST
         code = self.child.returncode
@@ -154,7 +155,7 @@ class Pod:
         return child
 
     def _lost_soon(self, attempt: Attempt) -> bool:
-        """Tell whether a peer turns out to be lost: its last sign of life is not old yet."""
+        """Return whether a peer turns out to be lost; its last heartbeat may still be recent."""
         deadline = time.monotonic() + pod_group.LOST_SECONDS + 2 * LIVE_SECONDS
         while self.group.nodes > 1 and not self.is_stopped and time.monotonic() < deadline:
             if self.group.lost(attempt) is not None:
@@ -165,7 +166,7 @@ class Pod:
 
     @staticmethod
     def _quit(child: subprocess.Popen[bytes]) -> None:
-        """End a command whose processes may hang: SIGTERM would have them save, which takes all of them."""
+        """End a command whose processes may hang: SIGTERM would make them save, for which all of them are needed."""
         child.send_signal(signal.SIGQUIT)
         try:
             child.wait(QUIT_SECONDS)
@@ -192,19 +193,19 @@ class Pod:
             with suppress(OSError), Path("logs", name).open("ab") as file:
                 file.write(line)
 
-    def _tell(self, *, is_last: bool = False) -> None:
-        """Print the newest line of status.jsonl, now and then."""
-        if self.group.index != 0 or not (is_last or time.monotonic() - self._told_at >= STATUS_SECONDS):
+    def _report(self, *, is_last: bool = False) -> None:
+        """Print the newest line of status.jsonl, at most every STATUS_SECONDS."""
+        if self.group.index != 0 or not (is_last or time.monotonic() - self._reported_at >= STATUS_SECONDS):
             return
         line = last_json_line(STATUS_FILE)
-        if line and line != self._told:
-            self._told, self._told_at = line, time.monotonic()
+        if line and line != self._reported:
+            self._reported, self._reported_at = line, time.monotonic()
             with self._lock:
                 sys.stdout.buffer.write(f"{STATUS_MARK}{json.dumps(line)}\n".encode())
                 sys.stdout.buffer.flush()
 
     def _write_exit_code(self, code: int) -> None:
-        """Keep the code of the pod that failed by itself, whatever the others end with after it."""
+        """Record the code of the pod that failed first, whatever the others end with afterwards."""
         failed = code not in (0, EXIT_INTERRUPTED, EXIT_PEER_LOST)
         if failed or (self.group.index == 0 and code != EXIT_PEER_LOST and not EXIT_CODE_FILE.exists()):
             write_whole(EXIT_CODE_FILE, f"{code}\n")
@@ -220,7 +221,7 @@ class Pod:
 
 
 def _has_stepped(start: int) -> bool:
-    """Tell whether the trainer reported a step since status.jsonl had `start` bytes."""
+    """Return whether the trainer reported a step since status.jsonl had `start` bytes."""
     try:
         with STATUS_FILE.open("rb") as file:
             file.seek(start)
@@ -233,16 +234,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--job", required=True)
     parser.add_argument("--nodes", type=int, default=1)
-    parser.add_argument("--config", required=True, help="what the command reads")
-    parser.add_argument("--restart-config", help="what it reads instead when it goes on from a checkpoint")
-    parser.add_argument("--host", help="name of pod 0, where the pods meet")
+    parser.add_argument("--config", required=True, help="config that the command reads")
+    parser.add_argument("--restart-config", help="config that it reads instead when it resumes from a checkpoint")
+    parser.add_argument("--host", help="name of pod 0, the rendezvous host")
     parser.add_argument("--port", type=int)
     parser.add_argument("--fetch", nargs=2, action="append", metavar=("URI", "FOLDER"))
-    parser.add_argument("--fetch-once", action="store_true", help="by pod 0 for all of them: they share the folder")
+    parser.add_argument("--fetch-once", action="store_true", help="only pod 0 fetches: the pods share the folder")
     parser.add_argument("--termination-log", default="/dev/termination-log")
-    parser.add_argument("--beside", help="for bash, in pod 0: runs while the command does")
-    parser.add_argument("--afterwards", help="for bash, in pod 0: runs after the command, and changes no exit code")
-    parser.add_argument("command", help="for bash; it finds $TAO_CONFIG and $TAO_RENDEZVOUS")
+    parser.add_argument("--beside", dest="sidecar", help="bash command that pod 0 runs while the command runs")
+    parser.add_argument(
+        "--afterwards", help="bash command that pod 0 runs after the command; it does not change the exit code"
+    )
+    parser.add_argument("command", help="bash command; $TAO_CONFIG and $TAO_RENDEZVOUS are set for it")
     options = parser.parse_args(arguments)
     index = int(os.environ.get("JOB_COMPLETION_INDEX", "0"))
     address = os.environ.get("TAO_POD_IP") or socket.gethostbyname(socket.gethostname())

@@ -1,8 +1,8 @@
-"""The pods of one job meet through their run directory: they start together, and none goes on without another.
+"""The pods of one job synchronize through their run directory: they start together and end when one of them is lost.
 
-Each pod keeps a file with its own name of this life (`uid`) and touches it while it lives. Pod 0 starts an attempt
-once every pod is there that was in no attempt before: a pod that is started again has another uid. So the pods of an
-attempt read the same config, and none talks to what is left of an earlier one.
+Each pod writes a file with its `uid` and touches it as a heartbeat. Pod 0 starts an attempt once every pod is there
+with a uid that no earlier attempt had: a restarted pod has another uid. So the pods of an attempt read the same config,
+and none connects to a pod of an earlier one.
 """
 
 import json
@@ -16,8 +16,8 @@ from typing import Any
 from tao_skill_bank.runs.run_directory import read_json_file, write_whole
 
 POLL_SECONDS = 0.5
-LOST_SECONDS = 120.0  # without a sign of life; a shared file system may show the last one late
-WAIT_SECONDS = 60.0  # for what a failed peer leaves unfinished: a collective may wait for it for long
+LOST_SECONDS = 120.0  # without a heartbeat; a shared file system may show the last one late
+WAIT_SECONDS = 60.0  # after a peer failed: a collective may wait for it for a long time
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Attempt:
         number: 1 for the first.
         address: of pod 0.
         uids: of all pods, by index.
-        resumes: there is something to go on from.
+        resumes: there is a checkpoint to resume from.
 
     """
 
@@ -39,8 +39,8 @@ class Attempt:
 
 
 @dataclass
-class _Sign:
-    """The newest sign of life of a peer, and when it was seen first, by this pod's clock."""
+class _Heartbeat:
+    """The newest heartbeat of a peer, and when it was seen first, by this pod's clock."""
 
     value: Any
     seen_at: float
@@ -55,23 +55,23 @@ class PodGroup:
     nodes: int
     uid: str
     address: str
-    _signs: dict[int, _Sign] = field(default_factory=dict)
+    _heartbeats: dict[int, _Heartbeat] = field(default_factory=dict)
 
     def join(self) -> None:
-        """Say that this pod is there."""
+        """Announce this pod."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._write(None)
 
     def live(self) -> None:
-        """Give a sign of life."""
+        """Touch this pod's heartbeat."""
         os.utime(self._file(self.index))
 
     def end(self, exit_code: int) -> None:
-        """Say that this pod has ended."""
+        """Record that this pod has ended."""
         self._write(exit_code)
 
     def meet(self, has_checkpoints: Callable[[], bool], is_stopped: Callable[[], bool]) -> Attempt | None:
-        """Return the attempt that this pod belongs to, once every pod is there; None when it is stopped before."""
+        """Return the attempt that this pod belongs to, once every pod is there; None when it is stopped first."""
         while not is_stopped():
             self.live()
             attempt = self._attempt()
@@ -84,22 +84,22 @@ class PodGroup:
         return None
 
     def lost(self, attempt: Attempt) -> str | None:
-        """Return what happened to a peer without which this attempt cannot go on; None while all is well."""
+        """Return how a peer was lost, without which this attempt cannot continue; None while none is lost."""
         now = time.monotonic()
         for index in range(self.nodes):
             if index == self.index:
                 continue
             member, touched = self._member(index)
             if member is not None and member["uid"] != attempt.uids[index]:
-                return f"Pod {index} was started again."
+                return f"Pod {index} was restarted."
             ended = None if member is None else member["ended"]
             value = touched if ended is None else f"ended with {ended}"
-            if (sign := self._signs.get(index)) is None or sign.value != value:
-                self._signs[index] = _Sign(value, now)
+            if (beat := self._heartbeats.get(index)) is None or beat.value != value:
+                self._heartbeats[index] = _Heartbeat(value, now)
                 continue
-            if ended is None and now - sign.seen_at > LOST_SECONDS:
-                return f"Pod {index} gave no sign of life for {LOST_SECONDS:.0f} s."
-            if ended and now - sign.seen_at > WAIT_SECONDS:
+            if ended is None and now - beat.seen_at > LOST_SECONDS:
+                return f"Pod {index} sent no heartbeat for {LOST_SECONDS:.0f} s."
+            if ended and now - beat.seen_at > WAIT_SECONDS:
                 return f"Pod {index} {value}."
         return None
 
@@ -125,9 +125,9 @@ class PodGroup:
         return None if found is None else Attempt(**{**found, "uids": tuple(found["uids"])})
 
     def _member(self, index: int) -> tuple[dict[str, Any] | None, int]:
-        """Return what a pod says of itself, and when it was touched last."""
+        """Return the record of a pod, and when it was last touched."""
         try:
-            with self._file(index).open("rb") as file:  # opened anew: NFS looks at the server then
+            with self._file(index).open("rb") as file:  # opening a file makes NFS ask the server
                 return json.loads(file.read()), os.fstat(file.fileno()).st_mtime_ns
         except (OSError, ValueError):
             return None, 0

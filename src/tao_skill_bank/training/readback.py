@@ -1,4 +1,4 @@
-"""Numbers on their way from a GPU to the host, which may go on meanwhile, and the GPU's own clock."""
+"""Asynchronous copies of numbers from a GPU to the host, and the GPU's own clock."""
 
 import time
 from typing import Any
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 class Mark:
-    """A moment in the work of a device: on a GPU when it gets there, on a CPU now."""
+    """A point in the work of a device: on a GPU when its stream reaches it, on a CPU now."""
 
     def __init__(self, device: torch.device) -> None:
         self._at = time.perf_counter()
@@ -18,12 +18,12 @@ class Mark:
             self._event.record()
 
     def wait(self) -> None:
-        """Wait until the device has come here."""
+        """Wait until the device has reached this point."""
         if self._event is not None:
             self._event.synchronize()
 
     def seconds_since(self, earlier: "Mark") -> float:
-        """Return the device's time between two moments that it has passed."""
+        """Return the device's time between two points that it has passed."""
         if self._event is not None:
             return float(earlier._event.elapsed_time(self._event)) / 1000
         return self._at - earlier._at

@@ -1,7 +1,7 @@
-"""What surrounds every `resumable` program: a spec and a checkpoint in, what forbids to go on from it out.
+"""The frame of every `resumable` program: it takes a spec and a checkpoint, and prints what prevents resuming from it.
 
-Preflight asks it before anything is written; the trainer looks again when it loads the checkpoint. The folder may be of
-anybody, and a pickle runs what it names: here only JSON and the ends of archives are read.
+Preflight runs it before anything is written; the trainer checks again when it loads the checkpoint. The folder may come
+from an untrusted source, and a pickle runs what it names: here only JSON and the ends of archives are read.
 """
 
 import argparse
@@ -26,17 +26,17 @@ END_OF_ARCHIVE, END_BYTES = b"PK\5\6", 22  # the last record of a zip archive wi
 
 @dataclass(frozen=True)
 class Answer:
-    """What forbids to go on from a checkpoint, and what could not be compared here."""
+    """What prevents resuming from a checkpoint, and what could not be compared here."""
 
     problems: tuple[Problem, ...] = ()
     not_compared: str = ""
 
 
 def main(kind: type[T], check: Callable[[T, Path], Answer], facts: TrainingFacts) -> None:
-    """Print, as one JSON document, what `check` says of the spec in `--config` and the folder `--checkpoint`."""
+    """Print, as one JSON document, what `check` finds for the spec in `--config` and the folder `--checkpoint`."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--config", type=Path, required=True, help="TOML file with the spec of a training")
-    parser.add_argument("--checkpoint", type=Path, required=True, help="folder that it is to continue from")
+    parser.add_argument("--checkpoint", type=Path, required=True, help="checkpoint folder to resume from")
     flags = parser.parse_args()
     try:
         require_whole(flags.checkpoint, facts)
@@ -51,7 +51,7 @@ def main(kind: type[T], check: Callable[[T, Path], Answer], facts: TrainingFacts
 
 
 def require_whole(folder: Path, facts: TrainingFacts) -> None:
-    """Raise BlockedError when a file of a checkpoint is missing or cut. Neither tensors nor pickles are read."""
+    """Raise BlockedError when a file of a checkpoint is missing or truncated. Neither tensors nor pickles are read."""
     contents = checkpoint_contents.read(folder, facts)
     try:
         if contents is None:
@@ -60,7 +60,7 @@ def require_whole(folder: Path, facts: TrainingFacts) -> None:
             _require_sizes(folder, contents)
         for path in folder.glob("random_*.pt"):
             if not zipfile.is_zipfile(path):
-                raise EOFError(f"{path.name} is cut short")
+                raise EOFError(f"{path.name} is truncated")
     except (OSError, EOFError, ValueError) as error:
         raise checkpoint.broken(folder, error, facts) from None
 
@@ -73,7 +73,7 @@ def _require_sizes(folder: Path, contents: Contents) -> None:
 
 
 def _require_archives(folder: Path) -> None:
-    """Look at the last bytes of the files with tensors, each of which is zip archives one after the other."""
+    """Check the last bytes of the files with tensors, each of which is a sequence of zip archives."""
     files = sorted(folder.glob("*.distcp"))
     if not files:
         raise EOFError("it holds no *.distcp file")
@@ -81,4 +81,4 @@ def _require_archives(folder: Path) -> None:
         with path.open("rb") as file:
             file.seek(-min(END_BYTES, path.stat().st_size), os.SEEK_END)
             if not file.read().startswith(END_OF_ARCHIVE):
-                raise EOFError(f"{path.name} is cut short")
+                raise EOFError(f"{path.name} is truncated")

@@ -25,17 +25,17 @@ SPEC_PATH = re.compile(r"[a-z_0-9]+(\.[a-z_0-9]+)+")
 logger = logging.getLogger(__name__)
 
 Identity = Mapping[str, Any]
-"""What decides the order and the content of the samples, by a name that a user knows; values are JSON."""
+"""The data fingerprint: what decides the content and order of the samples, by names that a user knows; JSON values."""
 
 
 def find(run_dir: Path, resume: bool | str, facts: TrainingFacts, epochs: int, stop: int | None = None) -> Path | None:
     """Return the checkpoint folder that the spec's resume key names; None for a start at step 0.
 
-    A training that ended before its first checkpoint continues at step 0. Nothing is changed.
+    A training that ended before its first checkpoint starts at step 0. Nothing is changed.
 
     Raises:
-        UnknownNameError: there is no complete checkpoint where one was named.
-        RequestError: it has all the epochs that are asked for.
+        UnknownNameError: the named folder is not a complete checkpoint.
+        RequestError: the checkpoint already has all the epochs that are requested.
 
     """
     folder = _folder(run_dir, resume, facts)
@@ -48,13 +48,13 @@ def find(run_dir: Path, resume: bool | str, facts: TrainingFacts, epochs: int, s
     return folder
 
 
-def make_way(run_dir: Path, resumed: Path | None, ranks: Ranks, facts: TrainingFacts) -> None:
-    """Make the run directory ready for what comes after `resumed`. Every rank calls this, once nothing is refused.
+def prepare_run_directory(run_dir: Path, resumed: Path | None, ranks: Ranks, facts: TrainingFacts) -> None:
+    """Prepare the run directory to continue after `resumed`. Every rank calls this, after every check has passed.
 
-    What a killed run left half-written is finished or removed. What the run directory holds beyond that checkpoint, of
-    an earlier training, is moved to earlier_N/: it must not be taken for this training's best or newest.
+    Half-written output of a killed run is finished or removed. Output of an earlier training that is newer than this
+    checkpoint moves to earlier_N/, so that it is not mistaken for this training's best or newest.
     """
-    ranks.barrier()  # every rank has looked: rank 0 may move folders now
+    ranks.barrier()  # every rank has read the folders: rank 0 may move them now
     if ranks.is_main:
         checkpoint.recover_best(run_dir)
         _remove_unfinished(run_dir)
@@ -67,7 +67,7 @@ def _folder(run_dir: Path, resume: bool | str, facts: TrainingFacts) -> Path | N
         return None
     found = checkpoint_folders.newest(run_dir / "checkpoints") if resume is True else Path(resume)
     if found is None:
-        logger.info("No checkpoint was made in %s yet: the training starts at step 0.", run_dir)
+        logger.info("There is no checkpoint in %s yet: the training starts at step 0.", run_dir)
         return None
     if (found / PROGRESS_FILE).is_file():
         return found
@@ -81,7 +81,7 @@ def write_identity(folder: Path, identity: Identity) -> None:
 
 
 def require_same(folder: Path | None, identity: Identity, facts: TrainingFacts) -> None:
-    """Raise BlockedError, which names every difference, when a checkpoint is of other data or another order."""
+    """Raise BlockedError, which names every difference, when the data fingerprint of a checkpoint differs."""
     if folder is not None and (problems := changes(folder, identity, facts)):
         raise BlockedError(problems)
 
@@ -91,12 +91,12 @@ def changes(folder: Path, identity: Identity, facts: TrainingFacts, unknown: Col
 
     Args:
         folder: the checkpoint.
-        identity: of the training that is to continue it.
+        identity: data fingerprint of the training that is to continue it.
         facts: of the model.
-        unknown: names that `identity` cannot tell here; they are not compared.
+        unknown: names whose values cannot be determined here; they are not compared.
 
     Raises:
-        BlockedError: the checkpoint does not tell.
+        BlockedError: the checkpoint has no readable data fingerprint.
 
     """
     try:
@@ -111,7 +111,7 @@ def changes(folder: Path, identity: Identity, facts: TrainingFacts, unknown: Col
 
 
 def digest(documents: Iterable[Any]) -> str:
-    """Return a hash of JSON documents and their order, short enough to be read."""
+    """Return a hash of JSON documents and their order, short enough to read."""
     found = hashlib.sha256()
     for document in documents:
         found.update(json.dumps(document, sort_keys=True).encode())
@@ -122,7 +122,7 @@ def digest(documents: Iterable[Any]) -> str:
 def _changed(folder: Path, name: str, values: tuple[Any, Any], facts: TrainingFacts) -> Problem:
     before, now = values
     is_path = SPEC_PATH.fullmatch(name) is not None
-    fix = f"Set it back: --set {name}={json.dumps(before)}" if is_path else f"Give {name} back as it was"
+    fix = f"Set it back: --set {name}={json.dumps(before)}" if is_path else f"Restore {name} as it was"
     return Problem(
         code="resume_changed",
         message=f"{name} was {json.dumps(before)} when {folder} was written, and is {json.dumps(now)} now.",
@@ -141,7 +141,7 @@ def _remove_unfinished(run_dir: Path) -> None:
 
 
 def _set_aside(run_dir: Path, resumed: Path | None, facts: TrainingFacts) -> None:
-    """Move away what is later than `resumed`: everything, when that is no checkpoint of this run directory."""
+    """Move away what is newer than `resumed`: everything, unless that is a checkpoint of this run directory."""
     is_own = resumed is not None and resumed.absolute().parent == (run_dir / "checkpoints").absolute()
     own = resumed if is_own else None
     if own is not None and own.absolute() == checkpoint_folders.newest(run_dir.absolute() / "checkpoints"):

@@ -36,8 +36,8 @@ class Subject:
 class Saver:
     """Writes checkpoints, one at a time. Every rank has one and calls it at the same places.
 
-    In the background, the state is copied to host memory and written while training goes on: by a process group of its
-    own, since two threads must not share one. The folder gets its name as soon as every rank has written.
+    In the background, the state is copied to host memory and written while training continues, through a separate
+    process group, since two threads must not share one. The folder gets its name as soon as every rank has written.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Saver:
         self._last: tuple[Path, Progress] | None = None
 
     def end_epoch(self, progress: Progress, score: float | None, *, saves: bool = True) -> None:
-        """Keep the exported epoch as the best if its score is, write checkpoints/epoch_N, and delete old epochs.
+        """Keep the exported epoch as best if its score is, write checkpoints/epoch_N, and delete old epochs.
 
         Raises:
             JobFailedError: this checkpoint, or the previous one in the background, could not be written.
@@ -68,7 +68,7 @@ class Saver:
         """Write checkpoints/step_N unless this step is saved already, and end the training.
 
         Raises:
-            JobFailedError: always; its exit code tells an interruption from a failure.
+            JobFailedError: always; its exit code distinguishes an interruption from a failure.
 
         """
         self.wait()
@@ -78,13 +78,13 @@ class Saver:
         assert self._last is not None
         folder = self._last[0]
         run.interruption.ignore()
-        run.ranks.barrier()  # the first rank to exit has torchrun end the others
-        message = f"A signal interrupted the training after step {progress.step}; all of it is in {folder}."
-        fix = f"Run the same again with {self.facts.continues}: it continues with the next step."
+        run.ranks.barrier()  # when the first rank exits, torchrun ends the others
+        message = f"A signal interrupted the training after step {progress.step}; its complete state is in {folder}."
+        fix = f"Run it again with {self.facts.continues}: it continues with the next step."
         raise JobFailedError([Problem(INTERRUPTED, message, fix, path=self.facts.resume)], EXIT_INTERRUPTED)
 
     def wait(self) -> None:
-        """Wait until what is written in the background is whole.
+        """Wait until the checkpoint in the background is complete.
 
         Raises:
             JobFailedError: it could not be written.
@@ -95,7 +95,7 @@ class Saver:
         (folder, written), self._pending = self._pending, None
         with self._explained(folder):
             written.result()
-        self.run.ranks.barrier()  # it has its name for every rank
+        self.run.ranks.barrier()  # every rank sees the folder under its name
 
     def _write(self, target: Path, progress: Progress) -> None:
         if self._writer is None:
@@ -131,7 +131,7 @@ class Saver:
             checkpoint_contents.write(work, metadata)
 
     def _finish(self, written: "Future[Any]", target: Path) -> None:
-        """Wait for all ranks' data, which rank 0's metadata comes after, then give the folder its name."""
+        """Wait for the data of all ranks, after which rank 0 writes the metadata, then give the folder its name."""
         self._write_contents(checkpoint.hidden(target), written.result())
         if self.run.ranks.is_main:
             checkpoint.publish(target)
@@ -143,7 +143,7 @@ class Saver:
 
     @contextmanager
     def _explained(self, folder: Path) -> Iterator[None]:
-        """Turn what a failed write raises into one line for the user."""
+        """Turn the exception of a failed write into one line for the user."""
         try:
             yield
         except CheckpointException as error:
@@ -158,9 +158,9 @@ def _failure(folder: Path, error: BaseException, facts: TrainingFacts) -> JobFai
         message = f"The disk is full: {folder} could not be written: {reason}"
         fix = (
             "Free space or choose another results_dir; keep fewer checkpoints, or write them less often. "
-            f"{facts.continues} continues from the last whole checkpoint."
+            f"{facts.continues} continues from the last complete checkpoint."
         )
         return JobFailedError.of("disk_full", message, fix, path=str(folder))
     message = f"The checkpoint {folder} could not be written: {type(error).__name__}: {reason}"
-    fix = f"See that the folder is writable; {facts.continues} continues from the last whole checkpoint."
+    fix = f"Make the folder writable; {facts.continues} continues from the last complete checkpoint."
     return JobFailedError.of("checkpoint_not_written", message, fix, path=str(folder))

@@ -1,8 +1,8 @@
-"""Reads the sharded tensors of a checkpoint folder, and runs nothing that whoever wrote the folder has put there.
+"""Reads the sharded tensors of a checkpoint folder without running any code from it.
 
 torch.distributed.checkpoint reads `.metadata` with `pickle.load`, and what is not a tensor with
 `torch.load(weights_only=False)`: both call what the file names. Here the first admits only the types that a
-checkpoint consists of, and the second only what `weights_only=True` admits; torch reads the tensors so by itself.
+checkpoint consists of, and the second only what `weights_only=True` admits, as torch itself reads the tensors.
 """
 
 import io
@@ -42,7 +42,7 @@ def read_metadata(folder: Path) -> Metadata:
     """Return what a checkpoint holds, and where in its files.
 
     Raises:
-        RefusedPickleError: `.metadata` asks for something that no checkpoint consists of, or for a file elsewhere.
+        RefusedPickleError: `.metadata` asks for a type that no checkpoint contains, or for a file outside the folder.
         UnpicklingError, EOFError, ValueError, KeyError: it is damaged.
 
     """
@@ -98,7 +98,7 @@ class _Reader(FileSystemReader):
 
 class _Planner(DefaultLoadPlanner):
     def load_bytes(self, read_item: ReadItem, value: io.BytesIO) -> None:
-        admitted = io.BytesIO()  # the base loads whatever it is given
+        admitted = io.BytesIO()  # the base class loads any object
         torch.save(torch.load(value, weights_only=True), admitted)
         admitted.seek(0)
         super().load_bytes(read_item, admitted)

@@ -1,4 +1,4 @@
-"""How busy a GPU is: the arithmetic a step needs, over what the GPU could do in the time it took."""
+"""How busy a GPU is: the arithmetic that a step needs, divided by what the GPU could do in that time."""
 
 import torch
 

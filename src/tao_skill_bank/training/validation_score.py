@@ -1,4 +1,4 @@
-"""The value of a validation by which best/ is chosen."""
+"""The value of a validation that selects best/."""
 
 from collections.abc import Mapping
 
@@ -10,13 +10,13 @@ def score_of(values: Mapping[str, float], metric: MonitoringMetric) -> float:
     """Return the monitored metric's value among those that a validation wrote.
 
     Raises:
-        JobFailedError: it was not written, so no epoch would ever be the best; the first validation says so.
+        JobFailedError: it was not written, so no epoch would ever be the best; the first validation raises it.
 
     """
     if metric.name in values:
         return values[metric.name]
     written = ", ".join(values) or "nothing"
-    message = f"The validation does not write {metric.name}, by which best/ is chosen; it writes {written}."
+    message = f"The validation does not write {metric.name}, which selects best/; it writes {written}."
     fix = (
         "Name a metric that it writes as monitoring_metric in the skill's references/skill_info.yaml, and in facts.py "
         "of its model package; or have the validation write it."

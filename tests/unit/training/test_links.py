@@ -55,7 +55,7 @@ def test_processes_that_reach_each_other_join_and_the_log_says_how_fast(tmp_path
 def test_a_process_that_does_not_come_is_named(tmp_path: Path) -> None:
     code, told = run(tmp_path, "if rank == 1: time.sleep(60)", arrival=4)
     assert code == 6, told
-    assert "refused rank_missing Of 2 processes, rank 1 did not come within 4 s" in told
+    assert "refused rank_missing Of 2 processes, rank 1 did not start within 4 s" in told
 
 
 def test_an_exchange_that_hangs_ends_long_before_a_collective_would(tmp_path: Path) -> None:

@@ -133,7 +133,7 @@ def test_a_pod_whose_peer_was_started_again_ends_its_command_and_says_why(tmp_pa
     again = Started(tmp_path, "true", *meet, index=1, uid="c")
     code, out = first.end()
     assert code == 76
-    assert "Pod 1 was started again." in out
+    assert "Pod 1 was restarted." in out
     assert not (tmp_path / "logs" / "exit_code").exists()  # it is not over
     again.process.kill()
     again.process.communicate()

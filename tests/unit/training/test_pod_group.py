@@ -62,7 +62,7 @@ def test_a_pod_that_is_started_again_starts_only_with_new_ones(tmp_path: Path, r
     assert attempt is not None
     again = pod(tmp_path, replaced, "c")
     other = old[1 - replaced]
-    assert other.lost(attempt) == f"Pod {replaced} was started again."
+    assert other.lost(attempt) == f"Pod {replaced} was restarted."
     found: list[Attempt | None] = []
     thread = threading.Thread(target=lambda: found.append(again.meet(lambda: True, lambda: False)), daemon=True)
     thread.start()
@@ -85,7 +85,7 @@ def test_a_pod_that_gives_no_sign_of_life_is_lost(tmp_path: Path, monkeypatch: p
         there.live()
         assert here.lost(attempt) is None
         time.sleep(0.04)
-    assert "no sign of life" in eventually(lambda: here.lost(attempt))
+    assert "no heartbeat" in eventually(lambda: here.lost(attempt))
 
 
 @pytest.mark.parametrize(("code", "is_lost"), [(3, True), (0, False)])

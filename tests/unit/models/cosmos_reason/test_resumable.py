@@ -201,7 +201,7 @@ def test_other_data_is_named_for_a_checkpoint_of_version_1(
     assert [problem.path for problem in answer(old).problems] == ["train.seed"]
 
 
-@pytest.mark.parametrize(("name", "told"), [("__0_0.distcp", "is cut short"), ("random_0.pt", "is cut short")])
+@pytest.mark.parametrize(("name", "told"), [("__0_0.distcp", "is truncated"), ("random_0.pt", "is truncated")])
 def test_a_cut_file_of_version_1_is_found(name: str, told: str, old: Path) -> None:
     whole = (old / name).read_bytes()
     for size in (0, 10, len(whole) // 2, len(whole) - 1):
