@@ -1,4 +1,4 @@
-"""The frozen values that a request becomes on its way to a result; JSON in, JSON out."""
+"""The frozen dataclasses that carry a request from planning to its result; read from and written as JSON."""
 
 import json
 from collections.abc import Mapping
@@ -18,13 +18,13 @@ Severity = Literal["blocking", "warning", "info", "not_checked"]
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
 def contract(kind: type[T]) -> type[T]:
-    """Make a frozen dataclass that refuses unknown fields and validates its types."""
+    """Make a frozen dataclass that rejects unknown fields and validates its types."""
     config = pydantic.ConfigDict(extra="forbid", protected_namespaces=())
     return cast(type[T], pydantic_dataclass(frozen=True, config=config)(kind))
 
 
 class State(StrEnum):
-    """Job states. UNKNOWN is never terminal: it means that the backend could not say."""
+    """Job states. UNKNOWN is never terminal: it means that the backend could not report a state."""
 
     PENDING = "PENDING"
     RUNNING = "RUNNING"
@@ -43,7 +43,7 @@ class State(StrEnum):
 
 @contract
 class DatasetPaths:
-    """Direct mode: annotations and media named apart. Root mode is a plain path instead."""
+    """Direct mode: separate paths of annotations and media. Root mode is a plain path instead."""
 
     annotation_path: str
     media_path: str
@@ -88,7 +88,7 @@ class MonitoringMetric:
     direction: Literal["minimize", "maximize"]
 
     def is_better(self, value: float, than: float) -> bool:
-        """Whether `value` is better than `than`; of equal ones, and where either is not a number, none is."""
+        """Whether `value` is better than `than`; never for equal values or where either is not a number."""
         return value > than if self.direction == "maximize" else value < than
 
 
@@ -100,7 +100,7 @@ class Finding:
     """One observation of a check, as data. `blocking` stops a plan and a launch.
 
     A plan may be made on one machine and run on another, so what only this machine lacks is a warning with
-    `evidence["blocks_run"]`: it lets a plan pass and stops a launch from here.
+    `evidence["blocks_run"]`: it does not block the plan, but blocks a launch from this machine.
     """
 
     code: str
@@ -117,12 +117,12 @@ class Finding:
 
 @contract
 class Input:
-    """Something that an action reads. Its kind (`tao_skill_bank.data.kinds`) says what it is and how it is looked at.
+    """Something that an action reads. Its kind (`tao_skill_bank.data.kinds`) says what it is and how it is checked.
 
     Attributes:
         role: what the action does with it: train, eval, calibration, adapter, ...
         kind: name of a module of `data/kinds`, or of the model's own `kinds`.
-        paths: local paths or URIs, by the names that the kind defines.
+        paths: local paths or URIs, by names that the kind defines.
         options: fields of the kind's options that differ from their defaults.
 
     """
@@ -135,14 +135,14 @@ class Input:
 
 @contract
 class HardwareNeed:
-    """The GPU that a run, or what it makes, is meant for.
+    """The GPU that a run, or the checkpoint it makes, needs.
 
     Attributes:
-        architecture: the oldest that has it, 89 for sm_89.
+        architecture: the oldest one that suffices, 89 for sm_89.
         what: what needs it, as the subject of a sentence.
-        fix: the other settings to choose from.
-        required: this machine is meant to have it, so that a run is refused where it does not.
-        computes: the run itself computes with it, so that the CPU will not do.
+        fix: the alternative settings.
+        required: this machine must have it, so that a run is refused where it does not.
+        computes: the run itself computes on it, so that a CPU does not suffice.
 
     """
 
@@ -161,22 +161,22 @@ class Workload:
         model: checkpoint URI or path that is loaded, empty for none; an adapter folder when `base_model` is set.
         batch_per_rank: samples per data-parallel rank and optimizer step.
         micro_batch: samples of one forward pass.
-        epochs, scheduled_epochs: passes that the training ends after, and those that its schedule is made for, which
-            are more where it stops early.
+        epochs, scheduled_epochs: epochs after which the training ends, and those that its schedule spans, which are
+            more where it stops early.
         max_tokens: longest sequence the run accepts.
         fps, num_frames: how videos are sampled; exactly one is set when videos are read.
-        resume_from, resume: the checkpoint folder that is continued; without a name, the newest of the run directory.
-        adds: an earlier run of the same action in the run directory is gone on with: what it saved is not made again.
+        resume_from, resume: the checkpoint folder to resume from; without a name, the newest of the run directory.
+        adds: it continues an earlier run of the same action in the run directory, and reuses the results saved there.
         validation_split: ratio below 1 or record count that is split off the training set; 0 for none.
-        max_checkpoints, num_saves: newest checkpoints kept (-1 for all, 0 when none is written), and how often one is
-            written; the best one is kept besides.
-        inputs: everything else that is read, whatever it is.
-        needs_whole_weights: weights are changed, or adapters trained on them or merged into them, so that a checkpoint
-            that was quantized will not do.
-        sized: the model's inspect module tells the memory of this action; that of training it always does.
-        hardware: a GPU that not every machine has, and what for.
-        unsized: paths of the spec that change nothing of what the model's inspect module tells, such as the learning
-            rate: trials of a search share its answer.
+        max_checkpoints, num_saves: newest checkpoints kept (-1 for all, 0 when none is written), and how many are
+            written in all; the best one is kept in addition.
+        inputs: everything else that is read.
+        needs_whole_weights: weights are changed, or adapters are trained on them or merged into them, which a quantized
+            checkpoint does not support.
+        sized: the model's inspect module reports the memory of this action; for training it always does.
+        hardware: a GPU that not every machine has, and what needs it.
+        unsized: paths of the spec that do not change the report of the model's inspect module, such as the learning
+            rate: trials of a search share one report.
 
     """
 
@@ -206,7 +206,7 @@ class Workload:
 
     @property
     def roles(self) -> tuple[str, ...]:
-        """The roles of the inputs, in their order."""
+        """The roles of the inputs, in order."""
         return tuple(given.role for given in self.inputs)
 
     @property
@@ -236,7 +236,7 @@ class Route:
 
 @contract
 class Resources:
-    """Processes of a run. `device` is `cpu` only for builtin models or when the request says so."""
+    """Processes of a run. `device` is `cpu` only for builtin models or when the request sets it."""
 
     nodes: int = 1
     processes_per_node: int = 1
@@ -252,7 +252,7 @@ class Credential:
     """An environment variable that a skill needs. Only its name is ever handled.
 
     Attributes:
-        models: shell patterns of the hub's repositories that need it (gated ones); without any, all of them do.
+        models: shell patterns of the hub repositories that need it (gated ones); without any, all of them do.
 
     """
 
@@ -264,7 +264,7 @@ class Credential:
 
 @contract
 class Job:
-    """A resolved request: everything a platform needs to run it, nothing about how.
+    """A resolved request: what to run, independent of the platform that runs it.
 
     Attributes:
         spec: the validated nested spec as the user reads it (`builtin://`, `hf_model://`).
@@ -272,13 +272,13 @@ class Job:
         config_file: path of the rendered config, relative to `results_dir`.
         config: the spec as the trainer reads it: model URIs replaced by local folders.
         command: the program of a foreign container image that takes `--config FILE` in place of `module`.
-        fetches: (URI, path) pairs that are materialised before the module starts; of a URI with the fragment
-            `#named-in=FILE` only the media that an annotation file names.
-        results_uri: where the run directory is uploaded as it grows, when results go to an object store.
+        fetches: (URI, path) pairs that are downloaded before the module starts; for a URI with the fragment
+            `#named-in=FILE`, only the media that an annotation file names.
+        results_uri: where the run directory is uploaded while it grows, when results go to an object store.
         skill_dir: folder of the skill that owns the action.
-        metric: what the action's results are judged by, as the skill says; None where it does not.
-        resume_key: the path of `config` that, set true, goes on from the newest checkpoint of the run directory, for a
-            platform that starts a job again by itself; None where the action has none.
+        metric: the metric by which the skill judges the results of the action; None where it names none.
+        resume_key: the path of `config` that, set to true, resumes from the newest checkpoint of the run directory, for
+            a platform that restarts a job by itself; None where the action has none.
 
     """
 
@@ -310,7 +310,7 @@ class Job:
 
 @contract
 class Launch:
-    """What a platform sends, exactly: files below the run directory and the command that starts them."""
+    """Exactly what a platform submits: files below the run directory, and the command that starts the job."""
 
     files: dict[str, str]
     argv: tuple[str, ...]
@@ -321,8 +321,8 @@ class Plan:
     """A sealed plan. `sha256` covers every other field; a plan edited by hand is refused.
 
     Attributes:
-        study: of the AutoML route, what will be searched and how (`automl.study.Study`); then `job` is the trial that
-            runs the request's own spec, and `argv` starts the controller that runs it and the others.
+        study: for the AutoML route, what is searched and how (`automl.study.Study`); then `job` is the trial with the
+            request's own spec, and `argv` starts the controller that runs all trials.
 
     """
 
@@ -338,7 +338,7 @@ class Plan:
 
     @property
     def launched_on(self) -> str:
-        """The platform that runs what is launched: a search's controller runs here, wherever its trials do."""
+        """The platform of the launched process: the controller of a search runs locally, wherever its trials run."""
         return self.job.platform.name if self.study is None else "local"
 
     @property
@@ -351,7 +351,7 @@ class Plan:
 
 @contract
 class Transition:
-    """One change of a job's state; `source` names who saw it (dispatcher, backend, user)."""
+    """One change of a job's state; `source` names who reported it (dispatcher, backend, user)."""
 
     ts: str
     state: State
@@ -389,15 +389,15 @@ class JobRecord:
         return self.transitions[-1].state if self.transitions else State.PENDING
 
 
-EXIT_INTERRUPTED = 75  # EX_TEMPFAIL: a signal ended a training, which lost nothing; run again, it goes on
-EXIT_PEER_LOST = 76  # another process of the job died, and why is told there
+EXIT_INTERRUPTED = 75  # EX_TEMPFAIL: a signal interrupted a training without loss; run again, it resumes
+EXIT_PEER_LOST = 76  # another process of the job died and reports the cause
 
 
 @contract
 class JobStatus:
-    """What the backend says of a job now. `progress` is the newest line of status.jsonl.
+    """What the backend reports of a job now. `progress` is the newest line of status.jsonl.
 
-    `upload` of results that go to an object store is `uploading`, `complete` or `incomplete`; else empty.
+    `upload` of results that go to an object store is `uploading`, `complete` or `incomplete`; otherwise empty.
     """
 
     id: str
@@ -410,7 +410,7 @@ class JobStatus:
 
     @property
     def is_interrupted(self) -> bool:
-        """Whether it ended by a signal that lost nothing: resumed, it goes on."""
+        """Whether a signal ended it without loss, so that it can resume."""
         return self.state is State.ERROR and self.exit_code == EXIT_INTERRUPTED
 
 
@@ -426,7 +426,7 @@ def from_json(kind: type[T], document: Mapping[str, Any], source: str) -> T:
     """Build a contract from JSON values.
 
     Raises:
-        RequestError: every field that is unknown, missing or of the wrong type, all together.
+        RequestError: it lists every field that is unknown, missing or of the wrong type.
 
     """
     try:
