@@ -9,12 +9,12 @@ PROGRESS_FILE = "progress.json"
 
 
 def is_checkpoint_name(name: str) -> bool:
-    """Tell whether a folder of this name holds a checkpoint."""
+    """Return whether a folder of this name holds a checkpoint."""
     return FOLDER.fullmatch(name) is not None
 
 
 def position(folder: Path) -> tuple[int, bool, int]:
-    """Return what orders checkpoints, oldest first: the optimizer step, which is -1 where it cannot be read."""
+    """Return the sort key of checkpoints, oldest first: optimizer step (-1 where it cannot be read), then name."""
     match = FOLDER.fullmatch(folder.name)
     kind, number = (match[1], int(match[2])) if match else ("", -1)
     try:
@@ -30,6 +30,6 @@ def all_in(folder: Path) -> list[Path]:
 
 
 def newest(folder: Path) -> Path | None:
-    """Return the checkpoint with the most steps, be it of an epoch or of an interruption."""
+    """Return the checkpoint with the most steps, of an epoch or of an interruption."""
     found = all_in(folder)
     return found[-1] if found else None

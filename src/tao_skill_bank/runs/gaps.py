@@ -16,7 +16,7 @@ CONSTRAINED_WORDS = 3
 
 @dataclass(frozen=True)
 class GapReport:
-    """What was found: records read, gaps written, and what to doubt."""
+    """What was found: records read, gaps written, and warnings about the result."""
 
     records: int
     gaps: int
@@ -57,11 +57,11 @@ def analyze(results_dir: Path, parquet: Path, annotation: Path | None = None, me
         if normalised(entry["response"]) != normalised(entry["gt"])
     ]
     _write_parquet(rows, parquet)
-    return GapReport(len(entries), len(rows), parquet, tuple(_doubts(entries)))
+    return GapReport(len(entries), len(rows), parquet, tuple(_warnings(entries)))
 
 
 def normalised(text: str) -> str:
-    """Return what two answers are compared by."""
+    """Return the text by which answers are compared."""
     return text.lower().strip()
 
 
@@ -72,7 +72,7 @@ def _read_results(path: Path) -> list[dict[str, str]]:
         fix = "Give the run directory of a finished evaluation."
         raise BlockedError.of("results_unreadable", f"{path} cannot be read: {error}", fix, path=str(path)) from None
     if not isinstance(entries, list):
-        raise _malformed(path, "it is no list")
+        raise _malformed(path, "it is not a list")
     for index, entry in enumerate(entries):
         missing = [key for key in ("video_id", "question", "response", "gt") if not isinstance(entry.get(key), str)]
         if missing:
@@ -110,12 +110,12 @@ def _full_path(name: str, media: Path | None) -> str:
     return str(path if path.is_absolute() or media is None else (media / path).absolute())
 
 
-def _doubts(entries: Sequence[dict[str, str]]) -> list[str]:
+def _warnings(entries: Sequence[dict[str, str]]) -> list[str]:
     long = [entry for entry in entries if len(entry["response"].split()) > CONSTRAINED_WORDS]
     if entries and 2 * len(long) > len(entries):
         return [
             f"{len(long)} of {len(entries)} responses are longer than {CONSTRAINED_WORDS} words: the answers look "
-            "unconstrained, and exact match then counts right answers as gaps. Make the questions force a short answer."
+            "unconstrained, so exact match counts right answers as gaps. Make the questions ask for a short answer."
         ]
     return []
 

@@ -1,7 +1,7 @@
-"""Versions of a plan's document: what this release seals, and how it reads the run directories of earlier ones.
+"""Versions of the plan document: what this release seals, and how it reads run directories of earlier releases.
 
-A sealed plan of an earlier version is not run: what it would start has changed. A run directory of one stays readable;
-`upgrade` is the only place that knows how the versions differ.
+A sealed plan of an earlier version is not run, because the programs that it would start have changed. Its run directory
+stays readable; only `upgrade` knows how the versions differ.
 """
 
 import hashlib
@@ -18,22 +18,22 @@ CURRENT: int = Plan.schema_version
 
 
 def upgrade(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a plan's document as the current version has it; one of any other version as it is.
+    """Return a plan document of version 1 in the form of the current version; any other unchanged.
 
-    `sha256` stays that of the document which was sealed, as the job's record has it.
+    `sha256` stays that of the sealed document, which the job record holds.
     """
     job = document.get("job")
     if document.get("schema_version") != 1 or not isinstance(job, dict):
         return dict(document)
     workload = job.get("workload")
-    job = {"metric": None, **job}  # which version 1 did not say
+    job = {"metric": None, **job}  # absent in version 1
     if isinstance(workload, dict):
         job["workload"] = workload_of_version_1(workload)
     return {**document, "job": job, "schema_version": 2}
 
 
 def digest(document: Mapping[str, Any]) -> str:
-    """Return the sha256 of every field of a plan's document but the hash itself."""
+    """Return the sha256 of every field of a plan document except the hash itself."""
     covered = {key: value for key, value in document.items() if key != "sha256"}
     return hashlib.sha256(json.dumps(covered, sort_keys=True).encode()).hexdigest()
 

@@ -18,16 +18,16 @@ class ConfusionMatrix:
 
 @contract
 class MetricsSummary:
-    """metrics_summary.json: what an evaluation found, all samples together.
+    """metrics_summary.json: what an evaluation measured over all samples.
 
     Attributes:
-        kind: what was evaluated, by which the report shows it.
+        kind: what was evaluated, which selects how the report shows it.
         metrics: name to value; None where it was not computed, and then `not_computed` says why. One that compares
             variants names its metrics METRIC/VARIANT.
         task: the kind of question or comparison, in words.
-        units: of metrics that are no shares; a share from 0 to 1 is shown in percent.
+        units: of metrics that are not fractions; a fraction from 0 to 1 is shown in percent.
         per_class: label to precision, recall, f1 and support.
-        variants: of a comparison, what was measured of each.
+        variants: of a comparison, the measurements of each.
 
     """
 
@@ -47,7 +47,7 @@ class Results:
     """results.json: one entry per sample. A bare list of entries has the kind that metrics_summary.json names.
 
     Attributes:
-        kind: what the entries are, which says what they have (references/results.md).
+        kind: what the entries are, which determines their fields (references/results.md).
 
     """
 

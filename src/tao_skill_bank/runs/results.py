@@ -1,4 +1,4 @@
-"""A run directory to its result: what the run produced, complete or not."""
+"""Reads the result of a run directory: what the run produced, complete or not."""
 
 import math
 from collections.abc import Iterable
@@ -30,7 +30,7 @@ ARTIFACTS = {
     "log": "logs/job.log",
     "report": "report.html",
 }
-SERIES = {  # what trainings of every model call these, where they have them
+SERIES = {  # the names that trainings of every model use
     "train/loss_avg": "train_loss",
     "val/avg_loss": "validation_loss",
     "optimizer/lr": "learning_rate",
@@ -53,10 +53,10 @@ class Result:
         metrics: numbers of an evaluation (`accuracy`, ...), else the last ones of the training.
         not_computed: metric name to the reason why it has no value.
         losses: first, last and lowest training and validation loss, where there are any.
-        metric: what the skill judges the action's results by, None where it does not say.
+        metric: the metric by which the skill judges the results of the action; None where it names none.
         best: best_score.json: `best_score`, `metric`, `direction`, `best_ckpt_abs_dir`.
         artifacts: kind to path relative to the run directory; checkpoints oldest first.
-        failure: the trainer's own message or diagnosis when it failed, else what the backend said.
+        failure: the trainer's own message or diagnosis when it failed, else the message of the backend.
 
     """
 
@@ -78,9 +78,9 @@ class Result:
 
 
 def read(run: RunDirectory, state: State | None = None) -> Result:
-    """Return the result of a run directory; without `state`, as its own files tell it.
+    """Return the result of a run directory; without `state`, the state that its own files report.
 
-    That of a job which a later one went on from is what it was when it ended: metrics and artifacts are shared.
+    For a job that a later one resumed it is the result at its end: metrics and artifacts are shared.
     """
     if run.set_aside_id and run.result_file.is_file():
         return read_json(Result, run.result_file)
@@ -98,7 +98,7 @@ def read(run: RunDirectory, state: State | None = None) -> Result:
         model=str(_object(job.get("workload")).get("model", "")),
         started_at=str(lines[0].get("time", "")) if lines else "",
         duration_seconds=round(max(times) - min(times), 3) if times else None,
-        # The newest, not the largest: what comes before the training counts steps of its own.
+        # The newest, not the largest: phases before the training count their own steps.
         steps=next((int(line["step"]) for line in reversed(lines) if _is_number(line.get("step"))), 0),
         metrics=_numbers(summary.get("metrics")) if summary else _last_values(run),
         not_computed={str(name): str(why) for name, why in _object(summary.get("not_computed")).items()},
@@ -135,7 +135,7 @@ def metric_of(run: RunDirectory) -> MonitoringMetric | None:
 
 
 def _curve(pairs: Iterable[tuple[float, float]]) -> Curve:
-    by_step = sorted(dict(pairs).items())  # a resumed run writes some steps again: the later value holds
+    by_step = sorted(dict(pairs).items())  # a resumed run writes some steps again: the later value wins
     return Curve(tuple(step for step, _ in by_step), tuple(value for _, value in by_step))
 
 
@@ -200,6 +200,6 @@ def _is_number(value: Any) -> bool:
 
 
 def _finite(value: Any) -> float | None:
-    """Return a JSON value as a finite number, or None when it is none."""
+    """Return a JSON value as a finite number, or None when it is not one."""
     is_finite = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
     return float(value) if is_finite else None

@@ -1,4 +1,4 @@
-"""The wire between the planes: the files of one run, read with tolerance and written whole."""
+"""The files of one run, the interface between the planes: read with tolerance and written atomically."""
 
 import json
 import os
@@ -15,9 +15,9 @@ from tao_skill_bank.runs import plan_versions
 
 TAIL_BYTES = 64 * 1024
 BEST_TRIAL = "best_trial"  # of a search: a link to the run directory of its best trial
-# What belongs to one job alone, where several run in one folder: what the next one writes anew, and what it begins.
-REWRITTEN = ("plan.json", "request.json", "launch.sh")
-BEGUN_ANEW = (
+# Files of one job, where several run in one folder: those that the next job overwrites, and those that it starts empty.
+OVERWRITTEN = ("plan.json", "request.json", "launch.sh")
+STARTED_EMPTY = (
     *("status.jsonl", "result.json", "report.html"),
     *("logs/job.log", "logs/exit_code", "logs/cancel_requested", "logs/upload.json"),
 )
@@ -27,7 +27,7 @@ BEGUN_ANEW = (
 class RunDirectory:
     """Names of a run's files, and what they hold now. Every reader accepts a run that is still being written.
 
-    `set_aside_id` is the id of a job that a later one went on from: its own files lie in logs/, named after it.
+    `set_aside_id` is the id of a job that a later one resumed: its own files are in logs/, with its id in their names.
     """
 
     path: Path
@@ -35,7 +35,7 @@ class RunDirectory:
 
     @classmethod
     def of(cls, results_dir: str, job_id: str) -> "RunDirectory":
-        """Return the run directory of a job, whether or not another one went on in it."""
+        """Return the run directory of a job, whether or not a later job resumed in it."""
         later = cls(Path(results_dir), job_id)
         return later if later.plan_file.is_file() else cls(Path(results_dir))
 
@@ -73,7 +73,7 @@ class RunDirectory:
 
     @property
     def upload_file(self) -> Path:
-        """What was uploaded of it, where its results go to an object store."""
+        """What was uploaded, where results go to an object store."""
         return self._own("logs/upload.json")
 
     @property
@@ -85,7 +85,7 @@ class RunDirectory:
         return self._own("report.html")
 
     def plan_document(self) -> dict[str, Any]:
-        """Return the plan as the current version of plans has it, or an empty dict when it is missing or not whole."""
+        """Return the plan, upgraded to the current version, or an empty dict when it is missing or incomplete."""
         document = read_json_file(self.plan_file)
         return plan_versions.upgrade(document) if isinstance(document, dict) else {}
 
@@ -110,14 +110,14 @@ def earlier_job(job: Job) -> str | None:
 
 
 def set_aside(run: RunDirectory, job_id: str) -> None:
-    """Keep what the job that ran here before wrote of itself under its id, so that the next job's files start empty."""
+    """Move the files of the previous job aside under its id, so that those of the next job start empty."""
     logs = run.path / "logs"
     logs.mkdir(exist_ok=True)
     configs = [path.relative_to(run.path).as_posix() for path in (run.path / "config").glob("*")]
-    for name in (*REWRITTEN, *configs):
+    for name in (*OVERWRITTEN, *configs):
         if (run.path / name).is_file():
             shutil.copy2(run.path / name, logs / f"{job_id}.{Path(name).name}")
-    for name in BEGUN_ANEW:
+    for name in STARTED_EMPTY:
         if (run.path / name).exists():
             (run.path / name).replace(logs / f"{job_id}.{Path(name).name}")
     shutil.rmtree(run.path / "exit", ignore_errors=True)
@@ -146,7 +146,7 @@ def last_json_line(path: Path) -> dict[str, Any]:
 
 
 def read_json_file(path: Path) -> Any:
-    """Return the value of a JSON file, or None when it is missing or not whole."""
+    """Return the value of a JSON file, or None when it is missing or incomplete."""
     try:
         return json.loads(path.read_bytes())
     except (OSError, ValueError):
@@ -159,7 +159,7 @@ def json_text(value: Any) -> str:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Replace a file so that readers see the old or the new text, never a part, also after a crash.
+    """Replace a file atomically: readers see the old or the new text, never a part, even after a crash.
 
     Raises:
         OSError: nothing was changed: the disk is full, the folder is missing or not writable.

@@ -1,4 +1,4 @@
-"""The run directory's two logs: status.jsonl tells the state of the job, metrics.jsonl its numbers.
+"""The run directory's two logs: status.jsonl records the state of the job, metrics.jsonl its numbers.
 
 One JSON object per line, flushed as it is written, so that a reader may follow a run and a kill loses nothing.
 """
@@ -19,7 +19,7 @@ State = Literal["STARTED", "RUNNING", "SUCCESS", "FAILURE"]
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """Why a run failed and what cures it."""
+    """Why a run failed and how to fix it, in `cure`."""
 
     code: str
     cause: str

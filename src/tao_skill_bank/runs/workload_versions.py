@@ -1,4 +1,4 @@
-"""The workload of plans that were sealed when inputs had a field for every form: what version 1 of plans holds."""
+"""The workload of version 1 plans, in which each form of input had its own field."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ FORMS = ("datasets", "clips", "prompts", "media", "adapters")
 
 
 def workload_of_version_1(workload: dict[str, Any]) -> dict[str, Any]:
-    """Return a workload of a version 1 plan as it is today, with `inputs` in place of the fields of `FORMS`. Pure."""
+    """Return a workload of a version 1 plan in the current form: `inputs` replaces the fields of `FORMS`. Pure."""
     kept = {name: value for name, value in workload.items() if name not in FORMS}
     return {**kept, "inputs": [*workload.get("inputs", ()), *_inputs(workload)]}
 
