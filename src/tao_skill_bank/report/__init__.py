@@ -1,4 +1,4 @@
-"""Run directories to one self-contained HTML page, with its pictures as PNG files beside it."""
+"""Renders run directories as one self-contained HTML page, with its pictures as PNG files next to it."""
 
 import shlex
 from collections.abc import Iterator, Mapping
@@ -18,7 +18,7 @@ __all__ = ["duration_text", "render", "write_page", "write_report"]
 
 
 def write_report(runs: Mapping[str, RunDirectory], out: Path) -> Path:
-    """Write the report of one run, or of several by their roles in the order of their work, and return its path.
+    """Write the report of one run, or of several by role in the order of the workflow, and return its path.
 
     Raises:
         BlockedError: the file cannot be written.
@@ -44,7 +44,7 @@ def write_report(runs: Mapping[str, RunDirectory], out: Path) -> Path:
 
 
 def render(template: str, **shown: Any) -> str:
-    """Return a page in the look of all reports."""
+    """Return a page in the common style of all reports."""
     return _environment().get_template(template).render(version=__version__, **shown)
 
 

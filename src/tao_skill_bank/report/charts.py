@@ -13,7 +13,7 @@ from tao_skill_bank.contracts import MonitoringMetric
 from tao_skill_bank.report.views import RunView
 from tao_skill_bank.runs.results import Curve
 
-# Matplotlib draws in these colours; the page puts its own in their place, so that charts follow light and dark mode.
+# Matplotlib draws in these colours; the page replaces them with its own, so that charts follow light and dark mode.
 PAGE_COLOURS = {
     "#010203": "var(--ink-soft)",
     "#010204": "var(--rule)",
@@ -44,7 +44,7 @@ class Line:
 
 
 def is_available() -> bool:
-    """Tell whether matplotlib is installed."""
+    """Return whether matplotlib is installed."""
     return importlib.util.find_spec("matplotlib") is not None
 
 
@@ -54,7 +54,7 @@ def of_training(title: str, curves: dict[str, Curve], metric: MonitoringMetric |
     Args:
         title: of the run.
         curves: by name.
-        metric: what the skill judges trainings by; it gets a chart of its own unless it is one of the losses.
+        metric: the metric by which the skill judges trainings; it gets its own chart unless it is one of the losses.
 
     """
     if not is_available():
@@ -72,7 +72,7 @@ def of_training(title: str, curves: dict[str, Curve], metric: MonitoringMetric |
 
 
 def write_pictures(runs: Sequence[RunView], page: Path) -> list[Path]:
-    """Write loss curves and confusion matrices as PNG files beside the page. Raises OSError."""
+    """Write loss curves and confusion matrices as PNG files next to the page. Raises OSError."""
     if not is_available():
         return []
     evaluated = [run for run in runs if run.evaluation and run.evaluation.rows]
@@ -136,7 +136,7 @@ def _draw_lines(lines: list[Line], label: str) -> Any:
 
 
 def _thinned(curve: Curve) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return a curve of at most MAX_POINTS points, the last one always among them."""
+    """Return a curve of at most MAX_POINTS points, always including the last one."""
     stride = -(-len(curve.steps) // MAX_POINTS) or 1
     start = (len(curve.steps) - 1) % stride
     return curve.steps[start::stride], curve.values[start::stride]
@@ -164,7 +164,7 @@ def _draw_matrices(runs: Sequence[RunView]) -> Any:
 
 
 def _recolour(figure: Any) -> None:
-    """Replace the page's colours by those of a white picture."""
+    """Replace the page's colours with those for a white background."""
     for artist in figure.findobj(lambda artist: hasattr(artist, "get_color")):
         colour = artist.get_color()
         if isinstance(colour, str) and colour in PAPER_COLOURS:

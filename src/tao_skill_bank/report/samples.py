@@ -49,7 +49,7 @@ def gallery(runs: Sequence[RunView]) -> list[Sample]:
 
 
 def _chosen(run: RunView, verdicts: Sequence[bool]) -> list[int]:
-    """Return the positions of as many wrong as right answers, of all truths in turn; the same ones every time."""
+    """Return the positions of as many wrong as right answers, cycling through the truths; deterministic."""
     seen: Counter[str] = Counter()
     wrong: list[tuple[int, int]] = []
     right: list[tuple[int, int]] = []
@@ -77,7 +77,7 @@ def _sample(position: int, run: RunView, judged: Sequence[tuple[RunView, Sequenc
 
 
 def _answer_to(asked: dict[str, Any], position: int, run: RunView, verdicts: Sequence[bool]) -> Answer | None:
-    """Return what a run answered to a question: at the same position, or wherever it asked the same."""
+    """Return what a run answered to a question: at the same position, or wherever the run has the same question."""
     entries = _answers(run)
     key = (asked.get("video_id"), asked.get("question"))
     order = [position, *range(len(entries))] if position < len(entries) else range(len(entries))
@@ -88,23 +88,23 @@ def _answer_to(asked: dict[str, Any], position: int, run: RunView, verdicts: Seq
 
 
 def _verdicts(run: RunView) -> list[bool]:
-    """Return the evaluator's own verdict on each answer where it left one, else whether answer and truth agree."""
+    """Return the evaluator's verdict on each answer where it recorded one, else whether answer and truth agree."""
     first, step = _numbering(run)
     return [_is_right(run, entry, first + step * position) for position, entry in enumerate(_answers(run))]
 
 
 def _is_right(run: RunView, entry: dict[str, Any], index: int) -> bool:
     verdict = read_json_file(run.run.path / "samples" / f"{index}.json")
-    told = verdict.get("correct") if isinstance(verdict, dict) else None
-    if isinstance(told, bool) and all(verdict.get(key, value) == value for key, value in entry.items()):
-        return told  # a file that differs was left by an earlier run
+    is_right = verdict.get("correct") if isinstance(verdict, dict) else None
+    if isinstance(is_right, bool) and all(verdict.get(key, value) == value for key, value in entry.items()):
+        return is_right  # a file that differs was left by an earlier run
     return _words(entry.get("response")) == _words(entry.get("gt"))
 
 
 def _numbering(run: RunView) -> tuple[int, int]:
-    """Return the first annotation index that a run answered and the step to the next: 0, 1 unless it is one shard.
+    """Return the first annotation index that a run answered and the stride: 0, 1 unless it is one shard of several.
 
-    The evaluator names samples/<annotation index>.json and deals records out as `[shard_id::total_shard]`.
+    The evaluator names samples/<annotation index>.json and shards records as `[shard_id::total_shard]`.
     """
     spec = run.run.plan_document().get("job", {}).get("spec")
     settings = spec.get("evaluation") if isinstance(spec, dict) else None
@@ -128,12 +128,12 @@ def _frames(run: RunView, media: str) -> tuple[tuple[str, ...], str]:
     """Return the first, middle and last frame, or why there are none."""
     path = _media_path(run, media)
     if path is None:
-        return (), "The media are not in a folder of this machine."
+        return (), "The media files are not on this machine."
     try:
         return tuple(_data_uri(image) for image in _images(path)), ""
     except ImportError as error:
         return (), f"Frames need '{error.name}': pip install 'tao-skill-bank[train]'"
-    except (OSError, ValueError, IndexError) as error:  # PyAV's errors are these; no video stream is the last
+    except (OSError, ValueError, IndexError) as error:  # the first two are PyAV's; the last means no video stream
         return (), f"The media file cannot be shown: {error}"
 
 

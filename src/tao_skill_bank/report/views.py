@@ -1,4 +1,4 @@
-"""What a report says of each run, read with tolerance from its directory."""
+"""The content of a report about each run, read with tolerance from its directory."""
 
 import base64
 import json
@@ -26,10 +26,10 @@ class Evaluation:
     """metrics_summary.json and results.json; rows of `matrix` are truths, columns predictions.
 
     Attributes:
-        kind: what the entries are (report/kinds); of a document without one, what they look like.
+        kind: what the entries are (report/kinds); inferred for a document without one.
         entries: one per sample.
-        details: of results that are no list, all that they hold.
-        units: of the metrics that are no shares; a share from 0 to 1 is shown in percent.
+        details: everything that results hold which are not a list.
+        units: of metrics that are not fractions; a fraction from 0 to 1 is shown in percent.
         picture: comparison.png as a data URI, or empty.
 
     """
@@ -60,7 +60,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class InputView:
-    """An input of a run: what it is called, what is read, and the folders that results name its media relative to."""
+    """An input of a run: its label, what is read, and the folders to which the media names of results are relative."""
 
     label: str
     shown: str
@@ -92,7 +92,7 @@ class RunView:
 
 @dataclass(frozen=True)
 class Headline:
-    """One number that tells how the evaluations went; `direction` is empty where the skill does not say."""
+    """The main metric of the evaluations; `direction` is empty where the skill defines none."""
 
     metric: str
     values: tuple[tuple[str, float], ...]
@@ -127,7 +127,7 @@ def read(role: str, run: RunDirectory) -> RunView:
 
 
 def headline(runs: Sequence[RunView]) -> Headline | None:
-    """Return the metric that the skill judges evaluations by, or else the first one that they all have.
+    """Return the metric by which the skill judges evaluations, else the first one that they all have.
 
     One evaluation that compares variants has metrics named METRIC/VARIANT: the first metric of every variant is shown.
     """
@@ -164,9 +164,9 @@ def comparison(runs: Sequence[RunView]) -> list[tuple[str, list[float | None], s
 
 
 def findings(runs: Sequence[RunView]) -> list[dict[str, Any]]:
-    """Return the findings of all runs, each once, the gravest first."""
+    """Return the findings of all runs, each once, the most severe first."""
     unique = {(str(entry.get("code")), str(entry.get("message"))): entry for run in runs for entry in run.findings}
-    return sorted(unique.values(), key=_gravity)
+    return sorted(unique.values(), key=_severity)
 
 
 def number_text(value: Any) -> str:
@@ -188,7 +188,7 @@ def duration_text(seconds: float | None) -> str:
 
 
 def breakable(path: str) -> Markup:
-    """Return a spec path that may go on in another line after a dot."""
+    """Return a spec path with a line-break opportunity after every dot."""
     return Markup(str(escape(path)).replace(".", ".<wbr>"))
 
 
@@ -198,7 +198,7 @@ def slug(text: str) -> str:
 
 
 def _inputs(job: dict[str, Any]) -> Iterator[InputView]:
-    """Yield the inputs of a plan of any version; of a kind that is not known here only the paths are shown."""
+    """Yield the inputs of a plan of any version; for an unknown kind only the paths are shown."""
     workload = _dict(job.get("workload"))
     package = str(job.get("module") or "").rpartition(".")[0]
     for entry in _dicts(workload.get("inputs")):
@@ -236,7 +236,7 @@ def _evaluation(run: RunDirectory) -> Evaluation | None:
 
 
 def _kind_of(entries: Sequence[dict[str, Any]]) -> str:
-    """Return the kind of a document that was written before documents had one."""
+    """Return the kind of a document of an earlier version, which has none."""
     if any("response" in entry for entry in entries):
         return "answers"
     return "videos" if any("variant" in entry for entry in entries) else "numbers"
@@ -272,7 +272,7 @@ def _with_values(run: RunView) -> dict[str, float]:
     return {name: value for name, value in metrics.items() if value is not None}
 
 
-def _gravity(finding: dict[str, Any]) -> int:
+def _severity(finding: dict[str, Any]) -> int:
     severity = finding.get("severity")
     return SEVERITIES.index(severity) if severity in SEVERITIES else len(SEVERITIES)
 

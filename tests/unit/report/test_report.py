@@ -141,7 +141,7 @@ def test_one_run_alone_makes_a_page(tmp_path):
 def test_an_empty_run_directory_makes_a_page(tmp_path):
     shown = Page(write_report({"": RunDirectory(tmp_path / "nothing")}, tmp_path / "report.html"))
     assert "UNKNOWN" in shown.text
-    assert "No plan or request is left" in shown.text
+    assert "The run directory holds no plan or request" in shown.text
 
 
 def test_a_run_that_was_killed_midway_makes_a_page(tmp_path):
@@ -251,10 +251,10 @@ def test_a_broken_clip_is_told_not_raised(tmp_path, content):
     assert "cannot be shown" in first.no_frames_because
 
 
-def test_media_that_are_not_here_are_told(tmp_path):
+def test_media_that_are_not_here_are_reported(tmp_path):
     run = make_evaluation(tmp_path / "run", tmp_path / "data", lambda _: True)
     (tmp_path / "data" / "clips" / "000.mp4").unlink()
-    assert "not in a folder" in samples.gallery([views.read("", run)])[0].no_frames_because
+    assert "not on this machine" in samples.gallery([views.read("", run)])[0].no_frames_because
 
 
 def test_without_a_decoder_samples_say_what_to_install(demo, monkeypatch):

@@ -8,7 +8,7 @@ from typing import Any
 
 from tao_skill_bank.report.views import RunView
 
-UNKNOWN = "numbers"  # shows any results, of a newer release too
+UNKNOWN = "numbers"  # shows any results, also those of a newer release
 
 
 @dataclass(frozen=True)
@@ -18,8 +18,8 @@ class Section:
     Attributes:
         kind: name of the module and of the template below templates/kinds.
         runs: the evaluations.
-        shown: what else the template gets from the module.
-        note: what a reader should know of the kind itself.
+        shown: other values that the module passes to the template.
+        note: a remark about the kind itself.
 
     """
 
@@ -30,7 +30,7 @@ class Section:
 
 
 def sections(runs: Sequence[RunView]) -> list[Section]:
-    """Return a section for each kind of the evaluations among the runs, in the order of their work."""
+    """Return a section for each kind of the evaluations among the runs, in the order of the workflow."""
     kinds = dict.fromkeys(run.evaluation.kind for run in runs if run.evaluation)
     return [_section(kind, [run for run in runs if run.evaluation and run.evaluation.kind == kind]) for kind in kinds]
 
@@ -38,6 +38,6 @@ def sections(runs: Sequence[RunView]) -> list[Section]:
 def _section(kind: str, runs: Sequence[RunView]) -> Section:
     known = [module.name for module in iter_modules(__path__)]
     name = kind if kind in known else UNKNOWN
-    note = "" if kind == name else f"This release knows no results of the kind {kind}; their numbers are shown."
+    note = "" if kind == name else f"This release does not know results of kind {kind}; their numbers are shown."
     module: Any = import_module(f"{__name__}.{name}")
     return Section(name, tuple(runs), module.view(runs), note)

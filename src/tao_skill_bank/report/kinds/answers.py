@@ -1,4 +1,4 @@
-"""Answers to questions about media: confusion, scores of every class, and samples with frames."""
+"""Answers to questions about media: confusion matrices, per-class scores, and samples with frames."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Classes of samples: confusion, scores of every class, and the samples that were taken for another class."""
+"""Classification: confusion matrices, per-class scores, and the misclassified samples."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ MAX_SHOWN = 20
 
 @dataclass(frozen=True)
 class Mistake:
-    """A sample that was taken for another class; `score` is the probability of the prediction, None without one."""
+    """A misclassified sample; `score` is the probability of the prediction, None without one."""
 
     sample: str
     truth: str
@@ -20,7 +20,7 @@ class Mistake:
 
 
 def view(runs: Sequence[RunView]) -> dict[str, Any]:
-    """Return the surest mistakes of the last evaluation, how many there are, and how many entries say nothing."""
+    """Return the most confident mistakes of the last evaluation, their number, and the number of incomplete entries."""
     last = runs[-1]
     entries = last.evaluation.entries if last.evaluation else ()
     complete = [entry for entry in entries if entry.get("truth") is not None and entry.get("prediction") is not None]

@@ -1,4 +1,4 @@
-"""Numbers alone: what results.json says beyond the metrics, by its paths."""
+"""Numbers only: the values of results.json beyond the metrics, by path."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
