@@ -1,4 +1,4 @@
-"""Tells preflight, in model-neutral terms, what a spec of this skill will load and run."""
+"""Describes to preflight, in model-neutral terms, what a spec of this skill loads and runs."""
 
 import math
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from tao_skill_bank.contracts import Input, Workload
 from tao_skill_bank.models.cosmos_predict.geometry import TEMPORAL_COMPRESSION
 
 Spec = Mapping[str, Any]
-# What `generated_videos` reads: generate's list, else videos in a folder or in one folder per variant.
+# What `generated_videos` reads: the list that generate writes, else videos in a folder or in one folder per variant.
 GENERATED = ("results.json", "*.mp4", "*/*.mp4", "videos/*/*.mp4")
 UNSIZED = (
     "train.resume",
@@ -80,7 +80,7 @@ def _prepare(spec: Spec) -> Workload:
 
 
 def _pairs_folder(source: str, folder: str) -> str:
-    """Return where the test pairs are; of a dataset on the hub only its name is known here."""
+    """Return the folder of the test pairs; for a dataset on the hub, only its name is known here."""
     if "://" in source:
         return source
     below = Path(source) / folder

@@ -1,4 +1,4 @@
-"""Tells preflight, in model-neutral terms, what a spec of this skill will load and run."""
+"""Describes to preflight, in model-neutral terms, what a spec of this skill loads and runs."""
 
 import math
 from collections.abc import Mapping
@@ -8,8 +8,8 @@ from tao_skill_bank.bank import early_stop
 from tao_skill_bank.contracts import HardwareNeed, Input, Workload
 
 Spec = Mapping[str, Any]
-# The oldest GPU that computes in a scheme, from vLLM's list of supported hardware: int8 from Turing, weight-only
-# kernels from Ampere, float8 from Ada and Hopper, 4-bit floats from Blackwell.
+# The oldest GPU architecture that computes in a scheme, from vLLM's list of supported hardware: int8 from Turing,
+# weight-only kernels from Ampere, float8 from Ada and Hopper, 4-bit floats from Blackwell.
 SCHEME_ARCHITECTURE = {"W8A8": 75, "W4A16": 80, "W8A16": 80, "FP8": 89, "FP8_DYNAMIC": 89, "NVFP4": 100}
 FLOAT8_ARCHITECTURE = 89
 UNSIZED = (
@@ -114,7 +114,7 @@ def _quantize(spec: Spec) -> Workload:
 
 
 def _serving(options: Spec) -> HardwareNeed:
-    """Return the GPU that the quantized checkpoint is for. Making and measuring it needs none."""
+    """Return the GPU that the quantized checkpoint is for. Making and evaluating it needs no such GPU."""
     scheme, kv_fp8 = options["quantization_scheme"], options["kv_precision"] == "fp8"
     architecture, what = SCHEME_ARCHITECTURE[scheme], f"{scheme} arithmetic"
     others = [name for name, needed in SCHEME_ARCHITECTURE.items() if needed < architecture]
@@ -124,7 +124,7 @@ def _serving(options: Spec) -> HardwareNeed:
         choice = "set quantize.kv_precision=bf16"
     elif kv_fp8 and architecture == FLOAT8_ARCHITECTURE:
         choice += " with quantize.kv_precision=bf16"
-    fix = f"Set quantize.for_another_machine=true when another machine serves it, or {choice}."
+    fix = f"Set quantize.for_another_machine=true if another machine serves it, or {choice}."
     return HardwareNeed(architecture, what, fix, required=not options["for_another_machine"])
 
 
