@@ -27,20 +27,10 @@ NOT_READ = ("references/decisions/", "skills/tao-run-automl/references/options.m
 # Rooms whose words are still to be revised. Remove a room here together with its last old word.
 TO_BE_REVISED = (
     f"{PACKAGE}/automl/",
-    f"{PACKAGE}/contracts.py",
-    f"{PACKAGE}/models/cosmos_predict/workload.py",
-    f"{PACKAGE}/models/cosmos_reason/workload.py",
     f"{PACKAGE}/platforms/",
     f"{PACKAGE}/preflight/",
-    f"{PACKAGE}/report/",
-    f"{PACKAGE}/runs/",
-    f"{PACKAGE}/training/",
     # generated from the dataclasses of these rooms
     "schemas/automl_options.schema.json",
-    "schemas/plan.schema.json",
-    "schemas/request.schema.json",
-    "schemas/job_record.schema.json",
-    "schemas/finding.schema.json",
     "skills/tao-run-automl/references/algorithms.md",
 )
 
@@ -78,8 +68,6 @@ ON_THE_WIRE = {
     r'"cure"|\.cure\b|`cure`|\bcure:|\bcure\b(?=[,)=])': "key of a diagnosis in status.jsonl, failures.yaml and --json",
     r'"kept_features"': "key of the answer of a model's inspection, read by preflight",
     r"preflight[./ ]model[./ ](import .*)?kept_features": "a module of a room that is still to be revised",
-    r"resume\.make_way": "a function of a room that is still to be revised",
-    r"\bSTART_ANEW\b": "a constant of a room that is still to be revised",
 }
 
 
