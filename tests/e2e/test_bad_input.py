@@ -97,7 +97,7 @@ def empty_videos(data: Path) -> None:
         (not_json, "annotation_unreadable", "it is neither a list nor an object with a list"),
         (empty, "annotation_unreadable", "is empty"),
         (no_records, "annotation_empty", "holds no records"),
-        (a_dict, "annotation_unreadable", "it is no list"),
+        (a_dict, "annotation_unreadable", "it is neither a list"),
         (byte_order_mark, "annotation_unreadable", "byte order mark"),
         (not_a_number, "annotation_unreadable", "item 0: NaN is not JSON"),
         (duplicate_ids, "duplicate_ids", "repeat an earlier id: train-00000"),
