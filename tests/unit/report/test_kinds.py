@@ -49,12 +49,12 @@ def kind_of(run: RunDirectory) -> str:
     return evaluation.kind
 
 
-def test_a_classifier_is_shown_by_its_classes_and_its_surest_mistakes(tmp_path: Path) -> None:
+def test_a_classifier_is_shown_by_its_classes_and_its_most_confident_mistakes(tmp_path: Path) -> None:
     accuracy = {"name": "accuracy", "direction": "maximize"}
     page = page_of(run_of(tmp_path / "run", CLASSES, {"kind": "classes", "entries": ENTRIES}, accuracy))
     assert "accuracy · evaluate (higher is better)" in page
     assert "3 of 4 samples" in page
-    assert "1 entries name no truth or no prediction" in page
+    assert "1 entry lacks a truth or a prediction" in page
     assert page.index("run/2.mp4") < page.index("run/1.mp4") < page.index("walk/4.mp4")
     assert "walk/3.mp4" not in page
     assert '<table class="matrix">' in page
