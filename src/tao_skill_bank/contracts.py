@@ -155,7 +155,7 @@ class HardwareNeed:
 
 @contract
 class Workload:
-    """A model-neutral view of a spec, made by each model's `workload.py`; None where an action has no such thing.
+    """A model-neutral view of a spec, made by each model's `workload.py`; None where a field does not apply.
 
     Attributes:
         model: checkpoint URI or path that is loaded, empty for none; an adapter folder when `base_model` is set.

@@ -68,7 +68,7 @@ class RunDirectory:
 
     @property
     def cancel_file(self) -> Path:
-        """Exists once somebody asked for the job to be cancelled."""
+        """Exists once cancellation of the job was requested."""
         return self._own("logs/cancel_requested")
 
     @property

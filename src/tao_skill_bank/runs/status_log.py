@@ -42,7 +42,7 @@ class StatusWriter:
         self.first_step = 0
 
     def write(self, state: State, message: str, *, diagnosis: Diagnosis | None = None) -> None:
-        """Append one line. With a diagnosis the line is written on every rank: the first to fail knows why."""
+        """Append one line. With a diagnosis the line is written on every rank: the first to fail has the cause."""
         if not self.enabled and diagnosis is None:
             return
         line: dict[str, Any] = {

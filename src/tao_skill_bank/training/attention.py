@@ -38,7 +38,7 @@ class Segments(NamedTuple):
 
     @classmethod
     def of(cls, lengths: tuple[int, ...], boundaries: Tensor) -> "Segments":
-        """Return segments of these lengths, which the host knows too."""
+        """Return segments of these lengths, which are known on the host."""
         return cls(boundaries, max(lengths), len(lengths) if len(set(lengths)) == 1 else 0)
 
 

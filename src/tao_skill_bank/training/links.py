@@ -113,10 +113,10 @@ def _within(seconds: float, connect: Callable[[], None], hosts: list[str], throu
         message = f"The processes on {_named(hosts)} found each other, but their first exchange through {through} did"
         message += f" not finish within {seconds:g} s: the network between them, or one of their GPUs, does not work."
         fix = (
-            "Set NCCL_SOCKET_IFNAME and GLOO_SOCKET_IFNAME to an interface that they share; NCCL_DEBUG=INFO says more."
+            "Set NCCL_SOCKET_IFNAME and GLOO_SOCKET_IFNAME to an interface that they share; NCCL_DEBUG=INFO logs more."
         )
         if len(set(hosts)) == 1:
-            fix = "Try NCCL_P2P_DISABLE=1; NCCL_DEBUG=INFO says more. If that does not help, exclude the machine."
+            fix = "Try NCCL_P2P_DISABLE=1; NCCL_DEBUG=INFO logs more. If that does not help, exclude the machine."
         raise BackendError.of("links_stalled", message, fix)
 
 

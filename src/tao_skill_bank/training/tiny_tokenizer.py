@@ -21,7 +21,7 @@ MAX_LENGTH = 4096
 
 
 def train(corpus: Sequence[str], chat_template: str) -> Any:
-    """Return a PreTrainedTokenizerFast that knows the words of `corpus`, and every other text as bytes."""
+    """Return a PreTrainedTokenizerFast with tokens for the words of `corpus`; it encodes any other text as bytes."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 

@@ -87,7 +87,7 @@ def train(config: TrainConfig, run: Run) -> str:
     trainer = _trainer(config, run, material)
     trained = checkpoint.Trained(trainer.dit, trainer.optimizer, trainer.ema.averages if trainer.ema else {})
     progress = checkpoint.load(resumed, trained, ranks, FACTS) if resumed else Progress()
-    resume.prepare_run_directory(run.results_dir, resumed, ranks, FACTS)  # nothing can refuse the checkpoint any more
+    resume.prepare_run_directory(run.results_dir, resumed, ranks, FACTS)  # every check has passed
     report = Reporter(config, run, memory.step_flops(memory.shape_of(trainer.dit), inspect.load_of(config)), num_steps)
     judged = HeldOut(config, held_out, material) if held_out else None
     if judged and not resumed:

@@ -111,7 +111,7 @@ def train(config: TrainConfig, run: Run) -> str:
     trainer = _trainer(config, run, base, [train_set, *([val_set] if val_set else [])])
     trained = checkpoint.Trained(trainer.trainable, trainer.optimizer)
     progress = checkpoint.load(resumed, trained, ranks, FACTS) if resumed else Progress()
-    resume.prepare_run_directory(run.results_dir, resumed, ranks, FACTS)  # nothing can refuse the checkpoint any more
+    resume.prepare_run_directory(run.results_dir, resumed, ranks, FACTS)  # every check has passed
     batches.write_split(config, run, train_set, val_set)
 
     tower_is_shared_out = trainer.is_sharded and prepare.frozen_tower(trainer.trainable) is None
