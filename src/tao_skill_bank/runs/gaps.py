@@ -8,7 +8,7 @@ from typing import Any
 
 from tao_skill_bank.data.annotations import media_of, stream_records
 from tao_skill_bank.errors import BlockedError, MissingExtraError
-from tao_skill_bank.runs.run_directory import read_json_file
+from tao_skill_bank.runs.run_directory import RunDirectory
 
 COLUMNS = ("video_id", "question", "ground_truth", "response", "record_id")
 CONSTRAINED_WORDS = 3
@@ -86,11 +86,10 @@ def _malformed(path: Path, why: str) -> Exception:
 
 
 def _dataset_of(results_dir: Path) -> dict[str, Any]:
-    """Return the dataset that the plan of the run evaluates on, as {annotation_path, media_path}."""
-    plan = read_json_file(results_dir / "plan.json")
-    workload = plan["job"]["workload"] if isinstance(plan, dict) else {}
-    uses: list[dict[str, Any]] = workload.get("datasets") or []
-    return next((use for use in uses if use.get("role") == "eval"), {})
+    """Return the paths of the input that the plan of the run evaluates on, {annotation_path, media_path} of records."""
+    workload = RunDirectory(results_dir).plan_document().get("job", {}).get("workload", {})
+    inputs: list[dict[str, Any]] = workload.get("inputs") or []
+    return next((given["paths"] for given in inputs if given["role"] == "eval"), {})
 
 
 def _optional_path(name: Any) -> Path | None:
