@@ -48,7 +48,7 @@ IMPORT_BY_NAME = {
     "platforms/base.py": "platforms",
     "preflight/checks.py": "checks",
     "preflight/data/token_budget.py": "a model's record_tokens",
-    "preflight/model/kept_features.py": "a model's record_tokens",
+    "preflight/model/feature_cache.py": "a model's record_tokens",
     "report/kinds/__init__.py": "how a kind of result is shown",
     "staging/fetch.py": "a model's builtin",
     "training/attention.py": "flash_attn, an optional library",

@@ -15,9 +15,9 @@ from tao_skill_bank.data.kinds import Context, Seen
 from tao_skill_bank.data.sampled_media import Probed
 from tao_skill_bank.platforms.base import Platform
 from tao_skill_bank.preflight.data import token_budget
-from tao_skill_bank.preflight.model import inspection, kept_features
+from tao_skill_bank.preflight.model import feature_cache, inspection
+from tao_skill_bank.preflight.model.feature_cache import FeatureCache
 from tao_skill_bank.preflight.model.inspection import Inspection
-from tao_skill_bank.preflight.model.kept_features import Kept
 from tao_skill_bank.preflight.storage import stores
 from tao_skill_bank.preflight.storage.stores import RemoteData
 from tao_skill_bank.staging import places
@@ -63,12 +63,12 @@ class Facts:
 
     @once
     def remote(self) -> RemoteData:
-        """What was found of the job in object stores."""
+        """What was found in object stores for the job."""
         return stores.look(self.job, runs_here=self.runs_here)
 
     @once
     def kind_context(self) -> Context:
-        """What kinds of input look with."""
+        """What the kinds of input need to look at one."""
         options, remote = self.job.platform.options, self.remote
         return Context(
             pool=self._pool,
@@ -77,7 +77,7 @@ class Facts:
             required_fields=self.job.dataset_required_fields,
             num_samples=int(_positive(options, "preflight_samples", DEFAULT_SAMPLES)),
             decode_seconds=_positive(options, "preflight_decode_seconds", DEFAULT_DECODE_SECONDS),
-            local_copies={uri: path for path, uri in remote.told.items()},
+            local_copies={uri: path for path, uri in remote.uris.items()},
             unread=remote.failed,
             is_stored=places.is_remote,
             stored_names=stores.existing,
@@ -96,13 +96,13 @@ class Facts:
 
     @once
     def inspection(self) -> Inspection:
-        """What the training plane says of the model."""
+        """What the training plane reports about the model."""
         return inspection.inspect(self.job, token_budget.longest(self.job, self.records))
 
     @once
-    def feature_cache(self) -> Kept | None:
-        """What the run keeps on disk of a frozen part of its model."""
-        return kept_features.estimate(self.job, self.inspection, self.inputs, self.records, runs_here=self.runs_here)
+    def feature_cache(self) -> FeatureCache | None:
+        """The cache of features of a frozen model part that the run writes to disk."""
+        return feature_cache.estimate(self.job, self.inspection, self.inputs, self.records, runs_here=self.runs_here)
 
 
 def names() -> frozenset[str]:

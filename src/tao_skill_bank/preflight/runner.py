@@ -13,9 +13,9 @@ NUM_WORKERS = 4
 
 
 def run(job: Job, platform: Platform, *, compares_resumed: bool = True) -> list[Finding]:
-    """Look at the data, the machine and the platform, and report everything that stands in the way of `job`.
+    """Look at the data, the machine and the platform, and report everything that prevents `job` from running.
 
-    Nothing is changed but the cache of inspected models. `platform.options` may hold `preflight_samples` (media
+    Only the cache of model inspections is written. `platform.options` may hold `preflight_samples` (media
     decoded per input) and `preflight_decode_seconds` (time for each of them). `compares_resumed` is false where the
     caller's own request made the checkpoint that is resumed from.
 
@@ -32,4 +32,4 @@ def run(job: Job, platform: Platform, *, compares_resumed: bool = True) -> list[
         known = Facts(job, platform, compares_resumed=compares_resumed, pool=probes, scratch=Path(folder))
         running = [pool.submit(check.run, known) for check in every]
         findings = [finding for future in running for finding in future.result()]
-        return known.remote.as_the_user_knows_it(findings)
+        return known.remote.with_uris(findings)

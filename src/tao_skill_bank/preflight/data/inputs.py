@@ -1,4 +1,4 @@
-"""Has the kind of every input check it."""
+"""Checks every input by the rules of its kind."""
 
 from collections.abc import Sequence
 

@@ -9,7 +9,7 @@ from tao_skill_bank.data.kinds import Seen
 
 
 def check(job: Job, inputs: Sequence[Seen]) -> list[Finding]:
-    """Return the steps of the run, blocking when there would be none; a pass takes every record or clip once."""
+    """Return the steps of the run, blocking when there would be none; an epoch takes every record or clip once."""
     train = [seen for seen in inputs if seen.input.role == "train" and not seen.failure]
     workload = job.workload
     if not workload.trains or not train or workload.batch_per_rank is None:
@@ -33,7 +33,7 @@ def check(job: Job, inputs: Sequence[Seen]) -> list[Finding]:
     message = (
         f"{usable} training {noun} on {ranks} data-parallel ranks with batch {workload.batch_per_rank} give "
         f"{steps} steps per epoch, {total} in all{_early_stop(workload)}; "
-        f"{usable - steps * ranks * workload.batch_per_rank} {noun} a pass are left over."
+        f"{usable - steps * ranks * workload.batch_per_rank} {noun} are dropped per epoch."
     )
     evidence: dict[str, Any] = {
         "records": usable,
@@ -44,7 +44,7 @@ def check(job: Job, inputs: Sequence[Seen]) -> list[Finding]:
 
 
 def _early_stop(workload: Workload) -> str:
-    """Return what is to be said of a training that ends before its schedule does."""
+    """Return the part of the message about a training that ends before its schedule does."""
     if workload.epochs is None or workload.scheduled_epochs in (None, workload.epochs):
         return ""
     return f" (it stops after epoch {workload.epochs} of {workload.scheduled_epochs})"
@@ -58,7 +58,7 @@ def _no_step(workload: Workload, usable: int, noun: str) -> Finding:
     ranks, micro_batch = workload.data_parallel_ranks, workload.micro_batch or 1
     per_rank = usable // ranks
     message = (
-        f"{usable} training {noun} on {ranks} data-parallel ranks are {per_rank} per rank, fewer than the batch of "
+        f"{usable} training {noun} on {ranks} data-parallel ranks make {per_rank} per rank, fewer than the batch of "
         f"{workload.batch_per_rank}: there would be 0 steps."
     )
     largest = per_rank - per_rank % micro_batch

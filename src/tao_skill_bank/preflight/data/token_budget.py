@@ -25,7 +25,7 @@ def check(job: Job, records: Sequence[Probed]) -> list[Finding]:
     if not records:
         return []
     if sibling_module(job, "record_tokens") is None:
-        message = f"{job.module} has no record_tokens module beside it: sequence lengths were not predicted."
+        message = f"{job.module} has no record_tokens module in its package: sequence lengths were not predicted."
         return [not_checked("tokens_not_predicted", message, "Add one to the model.")]
     lengths, problems = _lengths(job, records)
     if not lengths:
@@ -34,7 +34,7 @@ def check(job: Job, records: Sequence[Probed]) -> list[Finding]:
 
 
 def _lengths(job: Job, records: Sequence[Probed]) -> tuple[list[tuple[int, Probed]], list[Finding]]:
-    """Return the predicted tokens of every record, and what is wrong with those that have none."""
+    """Return the predicted tokens of every record, and the problems of those that have none."""
     model = _model(job)
     lengths: list[tuple[int, Probed]] = []
     problems: list[Finding] = []
@@ -65,14 +65,14 @@ def _longest(job: Job, lengths: Sequence[tuple[int, Probed]]) -> Finding:
     raised = -(-num_tokens // ROUND_UP_TO) * ROUND_UP_TO
     message = f"Record {name} {takes}, and the run accepts {limit}."
     share = (limit - room) / (num_tokens - room)
-    cures = [f"raise the longest sequence to {raised}"]
+    fixes = [f"raise the longest sequence to {raised}"]
     if 0 < limit - (num_tokens - room) < room:
-        cures.append(f"lower the longest answer to {limit - (num_tokens - room)} tokens")
+        fixes.append(f"lower the longest answer to {limit - (num_tokens - room)} tokens")
     if share > 0 and job.workload.fps is not None:
-        cures.append(f"lower fps to {job.workload.fps * share * 0.95:.2g}")
+        fixes.append(f"lower fps to {job.workload.fps * share * 0.95:.2g}")
     if share > 0:
-        cures.append(f"multiply {_model(job).PIXELS} by {share * 0.95:.2f}")
-    return blocking("tokens_over_limit", message, f"Do one of: {'; '.join(cures)}.", **evidence)
+        fixes.append(f"multiply {_model(job).PIXELS} by {share * 0.95:.2f}")
+    return blocking("tokens_over_limit", message, f"Do one of: {'; '.join(fixes)}.", **evidence)
 
 
 def _answer_tokens(job: Job) -> int:

@@ -1,4 +1,4 @@
-"""Checks that the run directory can be created, and that disks hold checkpoints and kept features."""
+"""Checks that the run directory can be created, and that disks hold checkpoints and the feature cache."""
 
 import os
 import shutil
@@ -7,14 +7,14 @@ from pathlib import Path
 from tao_skill_bank.contracts import Finding, Job
 from tao_skill_bank.core import locations
 from tao_skill_bank.core.findings import blocking, info, not_checked, size, warning
+from tao_skill_bank.preflight.model.feature_cache import FeatureCache
 from tao_skill_bank.preflight.model.inspection import Inspection
-from tao_skill_bank.preflight.model.kept_features import Kept
 
-BESIDES_KEPT = 2  # the best one, and the one being written
+EXTRA_CHECKPOINTS = 2  # the best one, and the one being written
 
 
-def check(job: Job, inspection: Inspection, feature_cache: Kept | None = None) -> list[Finding]:
-    """Return the findings of the results folder and its disk, and of the disk of kept features."""
+def check(job: Job, inspection: Inspection, feature_cache: FeatureCache | None = None) -> list[Finding]:
+    """Return the findings of the results folder and its disk, and of the disk of the feature cache."""
     if locations.is_uri(job.results_dir):
         message = f"Results go to {job.results_dir}; its free space was not checked."
         return [not_checked("results_dir_remote", message, "Check it with the storage's own tools.", job.results_dir)]
@@ -29,56 +29,56 @@ def check(job: Job, inspection: Inspection, feature_cache: Kept | None = None) -
     return [*_space(job, inspection, parent, None if apart else feature_cache), *apart]
 
 
-def _features(kept: Kept, results: Path) -> list[Finding]:
-    """Return the finding of features that do not fit, or lie on another disk than the results; else nothing."""
-    if kept.folder is None:
-        message = f"On the machines that train, {kept.told} in $TAO_STATE_DIR; their disks were not checked."
-        return [not_checked("feature_disk_not_checked", message, kept.cure, needed_bytes=kept.num_bytes)]
-    place = locations.nearest_existing(kept.folder)
+def _features(cache: FeatureCache, results: Path) -> list[Finding]:
+    """Return the finding of a cache that does not fit, or lies on another disk than the results; else nothing."""
+    if cache.folder is None:
+        message = f"On the machines that train, {cache.summary} in $TAO_STATE_DIR; their disks were not checked."
+        return [not_checked("feature_disk_not_checked", message, cache.fix, needed_bytes=cache.num_bytes)]
+    place = locations.nearest_existing(cache.folder)
     free = shutil.disk_usage(place).free
-    evidence = {"needed_bytes": kept.num_bytes, "free_bytes": free, "media": kept.num_media}
-    told = f"{kept.told[0].upper()}{kept.told[1:]} in {kept.folder}"
-    lacking = kept.num_bytes + kept.spare_bytes - free
+    evidence = {"needed_bytes": cache.num_bytes, "free_bytes": free, "media": cache.num_media}
+    summary = f"{cache.summary[0].upper()}{cache.summary[1:]} in {cache.folder}"
+    lacking = cache.num_bytes + cache.spare_bytes - free
     if lacking > 0:
-        message = f"{told}, and {size(max(0, free - kept.spare_bytes))} of its disk may be used"
-        if kept.is_required and lacking > kept.bytes_there():
-            return [blocking("feature_disk_too_small", f"{message}.", kept.cure, str(kept.folder), **evidence)]
+        message = f"{summary}, and {size(max(0, free - cache.spare_bytes))} of its disk may be used"
+        if cache.is_required and lacking > cache.bytes_there():
+            return [blocking("feature_disk_too_small", f"{message}.", cache.fix, str(cache.folder), **evidence)]
         message += ", unless they are there already"
-        message += "." if kept.is_required else ": the run does without, and computes them anew every epoch."
-        return [warning("feature_disk_tight", message, kept.cure, str(kept.folder), **evidence)]
+        message += "." if cache.is_required else ": the run does without a cache, and computes them again every epoch."
+        return [warning("feature_disk_tight", message, cache.fix, str(cache.folder), **evidence)]
     if place.stat().st_dev == results.stat().st_dev:
         return []
-    return [info("feature_disk", f"{told}, of {size(free)} free.", str(kept.folder), **evidence)]
+    return [info("feature_disk", f"{summary}, of {size(free)} free.", str(cache.folder), **evidence)]
 
 
-def _space(job: Job, inspection: Inspection, parent: Path, kept: Kept | None) -> list[Finding]:
-    """Return the finding of the results' disk, which holds `kept` too."""
+def _space(job: Job, inspection: Inspection, parent: Path, cache: FeatureCache | None) -> list[Finding]:
+    """Return the finding of the results' disk, which holds the feature cache too where one is given."""
     per_checkpoint = inspection.answer.get("checkpoint_bytes") or 0
     num_checkpoints = _num_checkpoints(job) if per_checkpoint else 0
-    if not num_checkpoints and not kept:
+    if not num_checkpoints and not cache:
         return []
-    features = kept.num_bytes if kept else 0
+    features = cache.num_bytes if cache else 0
     needed, free = per_checkpoint * num_checkpoints + features, shutil.disk_usage(parent).free
     evidence = {"needed_bytes": needed, "free_bytes": free, "checkpoints": num_checkpoints}
-    told = [f"{num_checkpoints} checkpoints of {size(per_checkpoint)} take {size(needed - features)}"]
-    told = told if num_checkpoints else []
-    if kept:
-        evidence |= {"feature_bytes": features, "media": kept.num_media}
-        told.append(f"{kept.told} in {kept.folder}")
-    what = " and ".join(told)
+    parts = [f"{num_checkpoints} checkpoints of {size(per_checkpoint)} take {size(needed - features)}"]
+    parts = parts if num_checkpoints else []
+    if cache:
+        evidence |= {"feature_bytes": features, "media": cache.num_media}
+        parts.append(f"{cache.summary} in {cache.folder}")
+    what = " and ".join(parts)
     if needed <= free:
         return [info("disk", f"{what[0].upper()}{what[1:]}, of {size(free)} free.", job.results_dir, **evidence)]
-    cures = ["Free space or choose another results folder."]
+    fixes = ["Free space or choose another results folder."]
     if num_checkpoints:
         room = max(0, free - features) // per_checkpoint
-        cures = [f"Free space, choose another results folder, or {_thrift(room)}."]
+        fixes = [f"Free space, choose another results folder, or {_thrift(room)}."]
     message = f"{what[0].upper()}{what[1:]}, and {parent} has {size(free)} free."
-    if kept:
-        cures.append(kept.cure)
-        if needed - free <= kept.bytes_there():
-            message += " They fit when the features are there already."
-            return [warning("disk_tight", message, " ".join(cures), job.results_dir, **evidence)]
-    return [blocking("disk_too_small", message, " ".join(cures), job.results_dir, **evidence)]
+    if cache:
+        fixes.append(cache.fix)
+        if needed - free <= cache.bytes_there():
+            message += " They fit if the features are already there."
+            return [warning("disk_tight", message, " ".join(fixes), job.results_dir, **evidence)]
+    return [blocking("disk_too_small", message, " ".join(fixes), job.results_dir, **evidence)]
 
 
 def _num_checkpoints(job: Job) -> int:
@@ -86,10 +86,10 @@ def _num_checkpoints(job: Job) -> int:
     kept, saves = job.workload.max_checkpoints, job.workload.num_saves or job.workload.epochs or 1
     if not kept:
         return 0
-    return saves if kept < 0 else min(kept + BESIDES_KEPT, saves)
+    return saves if kept < 0 else min(kept + EXTRA_CHECKPOINTS, saves)
 
 
 def _thrift(room: int) -> str:
-    if room > BESIDES_KEPT:
-        return f"keep at most {room - BESIDES_KEPT} checkpoints"
+    if room > EXTRA_CHECKPOINTS:
+        return f"keep at most {room - EXTRA_CHECKPOINTS} checkpoints"
     return f"save at most {room} times" if room else "write no checkpoints"

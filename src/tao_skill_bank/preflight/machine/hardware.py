@@ -16,7 +16,7 @@ from tao_skill_bank.preflight.model.inspection import Inspection
 
 OLDEST_ARCHITECTURE = 75  # Turing; the CUDA 13 builds of PyTorch dropped what is older
 BFLOAT16_ARCHITECTURE = 80
-ESTIMATE_TOLERANCE = 1.25  # where no ways are told the estimate is rough: block only when it is this far over
+ESTIMATE_TOLERANCE = 1.25  # without execution plans the estimate is rough: block only when it is this far over
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class NoDriverError(Exception):
 
 
 def check(job: Job, inspection: Inspection, *, runs_here: bool = True) -> list[Finding]:
-    """Return the findings of the device that the job runs on; of machines elsewhere nothing is known."""
+    """Return the findings of the device that the job runs on; nothing is known of other machines."""
     if not runs_here:
         return [_elsewhere(job.platform.name)]
     needed = inspection.answer.get("memory_bytes_per_gpu", {})
@@ -45,7 +45,7 @@ def check(job: Job, inspection: Inspection, *, runs_here: bool = True) -> list[F
             *_host_memory(job, needed.get("total"), inspection.answer.get("cure")),
         ]
     if find_spec("pynvml") is None:
-        message = "GPUs were not looked at: the Python module 'pynvml' is not installed."
+        message = "GPUs were not checked: the Python module 'pynvml' is not installed."
         return [not_checked("gpu_not_checked", message, "pip install 'tao-skill-bank[train]'")]
     try:
         gpus = visible(list_gpus(), settings.visible_gpus())
@@ -56,7 +56,7 @@ def check(job: Job, inspection: Inspection, *, runs_here: bool = True) -> list[F
     used = gpus[: job.resources.processes_per_node]
     findings = [*_architecture(used), *_needed_architecture(used, job.workload.hardware)]
     choice = _choice(used, inspection)
-    return [*findings, *_memory(used, needed, inspection.answer.get("cure"), choice), *_way(choice, inspection)]
+    return [*findings, *_memory(used, needed, inspection.answer.get("cure"), choice), *_plan(choice, inspection)]
 
 
 def _elsewhere(platform: str) -> Finding:
@@ -139,7 +139,7 @@ def _needed_architecture(gpus: Sequence[Gpu], need: HardwareNeed | None) -> list
 
 
 def _served_by_gpu(need: HardwareNeed | None) -> list[Finding]:
-    """Tell which GPU a run on the CPU makes something for, and warn of one that needs the GPU itself."""
+    """Report which GPU the product of a run on the CPU needs, and warn of a run that needs the GPU itself."""
     if need is None:
         return []
     if need.computes:
@@ -151,7 +151,7 @@ def _served_by_gpu(need: HardwareNeed | None) -> list[Finding]:
 
 
 def _memory(
-    gpus: Sequence[Gpu], needed: dict[str, int], cure: str | None, choice: execution.Choice | None
+    gpus: Sequence[Gpu], needed: dict[str, int], model_fix: str | None, choice: execution.Choice | None
 ) -> list[Finding]:
     total = needed.get("total")
     if not total:
@@ -164,44 +164,45 @@ def _memory(
         "free_bytes": smallest.free_bytes,
     }
     what = "weights, gradients, optimizer and loading" if "optimizer" in needed else "weights"
-    told = f"The run needs about {size(total)} per GPU ({size(fixed)} of it for {what})"
-    fix = cure or "Lower the micro-batch or the inputs' size, shard over more GPUs, use LoRA, or offload to the host."
+    summary = f"The run needs about {size(total)} per GPU ({size(fixed)} of it for {what})"
+    default = "Lower the micro-batch or the inputs' size, shard over more GPUs, use LoRA, or offload to the host."
+    fix = model_fix or default
     lacks = not choice.fits if choice else total > ESTIMATE_TOLERANCE * smallest.memory_bytes
     if fixed > smallest.memory_bytes or lacks:
-        message = f"{told}, and GPU {smallest.index} has {size(smallest.memory_bytes)}."
+        message = f"{summary}, and GPU {smallest.index} has {size(smallest.memory_bytes)}."
         return [blocking("gpu_memory_short", message, fix, **evidence)]
     least_free = min(gpus, key=lambda gpu: gpu.free_bytes)
     if total > least_free.free_bytes:
-        message = f"{told}, and GPU {least_free.index} has {size(least_free.free_bytes)} free now."
+        message = f"{summary}, and GPU {least_free.index} has {size(least_free.free_bytes)} free now."
         return [warning("gpu_memory_tight", message, f"Free the GPU. {fix}", **evidence)]
-    return [info("gpu_memory", f"{told}, of {size(smallest.memory_bytes)}.", **evidence)]
+    return [info("gpu_memory", f"{summary}, of {size(smallest.memory_bytes)}.", **evidence)]
 
 
 def _choice(gpus: Sequence[Gpu], inspection: Inspection) -> execution.Choice | None:
-    """Return the way that a training will take on the smallest GPU; None where the model tells no ways."""
-    ways = execution.from_json(inspection.answer.get("ways", []))
-    return execution.choose(ways, min(gpu.memory_bytes for gpu in gpus)) if ways else None
+    """Return the execution plan of a training on the smallest GPU; None where the model offers no plans."""
+    plans = execution.from_json(inspection.answer.get("ways", []))
+    return execution.choose(plans, min(gpu.memory_bytes for gpu in gpus)) if plans else None
 
 
-def _way(choice: execution.Choice | None, inspection: Inspection) -> list[Finding]:
-    """Tell the fastest way to run that fits, and what a faster one would need."""
+def _plan(choice: execution.Choice | None, inspection: Inspection) -> list[Finding]:
+    """Report the fastest execution plan that fits, and what a faster one would need."""
     if choice is None or not choice.fits:
-        return []  # the memory's own finding blocks
-    message = f"The fastest way that fits: {choice.reason}"
+        return []  # the finding about memory blocks
+    message = f"The fastest execution plan that fits: {choice.reason}"
     return [info("execution", message, settings=dict(choice.plan.settings), ways=inspection.answer["ways"])]
 
 
-def _host_memory(job: Job, per_process: int | None, cure: str | None) -> list[Finding]:
+def _host_memory(job: Job, per_process: int | None, model_fix: str | None) -> list[Finding]:
     if not per_process:
         return []
     memory = psutil.virtual_memory()
     needed = per_process * job.resources.processes_per_node
     evidence: dict[str, Any] = {"needed_bytes": needed, "memory_bytes": memory.total, "free_bytes": memory.available}
-    told = f"The run needs about {size(needed)} of memory"
-    fix = cure or "Lower the micro-batch or the number of processes."
+    summary = f"The run needs about {size(needed)} of memory"
+    fix = model_fix or "Lower the micro-batch or the number of processes."
     if needed > memory.total:
-        message = f"{told}, and this machine has {size(memory.total)}."
+        message = f"{summary}, and this machine has {size(memory.total)}."
         return [blocking("memory_short", message, fix, **evidence)]
     if needed > memory.available:
-        return [warning("memory_tight", f"{told}, and {size(memory.available)} are available now.", fix, **evidence)]
-    return [info("memory", f"{told}, of {size(memory.total)}.", **evidence)]
+        return [warning("memory_tight", f"{summary}, and {size(memory.available)} are available now.", fix, **evidence)]
+    return [info("memory", f"{summary}, of {size(memory.total)}.", **evidence)]

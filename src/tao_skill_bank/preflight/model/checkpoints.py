@@ -34,7 +34,7 @@ def _model(job: Job, uri: str) -> list[Finding]:
         return [_remote(uri)]
     folder = Path(uri)
     if not folder.is_dir():
-        what = "is no folder" if folder.exists() else "does not exist"
+        what = "is not a folder" if folder.exists() else "does not exist"
         fix = f"Give a checkpoint folder, or {model_uri.HUB}ORG/NAME for a checkpoint of the hub."
         return [_missing(f"Checkpoint {uri} {what}.", fix, uri)]
     if not model_folders.is_model_folder(folder):
@@ -64,10 +64,8 @@ def _whole(workload: Workload) -> list[Finding]:
     stored = config.get("quantization_config") if isinstance(config, dict) else None
     if not isinstance(stored, dict) or stored.get("quant_method") == "bitsandbytes":
         return []
-    message = (
-        f"Checkpoint {uri} is quantized: its weights can be computed with, not trained, merged or quantized again."
-    )
-    return [blocking("checkpoint_quantized", message, "Give the checkpoint that it was made of.", uri)]
+    message = f"Checkpoint {uri} is quantized: it can run inference, but cannot be trained, merged or quantized again."
+    return [blocking("checkpoint_quantized", message, "Give the checkpoint that it was quantized from.", uri)]
 
 
 def _weights(folder: Path) -> list[Finding]:
@@ -86,10 +84,10 @@ def _weights(folder: Path) -> list[Finding]:
 def _files(folder: Path, files: list[Path]) -> list[Finding]:
     if absent := [str(file.relative_to(folder)) for file in files if not file.is_file()]:
         return [_incomplete(folder, absent)]
-    faults = {str(file.relative_to(folder)): safetensors_files.corruption_of(file) for file in files}
-    if broken := {name: reason for name, reason in faults.items() if reason}:
-        told = listed([f"{name} {reason}" for name, reason in broken.items()])
-        message = f"Weights of {folder} are damaged: {told}."
+    corrupt = {str(file.relative_to(folder)): safetensors_files.corruption_of(file) for file in files}
+    if broken := {name: reason for name, reason in corrupt.items() if reason}:
+        damaged = listed([f"{name} {reason}" for name, reason in broken.items()])
+        message = f"Weights of {folder} are damaged: {damaged}."
         return [blocking("checkpoint_broken", message, "Copy or download it again.", str(folder), files=broken)]
     return []
 
@@ -118,7 +116,7 @@ def _adapter(workload: Workload) -> list[Finding]:
         return [_missing(f"Adapter {folder} does not exist.", fix, str(folder))]
     config = _read_json(folder / CONFIG_FILE)
     if not isinstance(config, dict):
-        message = f"{folder} holds no readable {CONFIG_FILE}: it is no adapter."
+        message = f"{folder} holds no readable {CONFIG_FILE}: it is not an adapter."
         fix = "Give an adapter folder, or have the folder read as a whole model."
         return [blocking("adapter_incomplete", message, fix, str(folder))]
     return adapter_base.check(workload.model, workload.base_model or "")
@@ -133,7 +131,7 @@ def _cached_when_offline(uri: str) -> list[Finding]:
     for marker in model_folders.MARKERS:
         if isinstance(try_to_load_from_cache(repository, marker, revision=revision or None), str):
             return []
-    message = f"The hub is switched off (HF_HUB_OFFLINE) and {uri} is not in the local cache."
+    message = f"Hub access is disabled (HF_HUB_OFFLINE) and {uri} is not in the local cache."
     return [_missing(message, f"Unset HF_HUB_OFFLINE, or run: hf download {repository}", uri)]
 
 

@@ -19,7 +19,7 @@ from tao_skill_bank.core.findings import blocking, not_checked
 from tao_skill_bank.core.version import __version__
 
 TIMEOUT_SECONDS = 120
-ANSWERS = "2"  # raised when inspect modules tell more, so that answers from before are not taken from the cache
+ANSWERS = "2"  # raised when inspect modules report more, so that older answers are not taken from the cache
 MODEL_PATH_FILES = ("config.json", "adapter_config.json", "*/config.json")  # of a model, or of a pipeline's parts
 INPUT_FILES = ("adapter_config.json",)  # of inputs that become part of the model
 
@@ -33,7 +33,7 @@ class Inspection:
 
 
 def sibling_module(job: Job, name: str) -> str | None:
-    """Return the module `name` beside the one that trains, by the naming rule; None when the model has none."""
+    """Return the module `name` in the package of the one that trains; None when the model has none."""
     module = f"{job.module.rpartition('.')[0]}.{name}"
     try:
         return module if find_spec(module) else None
@@ -42,12 +42,12 @@ def sibling_module(job: Job, name: str) -> str | None:
 
 
 def check(inspection: Inspection) -> list[Finding]:
-    """Return why nothing is known of the model, if so."""
+    """Return the finding that says why the model could not be inspected, if it could not."""
     return [inspection.failure] if inspection.failure else []
 
 
 def inspect(job: Job, tokens: int | None = None) -> Inspection:
-    """Return what the config of `job` builds, or why that is not told.
+    """Return what the config of `job` builds, or why that is not known.
 
     Args:
         job: what is to run.
@@ -63,7 +63,7 @@ def inspect(job: Job, tokens: int | None = None) -> Inspection:
         return Inspection(failure=not_checked("memory_not_estimated", message, fix))
     module = sibling_module(job, "inspect")
     if module is None:
-        return _failed(f"{job.module} has no inspect module beside it.", "Add one to have sizes predicted.")
+        return _failed(f"{job.module} has no inspect module in its package.", "Add one to have sizes predicted.")
     if find_spec("torch") is None:
         return _failed("Memory, disk and adapters need torch to be predicted.", "pip install 'tao-skill-bank[train]'")
     cached = settings.state_dir() / "cache" / "inspect" / f"{_identity(job, tokens)}.json"
@@ -82,7 +82,7 @@ def _ask(job: Job, module: str, tokens: int | None) -> Inspection:
         return Inspection(answer)
     if problem := answer.get("problem"):
         return Inspection(failure=blocking(problem["code"], problem["message"], problem["fix"], problem["path"]))
-    return _failed(f"{module} could not tell what the config builds: {reason}", "Correct the cause that it names.")
+    return _failed(f"{module} could not determine what the config builds: {reason}", "Correct the cause that it names.")
 
 
 def ask(job: Job, module: str, arguments: Sequence[str]) -> tuple[dict[str, Any], str]:
@@ -126,7 +126,7 @@ def _identity(job: Job, tokens: int | None) -> str:
         values = nested.without(values, path)
     spec = json.dumps(values, sort_keys=True)
     for place in (job.results_dir, *job.workload.input_paths):
-        spec = spec.replace(json.dumps(place), '""')  # where things lie changes nothing of what is built
+        spec = spec.replace(json.dumps(place), '""')  # the location of files changes nothing that is built
     parts = [__version__, ANSWERS, job.module, job.action, str(tokens), spec]
     parts += [text for pattern in MODEL_PATH_FILES for text in _texts(Path(job.workload.model), pattern)]
     parts += [text for path in job.workload.input_paths for name in INPUT_FILES for text in _texts(Path(path), name)]

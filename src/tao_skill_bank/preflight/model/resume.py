@@ -1,4 +1,4 @@
-"""Checks that the checkpoint to continue from is whole, leaves epochs to train, and is of this very training."""
+"""Checks that the checkpoint to resume from is complete, leaves epochs to train, and belongs to this training."""
 
 import json
 from importlib.util import find_spec
@@ -31,11 +31,11 @@ def check(job: Job, *, compares_resumed: bool = True) -> list[Finding]:
         fix = f"To have it checked first: tao-skills data stage {place} FOLDER, then name the folder."
         return [not_checked("checkpoint_remote", message, fix, place)]
     if named and not Path(named).is_absolute():
-        message = f"The checkpoint to resume from, {named}, is no absolute path: the run starts in its own folder."
+        message = f"The checkpoint to resume from, {named}, is not an absolute path: the run starts in its own folder."
         return [blocking("resume_relative", message, f"Name it {Path(named).absolute()}.", named)]
     folder = Path(named) if named else checkpoint_folders.newest(Path(job.results_dir) / "checkpoints")
     if folder is None and (earlier := earlier_job(job)) is not None:
-        message = f"Job {earlier} made no checkpoint in {job.results_dir} yet: the training starts at step 0."
+        message = f"Job {earlier} has saved no checkpoint in {job.results_dir} yet: the training starts at step 0."
         return [info("resume_from_start", message, job.results_dir)]
     if folder is None or not folder.exists():
         where = folder or f"the newest of {job.results_dir}/checkpoints"
@@ -49,14 +49,14 @@ def check(job: Job, *, compares_resumed: bool = True) -> list[Finding]:
 
 
 def _differences(job: Job, folder: Path) -> list[Finding]:
-    """Ask the training plane what its trainer would refuse once it runs: other data, other weights, a cut file."""
+    """Ask the training plane what its trainer would refuse: other data, other weights, a truncated file."""
     module = inspection.sibling_module(job, "resumable")
     if module is None or find_spec("torch") is None:
-        return []  # without torch nothing trains here, which the platform tells
+        return []  # without torch nothing trains here, which the platform reports
     answer, reason = inspection.ask(job, module, ["--checkpoint", str(folder)])
-    if told := reason or answer.get("not_compared"):
-        message = f"Not everything of this training was compared with {folder}: {told.rstrip('.')}."
-        fix = "Go on: the trainer compares it when it starts, and keeps what the earlier job wrote."
+    if why_not := reason or answer.get("not_compared"):
+        message = f"Not everything of this training was compared with {folder}: {why_not.rstrip('.')}."
+        fix = "Launch it: the trainer compares them at its start, and keeps what the earlier job wrote."
         return [not_checked("resume_not_compared", message, fix, str(folder))]
     return [blocking(each["code"], each["message"], each["fix"], each["path"]) for each in answer["problems"]]
 
@@ -64,14 +64,14 @@ def _differences(job: Job, folder: Path) -> list[Finding]:
 def _progress(folder: Path, job: Job) -> list[Finding]:
     absent = [name for name in NEEDED if not (folder / name).is_file()]
     if absent:
-        message = f"{folder} is no complete checkpoint to resume from: it lacks {listed(absent)}."
+        message = f"{folder} is not a complete checkpoint to resume from: it lacks {listed(absent)}."
         fix = "Name a complete checkpoints/epoch_N folder of a run."
         return [blocking("checkpoint_incomplete", message, fix, str(folder), files=absent)]
     try:
         progress = json.loads((folder / PROGRESS_FILE).read_text(encoding="utf-8"))
         done, step = int(progress["epoch"]), int(progress["step"])
     except (OSError, ValueError, KeyError, TypeError):
-        message = f"{folder / PROGRESS_FILE} does not tell how many epochs and steps are done."
+        message = f"{folder / PROGRESS_FILE} does not say how many epochs and steps are done."
         return [blocking("checkpoint_broken", message, "Resume from another checkpoint.", str(folder))]
     epochs, scheduled = job.workload.epochs, job.workload.scheduled_epochs or job.workload.epochs
     if epochs is not None and scheduled is not None and done >= epochs:

@@ -1,1 +1,1 @@
-"""Checks of what lies elsewhere: object stores, the hub and the credentials for them."""
+"""Checks of remote resources: object stores, the hub and the credentials for them."""

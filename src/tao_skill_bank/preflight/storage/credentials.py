@@ -16,7 +16,7 @@ HUB_TIMEOUT_SECONDS = 20
 
 
 def check(job: Job) -> list[Finding]:
-    """Return the findings of every hub checkpoint; none is needed offline and for those that lie here."""
+    """Return the findings of every hub checkpoint; none is needed offline or for local checkpoints."""
     repositories = list(dict.fromkeys(_repositories(job)))
     if not repositories or settings.hub_is_offline():
         return []
@@ -27,7 +27,7 @@ def check(job: Job) -> list[Finding]:
         for repository in [name for name, _ in repositories if _needs(credential, name)][:1]
     ]
     held = job.platform.options.get("secret")
-    if missing and held:  # the platform's own, whose value is not read here
+    if missing and held:  # a Secret of the platform, whose value is not read here
         return [_held_elsewhere(str(held), found) for found in missing]
     if missing:
         return missing
@@ -100,5 +100,5 @@ def _ask_hub(repository: str, revision: str) -> dict[str, str]:
     except subprocess.TimeoutExpired:
         return {"unreachable": f"no answer within {HUB_TIMEOUT_SECONDS} seconds"}
     except (ValueError, IndexError):
-        return {"unreachable": "the question could not be put"}
+        return {"unreachable": "the request could not be made"}
     return answer

@@ -21,22 +21,22 @@ class RemoteData:
     """What was found in object stores.
 
     Attributes:
-        told: local copy of an index file to the URI that the user knows it by.
+        uris: local copy of an index file to the URI that the request names.
         failed: URI of an index file to why it was not read.
 
     """
 
-    told: dict[str, str] = field(default_factory=dict)
+    uris: dict[str, str] = field(default_factory=dict)
     failed: dict[str, Finding] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
 
-    def as_the_user_knows_it(self, findings: Sequence[Finding]) -> list[Finding]:
+    def with_uris(self, findings: Sequence[Finding]) -> list[Finding]:
         """Return findings that name remote files as the request does, not by their local copies."""
-        return [self._told(found) for found in findings] if self.told else list(findings)
+        return [self._with_uris(found) for found in findings] if self.uris else list(findings)
 
-    def _told(self, found: Finding) -> Finding:
+    def _with_uris(self, found: Finding) -> Finding:
         fix = found.fix
-        for local, uri in self.told.items():
+        for local, uri in self.uris.items():
             if local in fix and "fix-video-fps" in fix:
                 root = places.parent(uri)
                 fix = f"tao-skills data stage {root} DATA, then tao-skills data fix-video-fps on its annotation file; "
@@ -48,7 +48,7 @@ class RemoteData:
 
     def _named(self, value: Any) -> Any:
         if isinstance(value, str):
-            for local, uri in self.told.items():
+            for local, uri in self.uris.items():
                 value = value.replace(local, uri)
         elif isinstance(value, list):
             return [self._named(item) for item in value]
@@ -58,12 +58,12 @@ class RemoteData:
 
 
 def check(remote: RemoteData) -> list[Finding]:
-    """Return what was found of other inputs than index files, which their kinds report, and of the results' place."""
+    """Return the findings of inputs other than index files, which their kinds report, and of the results' location."""
     return remote.findings
 
 
 def look(job: Job, *, runs_here: bool) -> RemoteData:
-    """Ask the stores for everything that a job names there. What only this machine may lack blocks here only."""
+    """Ask the stores for everything that a job names there. What only this machine may lack blocks only jobs on it."""
     data = RemoteData()
     annotations = list(dict.fromkeys(_index_files(job)))
     for uri in annotations:
@@ -77,7 +77,7 @@ def look(job: Job, *, runs_here: bool) -> RemoteData:
         try:
             _require_there(uri)
         except TaoSkillsError as error:
-            if error.problems[0].code not in reason:  # one refusal of the same keys says it
+            if error.problems[0].code not in reason:  # one refusal of the same keys is enough
                 data.findings.append(_finding(error, runs_here=runs_here))
                 reason.add(error.problems[0].code)
     if job.results_uri:
@@ -99,7 +99,7 @@ def existing(folders: Iterable[str]) -> Any:
                 budget -= 1
                 if budget < 0:
                     return None
-    except Exception:  # noqa: BLE001 - what is wrong with the store is told by its own finding
+    except Exception:  # noqa: BLE001 - the cause is in the finding of the store itself
         return None
     return found
 
@@ -122,7 +122,7 @@ def _read_annotation(uri: str, data: RemoteData) -> None:
         fix = f"To have them checked first: tao-skills data stage {places.parent(uri)} FOLDER, then name the folder."
         data.failed[uri] = not_checked("annotation_remote", message, fix, uri)
         return
-    data.told[str(blobs.fetch(store, entry))] = uri
+    data.uris[str(blobs.fetch(store, entry))] = uri
 
 
 def _require_there(uri: str) -> None:

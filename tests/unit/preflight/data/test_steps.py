@@ -19,7 +19,7 @@ def test_steps_are_reported_with_what_is_left_over(findings_of):
     assert found.severity == "info"
     assert found.evidence["steps_per_epoch"] == 2
     assert found.evidence["total_steps"] == 10
-    assert "7 records a pass are left over" in found.message
+    assert "7 records are dropped per epoch" in found.message
 
 
 def test_steps_up_to_an_early_stop_are_counted_and_told_as_such(findings_of):
@@ -29,7 +29,7 @@ def test_steps_up_to_an_early_stop_are_counted_and_told_as_such(findings_of):
 
 
 @pytest.mark.parametrize(
-    ("num_records", "workload", "cure"),
+    ("num_records", "workload", "fix"),
     [
         (22, {"batch_per_rank": 32, "micro_batch": 4, "data_parallel_ranks": 1}, "at most 20"),
         (22, {"batch_per_rank": 32, "micro_batch": 4, "data_parallel_ranks": 2}, "at most 8"),
@@ -40,11 +40,11 @@ def test_steps_up_to_an_early_stop_are_counted_and_told_as_such(findings_of):
     ],
 )
 def test_a_batch_larger_than_the_records_of_a_rank_blocks_with_the_largest_valid_one(
-    findings_of, num_records, workload, cure
+    findings_of, num_records, workload, fix
 ):
     found = only(findings_of(num_records, **workload), "batch_exceeds_records")
     assert found.severity == "blocking"
-    assert cure in found.fix
+    assert fix in found.fix
 
 
 def test_the_largest_batch_that_is_named_is_valid(findings_of):

@@ -50,8 +50,8 @@ def test_a_sequence_within_the_limit_is_reported(tmp_path):
 def test_a_sequence_over_the_limit_blocks_with_a_length_that_suffices(tmp_path):
     found = only(findings_of(tmp_path, probed(), max_tokens=1024), "tokens_over_limit")
     assert found.severity == "blocking"
-    for cure in ("raise the longest sequence to", "lower fps to", "total_pixels"):
-        assert cure in found.fix
+    for fix in ("raise the longest sequence to", "lower fps to", "total_pixels"):
+        assert fix in found.fix
     needed = found.evidence["tokens"]
     raised = int(found.fix.split("sequence to ")[1].split(";")[0])
     assert needed <= raised < needed + 1024
@@ -105,7 +105,7 @@ def findings_of_evaluation(tmp_path, **workload):
     return token_budget.check(job, [probed()])
 
 
-def test_the_room_for_an_answer_is_told_apart_from_the_records_own_tokens(tmp_path):
+def test_the_room_for_an_answer_is_distinguished_from_the_records_own_tokens(tmp_path):
     found = only(findings_of_evaluation(tmp_path), "tokens_predicted")
     own = only(findings_of(tmp_path, probed()), "tokens_predicted").evidence["tokens"]
     turn_of_the_answer = 10

@@ -6,8 +6,8 @@ import pytest
 from preflight_worlds import codes, make_job, only
 
 from tao_skill_bank.preflight.machine import disk
+from tao_skill_bank.preflight.model.feature_cache import FeatureCache
 from tao_skill_bank.preflight.model.inspection import Inspection
-from tao_skill_bank.preflight.model.kept_features import Kept
 
 GIB = 2**30
 
@@ -38,10 +38,10 @@ def test_checkpoints_that_do_not_fit_block_with_the_number_that_does(findings_of
     assert "keep at most 2 checkpoints" in found.fix
 
 
-@pytest.mark.parametrize(("free", "cure"), [(25, "save at most 2 times"), (5, "write no checkpoints")])
-def test_a_disk_for_few_checkpoints_names_another_cure(findings_of, free, cure):
+@pytest.mark.parametrize(("free", "fix"), [(25, "save at most 2 times"), (5, "write no checkpoints")])
+def test_a_disk_for_few_checkpoints_names_another_fix(findings_of, free, fix):
     found = only(findings_of(max_checkpoints=8, epochs=20, free=free * GIB), "disk_too_small")
-    assert cure in found.fix
+    assert fix in found.fix
 
 
 def test_a_run_without_checkpoints_needs_no_space(findings_of):
@@ -78,26 +78,26 @@ def findings_with_features(tmp_path, monkeypatch):
         (folder / "ab").mkdir(parents=True, exist_ok=True)
         with (folder / "ab" / "clip.safetensors").open("wb") as file:
             file.truncate(there)  # a hole in the file takes no room
-        cure = "Set train.train_policy.vision_feature_cache=off."
-        kept = Kept(600, features, folder if is_here else None, 10 * GIB, is_required, cure)
+        fix = "Set train.train_policy.vision_feature_cache=off."
+        cache = FeatureCache(600, features, folder if is_here else None, 10 * GIB, is_required, fix)
         job = make_job(tmp_path, max_checkpoints=kept_checkpoints, epochs=10)
-        return disk.check(job, Inspection({"checkpoint_bytes": 10 * GIB}), kept)
+        return disk.check(job, Inspection({"checkpoint_bytes": 10 * GIB}), cache)
 
     return run
 
 
-def test_kept_features_count_beside_the_checkpoints(findings_with_features):
+def test_the_feature_cache_counts_in_addition_to_the_checkpoints(findings_with_features):
     (found,) = findings_with_features(50 * GIB)
     assert (found.code, found.evidence["needed_bytes"], found.evidence["feature_bytes"]) == ("disk", 90 * GIB, 50 * GIB)
     assert "vision features of 600 media take about 50.0 GiB" in found.message
 
 
-def test_features_alone_are_told_of_a_run_without_checkpoints(findings_with_features):
+def test_features_alone_are_reported_of_a_run_without_checkpoints(findings_with_features):
     (found,) = findings_with_features(50 * GIB, kept_checkpoints=0)
     assert found.message.startswith("Vision features of 600 media take about 50.0 GiB in ")
 
 
-def test_checkpoints_beside_features_that_do_not_fit_block_with_the_cure_of_both(findings_with_features):
+def test_checkpoints_and_features_that_do_not_fit_block_with_the_fix_of_both(findings_with_features):
     (found,) = findings_with_features(70 * GIB)
     assert (found.code, found.severity) == ("disk_too_small", "blocking")
     assert "save at most 3 times" in found.fix or "keep at most 1 checkpoints" in found.fix
@@ -122,7 +122,7 @@ def test_a_run_that_may_do_without_features_is_warned_and_its_checkpoints_are_co
     assert only(found, "disk").evidence["needed_bytes"] == 40 * GIB
 
 
-def test_features_on_machines_elsewhere_are_told_and_not_compared(findings_with_features):
+def test_features_on_machines_elsewhere_are_reported_and_not_compared(findings_with_features):
     found = findings_with_features(95 * GIB, is_here=False)
     assert only(found, "feature_disk_not_checked").evidence["needed_bytes"] == 95 * GIB
     assert only(found, "disk").evidence["needed_bytes"] == 40 * GIB

@@ -87,7 +87,7 @@ def test_a_weight_file_of_another_format_blocks(tmp_path):
     assert codes(findings_of(tmp_path, folder), "blocking") == ["checkpoint_broken"]
 
 
-def test_an_adapter_in_the_place_of_a_checkpoint_names_the_cure(tmp_path):
+def test_an_adapter_in_the_place_of_a_checkpoint_names_the_fix(tmp_path):
     adapter = write_adapter(tmp_path / "adapter", "org/base")
     assert "enable_lora" in findings_of(tmp_path, adapter)[0].fix
 

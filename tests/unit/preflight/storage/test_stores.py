@@ -83,7 +83,7 @@ def test_large_annotations_are_left_to_the_job(remote, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("bucket", "code"), [("nowhere-lab", "bucket_missing"), ("lab", "remote_missing")])
-def test_a_missing_bucket_and_a_missing_file_block_with_their_cure(remote, tmp_path, bucket, code):
+def test_a_missing_bucket_and_a_missing_file_block_with_their_fix(remote, tmp_path, bucket, code):
     uri = f"s3://{bucket}/nothing/annotations.json"
     use = Input("train", "annotations", {"annotation_path": uri, "media_path": f"s3://{bucket}/nothing"})
     job = remote_job(tmp_path, workload=Workload(inputs=(use,)), fetches=((uri, str(tmp_path / "a.json")),))
@@ -119,7 +119,7 @@ def test_results_are_not_mixed_with_others_unless_a_run_goes_on(remote, tmp_path
     assert found(job)["results_remote"].severity == "info"
     remote.put("runs/one/status.jsonl", b"{}")
     assert found(job)["results_dir_not_empty"].severity == "blocking"
-    going_on = replace(job, workload=replace(job.workload, adds=True))
-    assert "results_dir_not_empty" not in found(going_on)
+    resumed = replace(job, workload=replace(job.workload, adds=True))
+    assert "results_dir_not_empty" not in found(resumed)
     beside = replace(job, results_uri="s3://lab/runs/on")
     assert "results_dir_not_empty" not in found(beside)

@@ -8,7 +8,7 @@ from tao_skill_bank.core import settings
 from tao_skill_bank.data.annotations import Media
 from tao_skill_bank.data.media_probe import MediaProbe
 from tao_skill_bank.data.sampled_media import Probed
-from tao_skill_bank.preflight.model import kept_features
+from tao_skill_bank.preflight.model import feature_cache
 from tao_skill_bank.preflight.model.inspection import Inspection
 
 TOLD = {"bytes_per_token": 1000, "required": True, "spare_bytes": 5, "cure": "Do."}
@@ -25,7 +25,7 @@ def estimated(tmp_path, dataset):
         use = use_of(dataset(**made))
         job = make_job(tmp_path, use, spec={"custom": {"vision": {"nframes": 8}}})
         seen, _ = look(use)
-        return kept_features.estimate(job, Inspection({"kept_features": told}), seen, sampled, runs_here=runs_here)
+        return feature_cache.estimate(job, Inspection({"kept_features": told}), seen, sampled, runs_here=runs_here)
 
     return run
 

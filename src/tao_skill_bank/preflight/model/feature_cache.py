@@ -1,4 +1,4 @@
-"""What a training keeps on disk of a frozen part of its model: sized by the model, counted by the sampled records."""
+"""The size of the feature cache of a training: per token from the model, tokens from the sampled records."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ from tao_skill_bank.preflight.model.inspection import Inspection, sibling_module
 
 
 @dataclass(frozen=True)
-class Kept:
-    """Features of every medium of the datasets.
+class FeatureCache:
+    """The cache on disk of a frozen model part's features, for every medium of the datasets.
 
     Attributes:
-        folder: where they are kept; None on machines that cannot be looked at.
+        folder: where the cache lies; None on machines that cannot be inspected from here.
         spare_bytes: what a run leaves free on that disk.
-        is_required: a run without room for them stops, instead of doing without.
-        cure: what a user can do when they do not fit.
+        is_required: a run without room for the cache stops, instead of doing without it.
+        fix: what a user can do when the cache does not fit.
 
     """
 
@@ -32,34 +32,34 @@ class Kept:
     folder: Path | None
     spare_bytes: int = 0
     is_required: bool = False
-    cure: str = ""
+    fix: str = ""
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         return f"vision features of {self.num_media} media take about {size(self.num_bytes)}"
 
     def bytes_there(self) -> int:
-        """Return the size of what is in the folder already, of these media or others."""
+        """Return the size of what the folder holds already, of these media or others."""
         files = self.folder.rglob("*") if self.folder else ()
         return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def estimate(
     job: Job, inspection: Inspection, inputs: Sequence[Seen], records: Sequence[Probed], *, runs_here: bool
-) -> Kept | None:
-    """Return what the run will keep, by the mean of the sampled media; None when it keeps nothing or none is known."""
-    told = inspection.answer.get("kept_features")
+) -> FeatureCache | None:
+    """Return the cache that the run will write, by the mean of the sampled media; None without a cache or samples."""
+    answer = inspection.answer.get("kept_features")
     num_media = sum(seen.num_media for seen in inputs)
-    tokens = _tokens_per_medium(job, records) if told else None
-    if not told or not tokens or not num_media:
+    tokens = _tokens_per_medium(job, records) if answer else None
+    if not answer or not tokens or not num_media:
         return None
-    return Kept(
+    return FeatureCache(
         num_media=num_media,
-        num_bytes=round(num_media * tokens * told["bytes_per_token"]),
+        num_bytes=round(num_media * tokens * answer["bytes_per_token"]),
         folder=settings.features_dir() if runs_here else None,
-        spare_bytes=told["spare_bytes"],
-        is_required=told["required"],
-        cure=told["cure"],
+        spare_bytes=answer["spare_bytes"],
+        is_required=answer["required"],
+        fix=answer["cure"],
     )
 
 
