@@ -157,7 +157,7 @@ def test_what_is_rendered_holds_no_secret(platform, plan):
     assert SECRET not in "\n".join([*launch.argv, *launch.files.values()])
 
 
-def test_probing_changes_nothing_and_every_finding_has_a_cure(platform, plan, tmp_path):
+def test_probing_changes_nothing_and_every_finding_has_a_fix(platform, plan, tmp_path):
     before = sorted(tmp_path.rglob("*"))
     findings = platform.probe(plan.job)
     assert sorted(tmp_path.rglob("*")) == before

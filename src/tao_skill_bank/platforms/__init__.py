@@ -1,4 +1,4 @@
-"""Where jobs run: one package per platform, with the same file names where it has such a part."""
+"""Where jobs run: one package per platform, whose files have the same names for the same parts."""
 
 from tao_skill_bank.platforms.base import Platform, load, names
 

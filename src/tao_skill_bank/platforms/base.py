@@ -10,23 +10,23 @@ from tao_skill_bank.errors import UnknownNameError
 
 
 class Platform(Protocol):
-    """Drives an engine that exists: renders what it will send, sends exactly that, and answers for it."""
+    """Drives an existing engine: renders what it will send, sends exactly that, and reports the state of the job."""
 
     name: str
-    one_machine: bool  # whatever nodes a spec names become processes of it
+    one_machine: bool  # the nodes that a spec names become processes on it
     number_options: tuple[str, ...]  # names in platform.options, besides those that every platform has
     text_options: tuple[str, ...]
 
     def runs_here(self, options: Mapping[str, Any]) -> bool:
-        """Tell whether jobs with these platform options run on the machine that submits."""
+        """Return whether jobs with these platform options run on the machine that submits."""
         ...
 
     def uses_image(self, options: Mapping[str, Any]) -> bool:
-        """Tell whether jobs with these platform options run in a container image."""
+        """Return whether jobs with these platform options run in a container image."""
         ...
 
     def probe(self, job: Job) -> list[Finding]:
-        """Look at the engine without changing it and report what stands in the way of `job`."""
+        """Look at the engine without changing it and report what prevents `job` from running."""
         ...
 
     def render(self, plan: Plan) -> Launch:

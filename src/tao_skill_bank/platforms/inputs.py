@@ -1,4 +1,4 @@
-"""The local paths that a job reads: what a container has to be given."""
+"""The local paths that a job reads, which a container has to mount."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +9,7 @@ from tao_skill_bank.core import nested
 
 
 def paths(job: Job) -> list[str]:
-    """Return the files and folders outside the run directory that a job reads, without those that lie in another one.
+    """Return the files and folders outside the run directory that a job reads, without those inside another one.
 
     What is fetched first is not among them: it lies below the state directory.
     """

@@ -1,4 +1,4 @@
-"""Processes of a job on this machine, told apart from strangers that reuse their numbers."""
+"""Processes of a job on this machine, distinguished from unrelated ones that reuse their process ids."""
 
 import os
 import signal
@@ -9,7 +9,7 @@ from contextlib import suppress
 import psutil
 
 # Set in the environment of every process of a job. torchrun puts its ranks into sessions of their own, so neither a
-# process group nor a session holds a whole job, and an orphan is no longer anybody's child.
+# process group nor a session holds a whole job, and an orphan has lost its parent.
 JOB_VARIABLE = "TAO_JOB_ID"
 START_TIME_TOLERANCE_SECONDS = 2.0
 POLL_SECONDS = 0.05
@@ -31,7 +31,7 @@ def spawn(argv: tuple[str, ...], environment: dict[str, str], log_file: str) -> 
 
 
 def find(pid: int, start_time: float) -> psutil.Process | None:
-    """Return the live process with this number and start time, or None: gone, or the number is a stranger's."""
+    """Return the live process with this id and start time; None if it is gone or the id is an unrelated process's."""
     try:
         process = psutil.Process(pid)
         if abs(process.create_time() - start_time) > START_TIME_TOLERANCE_SECONDS:
@@ -42,22 +42,22 @@ def find(pid: int, start_time: float) -> psutil.Process | None:
 
 
 def of_job(job_id: str) -> list[psutil.Process]:
-    """Return the live processes that carry the job's mark, orphans included."""
+    """Return the live processes that have the job's id in their environment, orphans included."""
     return [process for process in psutil.process_iter() if _carries(process, job_id) and _is_live(process)]
 
 
 def stop(job_id: str, leader: psutil.Process | None, grace_seconds: float) -> None:
-    """End every process of a job: SIGTERM, a grace period, SIGKILL. Without any, nothing happens."""
+    """End every process of a job, if any: SIGTERM, a grace period, SIGKILL."""
     deadline = time.monotonic() + grace_seconds
     if leader is not None:
-        # The group at once: bash, and torchrun, which ends its ranks, or the trainer.
+        # The whole process group: bash, and torchrun, which ends its ranks, or the trainer.
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(leader.pid, signal.SIGTERM)
         _wait_until_gone({leader}, deadline)
     for number, until in (
         (signal.SIGTERM, deadline),
         (signal.SIGKILL, deadline + KILL_DEADLINE_SECONDS),
-        (signal.SIGKILL, deadline + 2 * KILL_DEADLINE_SECONDS),  # what was started during the first pass
+        (signal.SIGKILL, deadline + 2 * KILL_DEADLINE_SECONDS),  # processes started during the first pass
     ):
         members = _members(job_id, leader)
         _signal(members, number)
@@ -91,14 +91,14 @@ def _is_live(process: psutil.Process) -> bool:
     except psutil.Error:
         return False
     with suppress(ChildProcessError):
-        os.waitpid(process.pid, os.WNOHANG)  # ours: let the number go
+        os.waitpid(process.pid, os.WNOHANG)  # our child: release its id
     return False
 
 
 def _signal(processes: Iterable[psutil.Process], number: signal.Signals) -> None:
     for process in processes:
         with suppress(psutil.Error):
-            process.send_signal(number)  # psutil refuses when the number was reused
+            process.send_signal(number)  # psutil refuses when the id was reused
 
 
 def _wait_until_gone(processes: Iterable[psutil.Process], deadline: float) -> None:

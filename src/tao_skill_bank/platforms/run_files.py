@@ -1,4 +1,4 @@
-"""What a job left in its run directory, as every platform that shares a file system with it reads it."""
+"""What a job left in its run directory, for platforms that share its file system."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -8,7 +8,7 @@ from typing import Any
 from tao_skill_bank.contracts import EXIT_INTERRUPTED, JobRecord, JobStatus, State
 
 LOG_POLL_SECONDS = 0.2
-INTERRUPTED = "interrupted"  # the trainer's word for it
+INTERRUPTED = "interrupted"  # the trainer's code for it
 NOTHING_LOST = "Nothing was trained yet."
 
 
@@ -24,19 +24,19 @@ def ended(record: JobRecord, exit_code: int | None, progress: dict[str, Any], *,
         return JobStatus(record.id, State.CANCELED, message, None, exit_code, progress)
     if exit_code is None:
         message = f"Its processes are gone and left no exit code: they were killed, or {record.results_dir} is full"
-        message += "; the trainer had reported SUCCESS." if reported == "SUCCESS" else f". {going_on(record)}"
+        message += "; the trainer had reported SUCCESS." if reported == "SUCCESS" else f". {retry_hint(record)}"
         return JobStatus(record.id, State.ERROR, message, "ERR_INFRA", None, progress)
     if exit_code == EXIT_INTERRUPTED:
         why = reason(record, progress) if is_saved else NOTHING_LOST
-        message = f"Interrupted by a signal, not failed (exit code {exit_code}). {why} {going_on(record)}"
+        message = f"Interrupted by a signal, not failed (exit code {exit_code}). {why} {retry_hint(record)}"
         return JobStatus(record.id, State.ERROR, message, "ERR_INFRA", exit_code, progress)
     message = f"Exit code {exit_code}. {reason(record, progress)}"
     return JobStatus(record.id, State.ERROR, message, "ERR_PROGRAM", exit_code, progress)
 
 
-def going_on(record: JobRecord) -> str:
-    """Return what to do about a job that its machines ended."""
-    return f"Go on with: tao-skills retry {record.id}"
+def retry_hint(record: JobRecord) -> str:
+    """Return what to do about a job that ended by an infrastructure failure."""
+    return f"Resume it with: tao-skills retry {record.id}"
 
 
 def reason(record: JobRecord, progress: dict[str, Any]) -> str:
@@ -48,8 +48,8 @@ def reason(record: JobRecord, progress: dict[str, Any]) -> str:
     return " ".join(str(part) for part in parts if part)
 
 
-def asked_at_times(question: Callable[[], bool], seconds: float) -> Callable[[], bool]:
-    """Return the question, put to its engine now and then only, and answered with no in between."""
+def rate_limited(query: Callable[[], bool], seconds: float) -> Callable[[], bool]:
+    """Return a query that asks its engine at most once in `seconds`, and answers False in between."""
     asked_at = -seconds
 
     def answer() -> bool:
@@ -57,7 +57,7 @@ def asked_at_times(question: Callable[[], bool], seconds: float) -> Callable[[],
         if time.monotonic() - asked_at < seconds:
             return False
         asked_at = time.monotonic()
-        return question()
+        return query()
 
     return answer
 

@@ -1,4 +1,4 @@
-"""What the launch scripts of platforms share: the job's environment, and an exit code that outlives the job."""
+"""The common parts of the platforms' launch scripts: the job's environment, and the recorded exit code."""
 
 import shlex
 import sys
@@ -25,7 +25,7 @@ INTERRUPTED_AT_START = """\
   # A signal that came before the trainer listened: nothing is lost, and a resumed run begins at step 0.
   if [[ $code == 138 || $code == 143 ]] && ! grep -qs '"state": "RUNNING"' status.jsonl; then code=75; fi
 """
-TOLD_BY_EXIT_CODE = """\
+STATE_FROM_EXIT_CODE = """\
   # The image's own program writes no status.jsonl: how it ended is all that is known of it.
   if [[ $code == 0 ]]; then
     printf '{{"time": %s, "state": "SUCCESS", "message": "%s ended well."}}\\n' "$(date +%s)" {program} >> status.jsonl
@@ -68,7 +68,7 @@ def record_exit_code(
     """
     on_signal = INTERRUPTED_AT_START if plan.job.workload.trains else ""
     if plan.job.command:
-        on_signal = TOLD_BY_EXIT_CODE.format(program=shlex.quote(plan.job.command[0]))
+        on_signal = STATE_FROM_EXIT_CODE.format(program=shlex.quote(plan.job.command[0]))
     if plan.job.results_uri is None:
         return RECORD_EXIT_CODE.format(on_signal=on_signal, afterwards=afterwards)
     upload = (python, "-P", "-m", "tao_skill_bank.staging.upload", plan.job.results_dir)
@@ -88,7 +88,7 @@ def environment(plan: Plan, *, devices: str | None = None) -> str:
         '${TORCHINDUCTOR_CACHE_DIR:-${TAO_STATE_DIR:-${HOME:-/tmp}/.tao}/cache/inductor}"\n'
         f"export TAO_DEVICE={job.resources.device}\n"
     )
-    at_once = 1 if plan.study is None else plan.study["parallel"]  # a search's trials take their share from here
+    at_once = 1 if plan.study is None else plan.study["parallel"]  # the trials of a search divide these
     if job.resources.device == "cpu":
         return lines + CPU_ENVIRONMENT.format(processes=job.resources.processes_per_node * at_once)
     chosen = f"export CUDA_VISIBLE_DEVICES={shlex.quote(devices)}\n" if devices is not None else ""

@@ -1,4 +1,4 @@
-"""Resources of a job to the command that starts its processes."""
+"""Builds the command that starts the processes of a job from its resources."""
 
 import sys
 from dataclasses import dataclass

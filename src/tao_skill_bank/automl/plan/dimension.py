@@ -108,12 +108,12 @@ class Dimension:
 
 
 def is_number(value: Any) -> bool:
-    """Tell whether a value is a number; true and false are none."""
+    """Return whether a value is a number; true and false are none."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def is_same(one: Any, other: Any) -> bool:
-    """Tell whether two values are the same: 1 is 1.0, and not true."""
+    """Return whether two values are the same: 1 is 1.0, and not true."""
     return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
 
 

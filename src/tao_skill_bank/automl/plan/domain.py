@@ -51,7 +51,7 @@ def options_of(leaf: Leaf) -> list[Any]:
 
 
 def takes_powers(leaf: Leaf) -> bool:
-    """Tell whether a parameter is searched in powers of two."""
+    """Return whether a parameter is searched in powers of two."""
     return bool(leaf.get("search", {}).get("math_cond") == POWERS)
 
 

@@ -92,7 +92,7 @@ def obstacle(schema: Mapping[str, Any], spec_values: Mapping[str, Any], path: st
 
 
 def _is_in(path: str, others: Collection[str]) -> bool:
-    """Tell whether a path is one of others, or lies below one."""
+    """Return whether a path is one of others, or lies below one."""
     return any(f"{path}.".startswith(f"{other}.") for other in others)
 
 

@@ -339,7 +339,7 @@ class Controller:
 
 
 def _is_current(entry: Entry) -> bool:
-    """Tell whether the newest job is for the epoch that the trial is to reach: a kill may come between the two."""
+    """Return whether the newest job is for the epoch that the trial is to reach: a kill may come between the two."""
     return bool(entry.jobs) and entry.jobs[-1].until == entry.trial.until
 
 

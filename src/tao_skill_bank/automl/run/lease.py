@@ -49,7 +49,7 @@ class Lease:
         return {"host": "an unknown host", "pid": "?"}
 
     def is_held(self) -> bool:
-        """Tell whether a controller works on the search now."""
+        """Return whether a controller works on the search now."""
         if not self.path.is_file():
             return False
         with self.path.open("r") as file:

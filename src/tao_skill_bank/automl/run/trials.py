@@ -249,12 +249,12 @@ def failure(status: JobStatus) -> str:
 
 
 def has_succeeded(status: JobStatus) -> bool:
-    """Tell whether a job's program came to its end, though what watched it was killed."""
+    """Return whether a job's program came to its end, though what watched it was killed."""
     return status.state is State.ERROR and status.progress.get("state") == "SUCCESS"
 
 
 def may_go_on(entry: Entry, status: JobStatus) -> bool:
-    """Tell whether the job was killed from outside, so that it is worth another attempt."""
+    """Return whether the job was killed from outside, so that it is worth another attempt."""
     attempts = sum(job.kind == entry.jobs[-1].kind and job.until == entry.jobs[-1].until for job in entry.jobs)
     was_killed = status.exit_code in KILLED and status.progress.get("state") != "FAILURE"
     return status.state is State.ERROR and (status.err_class == "ERR_INFRA" or was_killed) and attempts < MAX_ATTEMPTS

@@ -72,7 +72,7 @@ def _frozen(
 
 
 def _fits(distributions: Mapping[str, Any], name: str, value: Any) -> bool:
-    """Tell whether a value is of the kind that its parameter is searched in: the recipe's may be none at all."""
+    """Return whether a value is of the kind that its parameter is searched in: the recipe's may be none at all."""
     return hasattr(distributions[name], "choices") or is_number(value)
 
 

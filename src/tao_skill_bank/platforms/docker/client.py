@@ -1,4 +1,4 @@
-"""The `docker` command, for a daemon here or elsewhere, and what its answers mean."""
+"""The `docker` command, for a local or remote daemon, and the meaning of its answers."""
 
 import json
 import re
@@ -16,7 +16,7 @@ TIMEOUT_SECONDS = 60.0
 ACTIVE = ("created", "restarting", "running", "paused")
 ENDPOINT = "{{.Name}} {{.Endpoints.docker.Host}}"
 
-# What docker says when it refuses: (pattern, code, what is wrong, fix, path).
+# The refusals of docker: (pattern, code, message, fix, path).
 REFUSALS = (
     (r"no such image|unable to find image|pull access denied|manifest unknown", "image_missing",
      "The daemon does not have the image.", "{get}", "image"),
@@ -53,7 +53,7 @@ NAME_TAKEN = re.compile(r"container name .* is already in use", re.I)
 
 @dataclass(frozen=True)
 class Container:
-    """A container as `docker container inspect` tells, or as it was kept when it ended."""
+    """A container as `docker container inspect` reports it, or as it was saved when it ended."""
 
     id: str
     status: str
@@ -62,7 +62,7 @@ class Container:
     error: str
     finished_at: str
     label: str
-    output: str = ""  # its last words, where it ended
+    output: str = ""  # its last lines, where it ended
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -77,12 +77,12 @@ class Daemon:
 
     @classmethod
     def current(cls, host: str | None) -> "Daemon":
-        """Return the daemon that `host`, $DOCKER_HOST or the context of the user means, so that it is found again."""
+        """Return the daemon that `host`, $DOCKER_HOST or the context of the user means, in a form to record."""
         host = host or settings.docker_host()
         if host is not None:
             return cls(host)
         name, _, endpoint = cls().ask("context", "inspect", "--format", ENDPOINT).strip().partition(" ")
-        needs_keys = endpoint.startswith(options.TCP)  # which the context has
+        needs_keys = endpoint.startswith(options.TCP)  # which are in the context
         return cls(None, name) if needs_keys else cls(endpoint or None)
 
     @property
@@ -95,7 +95,7 @@ class Daemon:
         return ("docker", *where, *words)
 
     def call(self, *words: str, timeout_seconds: float = TIMEOUT_SECONDS) -> subprocess.CompletedProcess[str]:
-        """Run a command to its end, whatever it says.
+        """Run a command to its end, whatever its exit code.
 
         Raises:
             BackendError: it could not be started, or gave no answer in time.
@@ -136,25 +136,25 @@ class Daemon:
         raise self.failure(done.stderr)
 
     def has(self, kind: str, name: str) -> bool:
-        """Tell whether the daemon has an image or a network. Raises BackendError when it cannot be asked."""
+        """Return whether the daemon has an image or a network. Raises BackendError when it cannot be asked."""
         done = self.call(kind, "inspect", "--format", "{{.Id}}", name)
         if done.returncode != 0 and not re.search(r"no such|not found", done.stderr, re.I):
             raise self.failure(done.stderr)
         return done.returncode == 0
 
-    def failure(self, said: str) -> BackendError:
+    def failure(self, stderr: str) -> BackendError:
         """Return the error of a command that the daemon did not carry out."""
-        text = last_words(said) or "it says nothing"
-        if PERMISSION.search(said):
+        text = last_error(stderr) or "no error message"
+        if PERMISSION.search(stderr):
             message = f"You may not use the Docker daemon{self._where}: {text}"
             fix = "Add yourself to its group and log in again: sudo usermod -aG docker $USER"
             return BackendError.of("docker_permission_denied", message, fix, path="docker")
-        if (self.host or "").startswith(options.SSH) and SSH_FAILED.search(said):
+        if (self.host or "").startswith(options.SSH) and SSH_FAILED.search(stderr):
             host = str(self.host).removeprefix(options.SSH)
             message = f"ssh to {host} failed: {text}"
             fix = f"See that this works without a password: ssh -o BatchMode=yes {host} docker version"
             return BackendError.of("ssh_failed", message, fix, path="platform.options.host")
-        code = "docker_unreachable" if is_unreachable(said) else "docker_failed"
+        code = "docker_unreachable" if is_unreachable(stderr) else "docker_failed"
         message = f"docker failed{self._where}: {text}"
         return BackendError.of(code, message, "See that its daemon runs: docker info", path="docker")
 
@@ -163,23 +163,23 @@ class Daemon:
         return f" at {self.host}" if self.host else f" in context {self.context}" if self.context else ""
 
 
-def refusal(said: str, get: str) -> Problem | None:
+def refusal(stderr: str, get: str) -> Problem | None:
     """Return why `docker run` refuses a request; None for another reason. `get` is what brings the image."""
-    text = last_words(said)
+    text = last_error(stderr)
     for pattern, code, message, fix, path in REFUSALS:
         if re.search(pattern, text, re.IGNORECASE):
-            return Problem(code, f"{message} It says: {text}", fix.format(get=get), path)
+            return Problem(code, f"{message} Docker reports: {text}", fix.format(get=get), path)
     return None
 
 
-def is_unreachable(said: str) -> bool:
-    """Tell whether a command failed because the daemon did not answer, so that what it did is not known."""
-    return not said.strip() or bool(UNREACHABLE.search(said))
+def is_unreachable(stderr: str) -> bool:
+    """Return whether a command failed because the daemon did not answer, so that what it did is not known."""
+    return not stderr.strip() or bool(UNREACHABLE.search(stderr))
 
 
-def last_words(said: str) -> str:
-    """Return what matters of docker's complaint: not its warnings, and not where its help is."""
-    lines = [line.strip() for line in said.splitlines()]
+def last_error(stderr: str) -> str:
+    """Return the error message of docker, without its warnings and hints about its help."""
+    lines = [line.strip() for line in stderr.splitlines()]
     lines = [line for line in lines if line and not line.startswith(("WARNING", "Run 'docker", "See 'docker"))]
     return re.sub(r"^(?:docker: )?(?:Error response from daemon: )?", "", lines[-1]) if lines else ""
 

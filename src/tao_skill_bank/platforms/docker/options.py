@@ -13,7 +13,7 @@ from tao_skill_bank.errors import Problem, RequestError
 from tao_skill_bank.platforms import inputs
 
 DEFAULT_GRACE_SECONDS = 120.0  # a training finishes its step and saves itself
-DEFAULT_SHM_SIZE = "8g"  # workers of data loaders hand batches over in it; Docker's own 64 MiB hold not one
+DEFAULT_SHM_SIZE = "8g"  # workers of data loaders pass batches through it; Docker's default of 64 MiB does not hold one
 BOOLEANS = {"true": True, "false": False}
 SSH, TCP = "ssh://", "tcp://"
 FORMS: dict[str, tuple[str, str]] = {  # option: (what it must match, what it is)
@@ -51,7 +51,7 @@ class Options:
         host: the daemon, as `docker --host` takes it; None for the one that the environment or the context names.
         python: interpreter in the image.
         devices: the GPUs that are given to the container; None for any, as many as the job needs.
-        env: variables that are set, or passed on by their names alone, besides the usual ones.
+        env: variables that are set, or passed on by name alone, in addition to the usual ones.
         keep: the container is not removed once it has ended.
 
     """
@@ -88,7 +88,7 @@ def of(job: Job) -> Options:
         host=host(values),
         devices=str(values["devices"]) if "devices" in values else _visible_devices(values, job),
         cpus=float(values["cpus"]) if "cpus" in values else None,
-        user=str(values.get("user", f"{os.getuid()}:{os.getgid()}")),  # results belong to who asked for them
+        user=str(values.get("user", f"{os.getuid()}:{os.getgid()}")),  # results belong to the user who submits
         env=tuple(str(values["env"]).split(",")) if "env" in values else (),
         mounts=tuple(_mount(text) for text in str(values["mounts"]).split(",")) if "mounts" in values else (),
         keep=BOOLEANS[str(values.get("keep", False)).lower()],
@@ -105,7 +105,7 @@ def host(values: Mapping[str, Any]) -> str | None:
 
 
 def is_remote(host: str | None) -> bool:
-    """Tell whether a daemon is on another machine, as far as its address tells."""
+    """Return whether a daemon is on another machine, as far as its address shows."""
     return host is not None and not host.startswith("unix://")
 
 
@@ -160,14 +160,14 @@ def _problems(values: Mapping[str, Any], job: Job) -> list[Problem]:
         message = "Platform docker runs containers, and the request names no image."
         problems.append(Problem("image_needed", message, "Name one: --image IMAGE", "image"))
     elif not re.fullmatch(IMAGE, job.image, re.ASCII):
-        message = f"Docker has no image of such a name: {job.image}"
+        message = f"This is not a valid name of a Docker image: {job.image}"
         fix = "Write it in lower case, as NAME, NAME:TAG or REGISTRY/NAME:TAG."
         problems.append(Problem("invalid_image", message, fix, "image", job.image))
     return list({problem.path: problem for problem in problems}.values())
 
 
 def _covered(values: Mapping[str, Any], job: Job) -> list[Problem]:
-    """Return the mount that would hide what the job reads or writes, and preflight has checked, behind something else.
+    """Return the mount that would hide a path of the job, which preflight has checked, behind something else.
 
     A daemon elsewhere may have the same data at another place.
     """

@@ -1,7 +1,7 @@
-"""A Docker daemon, here or elsewhere, through its own command; the run directory lies on a file system that it shares.
+"""A local or remote Docker daemon, through its own command; it shares the file system of the run directory.
 
-The container is named by the job's id and is removed only once its end is kept in the run directory, so that a second
-look, or another process, sees the same end. Why it ended is read from the run directory.
+The container is named by the job's id and is removed only once its end is saved in the run directory, so that a later
+query, also by another process, gets the same answer. The reason of the end is read from the run directory.
 """
 
 import re
@@ -30,11 +30,11 @@ from tao_skill_bank.runs.run_directory import RunDirectory, json_text, write_who
 CONTAINER, HOST, CONTEXT, MACHINE = "container_id", "docker_host", "docker_context", "machine"
 GRACE, KEEP = "grace_seconds", "keep"
 POLL_SECONDS = 0.2
-RUN_SECONDS = 300.0  # a busy disk takes its time to lay out a large image
+RUN_SECONDS = 300.0  # a busy disk is slow to unpack a large image
 RECONCILE_SECONDS = 5.0
-SETTLE_SECONDS = 10.0  # until the last lines of a run directory are seen through a shared file system
-STOP_SECONDS = 30.0  # beside the grace period
-FOLLOW_SECONDS = 1.0  # between two questions to the daemon while a log is followed
+SETTLE_SECONDS = 10.0  # until a shared file system shows the last lines of a run directory
+STOP_SECONDS = 30.0  # in addition to the grace period
+FOLLOW_SECONDS = 1.0  # between two queries of the daemon while a log is followed
 LAST_LINES = "20"
 
 
@@ -48,11 +48,11 @@ class Docker:
     text_options: tuple[str, ...] = (*docker_options.TEXTS, *docker_options.FLAGS)
 
     def runs_here(self, options: Mapping[str, Any]) -> bool:
-        """Tell whether the daemon is on this machine, as far as its address tells."""
+        """Return whether the daemon is on this machine, as far as its address shows."""
         return not docker_options.is_remote(docker_options.host(options) or settings.docker_host())
 
     def uses_image(self, options: Mapping[str, Any]) -> bool:  # noqa: ARG002 - the protocol names it
-        """It runs nothing else."""
+        """Every job runs in one."""
         return True
 
     def probe(self, job: Job) -> list[Finding]:
@@ -97,7 +97,7 @@ class Docker:
         raise _refused(daemon, job, done.stderr)
 
     def status(self, record: JobRecord) -> JobStatus:
-        """Answer from the daemon, then from the end that was kept, with the run directory's own reasons."""
+        """Answer from the daemon, then from the saved end, with the reasons from the run directory."""
         run = RunDirectory.of(record.results_dir, record.id)
         daemon = _daemon(record, run)
         elsewhere = _elsewhere(record)
@@ -109,23 +109,23 @@ class Docker:
             container = replace(container, output=_last_lines(daemon, container.id))
             progress = run.last_status()
             if daemon.is_remote and not docker_status.is_settled(run, container, progress, SETTLE_SECONDS):
-                message = "Its container ended; waiting for its files."
+                message = "Its container ended; waiting for its last files."
                 return JobStatus(record.id, State.RUNNING, message, progress=progress)
-            _keep_and_remove(record, run, daemon, container)
+            _save_end_and_remove(record, run, daemon, container)
             return docker_status.meaning(record, run, container, progress)
-        kept = _kept(run, record.id)
-        if kept is not None:
-            return docker_status.meaning(record, run, kept, progress)
+        saved = _saved_end(run, record.id)
+        if saved is not None:
+            return docker_status.meaning(record, run, saved, progress)
         exit_code = run.exit_code()
         if exit_code is not None:
             return run_files.ended(record, exit_code, progress, was_cancelled=run.cancel_file.exists())
-        message = f"Docker calls its container {container.status}." if container else "The daemon knows nothing of it."
+        message = f"Its container is {container.status}." if container else "The daemon has no such container."
         return JobStatus(record.id, State.UNKNOWN, elsewhere or message, progress=progress)
 
     def logs(self, record: JobRecord, *, follow: bool) -> Iterator[str]:
         """Yield the lines of logs/job.log."""
         path = RunDirectory.of(record.results_dir, record.id).log_file
-        is_over = run_files.asked_at_times(lambda: self.status(record).state.is_terminal, FOLLOW_SECONDS)
+        is_over = run_files.rate_limited(lambda: self.status(record).state.is_terminal, FOLLOW_SECONDS)
         return run_files.log_lines(path, is_over, follow=follow)
 
     def cancel(self, record: JobRecord) -> None:
@@ -156,23 +156,23 @@ class Docker:
         )
         left = daemon.inspect(container.id)
         if left is not None and left.status in ACTIVE:
-            message = f"Container {record.id} could not be stopped. {client.last_words(done.stderr)}".rstrip()
+            message = f"Container {record.id} could not be stopped. {client.last_error(done.stderr)}".rstrip()
             raise BackendError.of("docker_stop_failed", message, f"docker kill {record.id}", path=record.id)
 
 
 def _name(record: JobRecord) -> str:
-    """Return what a job's container is asked for by."""
+    """Return the id or name by which a job's container is found."""
     return str(record.backend_ref.get(CONTAINER, record.id))
 
 
 def _elsewhere(record: JobRecord) -> str:
-    """Return why this machine's daemon cannot tell, where the job went to that of another one."""
+    """Return the message about a job of another machine's daemon, which only that machine can query."""
     machine = record.backend_ref.get(MACHINE, socket.gethostname())
-    return "" if machine == socket.gethostname() else f"Its container is on host {machine}, whose daemon can tell."
+    return "" if machine == socket.gethostname() else f"Its container is on host {machine}; query it there."
 
 
 def _daemon(record: JobRecord, run: RunDirectory) -> Daemon:
-    """Return where a job's daemon is asked; its plan tells while the reference of the submission is not recorded."""
+    """Return the daemon of a job, from its plan as long as the reference of the submission is not recorded."""
     reference = record.backend_ref
     if GRACE in reference:
         return Daemon(reference.get(HOST), reference.get(CONTEXT))
@@ -186,13 +186,13 @@ def _name_taken(name: str, state: str) -> ConflictError:
     return ConflictError.of("job_name_taken", message, fix, path=name)
 
 
-def _refused(daemon: Daemon, job: Job, said: str) -> BlockedError | BackendError | ConflictError:
-    """Return why the daemon did not start a container, once nothing is left of it."""
-    if client.NAME_TAKEN.search(said):  # somebody else's, since a moment ago
+def _refused(daemon: Daemon, job: Job, stderr: str) -> BlockedError | BackendError | ConflictError:
+    """Return the error of a container that was not started, after removing what is left of it."""
+    if client.NAME_TAKEN.search(stderr):  # another process has just taken it
         return _name_taken(job.id, "")
     _remove_unstarted(daemon, job.id)
-    problem = client.refusal(said, images.get(str(job.image)))
-    return BlockedError([problem]) if problem else daemon.failure(said)
+    problem = client.refusal(stderr, images.get(str(job.image)))
+    return BlockedError([problem]) if problem else daemon.failure(stderr)
 
 
 def _remove_unstarted(daemon: Daemon, name: str) -> None:
@@ -202,8 +202,8 @@ def _remove_unstarted(daemon: Daemon, name: str) -> None:
             daemon.call("container", "rm", name)  # without force, which would end one that has just started
 
 
-def _reconcile(daemon: Daemon, name: str, said: str) -> dict[str, str]:
-    """Return the reference of a container whose `docker run` gave no answer; empty when the daemon gives none at all.
+def _reconcile(daemon: Daemon, name: str, stderr: str) -> dict[str, str]:
+    """Return the reference of a container whose `docker run` gave no answer; empty when the daemon gives none either.
 
     Raises:
         BackendError: the daemon answers, and has started no such container.
@@ -225,7 +225,7 @@ def _reconcile(daemon: Daemon, name: str, said: str) -> dict[str, str]:
     except BackendError:
         return {}  # status finds it by its name
     message = f"docker run gave no answer, and the daemon runs no container named {name}. "
-    message += client.last_words(said)
+    message += client.last_error(stderr)
     fix = "See that the daemon is up (docker info), then plan the request again."
     raise BackendError.of("docker_submit_lost", message.rstrip(), fix, path=name)
 
@@ -239,7 +239,7 @@ def _active(record: JobRecord, container: Container, progress: dict[str, Any]) -
 
 
 def _last_lines(daemon: Daemon, name: str) -> str:
-    """Return what a container printed itself: its script's output goes to the run directory."""
+    """Return the last lines of a container's own output; that of its script is in the run directory."""
     done = daemon.call("logs", "--tail", LAST_LINES, name)
     return (done.stdout + done.stderr).strip() if done.returncode == 0 else ""
 
@@ -248,13 +248,13 @@ def _end_file(run: RunDirectory, job_id: str) -> Path:
     return run.path / "logs" / f"{job_id}.container.json"
 
 
-def _kept(run: RunDirectory, job_id: str) -> Container | None:
-    kept = run_directory.read_json_file(_end_file(run, job_id))
-    return Container(**kept) if isinstance(kept, dict) else None
+def _saved_end(run: RunDirectory, job_id: str) -> Container | None:
+    saved = run_directory.read_json_file(_end_file(run, job_id))
+    return Container(**saved) if isinstance(saved, dict) else None
 
 
-def _keep_and_remove(record: JobRecord, run: RunDirectory, daemon: Daemon, container: Container) -> None:
-    """Write how a container ended, then remove it. It stays where its end cannot be written."""
+def _save_end_and_remove(record: JobRecord, run: RunDirectory, daemon: Daemon, container: Container) -> None:
+    """Write how a container ended, then remove it. It stays when its end cannot be written."""
     path = _end_file(run, record.id)
     with suppress(OSError, BackendError):
         write_whole(path, json_text(container.to_json()))

@@ -1,4 +1,4 @@
-"""Asks a Docker daemon, without changing anything, what stands in the way of a job."""
+"""Asks a Docker daemon, without changing anything, what prevents a job from running."""
 
 import itertools
 import json
@@ -32,7 +32,7 @@ def findings(job: Job, options: Options) -> list[Finding]:
         return [*found, *_of_daemon(job, options, daemon, info)]
     except BackendError as error:
         problem = error.problems[0]
-        return [*found, _elsewhere_perhaps(problem.code, problem.message, problem.fix, problem.path)]
+        return [*found, _lacking_here(problem.code, problem.message, problem.fix, problem.path)]
 
 
 def _of_request(job: Job, options: Options) -> Iterator[Finding]:
@@ -40,17 +40,17 @@ def _of_request(job: Job, options: Options) -> Iterator[Finding]:
         message = (
             f"Platform docker is one machine; the job asks for {job.resources.nodes} nodes: containers of several "
         )
-        message += "machines would need a network and a start in step, which a cluster's scheduler gives."
+        message += "machines would need a network and a synchronized start, which a cluster's scheduler provides."
         fix = "Set platform.nodes=1, or use platform slurm or kubernetes."
         yield Finding("docker_single_node", "blocking", message, fix, "platform.nodes")
-    yield from _links_that_lead_out(job, options)
+    yield from _links_outside(job, options)
 
 
 def _of_daemon(job: Job, options: Options, daemon: Daemon, info: dict[str, Any]) -> Iterator[Finding]:
     image = str(job.image)
     if not daemon.has("image", image):
         message = f"The daemon does not have the image {image}."
-        yield _elsewhere_perhaps("image_missing", message, images.get(image), "image")
+        yield _lacking_here("image_missing", message, images.get(image), "image")
     if job.resources.device == "cuda":
         yield from _gpu_findings(daemon, info)
     cores = int(info.get("NCPU") or 0)
@@ -68,17 +68,17 @@ def _of_daemon(job: Job, options: Options, daemon: Daemon, info: dict[str, Any])
         yield Finding("mount_missing", "blocking", message, "Correct --option mounts.", "platform.options.mounts")
 
 
-def _links_that_lead_out(job: Job, options: Options) -> Iterator[Finding]:
-    """Find inputs that are links, such as a model in the hub's cache, to what the container is not given."""
+def _links_outside(job: Job, options: Options) -> Iterator[Finding]:
+    """Find inputs that are links, such as a model in the hub's cache, to folders that are not mounted."""
     seen = [Path(mount.target) for mount in render.mounts(job, options)]
     for folder in filter(os.path.isdir, inputs.paths(job)):
         with os.scandir(folder) as entries:
             links = [entry.path for entry in itertools.islice(entries, MOST_ENTRIES) if entry.is_symlink()]
         targets = [Path(os.path.normpath(Path(folder, Path(link).readlink()))) for link in links]
-        unseen = [target.parent for target in targets if not any(target.is_relative_to(path) for path in seen)]
-        if unseen:
-            where = os.path.commonpath(unseen)
-            message = f"{len(unseen)} entries of {folder} are links to {where}, which the container does not see."
+        unmounted = [target.parent for target in targets if not any(target.is_relative_to(path) for path in seen)]
+        if unmounted:
+            where = os.path.commonpath(unmounted)
+            message = f"{len(unmounted)} entries of {folder} are links to {where}, which the container does not see."
             fix = f"Mount it too: --option mounts={where}:ro"
             yield Finding("links_lead_out", "blocking", message, fix, "platform.options.mounts")
 
@@ -92,9 +92,9 @@ def _gpu_findings(daemon: Daemon, info: dict[str, Any]) -> Iterator[Finding]:
     if daemon.is_remote:  # whether it finds the hook cannot be asked
         yield Finding("gpu_runtime_missing", "not_checked", f"{message} It may have the hook.", fix, "platform.gpus")
     elif shutil.which(NVIDIA_HOOK) is None:
-        yield _elsewhere_perhaps("gpu_runtime_missing", message, fix, "platform.gpus")
+        yield _lacking_here("gpu_runtime_missing", message, fix, "platform.gpus")
 
 
-def _elsewhere_perhaps(code: str, message: str, fix: str, path: str) -> Finding:
-    """Return the finding of what only this daemon lacks: the plan may be run where it is there."""
+def _lacking_here(code: str, message: str, fix: str, path: str) -> Finding:
+    """Return the finding of what only this daemon lacks: the plan may run on another one."""
     return Finding(code, "warning", message, fix, path, {"blocks_run": True})

@@ -12,8 +12,8 @@ from tao_skill_bank.platforms import script as job_script
 from tao_skill_bank.platforms.docker.options import Mount, Options
 
 SCRIPT_FILE = "launch.sh"
-LABEL = "tao-skill-bank.job"  # docker ps --all --filter label=tao-skill-bank.job lists what is ours
-# Passed on by name where they are set: who may read, where from, and how the network is reached.
+LABEL = "tao-skill-bank.job"  # docker ps --all --filter label=tao-skill-bank.job lists our containers
+# Passed on by name where they are set: credentials, endpoints and proxies.
 PASSED_ON = (
     *("HF_TOKEN", "HF_ENDPOINT", "HF_HUB_OFFLINE", "WANDB_API_KEY", "OPENAI_API_KEY"),
     *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_ENDPOINT_URL"),
@@ -59,14 +59,14 @@ def mounts(job: Job, options: Options) -> list[Mount]:
     """Return what the container sees of the daemon's machine, everything at the same path unless an option says so."""
     wanted = [Mount(path, path, read_only=True) for path in inputs.paths(job)]
     wanted += [Mount(folder, folder) for folder in (job.results_dir, *state_folders())]
-    by_target = {mount.target: mount for mount in [*wanted, *options.mounts]}  # the user's word is the last
+    by_target = {mount.target: mount for mount in [*wanted, *options.mounts]}  # the user's options take precedence
     return [by_target[target] for target in sorted(by_target)]
 
 
 def _argv(job: Job, options: Options) -> tuple[str, ...]:
     words = ["docker", *(("--host", options.host) if options.host else ()), "run", "--detach"]
     words += ["--name", job.id, "--label", f"{LABEL}={job.id}"]
-    words += ["--pull", "never"]  # minutes of download are no part of a launch
+    words += ["--pull", "never"]  # a launch does not include minutes of download
     words += ["--init", "--env", "TINI_KILL_PROCESS_GROUP=1"]  # a signal reaches the trainer, not its shell alone
     words += ["--stop-timeout", str(round(options.grace_seconds))]  # also when the daemon ends
     words += _limits(job, options)
@@ -79,13 +79,13 @@ def _argv(job: Job, options: Options) -> tuple[str, ...]:
     settled = {"HOME": HOME, "USER": "tao", "TAO_STATE_DIR": str(settings.state_dir())}
     settled["HF_HOME"] = str(settings.state_dir() / "cache" / "huggingface")
     if options.cpus is not None and job.resources.device == "cpu" and not _sets(options, THREADS):
-        # A limit is no smaller machine: what counts the cores would start threads for all of them.
+        # A limit does not change the number of cores: libraries would start a thread for each of them.
         settled[THREADS] = str(max(1, int(options.cpus) // job.resources.processes_per_node))
     for name, value in settled.items():
         words += ["--env", f"{name}={value}"]
     for name in dict.fromkeys((*PASSED_ON, *(credential.name for credential in job.credentials), *options.env)):
         words += ["--env", name]  # its value goes from environment to environment
-    # The script is the whole container: what an image starts by itself is not wanted.
+    # The container runs the script alone, not the entry point of the image.
     words += ["--workdir", "/", "--entrypoint", "bash"]
     return (*words, str(job.image), str(Path(job.results_dir) / SCRIPT_FILE))
 
@@ -102,7 +102,12 @@ def _limits(job: Job, options: Options) -> list[str]:
     if options.cpus is not None:
         words += ["--cpus", f"{options.cpus:g}"]
     if options.memory:
-        words += ["--memory", options.memory, "--memory-swap", options.memory]  # its end, not a crawl through swap
+        words += [
+            "--memory",
+            options.memory,
+            "--memory-swap",
+            options.memory,
+        ]  # no swap: rather out of memory than slow
     if options.ipc:
         words += ["--ipc", options.ipc]
     if options.ipc != "host":

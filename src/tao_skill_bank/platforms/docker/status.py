@@ -1,4 +1,4 @@
-"""What the end of a container means, together with what its job left in the run directory."""
+"""The final state of a job, from the end of its container and the files in its run directory."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -15,9 +15,9 @@ OUT_OF_MEMORY = (
     "The container ran out of memory and was killed (exit code {code}). "
     "Raise --option memory, or lower the workers and batch sizes."
 )
-FROM_OUTSIDE = (
-    "The container was killed from outside (exit code {code}): docker kill, the end of the daemon or of its machine. "
-    "{going_on}"
+KILLED_FROM_OUTSIDE = (
+    "The container was killed from outside (exit code {code}): docker kill, or a stop of the daemon or of its machine. "
+    "{retry}"
 )
 UNREPORTED = "Exit code {code} before the trainer had reported anything; the log ends with: {line}"
 WHICH_PYTHON = " See that --option python names an interpreter of the image that has this package."
@@ -35,10 +35,12 @@ def meaning(record: JobRecord, run: RunDirectory, container: Container, progress
     if container.oom_killed and code not in (0, EXIT_INTERRUPTED):
         return _error(record, OUT_OF_MEMORY.format(code=code), "ERR_PROGRAM", code, progress)
     if _is_from_outside(recorded, code, progress):
-        told = FROM_OUTSIDE.format(code=code, going_on=run_files.going_on(record))
-        return _error(record, told, "ERR_INFRA", code, progress)
+        message = KILLED_FROM_OUTSIDE.format(code=code, retry=run_files.retry_hint(record))
+        return _error(record, message, "ERR_INFRA", code, progress)
     if recorded is None and code != 0:
-        return _error(record, _unrecorded(run, container), "ERR_PROGRAM", code, progress)  # it would end so again
+        return _error(
+            record, _unrecorded(run, container), "ERR_PROGRAM", code, progress
+        )  # a retry would end the same way
     if code not in (0, EXIT_INTERRUPTED) and not progress:
         message = UNREPORTED.format(code=code, line=_last_line(run))
         message += WHICH_PYTHON if code in NOT_STARTED else ""
@@ -47,22 +49,22 @@ def meaning(record: JobRecord, run: RunDirectory, container: Container, progress
 
 
 def is_settled(run: RunDirectory, container: Container, progress: dict[str, Any], within_seconds: float) -> bool:
-    """Tell whether the last files of a job on another machine are here, or would have come by now."""
+    """Return whether the last files of a job on another machine are visible, or would be by now."""
     code = run.exit_code()
-    is_told = code is not None and (code != 0 or progress.get("state") == "SUCCESS")
-    return is_told or _age_seconds(container) >= within_seconds
+    is_reported = code is not None and (code != 0 or progress.get("state") == "SUCCESS")
+    return is_reported or _age_seconds(container) >= within_seconds
 
 
 def _is_from_outside(recorded: int | None, code: int, progress: dict[str, Any]) -> bool:
-    """Tell whether a signal ended the container, not its program: one that it could still record, or none."""
+    """Return whether a signal ended the container, not its program: SIGTERM, which the script records, or SIGKILL."""
     return (recorded is None and code == KILLED) or (code == TERMINATED and progress.get("state") != "FAILURE")
 
 
 def _unrecorded(run: RunDirectory, container: Container) -> str:
-    """Return why a container left no exit code: its script never began."""
-    said = (container.output or container.error or "it said nothing").rstrip(".") + "."
-    cure = NO_BASH if "exec bash failed" in said else WHICH_FOLDER.format(folder=run.path)
-    return AT_ONCE.format(code=container.exit_code, output=said) + cure
+    """Return why a container left no exit code: its script never started."""
+    output = (container.output or container.error or "no output").rstrip(".") + "."
+    fix = NO_BASH if "exec bash failed" in output else WHICH_FOLDER.format(folder=run.path)
+    return AT_ONCE.format(code=container.exit_code, output=output) + fix
 
 
 def _error(record: JobRecord, message: str, err_class: Any, code: int, progress: dict[str, Any]) -> JobStatus:

@@ -1,4 +1,4 @@
-"""A Kubernetes API server through the official client, and what its refusals mean."""
+"""A Kubernetes API server through the official client, and the meaning of its refusals."""
 
 import json
 import re
@@ -20,7 +20,7 @@ METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,ap
 POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 Object = dict[str, Any]
 
-# Where the objects that this platform handles live, by kind; those without a namespace are of the whole cluster.
+# Paths of the objects that this platform handles, by kind; those without a namespace belong to the whole cluster.
 PATHS = {
     "ConfigMap": "/api/v1/namespaces/{namespace}/configmaps",
     "Event": "/api/v1/namespaces/{namespace}/events",
@@ -35,7 +35,7 @@ PATHS = {
     "SelfSubjectAccessReview": "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
 }
 
-# What a server says when it refuses an object: (pattern, code, what is wrong, fix, option).
+# The refusals of a server: (pattern, code, message, fix, option).
 REFUSALS = (
     (r"exceeded quota", "quota_reached", "The namespace's quota is used up.",
      "Wait for other jobs to end, ask for less (platform.gpus, --option cpu, --option memory), or see: "
@@ -103,7 +103,7 @@ class Cluster:
         return self.call("GET", self._path(kind, name), query)
 
     def metadata(self, kind: str, name: str) -> Object:
-        """Return an object's metadata alone: what a Secret holds stays on the server."""
+        """Return an object's metadata alone: the contents of a Secret stay on the server."""
         return self.call("GET", self._path(kind, name), {}, accept=METADATA_ONLY)
 
     def items(self, kind: str, **query: str) -> list[Object]:
@@ -122,12 +122,12 @@ class Cluster:
         return self.call("POST", self._path(manifest["kind"]), query, manifest)
 
     def release(self, kind: str, name: str) -> None:
-        """Let a suspended job start; one that runs already goes on."""
+        """Let a suspended job start; one that runs already keeps running."""
         body = {"spec": {"suspend": False}}
         self._request("PATCH", self._path(kind, name), {}, body, "application/json", READ_SECONDS)
 
     def delete(self, kind: str, name: str, uid: str | None = None) -> None:
-        """Delete an object and what it owns, which goes first; an object that is gone is fine."""
+        """Delete an object after what it owns; it may be gone already."""
         options: Object = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Foreground"}
         if uid is not None:
             options["preconditions"] = {"uid": uid}
@@ -148,7 +148,7 @@ class Cluster:
         return bool(answer.get("status", {}).get("allowed"))
 
     def log(self, pod: str, container: str | None, **query: str) -> Iterator[str]:
-        """Yield the lines of a pod's log as they come, until it ends or the connection does."""
+        """Yield the lines of a pod's log as they appear, until the log ends or the connection breaks."""
         import urllib3
 
         if container is not None:
@@ -160,7 +160,7 @@ class Cluster:
                 *lines, rest = (rest + chunk).split(b"\n")
                 yield from (line.decode(errors="replace") for line in lines)
         except urllib3.exceptions.HTTPError:
-            return  # what was cut is asked for again
+            return  # the caller asks for the rest again
         finally:
             response.close()
         if rest:
@@ -194,7 +194,7 @@ class Cluster:
     def _request(
         self, method: str, path: str, query: Mapping[str, str], body: Object | None, accept: str, read_seconds: float
     ) -> Any:
-        """Return the answer, read whole; of a log, `accept` */*, only its beginning."""
+        """Return the answer, read completely unless `accept` is */*, as for a log."""
         import urllib3
         from kubernetes.client import ApiException
 
@@ -213,7 +213,7 @@ class Cluster:
                 _request_timeout=(CONNECT_SECONDS, read_seconds),
             )
         except ApiException as error:
-            if not error.status:  # its word for TLS that failed
+            if not error.status:  # how it reports that TLS failed
                 raise self._unreachable(_one_line(error)) from None
             self._refused(error.status, error.body, f"{method} {path}")
         except (urllib3.exceptions.HTTPError, OSError) as error:
@@ -227,7 +227,7 @@ class Cluster:
                                path="platform.name")  # fmt: skip
 
     def _refused(self, status: int, data: bytes | None, what: str) -> NoReturn:
-        """Raise what an answer other than 2xx means."""
+        """Raise the error of an answer other than 2xx."""
         said = _message(data) or f"HTTP {status}"
         if status == 404 and "namespaces " not in said:
             raise NotFoundError(said)
@@ -253,7 +253,7 @@ class Cluster:
         return AccountError([forbidden(said, self.namespace)])
 
 
-@lru_cache(maxsize=16)  # login programs of clouds take seconds; the client renews what they gave
+@lru_cache(maxsize=16)  # login programs of clouds take seconds; the client renews their tokens
 def _connected(
     path: str, context: str | None, changed_at: tuple[int, ...], *, is_named: bool
 ) -> tuple[Any, str | None]:
@@ -261,7 +261,7 @@ def _connected(
     from kubernetes import client, config
 
     configuration = client.Configuration()
-    configuration.retries = 0  # each of our questions is put once
+    configuration.retries = 0  # each request is sent once
     try:
         if not is_named and context is None and settings.is_in_pod() and not changed_at:
             config.load_incluster_config(configuration)
@@ -277,11 +277,11 @@ def _connected(
 
 
 def refusal(said: str, namespace: str) -> Problem | None:
-    """Return why a server refuses an object; None when what it says is not known here."""
+    """Return why a server refuses an object; None when its message is not known here."""
     for pattern, code, message, fix, option in REFUSALS:
         if re.search(pattern, said, re.IGNORECASE):
             how = fix.format(namespace_flag=f" --namespace {namespace}")
-            return Problem(code, f"{message} It says: {said}", how, f"platform.{option}")
+            return Problem(code, f"{message} Kubernetes reports: {said}", how, f"platform.{option}")
     return None
 
 
@@ -341,7 +341,7 @@ def _may_have_arrived(error: Exception) -> bool:
 
 
 def _message(data: bytes | None) -> str:
-    """Return what a Status object says."""
+    """Return the message of a Status object."""
     try:
         found = json.loads(data or b"")
     except ValueError:

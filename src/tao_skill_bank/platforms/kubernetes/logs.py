@@ -1,4 +1,4 @@
-"""The log of a job's pod 0 through the API server, over all its restarts, then the end of what failed elsewhere."""
+"""The log of a job's pod 0 through the API server, over all its restarts, then the end of another failed pod's."""
 
 import time
 from collections import Counter, deque
@@ -21,7 +21,7 @@ def lines(
     """Yield what pod 0 printed; with `follow`, until the job is over."""
     done: set[str] = set()
     while True:
-        was_over = not follow or is_over()  # asked before the look that must see the last pod
+        was_over = not follow or is_over()  # asked before the query that must see the last pod
         view = look()
         pods = sorted(view.pods, key=lambda pod: pod.created) if view is not None else []
         for pod in pods:
@@ -53,7 +53,7 @@ def other_failures(run: RunDirectory) -> Iterator[str]:
 def _of_pod(
     cluster: Cluster, container: str, name: str, look: Callable[[], View | None], *, follow: bool
 ) -> Iterator[str]:
-    """Yield a pod's log; a connection that breaks is made again, and no line comes twice."""
+    """Yield a pod's log; a broken connection is made again, and no line is repeated."""
     second, newest = "", Counter[str]()  # the lines of the last second: from there the log is asked for again
     while True:
         query = {"timestamps": "true", **({"follow": "true"} if follow else {})}

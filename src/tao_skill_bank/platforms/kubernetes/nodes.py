@@ -1,4 +1,4 @@
-"""Whether the nodes of a cluster, all of them free, could hold the pods of a job."""
+"""Whether the nodes of a cluster, if all were free, could hold the pods of a job."""
 
 from collections.abc import Iterator, Mapping
 
@@ -7,18 +7,18 @@ from tao_skill_bank.platforms.kubernetes import render
 from tao_skill_bank.platforms.kubernetes.client import Object
 from tao_skill_bank.platforms.kubernetes.options import Options, quantity
 
-AUTOSCALE = "or say --option autoscale=true where nodes are added on demand"
+AUTOSCALE = "or set --option autoscale=true where nodes are added on demand"
 
 
 def findings(nodes: list[Object], job: Job, options: Options) -> Iterator[Finding]:
-    """Yield why the pods will never all run; nothing when they might."""
+    """Yield why the pods can never all run; nothing if they might."""
     pod = render.pod(job, options)["spec"]
     resources = pod["containers"][0]["resources"]
     wanted = {name: quantity(value) for name, value in {**resources["requests"], **resources.get("limits", {})}.items()}
     usable = [node for node in nodes if _admits(node, pod)]
     if not usable:
         message = (
-            f"None of the cluster's {len(nodes)} nodes takes such a pod: they are cordoned, tainted or not selected."
+            f"None of the cluster's {len(nodes)} nodes accepts such a pod: they are cordoned, tainted or not selected."
         )
         fix = f"Change --option node_selector, tolerations or exclude (kubectl describe nodes), {AUTOSCALE}."
         yield Finding("no_such_nodes", "blocking", message, fix, "platform.options.node_selector")
@@ -56,7 +56,7 @@ def _has(node: Object, name: str) -> float:
 
 
 def _admits(node: Object, pod: Object) -> bool:
-    """Tell whether a node takes a pod, whatever its size."""
+    """Return whether a node takes a pod, whatever its size."""
     spec, labels = node.get("spec", {}), node["metadata"].get("labels") or {}
     selected = all(labels.get(key) == value for key, value in pod.get("nodeSelector", {}).items())
     if spec.get("unschedulable") or not selected or labels.get("kubernetes.io/hostname") in _excluded(pod):

@@ -74,7 +74,7 @@ class Options:
         namespace: the context's own when None.
         mount_path: where the claim, or the nodes' folder, is mounted in the pods; None without storage.
         restart: pods that saved themselves or lost another one are started again, `retries` times.
-        autoscale: nodes may be added on demand, so that what no node has now is no reason to refuse.
+        autoscale: nodes may be added on demand, so that a request is not refused because no node has its resources now.
 
     """
 
@@ -114,7 +114,7 @@ class Options:
         return self.claim_path if self.claim is not None else self.host_path
 
     def holds(self, path: str) -> bool:
-        """Tell whether a path lies on the storage that pods share."""
+        """Return whether a path lies on the storage that pods share."""
         return self.mount_path is not None and PurePosixPath(path).is_relative_to(self.mount_path)
 
 
@@ -186,8 +186,10 @@ def _contradictions(values: Mapping[str, Any], job: Job) -> list[Problem]:
             _problem("two_storages", "Two storages are named: a claim and a path of the nodes.", fix, "claim")
         )
     if ("claim" in values) != ("claim_path" in values):
-        fix = "Give both: --option claim=NAME --option claim_path=/PATH, the path at which this machine sees it, too."
-        message = "Of claim and claim_path, where it is mounted, one is missing."
+        fix = (
+            "Give both: --option claim=NAME --option claim_path=/PATH, the path at which this machine sees it as well."
+        )
+        message = "Options claim and claim_path, where it is mounted, need each other: one is missing."
         problems.append(_problem("claim_without_path", message, fix, "claim"))
     mount = values.get("claim_path", values.get("host_path"))
     if mount is not None and not PurePosixPath(job.results_dir).is_relative_to(str(mount)):
@@ -197,14 +199,14 @@ def _contradictions(values: Mapping[str, Any], job: Job) -> list[Problem]:
     if values.get("resource") == "trainjob":
         for name in ("priority_class", "ttl_seconds", "grace_seconds", "restart", "retries"):
             if name in values:
-                message = f"A TrainJob has no place for platform option {name}: its runtime says it."
-                fix = f"Leave --option {name} away, or set it in the ClusterTrainingRuntime."
+                message = f"A TrainJob does not support platform option {name}: its runtime sets it."
+                fix = f"Omit --option {name}, or set it in the ClusterTrainingRuntime."
                 problems.append(_problem("not_of_trainjob", message, fix, name))
     return problems
 
 
 def _secrets(values: Mapping[str, Any], invalid: set[str]) -> list[Problem]:
-    """Refuse secrets by value: manifests are written down."""
+    """Refuse secrets by value: manifests are saved to disk."""
     if "env" not in values or "env" in invalid:
         return []
     found = list(redact.secret_paths(dict(_pairs(str(values["env"])))))

@@ -1,8 +1,8 @@
 """A Kubernetes cluster through its API server: an Indexed Job, or a Kubeflow TrainJob, whose pods share storage.
 
-The manifests are sent suspended, so that no pod starts before all that it reads is there, and then released. What the
-server says of the job and its pods tells the state; why it ended is read from the run directory where it is visible
-from here, else from what the pods left in their logs and termination messages.
+The manifests are sent suspended, so that no pod starts before all that it reads exists, and then released. The state
+is that of the job and its pods on the server; the reason of the end is read from the run directory where it is visible
+from here, else from the logs and termination messages of the pods.
 """
 
 import time
@@ -41,8 +41,8 @@ KINDS = {"job": "Job", "trainjob": "TrainJob"}
 POLL_SECONDS = 0.5
 START_SECONDS = 15.0  # in which a missing image or a used-up quota shows
 RECONCILE_SECONDS = 10.0
-STOP_SECONDS = 60.0  # beyond the pods' own grace period
-FOLLOW_SECONDS = 2.0  # between two questions to the server while a log is followed
+STOP_SECONDS = 60.0  # in addition to the pods' grace period
+FOLLOW_SECONDS = 2.0  # between two queries of the server while a log is followed
 STATUS_LINES = 400  # of a pod's log that are looked through for progress
 
 
@@ -56,11 +56,11 @@ class Kubernetes:
     text_options: tuple[str, ...] = (*kubernetes_options.FORMS, *kubernetes_options.FLAGS)
 
     def runs_here(self, options: Mapping[str, Any]) -> bool:  # noqa: ARG002 - the protocol names it
-        """It runs on the cluster's nodes."""
+        """Jobs run on the nodes of the cluster."""
         return False
 
     def uses_image(self, options: Mapping[str, Any]) -> bool:  # noqa: ARG002 - the protocol names it
-        """It runs nothing else."""
+        """Every job runs in one."""
         return True
 
     def probe(self, job: Job) -> list[Finding]:
@@ -73,7 +73,7 @@ class Kubernetes:
         return kubernetes_probe.findings(job, kubernetes_options.of(job))
 
     def render(self, plan: Plan) -> Launch:
-        """Return the manifests, the script and configs in them, and the command that sends the same by hand."""
+        """Return the manifests, the script and configs in them, and the command that creates the same by hand."""
         options = kubernetes_options.of(plan.job)
         words = ["kubectl", "create", "--filename", str(Path(plan.job.results_dir) / MANIFEST_FILE)]
         for flag, value in (("context", options.context), ("kubeconfig", options.kubeconfig)):
@@ -81,12 +81,12 @@ class Kubernetes:
         return Launch(kubernetes_render.files(plan, options), tuple(words))
 
     def submit(self, plan: Plan) -> dict[str, str | int | float]:
-        """Send the manifests: all of them pass a dry run first, and what was made is taken back when one fails.
+        """Send the manifests: all of them pass a dry run first, and those created are deleted when one fails.
 
         Raises:
             ConflictError: the cluster has a job of this name.
             BlockedError: the cluster refuses the request, or the pods cannot start.
-            BackendError: the cluster did not take the job; it runs nothing of it.
+            BackendError: the cluster did not accept the job; nothing of it runs.
 
         """
         job, options = plan.job, kubernetes_options.of(plan.job)
@@ -112,13 +112,13 @@ class Kubernetes:
                 _release(cluster, owner)
             _await_start(cluster, owner["kind"], job.id, options.resource)
         except (TaoSkillsError, TakenError, LostAnswerError, NotFoundError) as error:
-            told, is_deleted = _taken_back(cluster, owner, uid, error)
+            failure, is_deleted = _undo_creation(cluster, owner, uid, error)
             if is_deleted or not may_run:
-                raise told from None
-        return reference  # also of a job that runs, perhaps, on a server that went away: status tells
+                raise failure from None
+        return reference  # also of a job that may run on a server that is unreachable now: status reports it
 
     def status(self, record: JobRecord) -> JobStatus:
-        """Answer from the job and its pods, with the reasons of the run directory or of the pods."""
+        """Answer from the job and its pods, with the reasons from the run directory or from the pods."""
         run = RunDirectory.of(record.results_dir, record.id)
         job = _Submitted.of(record, run)
         view = job.look()
@@ -134,7 +134,7 @@ class Kubernetes:
         """
         run = RunDirectory.of(record.results_dir, record.id)
         job = _Submitted.of(record, run)
-        is_over = run_files.asked_at_times(lambda: self.status(record).state.is_terminal, FOLLOW_SECONDS)
+        is_over = run_files.rate_limited(lambda: self.status(record).state.is_terminal, FOLLOW_SECONDS)
         while follow and not job.is_visible and not job.has_started() and not is_over():
             time.sleep(POLL_SECONDS)
         if job.is_visible:
@@ -214,8 +214,8 @@ class _Submitted:
             return self.run.last_status()
         first = view.newest[0]
         culprit = view.culprit or first
-        if told := culprit.last_status or first.last_status:
-            return told
+        if status := culprit.last_status or first.last_status:
+            return status
         if first.phase == "Pending":
             return {}
         try:
@@ -242,7 +242,7 @@ def _look(cluster: Cluster, kind: str, name: str, resource: str, uid: str | None
         return None  # another job, made by hand
     found = _pods(cluster, name, resource)
     view = View(owner, tuple(found))
-    about = name if view.is_short else view.prepared
+    about = name if view.lacks_pods else view.prepared
     if about is None:
         return view
     with suppress(AccountError):  # not everybody may read events
@@ -257,13 +257,13 @@ def _pods(cluster: Cluster, name: str, resource: str) -> list[Pod]:
 
 
 def _dry_run(cluster: Cluster, manifests: list[Object], pod: Object) -> None:
-    """Have the server check everything without keeping it."""
+    """Have the server check everything without creating it."""
     name = manifests[-1]["metadata"]["name"]
     try:
         for manifest in manifests:
             cluster.create(manifest, dry_run=True)
     except TakenError as error:
-        message = f"The cluster has an object of the name {name} already: {error}"
+        message = f"The cluster has an object named {name} already: {error}"
         fix = f"Plan the request again for another name, or delete that one: kubectl delete job {name}"
         raise ConflictError.of("job_name_taken", message, fix, path=name) from None
     except (LostAnswerError, NotFoundError) as error:
@@ -286,7 +286,7 @@ def _create_owner(cluster: Cluster, owner: Object) -> str:
         created, said = _reconcile(cluster, kind, name), str(error)
     if created is None:
         message = f"The API server gave no answer, and it shows no job named {name}. {said}".rstrip()
-        fix = f"Plan the request again. Should it have arrived all the same, it is suspended: kubectl delete job {name}"
+        fix = f"Plan the request again. If it arrived after all, it is suspended: kubectl delete job {name}"
         raise BackendError.of("kubernetes_submit_lost", message, fix, path=name)
     return str(created["metadata"]["uid"])
 
@@ -336,12 +336,12 @@ def _await_start(cluster: Cluster, kind: str, name: str, resource: str) -> None:
         try:
             view = _look(cluster, kind, name, resource)
         except BackendError:
-            return  # it was sent; status tells the rest
+            return  # it was sent; status reports the rest
         if view is None or (view.is_suspended and _has_queue(view)):
             return
         if (problem := view.problem(cluster.namespace)) is not None:
             raise BlockedError([problem])
-        if view.condition("Complete", "Failed") or (not view.is_short and (view.is_running or _is_queued(view))):
+        if view.condition("Complete", "Failed") or (not view.lacks_pods and (view.is_running or _is_queued(view))):
             return
         time.sleep(POLL_SECONDS)
 
@@ -351,18 +351,18 @@ def _has_queue(view: View) -> bool:
 
 
 def _is_queued(view: View) -> bool:
-    """Tell whether all pods are there, and some wait for a node: they may wait for long."""
+    """Return whether all pods are there, and some wait for a node: they may wait for long."""
     return any("Unschedulable" in pod.waits_for for pod in view.newest)
 
 
-def _taken_back(cluster: Cluster, owner: Object, uid: str, error: Exception) -> tuple[TaoSkillsError, bool]:
-    """Delete what was made of a job that cannot start; return what is to be told, and whether it is deleted."""
+def _undo_creation(cluster: Cluster, owner: Object, uid: str, error: Exception) -> tuple[TaoSkillsError, bool]:
+    """Delete the objects of a job that cannot start; return the error to raise, and whether they are deleted."""
     kind, name = owner["kind"], owner["metadata"]["name"]
     left = ""
     try:
         cluster.delete(kind, name, uid)
     except TaoSkillsError as failure:
-        left = f" What was made of it could not be deleted ({failure}): kubectl delete {kind.lower()} {name}"
+        left = f" Its objects could not be deleted ({failure}): kubectl delete {kind.lower()} {name}"
     if isinstance(error, TaoSkillsError):
         first = error.problems[0]
         problem = Problem(first.code, f"{first.message}{left}", first.fix, first.path)
@@ -372,11 +372,11 @@ def _taken_back(cluster: Cluster, owner: Object, uid: str, error: Exception) -> 
 
 
 def _forgotten(record: JobRecord, run: RunDirectory) -> JobStatus:
-    """Return the state of a job that the cluster does not have, from what the job left."""
+    """Return the state of a job that the cluster does not list, from what the job left."""
     progress, exit_code = run.last_status(), run.exit_code()
     if exit_code is not None:
         return run_files.ended(record, exit_code, progress, was_cancelled=run.cancel_file.exists())
-    return JobStatus(record.id, State.UNKNOWN, "The cluster knows nothing of it.", progress=progress)
+    return JobStatus(record.id, State.UNKNOWN, "The cluster does not list it.", progress=progress)
 
 
 PLATFORM = Kubernetes()

@@ -1,4 +1,4 @@
-"""What an API server shows of a job: the object that owns it and its pods, read for a person."""
+"""A job as an API server shows it: the object that owns it, its pods and their events."""
 
 import json
 from collections.abc import Iterable
@@ -12,14 +12,14 @@ from tao_skill_bank.platforms.kubernetes import client
 from tao_skill_bank.platforms.kubernetes.client import Object
 
 INDEX = "batch.kubernetes.io/job-completion-index"
-STATUS_MARK = "tao-status "  # of the lines of a pod's log that tell progress: training/pod.py writes them
+STATUS_MARK = "tao-status "  # of the lines of a pod's log that report progress: training/pod.py writes them
 RETRIED = (0, EXIT_INTERRUPTED, EXIT_PEER_LOST)
-# Why a container does not start, where waiting does not help: (reason, code, what is wrong, fix, where).
+# Why a container does not start, where waiting does not help: (reason, code, message, fix, path).
 NEVER_STARTS = (
     (("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"), "image_missing",
      "The image cannot be pulled.",
      "Correct `image` of the request; where the registry asks for a login: --option image_pull_secret=NAME", "image"),
-    (("CreateContainerConfigError",), "secret_missing", "What the pod reads its environment from is not there.",
+    (("CreateContainerConfigError",), "secret_missing", "A Secret, or a key of it, is missing.",
      "Put the key into the Secret that --option secret names, or name another one.", "platform.options.secret"),
     (("CreateContainerError", "RunContainerError"), "container_not_started", "The container cannot be started.",
      "See that the image has bash and the interpreter of --option python.", "image"),
@@ -70,11 +70,11 @@ class Pod:
 
     @property
     def disruption(self) -> str | None:
-        """Why the cluster took the pod away; None when it did not."""
+        """Why the cluster evicted the pod; None when it did not."""
         found = self._condition("DisruptionTarget")
         if found is None or found.get("status") != "True":
             return None
-        return str(found.get("message") or found.get("reason") or "the cluster took it away")
+        return str(found.get("message") or found.get("reason") or "the cluster evicted it")
 
     @property
     def last_status(self) -> dict[str, Any]:
@@ -87,8 +87,8 @@ class Pod:
         return status if isinstance(status, dict) else {}
 
     @property
-    def last_words(self) -> str:
-        """The last line that it printed, where it ended before it could leave a message."""
+    def last_output(self) -> str:
+        """The last line that it printed, where it ended before it could leave a termination message."""
         message = str(self.terminated.get("message") or "").strip()
         return "" if self.last_status or message.startswith("{") else message.rpartition("\n")[2]
 
@@ -108,7 +108,7 @@ class Pod:
         for reasons, code, message, fix, where in NEVER_STARTS:
             if waiting.get("reason") in reasons:
                 said = waiting.get("message") or waiting["reason"]
-                return Problem(code, f"{message} Kubernetes says of pod {self.name}: {said}", fix, where)
+                return Problem(code, f"{message} Kubernetes reports of pod {self.name}: {said}", fix, where)
         return None
 
     @property
@@ -139,19 +139,19 @@ class View:
 
     @property
     def is_running(self) -> bool:
-        """Whether a pod works; `active` of a Job would count those that wait, too."""
+        """Whether a pod is running; `active` of a Job would count those that wait as well."""
         ready = self.owner.get("status", {}).get("ready") or 0
         return ready >= 1 or any(pod.phase == "Running" for pod in self.pods)
 
     @property
-    def is_short(self) -> bool:
-        """Whether pods of it were not made yet."""
+    def lacks_pods(self) -> bool:
+        """Whether some of its pods do not exist yet."""
         spec = self.owner["spec"]
         return len(self.newest) < (spec.get("completions") or spec.get("trainer", {}).get("numNodes") or 1)
 
     @property
     def prepared(self) -> str | None:
-        """The name of a pod that has a node and no container yet: why, its events tell."""
+        """The name of a pod that has a node and no container yet: its events say why."""
         creating = (pod.name for pod in self.newest if pod.waits_for.startswith("ContainerCreating"))
         return next(creating, None)
 
@@ -173,7 +173,7 @@ class View:
 
     @property
     def reason(self) -> str:
-        """Why it waits, in the cluster's words."""
+        """Why it waits, as the cluster reports it."""
         waits = next((pod.waits_for for pod in self.newest if not pod.is_over and pod.waits_for), "")
         refused = _failures(self.events)
         if refused:
@@ -190,14 +190,14 @@ class View:
     def problem(self, namespace: str) -> Problem | None:
         """Return why the job will not start, where that is certain."""
         found = next((problem for pod in self.newest if (problem := pod.problem)), None)
-        if found is not None or not self.is_short:
+        if found is not None or not self.lacks_pods:
             return found
         refused = (client.refusal(message, namespace) for message in _failures(self.events))
         return next((problem for problem in refused if problem), None)
 
 
 def status_line(lines: Iterable[str]) -> dict[str, Any]:
-    """Return the newest line of status.jsonl that a pod's log tells."""
+    """Return the newest line of status.jsonl in a pod's log."""
     newest: dict[str, Any] = {}
     for line in lines:
         if line.startswith(STATUS_MARK):

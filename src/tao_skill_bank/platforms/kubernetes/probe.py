@@ -1,4 +1,4 @@
-"""Whether a cluster would take a job, and could ever run it: asked without changing anything."""
+"""Whether a cluster would accept a job, and could ever run it: asked without changing anything."""
 
 from collections.abc import Callable, Iterator
 
@@ -32,7 +32,7 @@ FORBIDDEN = "credential_forbidden"
 
 
 def findings(job: Job, options: Options) -> list[Finding]:
-    """Return everything that stands in the way of `job`."""
+    """Return everything that prevents `job` from running."""
     found = list(_of_request(job, options))
     try:
         cluster = Cluster.connect(options.kubeconfig, options.context, options.namespace)
@@ -61,18 +61,16 @@ def dry_run_pod(cluster: Cluster, pod: Object) -> None:
 
 
 def _of_request(job: Job, options: Options) -> Iterator[Finding]:
-    """Yield what can be told without a cluster."""
+    """Yield the findings that need no cluster."""
     if not job.image:
         fix = "Name one that holds this package: --image REGISTRY/NAME:TAG"
         yield Finding("no_image", "blocking", "The request names no container image for the pods.", fix, "image")
     if job.command:
-        message = (
-            f"Image {job.image} brings its own command; what starts, joins and restarts pods is in this package's."
-        )
+        message = f"Image {job.image} brings its own command; starting and restarting pods needs this package."
         fix = "Use ours: --image tao-skill-bank"
         yield Finding("image_without_package", "blocking", message, fix, "image")
     if options.mount_path is None:
-        message = "No storage is named that the pods keep: what they write would be lost with them."
+        message = "The request names no persistent storage: what the pods write would be lost with them."
         fix = "Name a claim (--option claim=NAME --option claim_path=/PATH) or a folder of the nodes (host_path=/PATH)."
         yield Finding("no_shared_storage", "blocking", message, fix, "platform.options.claim")
         return
@@ -127,7 +125,7 @@ def _trainer(cluster: Cluster, job: Job, options: Options) -> Iterator[Finding]:
         cluster.call("GET", f"/apis/{render.TRAINER_API}", {})
     except NotFoundError:
         message = f"The cluster has no Kubeflow Trainer: its API {render.TRAINER_API} is missing."
-        fix = "Leave --option resource=trainjob away, or have Kubeflow Trainer 2.2 or newer installed."
+        fix = "Omit --option resource=trainjob, or have Kubeflow Trainer 2.2 or newer installed."
         yield Finding("trainer_missing", "blocking", message, fix, "platform.options.resource")
         return
     try:
@@ -145,7 +143,10 @@ def _manifests(cluster: Cluster, job: Job, options: Options) -> Iterator[Finding
     for manifest in render.objects(job, options, texts):
         try:
             cluster.create(manifest, dry_run=True)
-        except (NotFoundError, TakenError):  # no such kind: told before; a name that is taken: the plan gets its own
+        except (
+            NotFoundError,
+            TakenError,
+        ):  # no such kind: reported before; a name that is taken: the plan gets its own
             continue
     dry_run_pod(cluster, render.pod(job, options))
 
@@ -204,8 +205,8 @@ def _queue(cluster: Cluster, job: Job, options: Options) -> Iterator[Finding]:  
     try:
         group = cluster.call("GET", "/apis/kueue.x-k8s.io", {})
     except NotFoundError:
-        message = "The cluster has no Kueue: nothing would ever admit a job that waits for a queue."
-        yield Finding("kueue_missing", "blocking", message, "Leave --option queue away.", where)
+        message = "The cluster has no Kueue: nothing would ever admit a queued job."
+        yield Finding("kueue_missing", "blocking", message, "Omit --option queue.", where)
         return
     version = group["preferredVersion"]["groupVersion"]
     try:
@@ -227,7 +228,7 @@ def _nodes(cluster: Cluster, job: Job, options: Options) -> Iterator[Finding]:
         nodes, why = [], "the account may not list nodes"
     if not nodes:
         message = f"Whether a node can meet the request was not checked: {why}."
-        fix = "A pod that no node can hold stays PENDING, and status tells the scheduler's reason."
+        fix = "A pod that no node can hold stays PENDING, and status reports the scheduler's reason."
         yield Finding("nodes_not_checked", "not_checked", message, fix, "platform.gpus")
         return
     yield from kubernetes_nodes.findings(nodes, job, options)

@@ -1,4 +1,4 @@
-"""A sealed plan to the manifests that run it: a ConfigMap, a headless Service and a Job, or a TrainJob. Pure."""
+"""Renders a sealed plan as manifests: a ConfigMap, a headless Service and a Job, or a TrainJob. Pure."""
 
 import shlex
 from pathlib import Path
@@ -18,7 +18,7 @@ MANIFEST_FILE, SCRIPT_FILE = "manifest.yaml", "launch.sh"
 RESTART_SUFFIX = ".restart"
 LAUNCH_PATH = "/etc/tao"  # where the pods find the ConfigMap
 CONTAINER = "trainer"
-TRAINJOB_CONTAINER = TRAINJOB_REPLICAS = "node"  # names that the runtimes of Kubeflow Trainer give
+TRAINJOB_CONTAINER = TRAINJOB_REPLICAS = "node"  # names in the runtimes of Kubeflow Trainer
 TRAINER_API = "trainer.kubeflow.org/v1alpha1"
 INSTANCE_LABEL = "app.kubernetes.io/instance"
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
@@ -45,7 +45,7 @@ def files(plan: Plan, options: Options) -> dict[str, str]:
 
 
 def objects(job: Job, options: Options, texts: dict[str, str]) -> list[Manifest]:
-    """Return every object of a job, what owns the others last; `texts` are the files that pods read."""
+    """Return every object of a job, the owner of the others last; `texts` are the files that pods read."""
     found = [_config_map(job, options, texts)]
     if options.resource == "trainjob":
         return [*found, _train_job(job, options, list(texts))]
@@ -55,7 +55,7 @@ def objects(job: Job, options: Options, texts: dict[str, str]) -> list[Manifest]
 
 
 def pod(job: Job, options: Options) -> Manifest:
-    """Return one pod of a job, for a dry run: the Job's own says nothing of what its pods may not."""
+    """Return one pod of a job, for a dry run: that of the Job does not check its pods."""
     template = _template(job, options, [])
     labels = template["metadata"]["labels"]
     metadata = {"generateName": f"{job.id}-0-", **_namespace(options), "labels": labels}
@@ -63,7 +63,7 @@ def pod(job: Job, options: Options) -> Manifest:
 
 
 def meets(job: Job) -> bool:
-    """Tell whether the pods of a job look for each other."""
+    """Return whether the pods of a job connect to each other."""
     return job.distributed and job.resources.nodes > 1
 
 
@@ -159,7 +159,7 @@ def _job(job: Job, options: Options, names: list[str]) -> Manifest:
         "parallelism": nodes,
         "backoffLimit": options.retries * nodes if options.restart else 0,  # every pod counts, and all start again
         "podReplacementPolicy": "Failed",
-        "suspend": True,  # until all that its pods read is there, or its queue admits it
+        "suspend": True,  # until all that its pods read exists, or its queue admits it
         "podFailurePolicy": {"rules": rules},
         "ttlSecondsAfterFinished": options.ttl_seconds,
     }
@@ -265,7 +265,9 @@ def _environment(job: Job, options: Options) -> list[Manifest]:
     if options.mount_path is not None:
         found.append({"name": "TAO_STATE_DIR", "value": f"{options.mount_path}/.tao"})
     if job.resources.device == "cpu" and "OMP_NUM_THREADS" not in dict(options.env):
-        cores = int(quantity(options.cpu) // job.resources.processes_per_node)  # those of the node are not all ours
+        cores = int(
+            quantity(options.cpu) // job.resources.processes_per_node
+        )  # the pod has only some cores of the node
         found.append({"name": "OMP_NUM_THREADS", "value": str(max(1, cores))})
     if options.secret is not None:
         found += [
@@ -291,7 +293,7 @@ def _resources(job: Job, options: Options) -> Manifest:
 
 
 def _placement(job: Job, options: Options) -> Manifest:
-    """Return who the pods are and where they may run."""
+    """Return the identity of the pods and where they may run."""
     placement: Manifest = {}
     if options.service_account is not None:
         placement["serviceAccountName"] = options.service_account

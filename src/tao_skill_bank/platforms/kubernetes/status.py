@@ -1,4 +1,4 @@
-"""What a job's state is, from what the API server shows and what the run directory or the pods tell."""
+"""The state of a job, from the API server and from what the run directory or the pods report."""
 
 import time
 from dataclasses import replace
@@ -9,9 +9,9 @@ from tao_skill_bank.platforms import run_files
 from tao_skill_bank.platforms.kubernetes.pods import Pod, View
 from tao_skill_bank.runs import run_directory
 
-STOPPED = (137, 143, EXIT_INTERRUPTED)  # exit codes of what was ended from outside
-SETTLE_SECONDS = 10.0  # until the last lines of a run directory are seen through a shared file system
-DEADLINE = "It reached its deadline: raise --option deadline_seconds, or continue it: tao-skills retry JOB."
+STOPPED = (137, 143, EXIT_INTERRUPTED)  # exit codes of programs that a signal stopped
+SETTLE_SECONDS = 10.0  # until a shared file system shows the last lines of a run directory
+DEADLINE = "It reached its deadline: raise --option deadline_seconds, or resume it with: tao-skills retry JOB."
 MEMORY = "The memory of its pod was used up: raise --option memory, or lower the workers and batch sizes."
 
 
@@ -24,18 +24,18 @@ def of(record: JobRecord, view: View, progress: dict[str, Any], *, was_cancelled
         return _failed(record, view, progress, ended, was_cancelled=was_cancelled)
     age = time.time() - (run_directory.epoch_seconds(ended.get("lastTransitionTime")) or 0.0)
     if progress.get("state") != "SUCCESS" and age < SETTLE_SECONDS:
-        message = "Its pods have succeeded; waiting for what they wrote."
+        message = "Its pods have succeeded; waiting for their last files."
         return JobStatus(record.id, State.RUNNING, message, progress=progress)
     return run_files.ended(record, 0, progress, was_cancelled=was_cancelled)
 
 
 def _active(record: JobRecord, view: View, progress: dict[str, Any]) -> JobStatus:
-    told = str(progress.get("message") or "")
+    reported = str(progress.get("message") or "")
     if view.is_deleted:
-        message = f"It is being deleted; its pods may save what they have. {told}".rstrip()
+        message = f"It is being deleted; its pods may still save their state. {reported}".rstrip()
         return JobStatus(record.id, State.RUNNING, message, progress=progress)
     if view.is_running:
-        return JobStatus(record.id, State.RUNNING, told or view.reason, progress=progress)
+        return JobStatus(record.id, State.RUNNING, reported or view.reason, progress=progress)
     return JobStatus(record.id, State.PENDING, _waiting(view), progress=progress)
 
 
@@ -44,7 +44,8 @@ def _waiting(view: View) -> str:
         queue = (view.owner["metadata"].get("labels") or {}).get("kueue.x-k8s.io/queue-name")
         if queue:
             return f"Waits until queue {queue} admits it."
-        return "It is suspended: its submission was cut off, or somebody did it. Cancel it, or resume it with kubectl."
+        why = "its submission was interrupted, or a user suspended it"
+        return f"It is suspended: {why}. Cancel it, or resume it with kubectl."
     problem = next((found for pod in view.newest if (found := pod.problem)), None)
     if problem is not None:
         return f"{problem.message} Cancel it. {problem.fix}"
@@ -69,8 +70,8 @@ def _failed(
         return run_files.ended(record, EXIT_INTERRUPTED, progress, was_cancelled=was_cancelled)
     why = f"{condition.get('reason', '')}: {condition.get('message', '')}".strip(": ")
     lost = [pod for pod in view.pods if pod.disruption is not None]
-    where = f" Of pod {lost[-1].name}: {lost[-1].disruption}" if lost else ""
-    message = f"The cluster ended it, not the program ({why}).{where} {run_files.going_on(record)}"
+    where = f" Pod {lost[-1].name}: {lost[-1].disruption}" if lost else ""
+    message = f"An infrastructure failure ended it ({why}).{where} {run_files.retry_hint(record)}"
     return JobStatus(record.id, State.ERROR, message, "ERR_INFRA", None, progress)
 
 
@@ -79,12 +80,12 @@ def _failed_by_itself(record: JobRecord, culprit: Pod, progress: dict[str, Any],
         message = f"OOMKilled in pod {culprit.name}. {MEMORY}"
         return JobStatus(record.id, State.ERROR, message, "ERR_PROGRAM", culprit.exit_code, progress)
     status = run_files.ended(record, culprit.exit_code, progress, was_cancelled=was_cancelled)
-    if progress.get("state") == "FAILURE" or not culprit.last_words:
+    if progress.get("state") == "FAILURE" or not culprit.last_output:
         return status
-    return replace(status, message=f"{status.message} Its last words: {culprit.last_words}")
+    return replace(status, message=f"{status.message} Its last output: {culprit.last_output}")
 
 
 def _end_of(pod: Pod) -> str:
     if pod.disruption is not None:
-        return f"the cluster took pod {pod.name} away ({pod.disruption})"
+        return f"the cluster evicted pod {pod.name} ({pod.disruption})"
     return f"pod {pod.name} ended with exit code {pod.exit_code}"

@@ -1,4 +1,4 @@
-"""This machine: a detached process group that outlives its launcher, found again by number and start time."""
+"""This machine: a detached process group that outlives its launcher, identified by process id and start time."""
 
 import importlib.util
 import shlex
@@ -43,7 +43,7 @@ class Local:
     text_options: tuple[str, ...] = ("devices",)
 
     def runs_here(self, options: Mapping[str, Any]) -> bool:  # noqa: ARG002 - the protocol names it
-        """Local is here."""
+        """Local jobs always do."""
         return True
 
     def uses_image(self, options: Mapping[str, Any]) -> bool:  # noqa: ARG002 - the protocol names it
@@ -108,7 +108,7 @@ class Local:
         }
 
     def status(self, record: JobRecord) -> JobStatus:
-        """Answer from the processes, then from the exit code that they left."""
+        """Answer from the processes, then from the exit code that they recorded."""
         run = RunDirectory.of(record.results_dir, record.id)
         is_here = record.backend_ref.get("host", socket.gethostname()) == socket.gethostname()
         live = is_here and _leader(record) is not None
@@ -119,7 +119,11 @@ class Local:
             state = State.RUNNING if progress else State.PENDING
             return JobStatus(record.id, state, str(progress.get("message") or ""), progress=progress)
         if exit_code is None and not (is_here and "pid" in record.backend_ref):
-            where = "No process of it is here." if is_here else f"Only host {record.backend_ref['host']} can tell."
+            where = (
+                "None of its processes is on this machine."
+                if is_here
+                else f"It ran on host {record.backend_ref['host']}; query it there."
+            )
             return JobStatus(record.id, State.UNKNOWN, where, progress=progress)
         status = run_files.ended(record, exit_code, progress, was_cancelled=run.cancel_file.exists())
         return _with_orphans(status, orphans)

@@ -1,4 +1,4 @@
-"""Slurm's own commands, here or on a login node, and what their answers mean."""
+"""Slurm's own commands, here or on a login node, and the meaning of their answers."""
 
 import re
 import shlex
@@ -17,7 +17,7 @@ SSH_FAILED = 255
 SIGNALED = 128
 ErrorClass = Literal["ERR_INFRA", "ERR_PROGRAM"]
 
-# Slurm's words to ours; anything else that is still listed runs.
+# Slurm's states to ours; a job in any other state that is still listed runs.
 STATES: dict[str, tuple[State, ErrorClass | None]] = {
     **dict.fromkeys(("PENDING", "CONFIGURING", "REQUEUED"), (State.PENDING, None)),
     **dict.fromkeys(("RUNNING", "COMPLETING", "SUSPENDED"), (State.RUNNING, None)),
@@ -27,7 +27,7 @@ STATES: dict[str, tuple[State, ErrorClass | None]] = {
     **dict.fromkeys(("CANCELLED", "REVOKED"), (State.CANCELED, None)),
 }
 
-# What sbatch says when it refuses: (pattern, code, what is wrong, fix, option).
+# The refusals of sbatch: (pattern, code, message, fix, option).
 REFUSALS = (
     (r"invalid partition", "unknown_partition", "Slurm has no such partition for you.", "See: sinfo -s", "partition"),
     (r"invalid account|account or account/partition", "unknown_account",
@@ -77,7 +77,7 @@ class Cluster:
         return words if self.host is None else ("ssh", "-o", "BatchMode=yes", self.host, shlex.join(words))
 
     def call(self, *words: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
-        """Run a command to its end, whatever it says.
+        """Run a command to its end, whatever its exit code.
 
         Raises:
             BackendError: it could not be started, it gave no answer in time, or ssh failed.
@@ -114,7 +114,7 @@ class Cluster:
         return done.stdout
 
     def active(self, name: str) -> Listed | None:
-        """Return the job as squeue lists it; None when the cluster has nothing more to do for it."""
+        """Return the job as squeue lists it; None when it is not in the queue."""
         return self._queued("squeue", "--noheader", f"--name={name}", "--format=%A|%T|%r")
 
     def find(self, name: str, since: str) -> Listed | None:
@@ -124,11 +124,11 @@ class Cluster:
         return listed or self._accounted(f"--name={name}", f"--starttime={day.isoformat()}")
 
     def ended(self, name: str, number: str) -> Listed | None:
-        """Return a job that squeue no longer lists, from the accounting, else from what the controller remembers."""
+        """Return a job that squeue no longer lists, from the accounting, else from the memory of the controller."""
         return self._accounted(f"--jobs={number}", f"--name={name}") or self._remembered(name, number)
 
-    def unreachable(self, command: str, said: str) -> BackendError:
-        message = f"{command} failed{self._where}: {_last_line(said) or 'it says nothing'}"
+    def unreachable(self, command: str, stderr: str) -> BackendError:
+        message = f"{command} failed{self._where}: {_last_line(stderr) or 'no error message'}"
         fix = "See that the cluster is up and you may use it: scontrol ping"
         return BackendError.of("slurm_unreachable", message, fix, path=command)
 
@@ -146,7 +146,7 @@ class Cluster:
     def _accounted(self, *filters: str) -> Listed | None:
         flags = ("--noheader", "--parsable2", "--allocations", "--format=JobIDRaw,State,ExitCode,End")
         done = self.call(*self._timed, "sacct", *flags, *filters)
-        lines = done.stdout.splitlines() if done.returncode == 0 else []  # else there is no accounting
+        lines = done.stdout.splitlines() if done.returncode == 0 else []  # a failure means: no accounting
         if not lines:
             return None
         number, state, code, end = lines[-1].split("|", 3)
@@ -155,33 +155,33 @@ class Cluster:
     def _remembered(self, name: str, number: str) -> Listed | None:
         done = self.call(*self._timed, "scontrol", "show", "job", number, "--oneliner")
         found = dict(re.findall(r"(\w+)=(\S*)", done.stdout))
-        if done.returncode != 0 or found.get("JobName") != name:  # it has forgotten, or counts anew
+        if done.returncode != 0 or found.get("JobName") != name:  # the job is purged, or its number was reused
             return None
         return Listed(number, _word(found["JobState"]), "", _exit_code(found["ExitCode"]), _epoch(found["EndTime"]))
 
     @property
     def _timed(self) -> tuple[str, ...]:
-        """Return what sets the form of times where ssh passes no environment on."""
+        """Return the prefix that sets the format of times, as ssh does not pass the environment on."""
         return () if self.host is None else ("env", "SLURM_TIME_FORMAT=%s")
 
 
-def refusal(said: str) -> Problem | None:
-    """Return why sbatch refuses a request; None when it is not the request that is wrong."""
-    text = _last_line(said)
+def refusal(stderr: str) -> Problem | None:
+    """Return why sbatch refuses a request; None when the cause is not the request."""
+    text = _last_line(stderr)
     for pattern, code, message, fix, option in REFUSALS:
         if re.search(pattern, text, re.IGNORECASE):
             where = f"platform.{option}" if option in ("nodes", "gpus") else f"platform.options.{option}"
-            return Problem(code, f"{message} It says: {text}", fix, where)
+            return Problem(code, f"{message} sbatch reports: {text}", fix, where)
     return None
 
 
-def is_unreachable(said: str) -> bool:
-    """Tell whether a command failed because the controller did not answer, so that what it did is not known."""
-    return not said.strip() or bool(re.search(r"contact slurm controller|timed out|connection|socket", said, re.I))
+def is_unreachable(stderr: str) -> bool:
+    """Return whether a command failed because the controller did not answer, so that what it did is not known."""
+    return not stderr.strip() or bool(re.search(r"contact slurm controller|timed out|connection|socket", stderr, re.I))
 
 
-def _last_line(said: str) -> str:
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+def _last_line(stderr: str) -> str:
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     return re.sub(r"^\w+: (?:error: )?", "", lines[-1]) if lines else ""
 
 
@@ -191,7 +191,7 @@ def _word(state: str) -> str:
 
 
 def _exit_code(text: str) -> int | None:
-    """Return the exit code of `CODE:SIGNAL`; None where nothing ended by itself."""
+    """Return the exit code of `CODE:SIGNAL`; None where the text has none."""
     found = re.fullmatch(r"(\d+):(\d+)", text)
     if found is None:
         return None

@@ -11,7 +11,7 @@ from tao_skill_bank.errors import Problem, RequestError
 
 DEFAULT_GRACE_SECONDS = 120.0  # a training finishes its step and saves itself
 DEFAULT_SAVE_SECONDS = 300
-SAVE_SHARE = 4  # of a short time limit, a quarter is kept for saving
+SAVE_SHARE = 4  # of a short time limit, a quarter is reserved for saving
 NAMES = ("partition", "account", "qos", "constraint", "exclude")  # go into #SBATCH lines as they are
 NAME = re.compile(r"[\w.,:@+\[\]()&|*/!=-]+", re.ASCII)
 HOST = re.compile(r"[A-Za-z0-9_][\w.@:-]*", re.ASCII)
@@ -30,7 +30,7 @@ class Options:
         python: interpreter on the nodes, and in the container where there is one.
         host: login node that is reached by ssh.
         container: what starts the request's image on a node; None for none.
-        mounts: folders that the container sees beside the run directory.
+        mounts: folders that are mounted in the container in addition to the run directory.
 
     """
 
@@ -117,10 +117,10 @@ def _problems(values: Mapping[str, Any], job: Job) -> list[Problem]:
         if name in values and float(values[name]) != int(values[name])
     ]
     if "time_limit" in values and seconds(str(values["time_limit"])) == 0:
-        problems.append(_invalid("time_limit", values["time_limit"], "more than no time"))
+        problems.append(_invalid("time_limit", values["time_limit"], "more than 0"))
     if "container" in values and not job.image:
         message = "platform.options.container is set, and the request names no image."
-        fix = "Name one (image in the request), or leave --option container away."
+        fix = "Name one (image in the request), or omit --option container."
         problems.append(Problem("container_without_image", message, fix, "image"))
     return problems
 

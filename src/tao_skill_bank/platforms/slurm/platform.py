@@ -1,7 +1,7 @@
-"""A Slurm cluster, through its own commands, here or over ssh; the run directory lies on a file system that it shares.
+"""A Slurm cluster, through its own commands, here or over ssh; it shares the file system of the run directory.
 
-squeue is asked first: what it lists is not over, also when the same job was requeued. Then the accounting tells how it
-ended, or the controller where there is no accounting. Why it ended is read from the run directory.
+squeue is asked first: a job that it lists has not ended, also when it was requeued. Then the accounting reports how it
+ended, or the controller where there is no accounting. The reason of the end is read from the run directory.
 """
 
 import re
@@ -26,12 +26,12 @@ from tao_skill_bank.runs.run_directory import RunDirectory, write_whole
 NUMBER, LOGIN_HOST, GRACE = "slurm_job_id", "login_host", "grace_seconds"
 POLL_SECONDS = 0.5
 RECONCILE_SECONDS = 10.0  # sacct lags by 2 s, and a busy controller by more
-SETTLE_SECONDS = 10.0  # until the last lines of a run directory are seen through a shared file system
+SETTLE_SECONDS = 10.0  # until a shared file system shows the last lines of a run directory
 REQUEUE_SECONDS = 30.0  # until a job that lost its node is listed again
-STOP_SECONDS = 120.0  # KillWait of the cluster, 30 s by default, and some more
-FOLLOW_SECONDS = 2.0  # between two questions to the controller while a log is followed
-CURES = {
-    "TIMEOUT": "It reached its time limit: raise --option time_limit, or continue it: tao-skills retry JOB.",
+STOP_SECONDS = 120.0  # KillWait of the cluster, 30 s by default, plus a margin
+FOLLOW_SECONDS = 2.0  # between two queries of the controller while a log is followed
+FIXES = {
+    "TIMEOUT": "It reached its time limit: raise --option time_limit, or resume it with: tao-skills retry JOB.",
     "DEADLINE": "It could not end before its deadline.",
     "OUT_OF_MEMORY": "The memory of its node was used up: raise --option mem, or lower the workers and batch sizes.",
 }
@@ -55,11 +55,11 @@ class Slurm:
     )
 
     def runs_here(self, options: Mapping[str, Any]) -> bool:  # noqa: ARG002 - the protocol names it
-        """Its nodes are not the machine that submits, even where one of them is."""
+        """Its nodes count as other machines, even where one of them submits."""
         return False
 
     def uses_image(self, options: Mapping[str, Any]) -> bool:
-        """A job runs in a container when it is told to."""
+        """A job runs in a container if an option asks for it."""
         return "container" in options
 
     def probe(self, job: Job) -> list[Finding]:
@@ -115,18 +115,18 @@ class Slurm:
             reference[LOGIN_HOST] = options.host
         try:
             done = cluster.start(plan.argv, "sbatch")
-            said = done.stderr
+            stderr = done.stderr
         except BackendError as error:
-            done, said = None, str(error)
+            done, stderr = None, str(error)
         if done is not None and done.returncode == 0 and (found := re.match(r"(\d+)", done.stdout)):
             return {**reference, NUMBER: int(found[1])}
-        if done is not None and done.returncode != 0 and not client.is_unreachable(said):
-            raise _refused(said)
-        number = _reconcile(cluster, name, said)
+        if done is not None and done.returncode != 0 and not client.is_unreachable(stderr):
+            raise _refused(stderr)
+        number = _reconcile(cluster, name, stderr)
         return reference if number is None else {**reference, NUMBER: number}
 
     def status(self, record: JobRecord) -> JobStatus:
-        """Answer from squeue, then from the accounting or the controller, with the run directory's own reasons."""
+        """Answer from squeue, then from the accounting or the controller, with the reasons from the run directory."""
         run = RunDirectory.of(record.results_dir, record.id)
         cluster = _cluster(record, run)
         listed = cluster.active(record.id)
@@ -138,7 +138,7 @@ class Slurm:
             found = cluster.find(record.id, record.submitted_at)
             number = found.number if found else None
         over = None if number is None else cluster.ended(record.id, str(number))
-        progress = run.last_status()  # the last line was written before the cluster said so
+        progress = run.last_status()  # the last line was written before the cluster reported the end
         if over is None:
             return _forgotten(record, run, progress, was_submitted=number is not None)
         return _over(record, run, over, progress)
@@ -146,11 +146,11 @@ class Slurm:
     def logs(self, record: JobRecord, *, follow: bool) -> Iterator[str]:
         """Yield the lines of logs/job.log, which every node writes through its srun."""
         path = RunDirectory.of(record.results_dir, record.id).log_file
-        is_over = run_files.asked_at_times(lambda: self.status(record).state.is_terminal, FOLLOW_SECONDS)
+        is_over = run_files.rate_limited(lambda: self.status(record).state.is_terminal, FOLLOW_SECONDS)
         return run_files.log_lines(path, is_over, follow=follow)
 
     def cancel(self, record: JobRecord) -> None:
-        """Stop the job and wait until the cluster lists it no longer; a training saves itself first.
+        """Stop the job and wait until the cluster no longer lists it; a training saves itself first.
 
         Raises:
             BackendError: the cluster cannot be asked, or did not stop the job.
@@ -174,7 +174,7 @@ class Slurm:
 
 
 def _cluster(record: JobRecord, run: RunDirectory) -> Cluster:
-    """Return where a job's cluster is asked; its plan tells while the reference of the submission is not recorded."""
+    """Return the cluster of a job, from its plan as long as the reference of the submission is not recorded."""
     if NUMBER in record.backend_ref or GRACE in record.backend_ref:
         return Cluster(record.backend_ref.get(LOGIN_HOST))
     plan = run.plan_document()
@@ -202,22 +202,24 @@ def _partition_findings(lines: list[str], options: slurm_options.Options) -> lis
         longest, wanted = slurm_options.seconds(limit), slurm_options.seconds(options.time_limit)
         if longest is not None and wanted is not None and wanted > longest:
             message = f"The time limit {options.time_limit} is above that of partition {name}, {limit}."
-            fix = f"Set --option time_limit={limit} or less; a training is requeued and goes on from what it saved."
+            fix = (
+                f"Set --option time_limit={limit} or less; a training is requeued and resumes from its last checkpoint."
+            )
             findings.append(Finding("time_limit_exceeded", "blocking", message, fix, "platform.options.time_limit"))
     return findings
 
 
-def _refused(said: str) -> BlockedError | BackendError:
-    problem = client.refusal(said)
+def _refused(stderr: str) -> BlockedError | BackendError:
+    problem = client.refusal(stderr)
     if problem is not None:
         return BlockedError([problem])
-    message = f"sbatch did not take the job: {said.strip()}"
+    message = f"sbatch did not accept the job: {stderr.strip()}"
     return BackendError.of(
         "slurm_refused", message, "Correct what it names, and plan the request again.", path="sbatch"
     )
 
 
-def _reconcile(cluster: Cluster, name: str, said: str) -> int | None:
+def _reconcile(cluster: Cluster, name: str, stderr: str) -> int | None:
     """Return the number of a job whose submission gave no answer; None when the cluster cannot be asked either.
 
     Raises:
@@ -233,16 +235,16 @@ def _reconcile(cluster: Cluster, name: str, said: str) -> int | None:
             if time.monotonic() >= deadline:
                 break
             time.sleep(POLL_SECONDS)
-        cluster.call("scancel", f"--name={name}")  # should it arrive all the same
+        cluster.call("scancel", f"--name={name}")  # in case it still arrives
     except BackendError:
         return None  # status finds it by its name
-    message = f"sbatch gave no job number, and the cluster has no job named {name}. {said.strip()}".rstrip()
+    message = f"sbatch gave no job number, and the cluster has no job named {name}. {stderr.strip()}".rstrip()
     fix = "See that the cluster is up (scontrol ping), then plan the request again."
     raise BackendError.of("slurm_submit_lost", message, fix, path=name)
 
 
 def _active(record: JobRecord, listed: Listed, progress: dict[str, Any]) -> JobStatus:
-    state = State.PENDING if listed.meaning[0] is State.PENDING else State.RUNNING  # what is listed is not over
+    state = State.PENDING if listed.meaning[0] is State.PENDING else State.RUNNING  # a listed job has not ended
     if state is State.PENDING:
         why = NEVER_RUNS.get(listed.reason)
         waits = f"Waits as Slurm job {listed.number}" + (f" ({listed.reason})" if listed.reason else "")
@@ -254,29 +256,29 @@ def _over(record: JobRecord, run: RunDirectory, over: Listed, progress: dict[str
     """Return the state of a job that squeue does not list."""
     state, err_class = over.meaning
     if not state.is_terminal:  # the accounting lags
-        return JobStatus(record.id, state, f"Slurm says {over.word}.", progress=progress)
+        return JobStatus(record.id, state, f"Slurm reports {over.word}.", progress=progress)
     age = float("inf") if over.ended_at is None else time.time() - over.ended_at
     was_cancelled = run.cancel_file.exists()
     is_unconfirmed = state is State.COMPLETE and progress.get("state") != "SUCCESS" and age < SETTLE_SECONDS
     if is_unconfirmed or (err_class == "ERR_INFRA" and not was_cancelled and age < REQUEUE_SECONDS):
-        return JobStatus(record.id, State.RUNNING, f"Slurm says {over.word}; waiting for what follows.", None, None,
-                         progress)  # fmt: skip
+        message = f"Slurm reports {over.word}; waiting for the final state."
+        return JobStatus(record.id, State.RUNNING, message, progress=progress)
     exit_code = _exit_code(run, over, progress)
     if state is State.CANCELED:
         ended = run_files.ended(record, exit_code, progress, was_cancelled=True)
-        who = "" if was_cancelled else f" On the cluster, not from here (Slurm job {over.number})."
+        who = "" if was_cancelled else f" It was cancelled on the cluster, not by this tool (Slurm job {over.number})."
         return JobStatus(record.id, State.CANCELED, f"{ended.message}{who}", None, exit_code, progress)
     if err_class == "ERR_INFRA" and not was_cancelled:
-        message = f"Slurm says {over.word}: the cluster ended it, not the program. {run_files.going_on(record)}"
+        message = f"Slurm reports {over.word}: an infrastructure failure. {run_files.retry_hint(record)}"
         return JobStatus(record.id, State.ERROR, message, err_class, exit_code, progress)
-    if over.word in CURES and exit_code != EXIT_INTERRUPTED and not was_cancelled:
-        message = f"Slurm says {over.word}. {CURES[over.word]}"
+    if over.word in FIXES and exit_code != EXIT_INTERRUPTED and not was_cancelled:
+        message = f"Slurm reports {over.word}. {FIXES[over.word]}"
         return JobStatus(record.id, State.ERROR, message, err_class, exit_code, progress)
     return run_files.ended(record, exit_code, progress, was_cancelled=was_cancelled)
 
 
 def _exit_code(run: RunDirectory, over: Listed, progress: dict[str, Any]) -> int | None:
-    """Return the exit code of the rank that told why the job failed, else that of the script, else Slurm's."""
+    """Return the exit code of the rank that reported why the job failed, else that of the script, else Slurm's."""
     recorded = run.exit_code()
     if recorded in (0, EXIT_INTERRUPTED):
         return recorded
@@ -289,11 +291,11 @@ def _exit_code(run: RunDirectory, over: Listed, progress: dict[str, Any]) -> int
 
 
 def _forgotten(record: JobRecord, run: RunDirectory, progress: dict[str, Any], *, was_submitted: bool) -> JobStatus:
-    """Return the state of a job that the cluster knows nothing of, from what the job left."""
+    """Return the state of a job that the cluster does not list, from what the job left."""
     exit_code = run.exit_code()
     if exit_code is not None:
         return run_files.ended(record, exit_code, progress, was_cancelled=run.cancel_file.exists())
-    message = "The cluster knows nothing of it any more." if was_submitted else "The cluster knows nothing of it."
+    message = "The cluster no longer lists it." if was_submitted else "The cluster does not list it."
     return JobStatus(record.id, State.UNKNOWN, message, progress=progress)
 
 

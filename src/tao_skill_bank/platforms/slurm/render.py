@@ -52,7 +52,7 @@ export TAO_RENDEZVOUS="${{hosts[0]}}:$port"
 
 
 def files(plan: Plan, options: Options) -> dict[str, str]:
-    """Return the script, and the config of a restart where the training can go on from what it saved."""
+    """Return the script, and the config of a restart where the training can resume from its checkpoint."""
     job = plan.job
     rendered = {SCRIPT_FILE: _script_text(plan, options)}
     if restart_file := _restart_file(job, options):
@@ -62,7 +62,7 @@ def files(plan: Plan, options: Options) -> dict[str, str]:
 
 
 def request(job: Job, options: Options) -> list[str]:
-    """Return what sbatch is asked for, as its flags: everything but where the script runs and what it writes."""
+    """Return what sbatch is asked for, as its flags: everything but its output, signals and restarts."""
     resources = job.resources
     values = {
         "job-name": job.id,
@@ -137,7 +137,7 @@ def _commands(job: Job, options: Options) -> list[str]:
 
 
 def _upload_line(job: Job, options: Options, words: Sequence[str]) -> str:
-    """Return what uploads: beside the script, or in the job's container where the interpreter is there."""
+    """Return the upload command: as it is, or in the job's container if the interpreter is in there."""
     line = shlex.join(words)
     return _srun(job, options, 1, line).replace("srun ", "srun --overlap ", 1) if options.container else line
 
@@ -146,7 +146,7 @@ def _srun(job: Job, options: Options, nodes: int, on_node: str) -> str:
     """Return the line that runs a shell command once on each of `nodes` nodes."""
     words = ["srun", f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1"]
     if options.cpus_per_task:
-        words.append(f"--cpus-per-task={options.cpus_per_task}")  # srun takes no more than it is told to
+        words.append(f"--cpus-per-task={options.cpus_per_task}")  # srun does not inherit it from sbatch
     words += ["--kill-on-bad-exit=0", f"--wait={WAIT_SECONDS}"]
     mounts = [f"{folder}:{folder}" for folder in (job.results_dir, *options.mounts)]
     if options.container == "pyxis":

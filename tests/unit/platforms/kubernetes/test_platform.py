@@ -228,13 +228,13 @@ def test_how_a_job_failed_is_told_by_its_pods(cluster, record, code, reason, how
         assert "deadline_seconds" in now.message
 
 
-def test_a_pod_that_could_not_begin_is_told_by_its_last_words(cluster, record):
+def test_a_pod_that_could_not_begin_is_reported_with_its_last_output(cluster, record):
     cluster.controllers.stop()
     ended(cluster, "Failed", "PodFailurePolicy", code=1)
     (pod,) = cluster.all("Pod")
     terminated = pod["status"]["containerStatuses"][0]["state"]["terminated"]
     terminated["message"] = "one\nNo module named tao_skill_bank\n"
-    assert PLATFORM.status(record).message.endswith("Its last words: No module named tao_skill_bank")
+    assert PLATFORM.status(record).message.endswith("Its last output: No module named tao_skill_bank")
 
 
 def test_a_pod_that_is_prepared_for_long_is_told_by_its_newest_event(cluster, record):

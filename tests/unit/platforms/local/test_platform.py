@@ -145,7 +145,7 @@ def test_threads_are_shared_among_the_processes_of_a_cpu_job(start, monkeypatch)
     assert json.loads((run.folder / "environment.json").read_text())["OMP_NUM_THREADS"] == "1"
 
 
-def test_a_reported_failure_is_a_program_error_with_its_cause_and_cure(start):
+def test_a_reported_failure_is_a_program_error_with_its_cause_and_fix(start):
     now = start("start", "fail:The acts say so.").ended()
     assert (now.state, now.err_class, now.exit_code) == (State.ERROR, "ERR_PROGRAM", 1)
     assert "The acts say so. Change the acts." in now.message
@@ -275,7 +275,7 @@ def test_a_signal_from_outside_is_an_infrastructure_error_that_says_how_to_go_on
 def test_a_signal_before_a_training_listens_interrupts_it_and_loses_nothing(start, name, acts):
     now = start(*acts, f"signal_self:{name}").ended()
     assert (now.state, now.err_class, now.exit_code, now.is_interrupted) == (State.ERROR, "ERR_INFRA", 75, True)
-    assert f"Nothing was trained yet. Go on with: tao-skills retry {now.id}" in now.message
+    assert f"Nothing was trained yet. Resume it with: tao-skills retry {now.id}" in now.message
 
 
 @pytest.mark.parametrize(

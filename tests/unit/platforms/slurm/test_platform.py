@@ -252,7 +252,7 @@ def test_a_submission_returns_the_number_that_sbatch_gives(cluster, job):
 
 
 @pytest.mark.parametrize(("said", "code", "path"), REFUSALS)
-def test_a_refusal_is_one_error_with_its_cause_and_cure(cluster, job, said, code, path):
+def test_a_refusal_is_one_error_with_its_cause_and_fix(cluster, job, said, code, path):
     cluster.says("sbatch", stderr=f"sbatch: error: {said}\n", code=1)
     with pytest.raises(BlockedError) as error:
         PLATFORM.submit(make_plan(job, "slurm"))

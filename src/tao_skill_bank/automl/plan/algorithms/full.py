@@ -16,7 +16,7 @@ EXHAUSTED = "every point of the space has been tried"
 
 
 def is_full(setup: Setup, trials: Sequence[Trial]) -> bool:
-    """Tell whether as many trials run as may."""
+    """Return whether as many trials run as may."""
     return sum(trial.state is TrialState.RUNNING for trial in trials) >= setup.parallel
 
 

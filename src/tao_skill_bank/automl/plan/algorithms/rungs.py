@@ -25,7 +25,7 @@ def ranked(trials: Sequence[Trial], epoch: int) -> list[Trial]:
 
 
 def waits_before(trial: Trial, following: int) -> bool:
-    """Tell whether a trial is paused and has not been asked to reach the following rung."""
+    """Return whether a trial is paused and has not been asked to reach the following rung."""
     return trial.state is TrialState.PAUSED and trial.until is not None and trial.until < following
 
 
@@ -93,7 +93,7 @@ class EarlyStop:
     min_gain: float = 0.002
 
     def stops(self, trial: Trial, trials: Sequence[Trial], rungs: Sequence[int], at: int) -> bool:
-        """Tell whether a trial that reached `rungs[at]` goes no further."""
+        """Return whether a trial that reached `rungs[at]` goes no further."""
         if trial.number == 0:
             return False
         numbers = [each.number for each in ranked(trials, rungs[at])]

@@ -154,7 +154,7 @@ def _unknown(given: Mapping[str, Any], names: list[str]) -> Iterator[str]:
 
 
 def _is_usable(number: float) -> bool:
-    """Tell whether a number can be multiplied and divided: JSON has larger and smaller ones than floats have."""
+    """Return whether a number can be multiplied and divided: JSON has larger and smaller ones than floats have."""
     return number == 0 or SMALLEST <= abs(number) <= LARGEST
 
 

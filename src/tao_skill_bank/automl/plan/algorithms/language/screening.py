@@ -71,7 +71,7 @@ def complaints(setup: Setup, trials: Sequence[Trial], point: Mapping[str, Coordi
 
 
 def is_spent(setup: Setup, trials: Sequence[Trial]) -> bool:
-    """Tell whether not even the cheapest trial so far would fit into the GPU hours left."""
+    """Return whether not even the cheapest trial so far would fit into the GPU hours left."""
     left = hours_left(setup, trials)
     ended = [trial.gpu_hours for trial in trials if trial.state is TrialState.COMPLETE]
     return left is not None and (left <= 0 or min(ended, default=0.0) > left)
