@@ -70,7 +70,7 @@ def test_a_request_reaches_every_trial_unchanged_but_for_what_the_trial_tries(tm
         epochs = [
             json.loads(line)["epoch"] for line in (found.folder(number) / "metrics.jsonl").read_text().splitlines()
         ]
-        assert epochs == [2, 3, 4], "it goes on from the parent's first epoch"
+        assert epochs == [2, 3, 4], "it resumes from the parent's first epoch"
     assert set(requests[0]["overrides"]) == {"train.epoch", "lora.r"}, "the recipe's trial tries nothing"
     tried = {tuple(sorted(request["overrides"].items())) for request in requests}
     assert len(tried) == 3
@@ -137,7 +137,7 @@ def test_a_mistake_in_the_options_is_one_error_and_nothing_starts(
     assert not (state_dir / "jobs").exists()
 
 
-def test_every_mistake_is_told_at_once() -> None:
+def test_every_mistake_is_reported_at_once() -> None:
     words = ("--automl", "algorithm=tpee", "--automl", "max_trials=0", "--automl", "max_hours=0")
     document = answer("validate", "toy", "train", *words, code=2)
     assert [error["code"] for error in document["errors"]] == ["unknown_algorithm", "too_small", "no_budget"]

@@ -59,7 +59,7 @@ class Dimension:
         return int(self.high) - int(self.low) + 1
 
     def clip(self, coordinate: Coordinate) -> Coordinate:
-        """Return the nearest coordinate that the dimension has; a choice that it lacks becomes its first one."""
+        """Return the nearest coordinate of the dimension; an unknown choice becomes its first one."""
         if self.kind == "choice":
             return _nearest_choice(coordinate, self.choices)
         number = min(max(float(coordinate), self.low), self.high)
@@ -97,7 +97,7 @@ class Dimension:
 
     def _ratio_value(self, steps: int, of: float) -> float:
         value = of * self.ratio * 2.0**steps
-        if self.power:  # rounded towards the request's own ratio, so that it stays as near as it should
+        if self.power:  # rounded towards the request's own ratio, so that it stays within the limit
             towards = round if steps == 0 else math.floor if steps > 0 else math.ceil
             value = 2.0 ** towards(_log2(value))
         elif self.integer:
@@ -108,7 +108,7 @@ class Dimension:
 
 
 def is_number(value: Any) -> bool:
-    """Return whether a value is a number; true and false are none."""
+    """Return whether a value is a number; true and false are not."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 

@@ -15,7 +15,7 @@ Leaf = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Own:
-    """What the request itself says.
+    """The request's own values.
 
     Attributes:
         value: of the parameter.
@@ -56,7 +56,7 @@ def takes_powers(leaf: Leaf) -> bool:
 
 
 def build(path: str, leaf: Leaf, own: Own, wanted: Range | None) -> Dimension:
-    """Return the dimension of a parameter, which may turn out to have one value only.
+    """Return the dimension of a parameter, which may have a single value.
 
     The user's range lies inside the schema's search bounds, where it has them, else inside what can run. The limits
     around the request's own value (`around`) are not the schema's bounds: a range replaces them, and may hold the own
@@ -152,7 +152,7 @@ def _listed(path: str, leaf: Leaf, own: Own, choices: tuple[Any, ...]) -> Dimens
             raise _outside(path, *_outside_words(path, "choices", choice, leaf, (low, high)))
         if powers and math.log2(choice) % 1:
             fix = f"Use {2 ** highest_exponent(choice)} or {2 ** lowest_exponent(choice)}."
-            raise _outside(path, f"automl.ranges.{path}.choices has {choice:g}, which is no power of two.", fix)
+            raise _outside(path, f"automl.ranges.{path}.choices has {choice:g}, which is not a power of two.", fix)
     ordered = sorted(int(choice) if whole else choice for choice in choices)
     return Dimension(
         path, "choice", choices=tuple(ordered), integer=whole, power=powers, minimum=ordered[0], maximum=ordered[-1]

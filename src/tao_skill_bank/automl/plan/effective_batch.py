@@ -10,7 +10,7 @@ from tao_skill_bank.core import nested
 def capped(
     values: Mapping[str, Any], spec_values: Mapping[str, Any], keys: AutomlKeys, ranks: int, num_records: int
 ) -> tuple[dict[str, Any], str]:
-    """Return a trial's values with a batch that the data can fill, and a sentence about the change, or no text.
+    """Return a trial's values with a batch that the data can fill, and a sentence about the change, empty without one.
 
     The effective batch is batch x accumulation x ranks. The batch is rounded down to a multiple of the micro-batch, and
     the micro-batch and the accumulation are lowered only where that is not enough.

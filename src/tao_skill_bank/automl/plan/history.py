@@ -1,4 +1,4 @@
-"""What a search knows of its trials, and what an algorithm may answer. Plain values: no storage, no jobs."""
+"""The trials of a search and the decisions of an algorithm. Plain values: no storage, no jobs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,10 +32,10 @@ class Trial:
         scores: score after as many epochs, lower is better whatever the metric's direction; finite numbers only.
         until: the epoch that it was last asked to reach; None for all epochs of its own spec.
         origin: who proposed it: `recipe`, the sampler's name, `llm`, ...
-        parent: the trial whose checkpoint it went on from, in population based training.
+        parent: the trial from whose checkpoint it resumed, in population based training.
         gpu_hours: that it took so far.
-        sampler: what the sampler keeps with the trial, by its own names.
-        diagnosis: why a failed trial failed, in a sentence without paths: a language model may be told it.
+        sampler: what the sampler stores with the trial, by its own names.
+        diagnosis: why a failed trial failed, in a sentence without paths, as a language model may receive it.
 
     """
 
@@ -52,7 +52,7 @@ class Trial:
 
     @property
     def score(self) -> float | None:
-        """The best score so far: the best checkpoint is what a training hands on."""
+        """The best score so far: the best checkpoint is the result of a training."""
         return min(self.scores.values(), default=None)
 
     def score_at(self, epoch: int) -> float | None:
@@ -75,7 +75,7 @@ class Start:
 
 @dataclass(frozen=True)
 class Promote:
-    """Go on with a paused trial up to epoch `until`."""
+    """Resume a paused trial up to epoch `until`."""
 
     number: int
     until: int
@@ -99,11 +99,11 @@ Decision = Start | Promote | Wait | Done
 class Algorithm(Protocol):
     """Decides what to begin next. A function of the trials alone: the same trials give the same decision.
 
-    So a search that was killed goes on as if nothing had happened, and a benchmark needs no training.
+    So a search that was killed resumes with the same decisions, and a benchmark needs no training.
     """
 
     def decide(self, trials: Sequence[Trial]) -> Decision:
-        """Return what to begin now, with `trials` in order of their numbers; trial 0 is there already.
+        """Return what to begin now, with `trials` in order of their numbers; trial 0 exists already.
 
         Raises:
             BlockedError: a model or endpoint that the algorithm depends on failed, and the request names no fallback.

@@ -1,4 +1,4 @@
-"""What is wrong with options whose types are right: names, limits, contradictions, a password in a URL."""
+"""Checks options whose types are right: names, limits, contradictions, a password in a URL."""
 
 import math
 import re
@@ -23,7 +23,7 @@ def problems(
 ) -> Iterator[Problem]:
     """Yield every mistake; `names` are all algorithms, `language` those that need an endpoint.
 
-    `refused` are names that mean something and cannot be had: their reason is told where the algorithm is built.
+    `refused` are known names that are not offered: the reason is reported where the algorithm is built.
     """
     yield from _name_problems(options, names, language, refused)
     yield from _limit_problems(options)
@@ -46,7 +46,7 @@ def _name_problems(
             fix = f"Use one of: {', '.join(names)}."
             yield Problem("unknown_algorithm", message, fix, f"automl.{key}", name)
     if options.algorithm in language and options.endpoint is None:
-        message = f"automl.algorithm {options.algorithm} asks a language model, and no endpoint is named."
+        message = f"automl.algorithm {options.algorithm} asks a language model, but no endpoint is named."
         fix = "Set automl.endpoint: {base_url: URL, model: NAME}, and api_key_variable where it needs a key."
         yield Problem("missing_endpoint", message, fix, "automl.endpoint")
     if options.fallback in language:
@@ -58,7 +58,7 @@ def _name_problems(
         yield Problem("invalid_metric", message, fix, "automl.metric", options.metric)
     if "metric" not in options.objectives or len(set(options.objectives)) < len(options.objectives):
         message = "automl.objectives must hold metric, and each objective once."
-        fix = "Set it to [metric] or [metric, cost]; leave it out for the metric alone."
+        fix = "Set it to [metric] or [metric, cost]; omit it for the metric alone."
         yield Problem("invalid_objectives", message, fix, "automl.objectives")
 
 
@@ -73,8 +73,8 @@ def _limit_problems(options: AutomlOptions) -> Iterator[Problem]:
     for key in BUDGETS:
         value = getattr(options, key)
         if value is not None and not (value > 0 and math.isfinite(value)):
-            message = f"automl.{key} is {value:g}: no trial could be begun."
-            fix = f"Set automl.{key} above 0, or leave it out for no limit."
+            message = f"automl.{key} is {value:g}: no trial could begin."
+            fix = f"Set automl.{key} above 0, or omit it for no limit."
             yield Problem("no_budget", message, fix, f"automl.{key}", repr(value), "> 0")
     if options.noise is not None and not (options.noise >= 0 and math.isfinite(options.noise)):
         message = f"automl.noise is {options.noise:g}; it is how much scores differ by chance."
@@ -89,7 +89,7 @@ def _limit_problems(options: AutomlOptions) -> Iterator[Problem]:
 
 def _parameter_problems(options: AutomlOptions) -> Iterator[Problem]:
     if options.parameters is not None and not options.parameters:
-        fix = "Leave automl.parameters out for the skill's own choice, or turn the search off: --automl-policy off"
+        fix = "Omit automl.parameters for the skill's own choice, or turn the search off: --automl-policy off"
         yield Problem(
             "empty_space", "automl.parameters is empty: there is nothing to search.", fix, "automl.parameters"
         )
@@ -113,7 +113,7 @@ def _range_problems(path: str, wanted: Range) -> Iterator[Problem]:
         yield Problem("two_domains", f"{path} has bounds and choices.", "Keep one of them.", path)
     elif choices is None and not bounds:
         fix = "Write {minimum: A, maximum: B}, one of the two, or {choices: [A, B]}."
-        yield Problem("no_domain", f"{path} says nothing.", fix, path)
+        yield Problem("no_domain", f"{path} has neither bounds nor choices.", fix, path)
     numbers = [*bounds, *(choice for choice in choices or () if isinstance(choice, float))]
     if not all(math.isfinite(number) for number in numbers):
         yield Problem("not_finite", f"{path} holds a number that is not finite.", "Use finite numbers.", path)
@@ -129,16 +129,16 @@ def _range_problems(path: str, wanted: Range) -> Iterator[Problem]:
 
 
 def _storage_problems(url: str) -> Iterator[Problem]:
-    """Yield what is wrong with a URL, without repeating it: it may hold a password."""
+    """Yield the problems of a URL, without repeating it: it may hold a password."""
     path = "automl.storage"
     parts = _split(url)
     if parts is None or parts.scheme not in POSTGRESQL or (not parts.hostname and "host=" not in parts.query):
         shown = f" '{parts.scheme}'" if parts and parts.scheme else ""
-        message = f"automl.storage: only PostgreSQL can be named; this is{shown or ' no URL of it'}."
-        fix = "Write postgresql://USER@HOST:PORT/DATABASE, or leave it out for SQLite in the run directory."
+        message = f"automl.storage: only PostgreSQL can be named; this is{shown or ' not a URL of it'}."
+        fix = "Write postgresql://USER@HOST:PORT/DATABASE, or omit it for SQLite in the run directory."
         yield Problem("unknown_storage", message, fix, path)
     if parts and _holds_password(parts):
-        message = "automl.storage holds a password, which would be kept in the plan and in the job's record."
+        message = "automl.storage holds a password, which would be stored in the plan and in the job's record."
         fix = "Remove it, and export PGPASSWORD or write it into ~/.pgpass."
         yield Problem("secret_in_request", message, fix, path)
 
@@ -148,7 +148,7 @@ def _endpoint_problems(endpoint: Endpoint) -> Iterator[Problem]:
     parts = _split(endpoint.base_url)
     if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
         fix = "Write it as https://HOST/v1 or http://127.0.0.1:PORT/v1."
-        yield Problem("invalid_url", f"{path}.base_url is no http or https URL.", fix, f"{path}.base_url")
+        yield Problem("invalid_url", f"{path}.base_url is not an http or https URL.", fix, f"{path}.base_url")
     if parts and (parts.username or _holds_password(parts)):
         message = f"{path}.base_url holds a credential."
         fix = f"Remove it, export it as an environment variable and name that in {path}.api_key_variable."
@@ -158,7 +158,7 @@ def _endpoint_problems(endpoint: Endpoint) -> Iterator[Problem]:
         yield Problem("missing_model", f"{path}.model is empty.", fix, f"{path}.model")
     variable = endpoint.api_key_variable
     if variable is not None and (not VARIABLE.fullmatch(variable) or without_secret(variable) is None):
-        message = f"{path}.api_key_variable is no name of an environment variable."
+        message = f"{path}.api_key_variable is not a name of an environment variable."
         fix = "Export the key, such as OPENAI_API_KEY, and write that name here."
         yield Problem("invalid_variable", message, fix, f"{path}.api_key_variable")
 
@@ -180,7 +180,7 @@ def _holds_password(parts: Any) -> bool:
 def _split(url: str) -> urllib.parse.SplitResult | None:
     try:
         parts = urllib.parse.urlsplit(url)
-        _ = parts.port  # refuses a port that is no number
+        _ = parts.port  # refuses a port that is not a number
     except ValueError:
         return None
     return parts

@@ -1,4 +1,4 @@
-"""Reads what a request says about its search, and reports every mistake in it at once."""
+"""Reads the search options of a request, and reports every mistake in them at once."""
 
 import json
 import typing
@@ -57,7 +57,7 @@ def parse(raw: Mapping[str, Any], info: SkillInfo | None = None) -> AutomlOption
 
 
 def metric_of(options: AutomlOptions, info: SkillInfo) -> Metric:
-    """Return what trials are compared by.
+    """Return the metric by which trials are compared.
 
     Raises:
         RequestError: neither the request nor the skill names a metric, or the action of the metric does not exist.
@@ -65,7 +65,7 @@ def metric_of(options: AutomlOptions, info: SkillInfo) -> Metric:
     """
     if options.metric is None:
         if info.monitoring_metric is None:
-            message = "The skill names no metric to search by, and the request neither."
+            message = "Neither the skill nor the request names a metric to search by."
             fix = "Set automl.metric to a metric of metrics.jsonl, and automl.direction to minimize or maximize."
             raise RequestError.of("missing_metric", message, fix, path="automl.metric")
         return Metric(info.monitoring_metric.name, options.direction or info.monitoring_metric.direction)
@@ -81,7 +81,7 @@ def metric_of(options: AutomlOptions, info: SkillInfo) -> Metric:
 
 
 def _own_metrics(info: SkillInfo | None) -> dict[str, Direction]:
-    """Return the metrics whose direction the skill says."""
+    """Return the metrics whose direction the skill declares."""
     monitored: MonitoringMetric | None = info.monitoring_metric if info else None
     own: dict[str, Direction] = {monitored.name: monitored.direction} if monitored else {}
     evaluation = info.automl.evaluation if info and info.automl else None
@@ -91,13 +91,13 @@ def _own_metrics(info: SkillInfo | None) -> dict[str, Direction]:
 def _direction_problems(options: AutomlOptions, info: SkillInfo | None) -> Iterator[Problem]:
     own = _own_metrics(info)
     if options.metric and options.direction is None and options.metric not in own:
-        message = f"automl.metric is {options.metric}, and nothing says whether more of it is better."
+        message = f"automl.metric is {options.metric}, and it is not known whether higher is better."
         yield Problem("missing_direction", message, "Set automl.direction: minimize, or maximize.", "automl.direction")
     if options.direction and options.direction != own.get(options.metric or "", options.direction):
         message = (
             f"automl.direction is {options.direction}, but {options.metric} is one to {own[options.metric or '']}."
         )
-        yield Problem("wrong_direction", message, "Leave automl.direction out.", "automl.direction", options.direction)
+        yield Problem("wrong_direction", message, "Omit automl.direction.", "automl.direction", options.direction)
 
 
 def _unknown(key: str, known: Mapping[str, Any], prefix: str = "automl") -> Problem:
@@ -111,7 +111,7 @@ def _typed(value: Any, kind: Any) -> Any:
 
 
 def _type_problems(key: str, error: pydantic.ValidationError, known: Mapping[str, Any]) -> Iterator[Problem]:
-    """Yield one problem per wrong place; a union's branches all complain of the same one."""
+    """Yield one problem per wrong place; all branches of a union report the same one."""
     seen: set[str] = set()
     for detail in error.errors(include_url=False):
         where = [str(part) for part in detail["loc"]]

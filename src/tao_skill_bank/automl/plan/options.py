@@ -1,4 +1,4 @@
-"""What a request may say about its search (`automl:`)."""
+"""The options of a search in a request (`automl:`)."""
 
 from dataclasses import field
 from typing import Literal
@@ -75,25 +75,25 @@ class AutomlOptions:
     """How a search is done. Every field has a default, so that `automl: {}` is a search.
 
     Attributes:
-        algorithm: how points are proposed, and which trials may go on.
-        max_trials: trainings that are begun at most, the recipe's included.
+        algorithm: how points are proposed, and which trials may resume.
+        max_trials: maximum number of trainings, the recipe's included.
         parallel: trials that run at once, each on processes of its own.
         seed: of the algorithm; the same seed and the same scores give the same points.
         metric: a metric of metrics.jsonl, or ACTION:METRIC of an action that scores checkpoints; none for the skill's.
         direction: of a metric that is not the skill's own.
         parameters: spec paths that are searched, and no others; none for the schema's defaults.
-        add: spec paths that are searched besides.
+        add: further spec paths that are searched.
         exclude: spec paths that are not searched; a group stands for all that is in it.
         ranges: a domain by spec path, instead of the schema's and inside it.
         objectives: what is minimised; with cost, the metric and the GPU hours are weighed against each other.
-        max_hours: on the clock, after which nothing is begun and what runs is stopped.
-        max_gpu_hours: of all trials together, after which nothing is begun and what runs is stopped.
+        max_hours: wall-clock time, after which nothing is begun and running trials are stopped.
+        max_gpu_hours: of all trials together, after which nothing is begun and running trials are stopped.
         min_epochs: the first rung of an algorithm that pauses trials; none for max_epochs / eta / eta.
         max_epochs: the last rung; none for the request's own epochs.
         eta: factor between two rungs.
         storage: none for SQLite in the run directory, or a postgresql:// URL without a password.
         endpoint: an OpenAI-compatible server, for the algorithms that ask a language model.
-        fallback: the algorithm that goes on where the endpoint fails; none stops the search instead.
+        fallback: the algorithm that proposes when the endpoint fails; none stops the search instead.
         noise: by how much a score has to be better for autoresearch; none for a hundredth of the recipe's.
 
     """
@@ -122,7 +122,7 @@ class AutomlOptions:
 
 @contract
 class Metric:
-    """What trials are compared by. With an action, that action scores every checkpoint; without, the training does."""
+    """The metric that compares trials: of the action that scores every checkpoint, or without one of the training."""
 
     name: str
     direction: Direction

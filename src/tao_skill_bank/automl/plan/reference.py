@@ -19,14 +19,14 @@ KINDS = {"string": "text", "integer": "whole number", "number": "number", "boole
 
 
 def option_table() -> str:
-    """Return a Markdown table of everything that `automl` of a request may say."""
+    """Return a Markdown table of everything that `automl` of a request may hold."""
     groups = ((AutomlOptions, ""), (Range, "ranges.PATH."), (Endpoint, ENDPOINT))
     rows = [row for kind, prefix in groups for row in _options(kind, prefix)]
     return _table(("option", "type", "default", "valid", "meaning"), rows)
 
 
 def algorithm_table() -> str:
-    """Return a Markdown table of the algorithms that can be had."""
+    """Return a Markdown table of the algorithms that are offered."""
     rows = [
         (f"`{name}`", info.meaning, "yes" if info.needs_rungs else "-", "yes" if info.several_objectives else "-")
         for name, info in algorithms.INFO.items()
@@ -42,7 +42,7 @@ def refused_table() -> str:
 
 
 def meanings(kind: type) -> dict[str, str]:
-    """Return what the docstring of a contract says of its fields."""
+    """Return the descriptions of a contract's fields in its docstring."""
     found = ATTRIBUTE.findall(inspect.getdoc(kind) or "")
     return {name: " ".join(text.split()) for names, text in found for name in names.split(", ")}
 

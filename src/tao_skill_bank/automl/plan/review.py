@@ -31,7 +31,7 @@ def tables(plan: Plan) -> list[Table]:
 
 
 def range_of(dimension: Dimension) -> str:
-    """Return where a dimension's values lie, in words."""
+    """Return the range of a dimension's values, in words."""
     if dimension.kind == "choice":
         return " | ".join(_shown(choice) for choice in dimension.choices)
     if dimension.kind == "power":

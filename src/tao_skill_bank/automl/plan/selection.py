@@ -1,4 +1,4 @@
-"""Which parameters a search takes: the schema's own choice, or what the request names; and why the others are left."""
+"""Which parameters a search takes: the schema's own choice, or what the request names; and why others are left out."""
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -72,7 +72,7 @@ def select(
 
 
 def obstacle(schema: Mapping[str, Any], spec_values: Mapping[str, Any], path: str) -> str | None:
-    """Return why a parameter means nothing in this spec, or None."""
+    """Return why a parameter has no effect in this spec, or None."""
     group, _, name = path.rpartition(".")
     if group and nested.get(spec_values, group) is None:
         return f"the spec has no {group}"
@@ -142,7 +142,7 @@ def _not_searchable(schema: Mapping[str, Any], path: str, reason: str, key: str)
     inside = [name for name in searchable(schema) if name.startswith(f"{path}.")]
     others = inside or [name for name in searchable(schema) if name != path]
     if "single number" in reason:
-        fix = f"Set {path} to one number, or leave it out of automl.{key}."
+        fix = f"Set {path} to one number, or remove it from automl.{key}."
     else:
         fix = f"Remove it from automl.{key}, or use some of: {', '.join(others)}."
     return Problem("not_searchable", f"automl.{key}: {path} cannot be searched: {reason}.", fix, f"automl.{key}", path)

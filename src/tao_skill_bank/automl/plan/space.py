@@ -1,4 +1,4 @@
-"""What a search explores: the parameters that the train schema allows, as coordinates that a sampler understands."""
+"""The space of a search: the parameters that the train schema allows, as coordinates that a sampler understands."""
 
 import math
 from collections.abc import Collection, Mapping
@@ -68,7 +68,7 @@ class Space:
         }
 
     def outside(self, values: Mapping[str, Any]) -> tuple[str, ...]:
-        """Return the searched parameters whose value in a spec, nested or by path, no point has."""
+        """Return the searched parameters whose value in a spec, nested or by path, lies outside the space."""
         nearest = self.values(self.coordinates(values))
         return tuple(
             dimension.name
@@ -135,7 +135,7 @@ def applied(spec_values: Mapping[str, Any], values: Mapping[str, Any]) -> dict[s
 
 
 def check(skill: Skill, spec_values: Mapping[str, Any], values: Mapping[str, Any]) -> list[Problem]:
-    """Return what is wrong with the recipe after a trial's values are put in: schema and cross-field rules."""
+    """Return the problems of the recipe with a trial's values put in: schema and cross-field rules."""
     spec = applied(spec_values, values)
     found = list(violations(skill.schema(ACTION), spec))
     return [*found, *broken(skill.rules(ACTION), spec, {problem.path for problem in found})]

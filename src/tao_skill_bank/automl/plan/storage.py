@@ -35,11 +35,11 @@ class TrialJob:
 
 @dataclass(frozen=True)
 class Entry:
-    """A trial as it is kept: what algorithms see, and what the controller needs besides.
+    """A trial as it is stored: what algorithms see, and what the controller needs in addition.
 
     Attributes:
         values: spec path to value, as the trial's spec has them.
-        adjusted: what was changed to make the point run, in words.
+        adjusted: what was changed so that the point can run, in words.
         jobs: oldest first.
         diagnosis: why it failed or was stopped, empty otherwise.
         seconds: of its jobs together.
@@ -107,13 +107,13 @@ class Storage:
         return self._optuna.load_study(study_name=self.name, storage=self._storage)
 
     def bind(self, sealed: str) -> None:
-        """Tie the study to what it searches. Raises ConflictError when it belongs to another request."""
+        """Bind the study to its sealed search. Raises ConflictError when it belongs to another request."""
         known = self._storage.get_study_user_attrs(self._study_id).get(SEALED)
         if known is None:
             self._storage.set_study_user_attr(self._study_id, SEALED, sealed)
         elif known != sealed:
             message = f"The study '{self.name}' in {self.url} belongs to another request."
-            fix = "Choose another results_dir (or storage), or go on with the request that began it: automl resume JOB."
+            fix = "Choose another results_dir (or storage), or resume that search: tao-skills automl resume JOB"
             raise ConflictError.of("study_of_another_request", message, fix, path="automl.storage")
 
     def age_seconds(self) -> float:
@@ -131,7 +131,7 @@ class Storage:
         return self._entry(self._frozen(number))
 
     def create(self, point: Point) -> int:
-        """Keep a new trial as running and return its number; it has no job yet."""
+        """Store a new trial as running and return its number; it has no job yet."""
         attributes: dict[str, Any] = {
             STATE: TrialState.RUNNING.value,
             UNTIL: point.until,
@@ -152,16 +152,16 @@ class Storage:
         return int(self._storage.get_trial_number_from_id(trial_id))
 
     def add_job(self, number: int, job: TrialJob) -> None:
-        """Keep a job of a trial before it is launched, so that a kill in between runs nothing twice."""
+        """Store a job of a trial before it is launched, so that a kill in between runs nothing twice."""
         entry = self.entry(number)
         self._set(number, JOBS, [vars(kept) for kept in (*entry.jobs, job)])
 
     def score(self, number: int, epoch: int, score: float) -> None:
-        """Keep the score (lower is better) after an epoch."""
+        """Store the score (lower is better) after an epoch."""
         self._storage.set_trial_intermediate_value(self._id(number), epoch, self._sign * score)
 
     def spent(self, number: int, *, seconds: float, gpu_hours: float) -> None:
-        """Keep what the trial took so far."""
+        """Store the seconds and GPU hours of the trial so far."""
         self._set(number, SECONDS, seconds)
         self._set(number, GPU_HOURS, gpu_hours)
 
@@ -170,7 +170,7 @@ class Storage:
         self._set(number, STATE, TrialState.PAUSED.value)
 
     def promote(self, number: int, until: int) -> None:
-        """Let a paused trial go on; its job comes next."""
+        """Mark a paused trial as running; its job is launched next."""
         self._set(number, UNTIL, until)
         self._set(number, STATE, TrialState.RUNNING.value)
 
@@ -217,7 +217,7 @@ class Storage:
         )
 
     def _state(self, frozen: "FrozenTrial") -> TrialState:
-        """Return the state: Optuna's where the trial has ended there, for a kill may come before the attribute."""
+        """Return the state: Optuna's where the trial has ended there, as a kill may precede the attribute."""
         known = self._optuna.trial.TrialState
         ended = {
             known.COMPLETE: TrialState.COMPLETE,

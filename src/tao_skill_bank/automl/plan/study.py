@@ -33,7 +33,7 @@ SAMPLED_JOBS = 200  # newest records that an estimate looks through
 
 @contract
 class Estimate:
-    """What a search may take, and how that was computed; numbers are None where nothing is known."""
+    """The expected time of a search, and how it was computed; numbers are None where nothing is known."""
 
     epochs: int
     seconds: float | None
@@ -103,7 +103,7 @@ class Study:
 
 
 def algorithm_options(study: Study) -> dict[str, Any]:
-    """Return what single algorithms understand, by their own names."""
+    """Return the options of single algorithms, by their own names."""
     chosen = study.options
     if chosen.endpoint is None:
         return {}
@@ -142,7 +142,7 @@ def prepare(skill: Skill, request: Request, job: Job, given: frozenset[str], fin
     metric = option_reader.metric_of(chosen, skill.info)
     info = algorithms.INFO[chosen.algorithm]
     if info.needs_rungs and not (keys.stop and keys.resume):
-        message = f"{chosen.algorithm} pauses trainings and goes on with some; {skill.name} cannot pause one."
+        message = f"{chosen.algorithm} pauses trainings and resumes some of them; {skill.name} cannot pause one."
         raise RequestError.of("cannot_pause", message, "Use bayesian, tpe or random.", path="automl.algorithm")
     epochs = int(nested.get(job.spec, keys.epochs))
     max_epochs = chosen.max_epochs or epochs
@@ -178,19 +178,17 @@ def prepare(skill: Skill, request: Request, job: Job, given: frozenset[str], fin
 
 def _size_problems(chosen: AutomlOptions) -> Iterator[Problem]:
     if chosen.max_trials > MOST_TRIALS:
-        message = (
-            f"automl.max_trials is {chosen.max_trials}; a search takes {MOST_TRIALS}, for it decides from all of them."
-        )
+        message = f"automl.max_trials is {chosen.max_trials}; a search takes at most {MOST_TRIALS}."
         yield Problem("too_large", message, f"Set automl.max_trials to at most {MOST_TRIALS}.", "automl.max_trials")
 
 
 def _epoch_problems(chosen: AutomlOptions, keys: AutomlKeys, max_epochs: int, *, rungs: bool) -> Iterator[Problem]:
-    """Yield options of epochs that mean nothing to the algorithm, or contradict what it does with them."""
+    """Yield options of epochs that have no effect on the algorithm, or contradict it."""
     if not rungs:
         for name in ("min_epochs", "max_epochs"):
             if getattr(chosen, name) is not None:
-                message = f"automl.{name} means nothing to {chosen.algorithm}: its trials never pause."
-                fix = f"Leave it out, set {keys.epochs}, or use an algorithm with rungs, such as asha."
+                message = f"automl.{name} has no effect on {chosen.algorithm}: its trials never pause."
+                fix = f"Omit it, set {keys.epochs}, or use an algorithm with rungs, such as asha."
                 yield Problem("unused_option", message, fix, f"automl.{name}")
         return
     if (chosen.min_epochs or 0) > max_epochs:
@@ -217,7 +215,7 @@ def located(skill: Skill, request: Request, job: Job, given: frozenset[str]) -> 
 
 
 def fingerprint(study: Study) -> str:
-    """Return what tells this search from another one: a hash of everything that was reviewed."""
+    """Return the identity of this search: a hash of everything that was reviewed."""
     text = json.dumps(to_json(study), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -229,7 +227,7 @@ def first_batch(study: Study, job: Job) -> list[dict[str, Any]]:
     batch = [recipe]
     algorithm = algorithms.build(study.options.algorithm, study.setup())
     if study.options.endpoint is not None:
-        return batch  # asking costs money: that is for the search itself
+        return batch  # asking costs money, so only the search itself does
     while len(trials) < min(study.parallel, SHOWN_TRIALS):
         decision = algorithm.decide(trials)
         if not isinstance(decision, Start):
@@ -247,13 +245,13 @@ def first_stop(study: Study) -> int | None:
 
 
 def estimate(study: Study, job: Job) -> Estimate:
-    """Return what the search may take, from what an epoch took in a finished training of the same model."""
+    """Return the expected time of the search, from the time of an epoch in a finished training of the same model."""
     epochs = _epochs(study)
-    counted = f"about {epochs} epochs, as 1 of {study.options.eta} trials goes on from each rung"
+    counted = f"about {epochs} epochs, as 1 of {study.options.eta} trials resumes after each rung"
     counted = counted if study.rungs else f"at most {epochs} epochs"
     each, source = _seconds_per_epoch(study, job)
     if each is None:
-        how = f"{counted}; no finished training of this model tells how long one takes"
+        how = f"{counted}; no finished training of this model shows how long one takes"
         return Estimate(epochs, None, None, how)
     gpu_hours = epochs * each / 3600 * job.resources.world_size
     seconds = epochs * each / study.parallel
@@ -282,7 +280,7 @@ def _seconds_per_epoch(study: Study, job: Job) -> tuple[float | None, str]:
         try:
             plan = plan_versions.read_launched(run.plan_file)
         except TaoSkillsError:
-            continue  # of a version that this release does not know
+            continue  # of a version that is unknown to this release
         result = results.read(run)
         epochs = nested.get(plan.job.spec, study.keys.epochs)
         same = plan.study is None and plan.job.workload.model == job.workload.model
@@ -313,14 +311,18 @@ def _base_notes(skill: Skill, request: Request) -> Iterator[str]:
 
 
 def _notes(rungs: bool, keys: AutomlKeys, max_epochs: int) -> tuple[str, ...]:
-    return (f"{keys.epochs} is {max_epochs} for every trial: the algorithm decides who gets there.",) if rungs else ()
+    return (
+        (f"{keys.epochs} is {max_epochs} for every trial: the algorithm decides which trials reach it.",)
+        if rungs
+        else ()
+    )
 
 
 def _disk_notes(chosen: AutomlOptions, findings: Sequence[Finding]) -> Iterator[str]:
     """Yield that the checkpoints of all trials together do not fit: each keeps its own."""
-    told = next((found.evidence for found in findings if found.code == "disk"), None)
-    if told and told["checkpoints"] and told["needed_bytes"] * chosen.max_trials > told["free_bytes"]:
-        whole, free = (round(number / 2**30, 1) for number in (told["needed_bytes"], told["free_bytes"]))
+    evidence = next((found.evidence for found in findings if found.code == "disk"), None)
+    if evidence and evidence["checkpoints"] and evidence["needed_bytes"] * chosen.max_trials > evidence["free_bytes"]:
+        whole, free = (round(number / 2**30, 1) for number in (evidence["needed_bytes"], evidence["free_bytes"]))
         yield (
             f"Every trial keeps its checkpoints, at most {whole} GiB each; {free} GiB are free, which "
             f"{chosen.max_trials} trials may exceed: free space, keep fewer checkpoints, or lower automl.max_trials."
@@ -341,7 +343,7 @@ def _with_devices(study: Study, job: Job) -> Study:
     try:
         gpus = hardware.visible(hardware.list_gpus(), settings.visible_gpus())
     except (ImportError, hardware.NoDriverError):
-        return study  # preflight has said so
+        return study  # preflight has reported it
     need = job.resources.world_size
     slots = len(gpus) // need
     if slots < study.parallel:

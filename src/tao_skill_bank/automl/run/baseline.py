@@ -1,4 +1,4 @@
-"""Why the model that a search starts from has no score, where it has none: the search goes through its trials then."""
+"""Why the base model of a search has no score, if it has none: the search then runs without a baseline."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ FILE = "baseline_not_scored.json"
 
 
 def why_not_scored(trials: TrialJobs) -> str:
-    """Return why the base has no score, as its skill says or as an attempt has shown; empty while it may get one."""
+    """Return why the base has no score, by its skill or after a failed attempt; empty while it may get one."""
     noted = read_json_file(_file(trials))
     if isinstance(noted, dict) and noted.get("reason"):
         return str(noted["reason"])
@@ -19,7 +19,7 @@ def why_not_scored(trials: TrialJobs) -> str:
 
 
 def note(trials: TrialJobs, reason: str) -> None:
-    """Keep why an evaluation of the base gave no score: a controller that replaces this one does not try again."""
+    """Store why an evaluation of the base gave no score: a controller that replaces this one does not try again."""
     write_whole(_file(trials), json_text({"reason": reason}))
 
 

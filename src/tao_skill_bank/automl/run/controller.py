@@ -1,7 +1,7 @@
 """Runs a search to its end: `python -m tao_skill_bank.automl.controller --run FOLDER`.
 
-All it knows is in the study's storage and in the records of the jobs, so a controller that was killed is replaced by
-another one: trials that run go on meanwhile and are taken over, and nothing is begun twice.
+All its state is in the study's storage and in the records of the jobs, so another controller can replace one that was
+killed: running trials keep running and are taken over, and nothing is started twice.
 """
 
 import argparse
@@ -33,7 +33,7 @@ from tao_skill_bank.automl.run.trials import (
     TrialJobs,
     failure,
     has_succeeded,
-    may_go_on,
+    may_retry,
     newest_checkpoint,
 )
 from tao_skill_bank.bank import catalog
@@ -44,8 +44,8 @@ from tao_skill_bank.runs.run_directory import RunDirectory
 from tao_skill_bank.runs.status_log import Diagnosis, StatusWriter
 
 POLL_SECONDS = 0.5
-REMOTE_POLL_SECONDS = 10.0  # a cluster's scheduler is not to be asked more often
-MAX_LAUNCHES = 3  # of a job that its platform does not take
+REMOTE_POLL_SECONDS = 10.0  # a cluster's scheduler should not be asked more often
+MAX_LAUNCHES = 3  # of a job that its platform does not accept
 DIVERGED = 2.0  # a loss so many times the recipe's worst is not worth another epoch
 HOPELESS = 3  # failed trials at the beginning, and none that did not fail, end the search
 
@@ -67,7 +67,7 @@ class Controller:
     Attributes:
         adopted: numbers of the trials that an earlier controller left running.
         devices: GPUs of this machine by the trial that has them.
-        refused: how often a trial's newest job was not taken by its platform.
+        refused: how often the platform did not accept a trial's newest job.
         stop: signal number that asked for the end, 0 while there is none.
 
     """
@@ -106,7 +106,7 @@ class Controller:
                 self._follow(entry)
             self._require_hope()
             reason = self._over_budget() or self._begin()
-            self._tell()
+            self._report()
             self._pause()
         for entry in self.storage.entries():
             if entry.state is TrialState.PAUSED:
@@ -114,7 +114,7 @@ class Controller:
         return ending.conclude(self.trials, reason, self._pause)
 
     def cancel_trials(self) -> None:
-        """Stop every running trial; its training saves itself, and a later controller goes on with it."""
+        """Stop every running trial; its training saves itself, and a later controller resumes it."""
         with ThreadPoolExecutor(max(1, len(self._running()))) as pool:
             list(pool.map(self.trials.cancel, self._running()))
 
@@ -140,11 +140,11 @@ class Controller:
     # --- one trial ------------------------------------------------------------------------------------------------
 
     def _follow(self, entry: Entry) -> None:
-        """Keep what a running trial reports, and do what its newest job's state asks for."""
+        """Store what a running trial reports, and react to the state of its newest job."""
         try:
             look = self.trials.look(entry)
         except BackendError as error:  # a scheduler that does not answer now; the trial runs on
-            logger.warning("trial %d cannot be asked for: %s", entry.number, error)
+            logger.warning("trial %d cannot be queried: %s", entry.number, error)
             return
         for epoch, score in look.scores.items():
             if entry.trial.scores.get(epoch) != score:
@@ -164,8 +164,8 @@ class Controller:
             self._launch(entry, entry.jobs[-1].kind)
         elif state is State.CANCELED:
             self._finish(entry, TrialState.FAILED, "Its job was cancelled.")
-        elif state is State.ERROR and may_go_on(entry, look.status):
-            logger.warning("trial %d goes on after: %s", entry.number, look.status.message)
+        elif state is State.ERROR and may_retry(entry, look.status):
+            logger.warning("trial %d is retried after: %s", entry.number, look.status.message)
             self.trials.clear(entry)
             self._launch(entry, entry.jobs[-1].kind)
         elif state is State.ERROR:
@@ -189,7 +189,7 @@ class Controller:
             self.refused.pop(entry.number)
         except TaoSkillsError as error:
             if isinstance(error, BackendError) and self.refused[entry.number] < MAX_LAUNCHES:
-                logger.warning("trial %d is not taken: %s", entry.number, error)
+                logger.warning("the platform does not accept trial %d: %s", entry.number, error)
                 return
             if entry.number == 0:
                 raise
@@ -204,7 +204,7 @@ class Controller:
         if entry.trial.score is None:
             self._finish(entry, TrialState.FAILED, self._no_metric(entry, look))
         elif until is not None and until < self.study.max_epochs:
-            self._keep_cost(entry)
+            self._store_cost(entry)
             self.storage.pause(entry.number)
             self.devices.pop(entry.number, None)
         else:
@@ -215,7 +215,7 @@ class Controller:
         if entry.number == 0:
             raise self._never_written(look)
         found = ", ".join(look.found) or "none at all"
-        return f"Trial {entry.number} ended and never wrote the metric {self.study.metric.title} (it wrote {found})."
+        return f"Trial {entry.number} ended without writing the metric {self.study.metric.title} (it wrote {found})."
 
     def _never_written(self, look: Look) -> JobFailedError:
         """Return the error of a metric that the recipe's trial did not write: no trial would have a score."""
@@ -240,12 +240,12 @@ class Controller:
         return f"It diverged: {name} is {newest:.4g} after epoch {max(entry.trial.scores)}, the recipe's {worst:.4g}."
 
     def _finish(self, entry: Entry, state: TrialState, why: str = "") -> None:
-        self._keep_cost(entry)
+        self._store_cost(entry)
         self.storage.finish(entry.number, state, why)
         self.devices.pop(entry.number, None)
         logger.info("trial %d %s %s %s", entry.number, state, entry.trial.score, why)
 
-    def _keep_cost(self, entry: Entry) -> None:
+    def _store_cost(self, entry: Entry) -> None:
         seconds, gpu_hours = self.trials.spent(entry)
         self.storage.spent(entry.number, seconds=seconds, gpu_hours=gpu_hours)
 
@@ -312,21 +312,21 @@ class Controller:
         alive = [entry for entry in self.storage.entries() if entry.trial.scores and entry not in failed]
         if len(failed) >= HOPELESS and len(failed) == len(ended) and not alive:
             message = f"The first {len(failed)} trials failed; the last one: {failed[-1].diagnosis}"
-            fix = "Cure it and run the request again; train once without the search: --automl-policy off"
+            fix = "Fix the cause and run the request again; train once without the search: --automl-policy off"
             raise JobFailedError.of("trials_failed", message, fix)
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         entries = self.storage.entries()
         ended = sum(entry.state.is_final for entry in entries)
         best = best_of(entries)
         message = f"{len(entries)} trials begun, {len(self._running())} running"
         if best is not None:
             message += f"; best {self.study.metric.title} {self.trials.shown(best.trial.score)} (trial {best.number})"
-        if (ended, message) != (self.status.step, self._told):
-            self._told = message
+        if (ended, message) != (self.status.step, self._reported):
+            self._reported = message
             self.status.progress(ended, self.study.options.max_trials, message)
 
-    _told: str = ""
+    _reported: str = ""
 
     def _pause(self) -> None:
         """Wait a moment. Raises Stopped when a signal came."""
@@ -360,11 +360,11 @@ def open_search(run_dir: Path) -> TrialJobs:
 
 
 def run(run_dir: Path) -> int:
-    """Run or go on with the search in a run directory; return the exit code."""
+    """Run or resume the search in a run directory; return the exit code."""
     try:
         with Lease(run_dir):
             return _run(run_dir, StatusWriter(run_dir))
-    except ConflictError as error:  # the run directory is another controller's: nothing is written there
+    except ConflictError as error:  # another controller holds the run directory: nothing is written there
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code
 
@@ -387,7 +387,7 @@ def _run(run_dir: Path, status: StatusWriter) -> int:
         return _end_failed(status, error.problems, error.exit_code)
     except Exception as error:  # noqa: BLE001 - every end of a program is recorded
         traceback.print_exc()  # the trials run on: another controller takes them over
-        fix = "Go on with: tao-skills automl resume JOB; report it with the log's traceback."
+        fix = "Resume it with: tao-skills automl resume JOB; report it with the log's traceback."
         problem = Problem("internal_error", f"{type(error).__name__}: {error}", fix)
         return _end_failed(status, [problem], 1)
     return 0
@@ -398,7 +398,7 @@ def _end_stopped(controller: Controller | None, status: StatusWriter, *, cancels
         controller.cancel_trials()
     cause = "A signal ended the search; every trial so far is kept."
     job_id = controller.trials.plan.job.id if controller is not None else "JOB"
-    diagnosis = Diagnosis("interrupted", cause, f"Go on with: tao-skills automl resume {job_id}")
+    diagnosis = Diagnosis("interrupted", cause, f"Resume it with: tao-skills automl resume {job_id}")
     status.write("FAILURE", cause, diagnosis=diagnosis)
     return EXIT_INTERRUPTED
 
@@ -406,10 +406,10 @@ def _end_stopped(controller: Controller | None, status: StatusWriter, *, cancels
 def _end_failed(status: StatusWriter, problems: Sequence[Problem], code: int) -> int:
     for problem in problems:
         sys.stderr.write(f"error: {problem.message} Fix: {problem.fix}\n")
-    causes, cures = (
+    causes, fixes = (
         " ".join(dict.fromkeys(part)) for part in zip(*((p.message, p.fix) for p in problems), strict=True)
     )
-    status.write("FAILURE", causes, diagnosis=Diagnosis(problems[0].code, causes, cures))
+    status.write("FAILURE", causes, diagnosis=Diagnosis(problems[0].code, causes, fixes))
     return code
 
 

@@ -1,4 +1,4 @@
-"""Before and after a search: the baseline, the best trial, its evaluation, and what is handed on."""
+"""Before and after a search: the baseline, the best trial, its evaluation, and the results."""
 
 import logging
 import traceback
@@ -26,11 +26,11 @@ Pause = Callable[[], None]
 
 
 def require_baseline(trials: TrialJobs, pause: Pause) -> None:
-    """Evaluate the model that the search starts from, once; where it cannot be scored, keep why.
+    """Evaluate the model that the search starts from, once; where it cannot be scored, store why.
 
     Raises:
         JobFailedError: its evaluation has no such metric: those of the trials would not have it either.
-        BackendError: the platform does not take the evaluation, and would take no trial.
+        BackendError: the platform does not accept the evaluation, and would accept no trial.
 
     """
     if _why_not_evaluated(trials) or baseline.why_not_scored(trials):
@@ -41,7 +41,7 @@ def require_baseline(trials: TrialJobs, pause: Pause) -> None:
         except BackendError:
             raise
         except TaoSkillsError as error:
-            logger.warning("The base has no score, and the search goes through its trials: %s", error)
+            logger.warning("The base has no score, and the search runs without a baseline: %s", error)
             baseline.note(trials, str(error))
             return
     _require_metric(trials)
@@ -52,22 +52,22 @@ def _require_metric(trials: TrialJobs) -> None:
     metric, evaluation = trials.study.metric, trials.study.keys.evaluation
     if evaluation is None or metric.action != evaluation.action:
         return
-    told = results.read(RunDirectory(trials.run_dir / BASELINE))
-    known = [*told.metrics, *told.not_computed]
+    found = results.read(RunDirectory(trials.run_dir / BASELINE))
+    known = [*found.metrics, *found.not_computed]
     if metric.name not in known:
         message = f"{metric.action} computes no metric {metric.name}.{did_you_mean(metric.name, known)}"
-        fix = f"Set automl.metric to {metric.action}: and one of {', '.join(told.metrics)}."
+        fix = f"Set automl.metric to {metric.action}: and one of {', '.join(found.metrics)}."
         raise JobFailedError.of("metric_never_written", message, fix, path="automl.metric", got=metric.title)
 
 
 def conclude(trials: TrialJobs, reason: str, pause: Pause) -> str:
-    """Hand the best trial on and evaluate it; return the closing message. Raises JobFailedError without one."""
+    """Publish the best trial and evaluate it; return the closing message. Raises JobFailedError without one."""
     entries = trials.storage.entries()
     best = best_of(entries)
     if best is None:
-        told = "; ".join(f"trial {entry.number}: {entry.diagnosis}" for entry in entries[:3])
-        message = f"No trial got a score ({reason}). {told}"
-        raise JobFailedError.of("no_score", message, "Cure what the trials died of, and run the request again.")
+        failures = "; ".join(f"trial {entry.number}: {entry.diagnosis}" for entry in entries[:3])
+        message = f"No trial got a score ({reason}). {failures}"
+        raise JobFailedError.of("no_score", message, "Fix the cause of the failures, and run the request again.")
     _link(trials.run_dir / BEST_TRIAL, trials.folder(best.number))
     if (trials.folder(best.number) / "best").exists():
         _link(trials.run_dir / "best", trials.folder(best.number) / "best")
@@ -88,11 +88,11 @@ def conclude(trials: TrialJobs, reason: str, pause: Pause) -> str:
 
 
 def _summarise(trials: TrialJobs, message: str, metrics: dict[str, float | None], not_computed: dict[str, str]) -> None:
-    """Write the summary and the page, which reads it; the search stands without its page."""
+    """Write the summary and the page, which reads it; the search succeeds without its page."""
     write_whole(trials.run_dir / SUMMARY, json_text({"metrics": metrics, "not_computed": not_computed}))
     try:
         page.write(trials, RunDirectory(trials.run_dir).report_file, State.COMPLETE, message)
-    except Exception as error:  # noqa: BLE001 - hours of training end well, whatever a drawing meets
+    except Exception as error:  # noqa: BLE001 - a plot that fails must not fail hours of training
         traceback.print_exc()
         not_computed["report"] = f"{type(error).__name__}: {error}"
         write_whole(trials.run_dir / SUMMARY, json_text({"metrics": metrics, "not_computed": not_computed}))
@@ -123,7 +123,7 @@ def _final_evaluation(
     try:
         if not (trials.run_dir / FINAL / SUMMARY).is_file():
             _evaluate(trials, FINAL, parent, pause)
-    except TaoSkillsError as error:  # the search itself stands
+    except TaoSkillsError as error:  # the search itself succeeded
         not_computed["evaluation"] = str(error)
         return
     before = _metric(trials.run_dir / BASELINE, evaluation.metric)
@@ -143,7 +143,7 @@ def _why_not_evaluated(trials: TrialJobs) -> str:
 
 
 def _evaluate(trials: TrialJobs, name: str, parent_job_id: str | None, pause: Pause) -> None:
-    """Run an evaluation to its end, or go on waiting for the one that an earlier controller launched."""
+    """Run an evaluation to its end, or keep waiting for the one that an earlier controller launched."""
     evaluation = trials.study.keys.evaluation
     assert evaluation is not None
     folder = trials.run_dir / name
@@ -160,7 +160,7 @@ def _evaluate(trials: TrialJobs, name: str, parent_job_id: str | None, pause: Pa
     try:
         while not (ended := service.status(job_id)).state.is_terminal:
             pause()
-    except BaseException:  # the search ends here, and another controller evaluates anew
+    except BaseException:  # the search ends here, and another controller evaluates again
         with suppress(ConflictError):
             service.cancel(job_id)
         raise

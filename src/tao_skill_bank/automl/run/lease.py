@@ -1,4 +1,4 @@
-"""Lets one controller at a time work on a search."""
+"""Lets one controller at a time run a search."""
 
 import fcntl
 import json
@@ -14,9 +14,9 @@ FILE = "controller.lock"
 
 
 class Lease:
-    """Holds a search's run directory; the death of the process, however it comes, gives it back.
+    """Holds a search's run directory until the process ends, whatever the reason.
 
-    The lock is the file system's own: on a shared one (NFS 4, Lustre with flock) it holds between hosts as well.
+    The lock belongs to the file system: on a shared one (NFS 4, Lustre with flock) it holds between hosts as well.
     """
 
     def __init__(self, run_dir: Path) -> None:

@@ -20,7 +20,7 @@ from tao_skill_bank.report.views import number_text
 from tao_skill_bank.runs import results
 from tao_skill_bank.runs.run_directory import RunDirectory, epoch_seconds, timestamp
 
-RATIONALE = "rationale"  # what a language model says of its proposal, among what a sampler keeps
+RATIONALE = "rationale"  # what a language model says of its proposal, among what a sampler stores
 
 
 @dataclass(frozen=True)
@@ -126,14 +126,14 @@ def view(trials: TrialJobs, state: State, message: str = "") -> SearchView:
 
 
 def _rationale(entry: Entry) -> str:
-    """Return what a language model said of the trial, or of the phase that it belongs to."""
+    """Return a language model's rationale of the trial, or of the phase that it belongs to."""
     kept = entry.trial.sampler
     phase = kept.get("phase")
     return str(kept.get(RATIONALE) or (phase.get(RATIONALE) if isinstance(phase, dict) else "") or "")
 
 
 def _figures(trials: TrialJobs, entries: Sequence[Entry], best: Entry | None) -> list[Figure]:
-    """Return the best score, how far it is from the recipe's, and what evaluations say of it."""
+    """Return the best score, its difference to the recipe's, and the results of evaluations."""
     if best is None:
         return []
     metric, score = trials.study.metric.title, trials.plain(best.trial.score)
@@ -192,11 +192,11 @@ def _facts(trials: TrialJobs, entries: Sequence[Entry], now: progress.Progress, 
 
 
 def _wall_seconds(trials: TrialJobs, state: State) -> float:
-    """Return the time from the first trial to now, or to the search's last word where it has ended."""
+    """Return the time from the first trial to now, or to the search's last status where it has ended."""
     age = trials.storage.age_seconds()
-    told = epoch_seconds(RunDirectory(trials.run_dir).last_status().get("time"))
+    last = epoch_seconds(RunDirectory(trials.run_dir).last_status().get("time"))
     now = epoch_seconds(timestamp())
-    return max(age - (now - told), 0.0) if state.is_terminal and told and now else age
+    return max(age - (now - last), 0.0) if state.is_terminal and last and now else age
 
 
 def _parameters(trials: TrialJobs, best: Entry | None) -> list[tuple[Any, ...]]:

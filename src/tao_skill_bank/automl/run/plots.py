@@ -48,7 +48,7 @@ class Plot:
     """A drawing of the page.
 
     Attributes:
-        alt: what the drawing says, in a sentence or two.
+        alt: what the drawing shows, in a sentence or two.
         light, dark: PNG as a data URI; empty without matplotlib or where `missing` says why.
         width, height: in pixels of the page.
         header, rows: the same figures as a table.
@@ -106,7 +106,7 @@ def of_search(trials: TrialJobs, entries: Sequence[Entry]) -> list[Plot]:
 def _guarded(make: Callable[[str, Search], Plot], title: str, search: Search) -> Plot:
     try:
         return make(title, search)
-    except Exception as error:  # whatever Optuna meets, the page says it and has the rest
+    except Exception as error:  # the page reports it and shows the other plots
         logger.debug("plot '%s' was not drawn", title, exc_info=error)
         return Plot(title, missing=f"Optuna could not draw it: {type(error).__name__}: {error}")
 
@@ -345,7 +345,7 @@ def _png(draw: Callable[[Theme], Any], theme: Theme, size: tuple[float, float]) 
             _restyle(axes, theme)
             figure = axes.figure
             figure.set_size_inches(*size)
-            figure.set_layout_engine("none")  # a colour bar of Optuna's suits none of them
+            figure.set_layout_engine("none")  # none of them suits Optuna's colour bar
             figure.savefig(buffer, format="png", dpi=DPI, transparent=True, bbox_inches="tight", pad_inches=0.04)
         finally:
             plt.close("all")

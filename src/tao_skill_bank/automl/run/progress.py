@@ -1,4 +1,4 @@
-"""How far a search is: every trial, the best so far, and the time that is left."""
+"""How far a search is: every trial, the best so far, and the remaining time."""
 
 import statistics
 from collections.abc import Sequence
@@ -78,7 +78,7 @@ def of(trials: TrialJobs) -> Progress:
 
 
 def eta_seconds(trials: TrialJobs, entries: Sequence[Entry]) -> float | None:
-    """Return the time that is left: trials to come times what an ended one took, over how many run at once."""
+    """Return the remaining time: trials to come times the mean time of an ended one, over the trials at once."""
     ended = [entry.seconds for entry in entries if entry.state.is_final and entry.seconds]
     left = trials.study.options.max_trials - sum(entry.state.is_final for entry in entries)
     return statistics.mean(ended) * max(left, 0) / trials.study.parallel if ended else None
@@ -92,8 +92,8 @@ def rows(progress: Progress) -> list[tuple[object, ...]]:
         mark = " *" if row.number == progress.best_trial else ""
         reached = max(row.scores, default=0)
         values = ", ".join(f"{name.rsplit('.', 1)[-1]}={_short(value)}" for name, value in row.values.items())
-        told = row.diagnosis[:SHOWN_WORDS] or values or "as requested"
-        shown.append((f"{row.number}{mark}", row.state, reached, score, round(row.seconds), row.origin, told))
+        note = row.diagnosis[:SHOWN_WORDS] or values or "as requested"
+        shown.append((f"{row.number}{mark}", row.state, reached, score, round(row.seconds), row.origin, note))
     return shown
 
 

@@ -1,4 +1,4 @@
-"""Goes on with a search whose controller ended before the search did."""
+"""Resumes a search whose controller ended before the search did."""
 
 import fcntl
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ def resume(job_id: str) -> tuple[JobHandle, Plan]:
 
     Raises:
         UnknownNameError: no such job.
-        RequestError: it is no search.
+        RequestError: it is not a search.
         ConflictError: a controller works on it, or the search is over.
 
     """
@@ -43,7 +43,7 @@ def _resume(job_id: str, run_dir: Path) -> tuple[JobHandle, Plan]:
         fix = f"See its best trial: tao-skills automl best {job_id}"
         raise ConflictError.of("search_is_over", message, fix, path=job_id)
     job = replace(sealed.job, id=service.new_job_id(sealed.job.network_arch, sealed.job.action))
-    job = replace(job, workload=replace(job.workload, adds=True))  # it goes on in a folder that is not empty
+    job = replace(job, workload=replace(job.workload, adds=True))  # it continues in a folder that is not empty
     drafted = replace(sealed, job=job, files={}, argv=(), sha256="")
     launch: Launch = platforms.load(drafted.launched_on).render(drafted)
     again = planner.seal(replace(drafted, files=_config(sealed)), launch)
@@ -55,12 +55,12 @@ def read_search(run_dir: Path, job_id: str) -> Plan:
 
     Raises:
         UnknownNameError: its run directory is gone.
-        RequestError: the job is no search.
+        RequestError: the job is not a search.
 
     """
     if not (run_dir / "plan.json").is_file():
         message = f"The run directory of job {job_id} is gone: there is no {run_dir / 'plan.json'}."
-        raise UnknownNameError.of("run_directory_gone", message, "Put it back, or begin a new search.", path=job_id)
+        raise UnknownNameError.of("run_directory_gone", message, "Restore it, or start a new search.", path=job_id)
     sealed = plan_versions.read_launched(run_dir / "plan.json", sealed=True)
     study.of_plan(sealed)
     return sealed
@@ -79,5 +79,5 @@ def exclusively(path: Path) -> Iterator[None]:
 
 
 def _config(sealed: Plan) -> dict[str, str]:
-    """Return the files of the plan that are not of its launch."""
+    """Return the files of the plan that its launch did not render."""
     return {sealed.job.config_file: sealed.files[sealed.job.config_file]}

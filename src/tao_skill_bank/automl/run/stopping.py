@@ -14,7 +14,7 @@ from tao_skill_bank.runs.run_directory import RunDirectory
 
 
 def cancel(job_id: str) -> JobStatus:
-    """Stop a search and everything it started; a later `automl resume` goes on with it.
+    """Stop a search and everything it started; a later `automl resume` resumes it.
 
     Raises:
         UnknownNameError: no such job, or its run directory is gone.
@@ -36,7 +36,7 @@ def cancel(job_id: str) -> JobStatus:
 def _stop_rest(run_dir: Path) -> int:
     """Stop trials and evaluations that a controller left running when it was killed; return how many there were."""
     found = [_job_of(run_dir / name) for name in (BASELINE, FINAL)]
-    with suppress(UnknownNameError):  # the study is gone: the trials' folders tell
+    with suppress(UnknownNameError):  # the study is gone, and with it the trials
         entries = controller.open_search(run_dir).storage.entries()
         found += [entry.jobs[-1].id for entry in entries if entry.state is TrialState.RUNNING and entry.jobs]
     stopped = 0

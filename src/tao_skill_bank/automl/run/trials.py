@@ -1,4 +1,4 @@
-"""Turns trials into ordinary jobs, and what their run directories say into scores."""
+"""Turns trials into ordinary jobs, and the metrics in their run directories into scores."""
 
 import itertools
 import math
@@ -21,8 +21,8 @@ from tao_skill_bank.runs import checkpoint_folders, results
 from tao_skill_bank.runs.run_directory import RunDirectory, json_lines
 from tao_skill_bank.spec import build
 
-MAX_ATTEMPTS = 3  # of a job that a machine ended, not its program
-KILLED = (-9, 137)  # exit codes of a program that had no say in its end
+MAX_ATTEMPTS = 3  # of a job that ended by an infrastructure failure
+KILLED = (-9, 137)  # exit codes of a program that received SIGKILL
 FOLDER = "trials"
 VALIDATION = "val/"  # how the names of what a validation writes begin
 TRAIN, EVALUATE = "train", "evaluate"
@@ -31,13 +31,13 @@ BASELINE, FINAL = "baseline", "final_evaluation"  # folders of the evaluations b
 
 @dataclass(frozen=True)
 class Look:
-    """What a trial's newest job says now.
+    """The current state of a trial's newest job.
 
     Attributes:
         status: None when the job was never launched.
         scores: score (lower is better) after an epoch.
         found: names of the metrics that were written, for a metric that was not among them.
-        validated: whether an epoch was validated, so that everything was written that ever will be.
+        validated: whether an epoch was validated, so that every metric name has been written.
 
     """
 
@@ -52,7 +52,7 @@ class TrialJobs:
     """Launches, follows and stops the jobs of a search's trials.
 
     Attributes:
-        plan: of the search: its request is every trial's, but for what the trial changes.
+        plan: of the search: its request is that of every trial, except for what the trial changes.
 
     """
 
@@ -77,21 +77,23 @@ class TrialJobs:
         return self.run_dir / FOLDER / f"trial_{number:04d}"
 
     def train(self, entry: Entry, devices: str | None, *, parent: Path | None = None) -> None:
-        """Launch the training of a trial, or go on with it, up to its epoch.
+        """Launch the training of a trial, or resume it, up to its epoch.
 
         Args:
             entry: the trial.
             devices: GPUs of this machine that it gets, None where the platform decides.
-            parent: checkpoint of another trial that it goes on from.
+            parent: checkpoint of another trial from which it resumes.
 
         Raises:
-            TaoSkillsError: the trial's spec is refused, what it trained is gone, or the platform did not take the job.
+            TaoSkillsError: the trial's spec is refused, what it trained is gone, or the platform refused the job.
 
         """
         folder = self.folder(entry.number)
         if entry.trial.scores and not (folder / "plan.json").is_file():
             message = f"{folder} is gone, and with it what trial {entry.number} trained."
-            raise BlockedError.of("trial_gone", message, "Bring it back, or let the others go on.", path=str(folder))
+            raise BlockedError.of(
+                "trial_gone", message, "Restore it, or continue with the other trials.", path=str(folder)
+            )
         job = TrialJob("", TRAIN, str(folder), _until(entry))
         self._launch(entry, self._train_request(entry, devices, parent), job)
 
@@ -107,7 +109,7 @@ class TrialJobs:
         )
 
     def look(self, entry: Entry) -> Look:
-        """Ask for the newest job of a trial and read the scores that it wrote."""
+        """Query the newest job of a trial and read the scores that it wrote."""
         look = self._scores(entry)
         if not entry.jobs:
             return look
@@ -124,7 +126,7 @@ class TrialJobs:
                 service.cancel(status.id)
 
     def clear(self, entry: Entry) -> None:
-        """Stop what the ended job of a trial left running: its GPU is another trial's now."""
+        """Stop processes that an ended job of a trial left running: another trial gets its GPU."""
         with suppress(ConflictError):  # how a job that had ended is cancelled
             service.cancel(entry.jobs[-1].id)
 
@@ -212,7 +214,7 @@ def freed(folder: Path) -> Path:
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
-    """Return the checkpoint that another trial may go on from."""
+    """Return the checkpoint from which another trial may resume."""
     return checkpoint_folders.newest(folder / "checkpoints")
 
 
@@ -249,11 +251,11 @@ def failure(status: JobStatus) -> str:
 
 
 def has_succeeded(status: JobStatus) -> bool:
-    """Return whether a job's program came to its end, though what watched it was killed."""
+    """Return whether a job's program succeeded although its launcher was killed."""
     return status.state is State.ERROR and status.progress.get("state") == "SUCCESS"
 
 
-def may_go_on(entry: Entry, status: JobStatus) -> bool:
+def may_retry(entry: Entry, status: JobStatus) -> bool:
     """Return whether the job was killed from outside, so that it is worth another attempt."""
     attempts = sum(job.kind == entry.jobs[-1].kind and job.until == entry.jobs[-1].until for job in entry.jobs)
     was_killed = status.exit_code in KILLED and status.progress.get("state") != "FAILURE"

@@ -77,7 +77,7 @@ def _fits(distributions: Mapping[str, Any], name: str, value: Any) -> bool:
 
 
 def _distribution(optuna: Any, dimension: Dimension, seen: Sequence[Any]) -> Any:
-    """Return the domain of a parameter's values, wide enough for all that were tried; None where there is none."""
+    """Return the domain of a parameter's values, wide enough for all values that were tried; None without any."""
     known = optuna.distributions
     if dimension.kind == "choice":
         choices: list[Any] = list(dimension.choices)

@@ -10,7 +10,7 @@ def test_a_share_of_whole_numbers_is_rounded_down_and_never_above_half() -> None
     assert rest.coordinate(0, of=0) == 0.0
 
 
-def test_a_choice_is_told_from_a_number_that_equals_it() -> None:
+def test_a_choice_is_distinguished_from_a_number_that_equals_it() -> None:
     switch = Dimension("switch", "choice", choices=(False, True, 1, 2.5))
     assert [type(switch.value(choice)) for choice in (True, 1, 2.5)] == [bool, int, float]
     assert switch.coordinate(2) == 2.5

@@ -107,7 +107,7 @@ def test_every_algorithm_can_be_named(name: str) -> None:
         ({"endpoint": SERVER, "fallback": "llm"}, "useless_fallback", "automl.fallback", "failed"),
     ],
 )
-def test_a_mistake_is_named_with_its_place_and_its_cure(raw: dict[str, Any], code: str, path: str, part: str) -> None:
+def test_a_mistake_is_named_with_its_place_and_its_fix(raw: dict[str, Any], code: str, path: str, part: str) -> None:
     (found,) = problems(raw)
     assert (found.code, found.path) == (code, path)
     assert part in found.message
@@ -190,7 +190,7 @@ JSON = st.recursive(
 
 @UNHURRIED
 @given(st.dictionaries(st.sampled_from([*AutomlOptions.__dataclass_fields__, "other"]), JSON, max_size=4))
-def test_whatever_a_request_says_is_read_or_refused_with_a_cure(raw: dict[str, Any]) -> None:
+def test_whatever_a_request_says_is_read_or_refused_with_a_fix(raw: dict[str, Any]) -> None:
     found: tuple[Problem, ...] = ()
     try:
         option_reader.parse(raw)

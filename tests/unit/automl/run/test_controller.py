@@ -136,7 +136,7 @@ def test_a_failed_trial_is_failed_with_its_diagnosis_and_has_no_score(tmp_path):
     assert best_of(found.storage.entries()).values.get("train.optm_lr", 1e-3) <= 2e-3
 
 
-def test_a_trial_whose_folder_is_gone_is_not_trained_anew(tmp_path):
+def test_a_trial_whose_folder_is_gone_is_not_trained_again(tmp_path):
     _, found = search(tmp_path / "run", max_trials=1)
     shutil.rmtree(found.folder(0))
     with pytest.raises(BlockedError, match="what trial 0 trained"):
@@ -255,7 +255,7 @@ def test_a_trial_of_which_one_process_is_killed_ends_well_and_trains_no_epoch_tw
 @pytest.mark.parametrize(
     ("damage", "error"), [(Path.unlink, "is gone"), (lambda path: path.write_text("garbage" * 999), "database")]
 )
-def test_a_study_that_is_gone_or_broken_is_said_so_and_not_begun_anew(tmp_path, damage, error):
+def test_a_study_that_is_gone_or_broken_is_reported_and_not_started_again(tmp_path, damage, error):
     run = tmp_path / "run"
     search(run, max_trials=1)
     damage(run / "study.db")

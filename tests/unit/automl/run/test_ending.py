@@ -43,9 +43,9 @@ def test_the_best_request_runs_as_it_is_and_gets_the_best_trials_score(tmp_path)
     best = best_of(search.storage.entries())
     assert best.number > 0
     assert not [value for value in yaml12.read(run / "best_request.yaml").values() if value in ("", None, {})]
-    told = CliRunner().invoke(app, ["run", "--request", str(run / "best_request.yaml"), "--json"])
-    assert told.exit_code == 0, told.output
-    job = json.loads(told.stdout)["result"]["job_id"]
+    shown = CliRunner().invoke(app, ["run", "--request", str(run / "best_request.yaml"), "--json"])
+    assert shown.exit_code == 0, shown.output
+    job = json.loads(shown.stdout)["result"]["job_id"]
     again = service.JobHandle(job).result()
     assert again.metrics["val/avg_loss"] == pytest.approx(best.trial.score)
     assert service.JobHandle(job).run_directory.path != run
@@ -59,16 +59,16 @@ def test_the_best_request_of_paused_trials_trains_every_epoch(tmp_path):
     assert "train.stop_epoch" not in request["overrides"]
 
 
-def test_the_controller_leaves_the_page_and_the_report_command_writes_it_anew(tmp_path):
+def test_the_controller_leaves_the_page_and_the_report_command_writes_it_again(tmp_path):
     run = tmp_path / "run"
     handle, _ = run_search(run, max_trials=2, parallel=2)
     left = (run / "report.html").read_text()
     assert "COMPLETE" in left
     assert "2 trials, " in left
     for words in (["report", handle.id, "--out", str(tmp_path / "other.html")], ["automl", "report", handle.id]):
-        told = CliRunner().invoke(app, [*words, "--json"])
-        assert told.exit_code == 0, told.output
-        written = json.loads(told.stdout)["report"]
+        shown = CliRunner().invoke(app, [*words, "--json"])
+        assert shown.exit_code == 0, shown.output
+        written = json.loads(shown.stdout)["report"]
         assert "2 of at most 2: 2 complete" in Path(written).read_text(encoding="utf-8")
     assert "report" not in read_json_file(run / "metrics_summary.json")["not_computed"]
 
@@ -91,12 +91,12 @@ def test_the_page_of_a_search_that_runs_and_of_one_that_was_cancelled(tmp_path):
     )
     while not handle.status().progress.get("step") and not handle.status().state.is_terminal:
         pass
-    told = CliRunner().invoke(app, ["report", handle.id])
-    assert told.exit_code == 0, told.output
+    shown = CliRunner().invoke(app, ["report", handle.id])
+    assert shown.exit_code == 0, shown.output
     assert '<span class="badge running">RUNNING</span>' in (run / "report.html").read_text()
     handle.cancel()
-    told = CliRunner().invoke(app, ["report", handle.id])
-    assert told.exit_code == 0, told.output
+    shown = CliRunner().invoke(app, ["report", handle.id])
+    assert shown.exit_code == 0, shown.output
     assert '<span class="badge canceled">CANCELED</span>' in (run / "report.html").read_text()
 
 

@@ -98,7 +98,7 @@ def test_a_search_that_has_not_begun_makes_a_page(tmp_path):
     assert shown.words.count("Not drawn:") == 1
 
 
-def test_a_recipe_that_was_paused_earlier_is_told_beside_the_difference(tmp_path):
+def test_a_recipe_that_was_paused_earlier_is_reported_with_the_difference(tmp_path):
     search = make_search(tmp_path / "run", {"train.epoch": 9}, algorithm="asha")
     add_recipe(search, 1.0, state=TrialState.PAUSED)
     add_trial(search, 2e-3, 4, 0.9, 0.6, 0.5, state=TrialState.PAUSED)
@@ -106,7 +106,7 @@ def test_a_recipe_that_was_paused_earlier_is_told_beside_the_difference(tmp_path
     assert "against the recipe's 1, -50.0%; the recipe was paused after epoch 1" in shown.words
 
 
-def test_evaluations_before_and_after_are_told(search):
+def test_evaluations_before_and_after_are_shown(search):
     keys = replace(search.study.keys, evaluation=AutomlEvaluation("evaluate", "accuracy", "maximize"))
     search = replace(search, study=replace(search.study, keys=keys))
     for folder, accuracy in (("baseline", 0.5), ("final_evaluation", 0.75)):

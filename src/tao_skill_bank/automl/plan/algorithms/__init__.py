@@ -1,4 +1,4 @@
-"""The algorithms by name: what each one is, what it needs, and which are refused for what reason."""
+"""The algorithms by name: what each one is, what it needs, and which are refused and why."""
 
 import difflib
 import importlib
@@ -21,14 +21,14 @@ DEFAULT = "bayesian"
 
 
 class Info(NamedTuple):
-    """What a user may know of an algorithm before choosing it.
+    """What a user needs to know of an algorithm before choosing it.
 
     Attributes:
         meaning: one line.
-        needs_rungs: trials pause at epochs and go on, so the skill has to be able to stop and resume a training.
+        needs_rungs: trials pause at epochs and resume, so the skill has to be able to stop and resume a training.
         extra: the optional dependencies that it needs.
         several_objectives: it can weigh the metric against the cost.
-        refused: why it cannot be had; empty where it can.
+        refused: why it is not offered; empty where it is.
 
     """
 
@@ -41,7 +41,7 @@ class Info(NamedTuple):
 
 INFO: dict[str, Info] = {
     "bayesian": Info("Multivariate tree-structured Parzen estimator (the default).", False, "automl", True),
-    "tpe": Info("Tree-structured Parzen estimator, every parameter by itself.", False, "automl", True),
+    "tpe": Info("Tree-structured Parzen estimator, every parameter independently.", False, "automl", True),
     "bfbo": Info(
         "Gaussian process with batched expected improvement, in a process of its own.", False, "automl-gp", True
     ),
@@ -52,7 +52,7 @@ INFO: dict[str, Info] = {
     "hyperband": Info("Hyperband: successive halving from every rung in turn.", True),
     "hyperband_es": Info("Hyperband whose long trials stop early too: in the worse half, or without a gain.", True),
     "bohb": Info("Parzen estimator inside Hyperband.", True, "automl"),
-    "pbt": Info("Population based training: the worst go on from the checkpoints of the best.", True),
+    "pbt": Info("Population based training: the worst continue from the checkpoints of the best.", True),
     "dehb": Info(
         "Differential evolution inside Hyperband.",
         True,

@@ -32,7 +32,7 @@ class Dimension(Protocol):
 
 
 class Space(Protocol):
-    """The searched parameters, in an order that stays."""
+    """The searched parameters, in a stable order."""
 
     @property
     def dimensions(self) -> Sequence[Dimension]: ...
@@ -77,5 +77,5 @@ class Setup:
         return (*rungs, self.max_epochs) if not rungs or rungs[-1] < self.max_epochs else tuple(rungs)
 
     def random(self, *scope: int | str) -> random.Random:
-        """Return a generator that depends on the seed and on what it is for, and on nothing else."""
+        """Return a generator that depends on the seed and on its scope, and on nothing else."""
         return random.Random(":".join(str(part) for part in (self.seed, *scope)))

@@ -1,7 +1,7 @@
-"""What CMA-ES keeps with a trial: its optimizer, which Optuna pickles and later reads with `pickle.loads`.
+"""The state that CMA-ES stores with a trial: its optimizer, which Optuna pickles and later reads with `pickle.loads`.
 
-A study may lie in a database or a folder that others write, and a pickle runs what it names. So what a trial keeps is
-read here first, as the numbers that it should be, and Optuna is given a pickle of those.
+A study may lie in a database or a folder that others can write, and a pickle can execute code. So the stored state is
+read here first, with an allow-list that admits only numbers, and Optuna receives a pickle of those.
 """
 
 import pickle
@@ -29,7 +29,7 @@ ADMITTED: frozenset[Global] = frozenset(
 
 
 def admitted(trial: Trial) -> Trial:
-    """Return a trial whose optimizer, if it keeps one, is made of numbers. Raises BlockedError when it is not."""
+    """Return a trial whose stored optimizer, if any, consists of numbers. Raises BlockedError when it does not."""
     parts = {name: text for name, text in trial.sampler.items() if name.startswith(KEY)}
     if not parts:
         return trial
@@ -42,6 +42,6 @@ def _optimizer(trial: Trial, parts: Mapping[str, Any]) -> Any:
         text = "".join(parts[f"{KEY}:{place}"] for place in range(len(parts)))
         return admitted_pickle.load(BytesIO(bytes.fromhex(text)), ADMITTED)
     except (pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError) as error:
-        message = f"What CMA-ES kept with trial {trial.number} in the study's storage is not read: {error}."
-        fix = "Put back a study that only you write, or search again in another results_dir and storage."
+        message = f"The state of CMA-ES stored with trial {trial.number} in the study is refused: {error}."
+        fix = "Restore a study that only you can write, or search again in another results_dir and storage."
         raise BlockedError.of("sampler_state_refused", message, fix, path="automl.storage") from None

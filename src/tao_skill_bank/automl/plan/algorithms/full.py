@@ -40,7 +40,7 @@ class FullTrainings:
 
 @dataclass(frozen=True)
 class Grid:
-    """The points of a grid that fits into max_trials, in an order that covers the space wherever it is cut off.
+    """The points of a grid that fits into max_trials, in an order that covers the space wherever it stops.
 
     Every choice is on it; integers and ranges get as many levels as fit, 2 at least. `options["levels"]` fixes them.
     """

@@ -70,7 +70,7 @@ def _failed(how: str) -> BlockedError:
 
 
 class InProcess(GaussianSampler):
-    """The same without a child process, for benchmarks and for the child itself."""
+    """The same without a child process, for benchmarks and inside the child."""
 
     def model(self, setup: Setup, trials: Sequence[Trial], seed: int) -> Point:
         sampler = studies.load().samplers.GPSampler(

@@ -16,7 +16,7 @@ ENUMERABLE = 100_000  # points that may be listed to find the last untried ones 
 
 
 def key(space: Space, coordinates: Mapping[str, Coordinate]) -> Key:
-    """Return what two equal points share; True and 1 are not equal."""
+    """Return a key that is the same for equal points; True and 1 are not equal."""
     parts = []
     for dimension in space.dimensions:
         coordinate = coordinates.get(dimension.name)

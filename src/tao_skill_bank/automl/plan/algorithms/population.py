@@ -1,4 +1,4 @@
-"""Population based training (Jaderberg et al. 2017) over checkpoints: the worst go on from the best, a step aside."""
+"""Population based training (Jaderberg et al. 2017) over checkpoints: the worst are replaced by perturbed copies."""
 
 import math
 import random
@@ -15,7 +15,7 @@ from tao_skill_bank.automl.plan.algorithms.samplers import RandomSampler, untrie
 from tao_skill_bank.automl.plan.history import Coordinate, Decision, Done, Promote, Start, Trial, TrialState, Wait
 
 QUARTILE = 0.25  # of the population that is replaced, and that is copied
-SMALLEST = 4  # population of which there is a quarter
+SMALLEST = 4  # the smallest population that has a quarter
 STEP = 0.1  # of the range that a copied coordinate moves, up or down, give or take a half
 
 
@@ -23,8 +23,8 @@ STEP = 0.1  # of the range that a copied coordinate moves, up or down, give or t
 class PopulationBasedTraining:
     """A population trains in steps of min_epochs. After each the worst quarter is replaced by copies of the best.
 
-    A copy is a new trial that goes on from its parent's checkpoint (`Start.parent`), where only real-valued parameters
-    move: a checkpoint fits no other network, and choices and powers of two may change it. `options["explore"]` names
+    A copy is a new trial that resumes from its parent's checkpoint (`Start.parent`). Only real-valued parameters are
+    perturbed: a checkpoint fits one network, which choices and powers of two may change. `options["explore"]` names
     others. `options["population"]` sets the size; else it is the largest that max_trials allows.
     """
 
@@ -92,22 +92,22 @@ class PopulationBasedTraining:
         return None
 
     def _copy(self, best: Sequence[Trial], rung: int, following: int, trials: Sequence[Trial]) -> Start:
-        """Return a copy of one of the best; all copies of a step begin before any of its members goes on."""
+        """Return a copy of one of the best; all copies of a step begin before any of its members resumes."""
         rng = self.setup.random("copy", len(trials))
         parent = rng.choice(best)
-        coordinates = self._aside(parent.coordinates, rng)
+        coordinates = self._perturbed(parent.coordinates, rng)
         return Start(coordinates, "pbt", until=following, parent=parent.number, sampler={"born": rung})
 
-    def _aside(self, coordinates: Mapping[str, Coordinate], rng: random.Random) -> points.Point:
+    def _perturbed(self, coordinates: Mapping[str, Coordinate], rng: random.Random) -> points.Point:
         explored = self.setup.options.get("explore")
         moved = dict(coordinates)
         for dimension in self.setup.space.dimensions:
             if dimension.kind == "float" if explored is None else dimension.name in explored:
-                moved[dimension.name] = _aside(dimension, coordinates[dimension.name], rng)
+                moved[dimension.name] = _perturbed(dimension, coordinates[dimension.name], rng)
         return moved
 
 
-def _aside(dimension: Dimension, coordinate: Coordinate, rng: random.Random) -> Coordinate:
+def _perturbed(dimension: Dimension, coordinate: Coordinate, rng: random.Random) -> Coordinate:
     if dimension.kind == "choice":
         choices, weights = zip(*points.options(dimension), strict=True)
         drawn: Coordinate = rng.choices(choices, weights)[0]
@@ -118,7 +118,7 @@ def _aside(dimension: Dimension, coordinate: Coordinate, rng: random.Random) -> 
 
 
 def _ranked(members: Sequence[Trial], failed: Sequence[Trial], rung: int) -> list[Trial]:
-    """Return the members by their score after a step. One that failed later keeps its place: its copies were made."""
+    """Return the members by their score after a step. One that failed later keeps its rank: its copies exist."""
     scored = [(trial.score_at(rung), trial.number, trial) for trial in members if trial not in failed]
     return [
         trial for _, _, trial in sorted((each for each in scored if each[0] is not None), key=lambda each: each[:2])

@@ -1,4 +1,4 @@
-"""Searches that pause trials at rungs and go on with the best: ASHA, and Hyperband with its relatives."""
+"""Searches that pause trials at rungs and resume the best: ASHA, and Hyperband with its relatives."""
 
 import math
 import random
@@ -31,9 +31,9 @@ def waits_before(trial: Trial, following: int) -> bool:
 
 @dataclass(frozen=True)
 class Asha:
-    """Asynchronous successive halving (Li et al. 2020): the best 1/eta of a rung go on, as soon as they are.
+    """Asynchronous successive halving (Li et al. 2020): the best 1/eta of a rung are promoted at once.
 
-    When all trials have been started and none runs, every rung sends on its best one at least, so that the search ends
+    When all trials have been started and none runs, every rung promotes at least its best one, so that the search ends
     with a trial that trained to its end.
     """
 
@@ -81,10 +81,10 @@ class Bracket:
 
 @dataclass(frozen=True)
 class EarlyStop:
-    """Thresholds that keep a trial from its next rung, whatever its cohort says. They never stop trial 0.
+    """Thresholds that stop a trial at its rung, whatever its rank in the cohort. They never stop trial 0.
 
     Attributes:
-        keep: the part of all trials at a rung that may go on, the best ones.
+        keep: the fraction of all trials at a rung that may resume, the best ones.
         min_gain: how far the score has to fall from one rung to the next, as a fraction of its size.
 
     """
@@ -93,7 +93,7 @@ class EarlyStop:
     min_gain: float = 0.002
 
     def stops(self, trial: Trial, trials: Sequence[Trial], rungs: Sequence[int], at: int) -> bool:
-        """Return whether a trial that reached `rungs[at]` goes no further."""
+        """Return whether a trial that reached `rungs[at]` stops there."""
         if trial.number == 0:
             return False
         numbers = [each.number for each in ranked(trials, rungs[at])]
@@ -108,7 +108,7 @@ class Hyperband:
     """Hyperband (Li et al. 2018): cohorts that begin at every rung in turn, from many short trials to a few full ones.
 
     A cohort is cut when all of its trials have reached the rung; meanwhile the next cohort begins. The last cohort is
-    as large as max_trials leaves it. Each sends on one trial at least.
+    as large as max_trials leaves it. Each promotes at least one trial.
     """
 
     setup: Setup
@@ -183,7 +183,7 @@ def _is_on_its_way(trial: Trial, epoch: int) -> bool:
 class BohbSampler:
     """BOHB (Falkner et al. 2018): the Parzen estimator on the longest trainings of which there are enough, else random.
 
-    Every third point is random, so that a model that is wrong about long trainings cannot hold the search.
+    Every third point is random, so that a model that is wrong about long trainings cannot dominate the search.
     """
 
     def propose(self, setup: Setup, trials: Sequence[Trial], rng: random.Random) -> Proposal:
@@ -197,7 +197,7 @@ class BohbSampler:
 
 
 def _as_of(trial: Trial, epoch: int) -> Trial:
-    """Return a trial as if it had ended at an epoch; one that has not come so far is still running there."""
+    """Return a trial as if it had ended at an epoch; one that has not reached it counts as running."""
     score = trial.score_at(epoch)
     if trial.state is TrialState.FAILED:
         return trial

@@ -1,4 +1,4 @@
-"""Where the next point comes from: functions of the trials and a seed. The models are Optuna's."""
+"""Samplers of the next point: functions of the trials and a seed. The models are Optuna's."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ ATTEMPTS = 8  # seeds that a sampler gets before a point that it repeats is repl
 
 @dataclass(frozen=True)
 class Proposal:
-    """A point, and what the sampler keeps with its trial."""
+    """A point, and what the sampler stores with its trial."""
 
     point: Point
     origin: str
@@ -30,7 +30,7 @@ class Sampler(Protocol):
 
 
 def untried_proposal(sampler: Sampler, setup: Setup, trials: Sequence[Trial]) -> Proposal | None:
-    """Return a proposal that is none of the trials' points, None if all points of the space have been tried."""
+    """Return a proposal of an untried point, None if all points of the space have been tried."""
     taken = points.tried(setup.space, trials)
     for attempt in range(ATTEMPTS):
         proposal = sampler.propose(setup, trials, setup.random("propose", len(trials), attempt))

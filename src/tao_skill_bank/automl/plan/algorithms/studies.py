@@ -1,4 +1,4 @@
-"""An Optuna study rebuilt in memory from the trials, so that Optuna's samplers keep nothing between two decisions."""
+"""An Optuna study rebuilt in memory from the trials, so that Optuna's samplers have no state between two decisions."""
 
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -10,7 +10,7 @@ from tao_skill_bank.automl.plan.algorithms.points import REAL, Point, bounds, op
 from tao_skill_bank.automl.plan.history import Coordinate, Trial, TrialState
 from tao_skill_bank.errors import MissingExtraError
 
-KEPT = "cma:"  # attributes that a sampler needs again; it keeps others that it can do without
+KEPT = "cma:"  # attributes that a sampler needs later; others are dropped
 
 
 @cache
@@ -26,7 +26,7 @@ def load(extra: str = "automl") -> ModuleType:
 
 
 def ask(setup: Setup, trials: Sequence[Trial], sampler: Any) -> tuple[Point, dict[str, Any]]:
-    """Return the point that a sampler proposes after these trials, and what it keeps with the trial.
+    """Return the point that a sampler proposes after these trials, and what it stores with the trial.
 
     The study numbers its trials by their place in `trials`.
     """
@@ -51,7 +51,7 @@ def _distribution(dimension: Dimension) -> Any:
 
 
 def _frozen(setup: Setup, trial: Trial, distributions: Mapping[str, Any]) -> Any:
-    """Return the trial as Optuna knows it. One that has no score yet, or none any more, teaches nothing: FAIL."""
+    """Return the trial in Optuna's form. One without a score, or that failed, carries no information: FAIL."""
     optuna = load()
     states = optuna.trial.TrialState
     point = params(setup.space, trial.coordinates)

@@ -18,10 +18,10 @@ __all__ = ["LanguageModelError", "Verdict", "build", "noise", "tokens", "verdict
 
 
 class Strategy(Protocol):
-    """What a language model is asked for."""
+    """How a language model is asked for a decision."""
 
     def decide(self, trials: Sequence[Trial]) -> Decision:
-        """Return what to begin, knowing that a trial may be begun and that an untried point is left."""
+        """Return what to begin; the caller has checked that a trial may begin and that an untried point is left."""
         ...
 
 
@@ -34,7 +34,7 @@ STRATEGIES: Mapping[str, Callable[[Setup, LanguageModel], Strategy]] = {
 
 @dataclass(frozen=True)
 class LanguageSearch:
-    """Asks once per new trial, and where that fails goes on with another sampler only if the request names one."""
+    """Asks once per new trial; when that fails, the sampler that the request names as fallback proposes, if any."""
 
     setup: Setup
     strategy: Strategy
@@ -59,7 +59,7 @@ class LanguageSearch:
         decision = algorithms.build(self.fallback, self.setup).decide(trials)
         if not isinstance(decision, Start):
             return decision
-        origin = f"{decision.origin}, for the endpoint failed: {error}"
+        origin = f"{decision.origin}, because the endpoint failed: {error}"
         return Start(decision.coordinates, origin, sampler={**decision.sampler, **error.keeps})
 
 
@@ -70,7 +70,7 @@ def build(name: str, setup: Setup) -> Algorithm:
     (name and direction), descriptions (what the schema says of a parameter, by name), max_gpu_hours and noise.
 
     Raises:
-        RequestError: there is no endpoint, its URL or key cannot be used, or the fallback is no sampler of points.
+        RequestError: there is no endpoint, its URL or key cannot be used, or the fallback does not sample points.
         BlockedError: the variable that should hold the key is empty (exit 4).
         MissingExtraError: the `openai` library is not installed.
 
@@ -79,7 +79,7 @@ def build(name: str, setup: Setup) -> Algorithm:
     if fallback is not None and fallback not in phase_samplers():
         raise RequestError.of(
             "useless_fallback",
-            f"automl.fallback '{fallback}' cannot stand in for a language model, whose trials all train to their end.",
+            f"automl.fallback '{fallback}' cannot replace a language model, whose trials all train to their end.",
             f"Use one of: {', '.join(phase_samplers())}.",
             path="automl.fallback",
             got=fallback,

@@ -22,10 +22,10 @@ RATIONALE_CHARACTERS = 1000
 
 @dataclass(frozen=True)
 class Phase:
-    """What the model planned; every trial of the phase keeps all of it, so that a killed search finds it again.
+    """A phase as the model planned it; every trial of the phase stores it, so that a killed search can restore it.
 
     Attributes:
-        start: number of its first trial, which tells phases apart.
+        start: number of its first trial, which identifies the phase.
         sampler: the algorithm that proposes.
         ranges: spec values that it proposes within, by parameter; others are free.
         trials: how many it has.
@@ -90,7 +90,7 @@ class Phases:
         )
         most = min(self.setup.max_trials - len(trials), untried)
         if not 1 <= said["trials"] <= most:
-            reason = "points of these ranges that have not been tried" if most == untried else "trials that are left"
+            reason = "points of these ranges that have not been tried" if most == untried else "remaining trials"
             complaints.append(f"'trials' is {said['trials']}; it must be from 1 to {most}, the {reason}.")
         if complaints:
             raise ReplyError(*complaints)
@@ -98,7 +98,7 @@ class Phases:
 
 
 def phase_samplers() -> tuple[str, ...]:
-    """Return the algorithms that propose a point at a time, for trials that train to their end."""
+    """Return the algorithms that propose one point at a time, for trials that train to their end."""
     return tuple(
         name
         for name, about in algorithms.INFO.items()

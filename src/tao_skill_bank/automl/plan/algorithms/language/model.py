@@ -1,4 +1,4 @@
-"""The language model behind an OpenAI-compatible endpoint: asked, told what is wrong with a reply, asked again."""
+"""The language model behind an OpenAI-compatible endpoint, asked again with the complaint when a reply is unusable."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from tao_skill_bank.core.chat_endpoint import EXIT_CREDENTIALS, ChatEndpoint, Sp
 from tao_skill_bank.errors import BlockedError, Problem, RequestError, TaoSkillsError
 
 T = TypeVar("T")
-REPEATED_CHARACTERS = 4000  # of a refused reply: the model is shown it, and a broken server may send megabytes
+REPEATED_CHARACTERS = 4000  # of a refused reply, which is sent back to the model; a broken server may send megabytes
 NO_VARIABLE = ""
 KEYS = SpecKeys(
     url="automl.endpoint.base_url",
@@ -21,7 +21,7 @@ KEYS = SpecKeys(
     key_variable="automl.endpoint.api_key_variable",
     timeout="automl.endpoint.timeout_seconds",
     request="automl.endpoint.temperature, automl.endpoint.max_tokens (null sends none)",
-    kept="trials that are there are kept. A sampler in automl.fallback would go on without the endpoint.",
+    kept="the trials so far are kept. With a sampler in automl.fallback the search continues without the endpoint.",
 )
 
 
@@ -29,7 +29,7 @@ class LanguageModelError(BlockedError):
     """The endpoint failed, or the model gave no usable answer.
 
     Attributes:
-        keeps: the tokens that it took and the replies that were refused, as a trial keeps them.
+        keeps: the tokens that it took and the replies that were refused, as a trial stores them.
 
     """
 
@@ -40,7 +40,7 @@ class LanguageModelError(BlockedError):
 
 @dataclass(frozen=True)
 class LanguageModel:
-    """A client of the endpoint; it keeps nothing of what was said."""
+    """A client of the endpoint; it stores nothing of the conversation."""
 
     options: Endpoint
     chat: ChatEndpoint
@@ -50,14 +50,14 @@ class LanguageModel:
         """Return the model that the options name; nothing is asked yet. Raises as `language.build` does."""
         named = options.get("endpoint")
         if named is None:
-            message = "The search asks a language model, and no endpoint is named."
+            message = "The search asks a language model, but no endpoint is named."
             fix = "Set automl.endpoint: {base_url: URL, model: NAME}, and api_key_variable where it needs a key."
             raise RequestError.of("missing_endpoint", message, fix, path="automl.endpoint")
         endpoint = named if isinstance(named, Endpoint) else Endpoint(**named)
         variable = endpoint.api_key_variable
         if variable is not None and not settings.has_variable(variable):
             message = f"{KEYS.key_variable} names {variable}, which is not set."
-            fix = f"Export {variable}, or leave {KEYS.key_variable} out for a server without keys."
+            fix = f"Export {variable}, or omit {KEYS.key_variable} for a server without keys."
             problems = BlockedError.of("endpoint_key", message, fix, path=KEYS.key_variable).problems
             raise BlockedError(problems, EXIT_CREDENTIALS)
         chat = ChatEndpoint.open(
@@ -71,14 +71,14 @@ class LanguageModel:
         return cls(endpoint, chat)
 
     def ask(self, question: str, read: Callable[[str], T]) -> tuple[T, dict[str, Any]]:
-        """Ask until `read` takes the reply.
+        """Ask until `read` accepts the reply.
 
         Args:
-            question: what is asked.
-            read: returns what a reply says; its `ReplyError` is told to the model, which then tries again.
+            question: the text of the question.
+            read: parses a reply; the message of its `ReplyError` is sent to the model, which then tries again.
 
         Returns:
-            what `read` returned, and what the trial keeps: tokens, refused replies.
+            what `read` returned, and what the trial stores: tokens, refused replies.
 
         Raises:
             LanguageModelError: the endpoint failed, or every reply was refused.
@@ -103,7 +103,7 @@ class LanguageModel:
         raise self._unusable(keeps)
 
     def shown(self, text: str, characters: int) -> str:
-        """Return what a model said as it may be kept: on one line, cut, without a key."""
+        """Return a model's text as it may be stored: on one line, truncated, without a key."""
         return self.chat.shown(text.encode(), characters)
 
     def _reply(self, messages: list[dict[str, str]], spent: dict[str, int], keeps: dict[str, Any]) -> tuple[str, bool]:
@@ -113,14 +113,14 @@ class LanguageModel:
             reply = self.chat.reply(messages, **{name: value for name, value in sent.items() if value is not None})
         except TaoSkillsError as error:
             exit_code = EXIT_CREDENTIALS if error.exit_code == EXIT_CREDENTIALS else None
-            failure = LanguageModelError([self._with_a_cure(problem) for problem in error.problems], exit_code)
+            failure = LanguageModelError([self._with_fix(problem) for problem in error.problems], exit_code)
             failure.keeps = keeps
             raise failure from None
         spent["prompt"] += reply.prompt_tokens
         spent["completion"] += reply.completion_tokens
         return reply.text, reply.is_cut
 
-    def _with_a_cure(self, problem: Problem) -> Problem:
+    def _with_fix(self, problem: Problem) -> Problem:
         if problem.code != "endpoint_key" or self.options.api_key_variable is not None:
             return problem
         fix = f"Export its key, and write the variable's name into {KEYS.key_variable}."
@@ -130,11 +130,11 @@ class LanguageModel:
         attempts, last = len(keeps["refused"]), keeps["refused"][-1]
         message = (
             f"{self.chat.place} gave no usable answer in {attempts} {'try' if attempts == 1 else 'tries'} "
-            f"(model {self.options.model}). It said: {last['reply'] or 'nothing'}. What was wrong: {last['complaint']}"
+            f"(model {self.options.model}). Its last reply: {last['reply'] or 'empty'}. Problem: {last['complaint']}"
         )
         fix = (
             f"Name a stronger model in {KEYS.model}, raise automl.endpoint.max_tokens where replies are cut off, "
-            f"or name a sampler in automl.fallback that goes on instead."
+            f"or name a sampler in automl.fallback that proposes instead."
         )
         failure = LanguageModelError.of("endpoint_answer", message, fix, path=KEYS.model)
         failure.keeps = keeps

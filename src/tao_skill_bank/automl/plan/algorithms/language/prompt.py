@@ -1,6 +1,6 @@
-"""What a language model is told: texts of `prompts/`, filled with the space, the trials and the metric.
+"""The questions to a language model: texts of `prompts/`, filled with the space, the trials and the metric.
 
-It is told no path, no data, no host and no credential.
+They contain no path, no data, no host and no credential.
 """
 
 import json
@@ -30,7 +30,7 @@ def fill(name: str, **parts: Any) -> str:
 
 
 def question(name: str, setup: Setup, trials: Sequence[Trial], **parts: Any) -> str:
-    """Return a question about the next trial, with what every one of them tells."""
+    """Return a question about the next trial, with the parts that all questions have."""
     return fill(
         name,
         metric=_metric(setup.options.get("metric")),
@@ -43,7 +43,7 @@ def question(name: str, setup: Setup, trials: Sequence[Trial], **parts: Any) -> 
 
 
 def whole(setup: Setup) -> Space:
-    """Return the space as one that knows the values of its points, which a model is told instead of coordinates."""
+    """Return the space with the values of its points, which a model receives instead of coordinates."""
     assert isinstance(setup.space, Space)
     return setup.space
 
@@ -91,7 +91,7 @@ def _parameters(space: Space, descriptions: Mapping[str, str]) -> str:
 
 
 def _history(space: Space, trials: Sequence[Trial]) -> str:
-    """Return the trials as JSON lines: of many the best and the newest."""
+    """Return the trials as JSON lines, in a long search only the best and the newest."""
     shown = list(trials)
     if len(trials) > MAX_BEST + MAX_NEWEST:
         scored = [trial for trial in trials[:-MAX_NEWEST] if trial.score is not None]

@@ -35,7 +35,7 @@ class Proposals:
 class Experiments:
     """Every trial is an experiment: proposed with its reason, screened, run, verified, and kept or discarded.
 
-    The verdict on a trial is kept with the first trial that begins after it ended.
+    The verdict on a trial is stored with the first trial that begins after it ended.
     """
 
     setup: Setup
@@ -43,7 +43,7 @@ class Experiments:
 
     def decide(self, trials: Sequence[Trial]) -> Decision:
         if screening.is_spent(self.setup, trials):
-            return Done("the GPU hours that are left do not suffice for another trial")
+            return Done("the remaining GPU hours do not suffice for another trial")
         noise = screening.noise(self.setup, trials)
         judged = screening.verdicts(trials, noise)
         kept = [verdict.number for verdict in judged if verdict.is_kept]
@@ -64,10 +64,12 @@ class Experiments:
             budget=screening.budget(self.setup, trials),
         )
         (point, rationale), keeps = self.model.ask(question, read)
-        told = {number for trial in trials for number in trial.sampler.get("verdicts", {})}
+        reported = {number for trial in trials for number in trial.sampler.get("verdicts", {})}
         new: dict[str, Any] = {
             "rationale": self.model.shown(rationale, RATIONALE_CHARACTERS),
-            "verdicts": {str(verdict.number): str(verdict) for verdict in judged if str(verdict.number) not in told},
+            "verdicts": {
+                str(verdict.number): str(verdict) for verdict in judged if str(verdict.number) not in reported
+            },
             "kept": kept[-1] if kept else None,
         }
         return Start(point, "autoresearch", sampler={**keeps, **new})
@@ -77,7 +79,7 @@ def proposal(setup: Setup, trials: Sequence[Trial], text: str) -> tuple[Point, s
     """Return the point of a reply and its reason.
 
     Raises:
-        ReplyError: it is none, or it has been tried.
+        ReplyError: it is not a point of the space, or it has been tried.
 
     """
     said = replies.document(text, FIELDS)

@@ -1,4 +1,4 @@
-"""A model's reply, read strictly: a JSON object, values that the space has. Every mistake is named, for the model."""
+"""Parses a model's reply strictly: a JSON object with values of the space. Every mistake is named for the model."""
 
 import json
 import math
@@ -23,7 +23,7 @@ Range = tuple[int | float, int | float]
 
 
 class ReplyError(ValueError):
-    """What is wrong with a reply, in sentences that its author can act on."""
+    """The problems of a reply, in sentences that the model can act on."""
 
     def __init__(self, *complaints: str) -> None:
         super().__init__(" ".join(complaints))
@@ -100,7 +100,7 @@ def narrowed(ranges: Mapping[str, Any], space: Space) -> Space:
     """Return the part of a space that a reply names: [low, high] or a list of choices, by parameter.
 
     Raises:
-        ReplyError: a range is no range of the space.
+        ReplyError: a range does not lie in the space.
 
     """
     complaints = list(_unknown(ranges, [dimension.name for dimension in space.dimensions]))
@@ -119,7 +119,7 @@ def _narrowed(dimension: Dimension, wanted: Any) -> Dimension:
     if dimension.of is not None:
         raise ReplyError(f"its range follows from {dimension.of}; leave it out.")
     if not isinstance(wanted, list) or not wanted:
-        raise ReplyError(f"{_shown(wanted)} is no list.")
+        raise ReplyError(f"{_shown(wanted)} is not a list.")
     if dimension.kind == "choice":
         offered = dict(enumerate(points.options(dimension)))
         places = [[at for at, (choice, _) in offered.items() if is_same(choice, value)] for value in wanted]
@@ -131,7 +131,7 @@ def _narrowed(dimension: Dimension, wanted: Any) -> Dimension:
         )
     low, high = _range(dimension, wanted)
     if not dimension.low <= low <= high <= dimension.high:
-        raise ReplyError(f"{_shown(wanted)} is no range inside.")
+        raise ReplyError(f"{_shown(wanted)} is not a range inside it.")
     return replace(dimension, low=low, high=high)
 
 

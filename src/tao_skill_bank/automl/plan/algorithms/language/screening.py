@@ -1,4 +1,4 @@
-"""What is checked of an experiment before it runs, and how it is judged after. Cheap rules, no model."""
+"""Checks an experiment before it runs, and judges it afterwards. Cheap rules, no model."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -59,7 +59,7 @@ def complaints(setup: Setup, trials: Sequence[Trial], point: Mapping[str, Coordi
             parts = distances(setup.space, trial.coordinates, point)
             if max(parts, default=0.0) <= NEAR:
                 why = trial.diagnosis or trial.state.value.lower()
-                yield f"That is next to trial {trial.number}, which did not get through ({why}). Go further away."
+                yield f"That is next to trial {trial.number}, which failed or was pruned ({why}). Go further away."
                 break
     left = hours_left(setup, trials)
     nearest = _nearest(setup.space, trials, point)
@@ -78,7 +78,7 @@ def is_spent(setup: Setup, trials: Sequence[Trial]) -> bool:
 
 
 def hours_left(setup: Setup, trials: Sequence[Trial]) -> float | None:
-    """Return the GPU hours that are left after all running trials have ended; None for no limit."""
+    """Return the GPU hours remaining after all running trials have ended; None for no limit."""
     limit = setup.options.get("max_gpu_hours")
     if limit is None:
         return None
@@ -90,7 +90,7 @@ def hours_left(setup: Setup, trials: Sequence[Trial]) -> float | None:
 
 
 def budget(setup: Setup, trials: Sequence[Trial]) -> str:
-    """Return in words what may still be spent."""
+    """Return the remaining trials and GPU hours, in words."""
     left = hours_left(setup, trials)
     trials_left = f"{setup.max_trials - len(trials)} trials"
     return trials_left if left is None else f"{trials_left} and {left:.3g} GPU hours"

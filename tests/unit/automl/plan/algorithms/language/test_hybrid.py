@@ -96,7 +96,7 @@ def test_the_same_trials_give_the_same_decision_within_a_phase() -> None:
         ({"trials": 12}, "'trials' is 12; it must be from 1 to 11"),
         ({"trials": "5"}, "'trials' is \"5\"; it must be a whole number."),
         ({"trials": True}, "'trials' is true; it must be a whole number."),
-        ({"ranges": {"train.lr": [0, 1]}}, "train.lr: [0, 1] is no range inside."),
+        ({"ranges": {"train.lr": [0, 1]}}, "train.lr: [0, 1] is not a range inside it."),
         ({"ranges": ["train.lr"]}, "'ranges' is [\"train.lr\"]; it must be an object."),
         ({"rationale": ""}, "'rationale' is empty."),
     ],

@@ -166,7 +166,7 @@ def test_refused_replies_are_kept_with_the_trial() -> None:
     assert "lora.r is 33; it must be a power of two from 4 to 128. The nearest is 32." in complaints[1]
 
 
-def test_a_reply_that_was_cut_off_is_told_so() -> None:
+def test_a_reply_that_was_cut_off_is_reported_so() -> None:
     cut = json.dumps({"choices": [{"message": {"content": '{"values": {'}, "finish_reason": "length"}]}).encode()
     error = failure(lambda _: (200, cut, {}), attempts=1)
     assert "cut off at the longest answer allowed" in error.problems[0].message

@@ -88,7 +88,7 @@ def test_the_question_tells_the_space_the_history_and_the_metric() -> None:
     assert failed["score"] is None
 
 
-def test_a_pinned_value_is_neither_told_nor_taken() -> None:
+def test_a_pinned_value_is_neither_sent_nor_accepted() -> None:
     pinned = replace(SPACE, dimensions=(SPACE["train.lr"],), pinned={"train.schedule": "linear"})
     values = {"train.lr": 2e-5}
     with serving(lambda _: json.dumps({"values": values, "rationale": "why"})) as server:
@@ -97,12 +97,12 @@ def test_a_pinned_value_is_neither_told_nor_taken() -> None:
     assert decision.coordinates == values
 
 
-def test_of_a_long_search_the_best_and_the_newest_trials_are_told() -> None:
+def test_of_a_long_search_the_best_and_the_newest_trials_are_sent() -> None:
     trials = [replace(RECIPE_TRIAL, number=number, scores={1: 1000.0 - number}) for number in range(200)]
     with serving(lambda _: point_reply()) as server:
         algorithms.build("llm", replace(setup(server.url), max_trials=300)).decide(trials)
-    told = [trial["trial"] for trial in trials_of(server.requests[0]["body"])]
-    assert told == list(range(100, 200))
+    sent = [trial["trial"] for trial in trials_of(server.requests[0]["body"])]
+    assert sent == list(range(100, 200))
 
 
 def test_a_point_that_was_tried_is_refused_with_the_number_of_its_trial() -> None:
@@ -218,7 +218,7 @@ def test_trials_are_kept_only_when_they_are_better_by_more_than_noise() -> None:
     assert str(verdicts[4]).startswith("discarded: diverged: the loss became NaN")
 
 
-def test_a_verdict_is_told_and_kept_once_with_the_trial_after() -> None:
+def test_a_verdict_is_sent_and_stored_once_with_the_trial_after() -> None:
     first, _ = experiment([RECIPE_TRIAL], point_reply())
     assert first.sampler["verdicts"] == {"0": "kept: 0.5 is the first score"}
     trial = replace(ended(first, 1), scores={1: 0.497})

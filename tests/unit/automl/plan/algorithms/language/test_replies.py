@@ -155,12 +155,12 @@ def test_ranges_narrow_the_space_in_the_values_of_the_spec() -> None:
 @pytest.mark.parametrize(
     ("ranges", "complaint"),
     [
-        ({"train.lr": [1e-7, 1e-5]}, "is no range inside"),
-        ({"train.lr": [5e-5, 1e-5]}, "is no range inside"),
+        ({"train.lr": [1e-7, 1e-5]}, "is not a range inside it"),
+        ({"train.lr": [5e-5, 1e-5]}, "is not a range inside it"),
         ({"train.lr": [1e-5]}, "is not [low, high]"),
-        ({"train.lr": {"low": 1}}, "is no list"),
+        ({"train.lr": {"low": 1}}, "is not a list"),
         ({"lora.r": [0, 64]}, "holds no powers of two"),
-        ({"lora.r": [33, 63]}, "is no range inside"),
+        ({"lora.r": [33, 63]}, "is not a range inside it"),
         ({"lora.alpha": [8, 16]}, "its range follows from lora.r; leave it out"),
         ({"train.schedule": ["constant"]}, "names a choice that it does not have"),
         ({"train.lrr": [1e-5, 1e-5]}, "Did you mean 'train.lr'?"),
