@@ -135,27 +135,27 @@ def test_a_named_fallback_goes_on_and_says_so_with_every_trial(name: str) -> Non
             run(name, setup(server.url))
     assert len(trials) == 7
     for trial in trials[1:]:
-        sampler, _, reason = trial.origin.partition(", for the endpoint failed: ")
+        sampler, _, reason = trial.origin.partition(", because the endpoint failed: ")
         assert sampler in ("random", "bayesian")
         assert "answered 500: out of memory" in reason
         assert trial.sampler["tokens"]["requests"] == 1
     assert trials[-1].origin.startswith("bayesian, ")
 
 
-def test_the_fallback_also_stands_in_for_answers_that_are_no_use_and_the_model_is_asked_again_after() -> None:
+def test_the_fallback_also_replaces_unusable_answers_and_the_model_is_asked_again_after() -> None:
     replies = iter(["nonsense", "nonsense", point_reply()])
     with serving(lambda _: next(replies)) as server:
         search = algorithms.build("llm", setup(server.url, fallback="random", attempts=2))
         first = ended(search.decide([RECIPE_TRIAL]), 1)
         second = search.decide([RECIPE_TRIAL, first])
-    assert first.origin.startswith("random, for the endpoint failed: ")
+    assert first.origin.startswith("random, because the endpoint failed: ")
     assert [entry["reply"] for entry in first.sampler["refused"]] == ["nonsense", "nonsense"]
     assert second.origin == "llm"
 
 
 @pytest.mark.parametrize("fallback", ["asha", "llm", "none"])
-def test_a_fallback_that_cannot_stand_in_is_refused(fallback: str) -> None:
-    with pytest.raises(Exception, match=f"'{fallback}' cannot stand in") as caught:
+def test_a_fallback_that_cannot_replace_the_model_is_refused(fallback: str) -> None:
+    with pytest.raises(Exception, match=f"'{fallback}' cannot replace") as caught:
         algorithms.build("llm", setup("http://127.0.0.1:1/v1", fallback=fallback))
     assert "bayesian" in caught.value.problems[0].fix
 
