@@ -102,12 +102,7 @@ def _limits(job: Job, options: Options) -> list[str]:
     if options.cpus is not None:
         words += ["--cpus", f"{options.cpus:g}"]
     if options.memory:
-        words += [
-            "--memory",
-            options.memory,
-            "--memory-swap",
-            options.memory,
-        ]  # no swap: rather out of memory than slow
+        words += ["--memory", options.memory, "--memory-swap", options.memory]  # without swap
     if options.ipc:
         words += ["--ipc", options.ipc]
     if options.ipc != "host":

@@ -38,9 +38,7 @@ def meaning(record: JobRecord, run: RunDirectory, container: Container, progress
         message = KILLED_FROM_OUTSIDE.format(code=code, retry=run_files.retry_hint(record))
         return _error(record, message, "ERR_INFRA", code, progress)
     if recorded is None and code != 0:
-        return _error(
-            record, _unrecorded(run, container), "ERR_PROGRAM", code, progress
-        )  # a retry would end the same way
+        return _error(record, _unrecorded(run, container), "ERR_PROGRAM", code, progress)  # so would a retry
     if code not in (0, EXIT_INTERRUPTED) and not progress:
         message = UNREPORTED.format(code=code, line=_last_line(run))
         message += WHICH_PYTHON if code in NOT_STARTED else ""

@@ -186,9 +186,7 @@ def _contradictions(values: Mapping[str, Any], job: Job) -> list[Problem]:
             _problem("two_storages", "Two storages are named: a claim and a path of the nodes.", fix, "claim")
         )
     if ("claim" in values) != ("claim_path" in values):
-        fix = (
-            "Give both: --option claim=NAME --option claim_path=/PATH, the path at which this machine sees it as well."
-        )
+        fix = "Give both: --option claim=NAME --option claim_path=/PATH, the path on this machine as well."
         message = "Options claim and claim_path, where it is mounted, need each other: one is missing."
         problems.append(_problem("claim_without_path", message, fix, "claim"))
     mount = values.get("claim_path", values.get("host_path"))

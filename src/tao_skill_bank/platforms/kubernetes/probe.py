@@ -143,10 +143,7 @@ def _manifests(cluster: Cluster, job: Job, options: Options) -> Iterator[Finding
     for manifest in render.objects(job, options, texts):
         try:
             cluster.create(manifest, dry_run=True)
-        except (
-            NotFoundError,
-            TakenError,
-        ):  # no such kind: reported before; a name that is taken: the plan gets its own
+        except (NotFoundError, TakenError):  # a missing kind is reported before; a plan gets a name of its own
             continue
     dry_run_pod(cluster, render.pod(job, options))
 

@@ -265,9 +265,7 @@ def _environment(job: Job, options: Options) -> list[Manifest]:
     if options.mount_path is not None:
         found.append({"name": "TAO_STATE_DIR", "value": f"{options.mount_path}/.tao"})
     if job.resources.device == "cpu" and "OMP_NUM_THREADS" not in dict(options.env):
-        cores = int(
-            quantity(options.cpu) // job.resources.processes_per_node
-        )  # the pod has only some cores of the node
+        cores = int(quantity(options.cpu) // job.resources.processes_per_node)  # of the pod, not of the node
         found.append({"name": "OMP_NUM_THREADS", "value": str(max(1, cores))})
     if options.secret is not None:
         found += [

@@ -120,9 +120,9 @@ class Local:
             return JobStatus(record.id, state, str(progress.get("message") or ""), progress=progress)
         if exit_code is None and not (is_here and "pid" in record.backend_ref):
             where = (
-                "None of its processes is on this machine."
+                "It has no process here."
                 if is_here
-                else f"It ran on host {record.backend_ref['host']}; query it there."
+                else f"It was launched on host {record.backend_ref['host']}; query it there."
             )
             return JobStatus(record.id, State.UNKNOWN, where, progress=progress)
         status = run_files.ended(record, exit_code, progress, was_cancelled=run.cancel_file.exists())
