@@ -92,7 +92,7 @@ def test_the_same_trials_give_the_same_decision_within_a_phase() -> None:
     [
         ({"sampler": "bayes"}, "There is no sampler 'bayes'. Did you mean 'bayesian'?"),
         ({"sampler": "asha"}, "There is no sampler 'asha'."),
-        ({"trials": 0}, "'trials' is 0; it must be from 1 to 11, the trials that are left."),
+        ({"trials": 0}, "'trials' is 0; it must be from 1 to 11, the remaining trials."),
         ({"trials": 12}, "'trials' is 12; it must be from 1 to 11"),
         ({"trials": "5"}, "'trials' is \"5\"; it must be a whole number."),
         ({"trials": True}, "'trials' is true; it must be a whole number."),

@@ -174,7 +174,7 @@ def test_an_experiment_next_to_a_failed_one_is_not_run() -> None:
         [RECIPE_TRIAL, FAILED], json.dumps({"values": near, "rationale": "Faster."}), point_reply("Slower.")
     )
     complaint = decision.sampler["refused"][0]["complaint"]
-    assert complaint.startswith("That is next to trial 1, which did not get through (diverged: ")
+    assert complaint.startswith("That is next to trial 1, which failed or was pruned (diverged: ")
     assert decision.sampler["rationale"] == "Slower."
 
 
