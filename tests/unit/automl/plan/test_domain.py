@@ -58,7 +58,7 @@ def test_a_learning_rate_outside_the_schemas_search_bounds_is_searched_around_it
         ("train.epoch", {"minimum": 0}, "at least 1 and at most 20"),
         (RANK, {"maximum": 512}, "at most 256"),
         (RANK, {"choices": [8, 512]}, "at most 256"),
-        (RANK, {"choices": [8, 12]}, "no power of two"),
+        (RANK, {"choices": [8, 12]}, "not a power of two"),
         (RANK, {"choices": [8, 16.5]}, "whole numbers"),
         (RANK, {"choices": [8, "16"]}, "whole numbers"),
         (LR, {"minimum": 0}, "at least 1e-07"),

@@ -119,7 +119,7 @@ def test_a_list_of_learning_rates_is_left_as_it_is() -> None:
     found = built(overrides=overrides)
     assert "train.optm_lr is not searched: its value is not a single number." in found.notes
     (problem,) = problems(overrides=overrides, automl={"add": ["train.optm_lr"]})
-    assert problem.fix == "Set train.optm_lr to one number, or leave it out of automl.add."
+    assert problem.fix == "Set train.optm_lr to one number, or remove it from automl.add."
 
 
 def test_every_mistake_is_reported_at_once() -> None:

@@ -90,6 +90,6 @@ def test_covariance_adaptation_reads_no_state_that_asks_for_code(tmp_path: Path)
         samplers.CmaesSampler().propose(setup, trials, setup.random(60))
     assert caught.value.problems[0].code == "sampler_state_refused"
     trials[at] = replace(trials[at], sampler={"cma:optimizer:1": state})  # a part is missing
-    with pytest.raises(BlockedError, match="is not read"):
+    with pytest.raises(BlockedError, match="is refused"):
         samplers.CmaesSampler().propose(setup, trials, setup.random(60))
     assert not (tmp_path / "mark").exists()

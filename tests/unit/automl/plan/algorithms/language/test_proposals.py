@@ -128,7 +128,7 @@ def test_the_model_is_not_asked_when_nothing_may_begin() -> None:
 
 
 @pytest.mark.parametrize("name", ["llm", "hybrid", "autoresearch"])
-def test_a_named_fallback_goes_on_and_says_so_with_every_trial(name: str) -> None:
+def test_a_named_fallback_proposes_and_every_trial_says_so(name: str) -> None:
     with serving(lambda _: (500, b"out of memory", {})) as server:
         trials = run(name, replace(setup(server.url, fallback="bayesian"), max_trials=7))
         with pytest.raises(BlockedError):
