@@ -29,7 +29,7 @@ record_exit_code() {
   printf '%s\n' "$code" > logs/.exit_code.partial
   sync logs/.exit_code.partial
   mv -f logs/.exit_code.partial logs/exit_code
-  # Interrupted, nothing is lost: the same job goes on from there.
+  # Interrupted, nothing is lost: the same job resumes from there.
   if [[ $code == 75 && ! -e logs/cancel_requested && ${SLURM_RESTART_COUNT:-0} -lt 10 ]]; then
     scontrol requeue "$SLURM_JOB_ID" || echo "This job could not be requeued." >&2
   fi

@@ -33,7 +33,7 @@ rm -f logs/exit_code  # of the run before a requeue
 {commands}"""
 
 REQUEUE = """\
-  # Interrupted, nothing is lost: the same job goes on from there.
+  # Interrupted, nothing is lost: the same job resumes from there.
   if [[ $code == 75 && ! -e logs/cancel_requested && ${{SLURM_RESTART_COUNT:-0}} -lt {max_restarts} ]]; then
     scontrol requeue "$SLURM_JOB_ID" || echo "This job could not be requeued." >&2
   fi

@@ -1,4 +1,4 @@
-"""Population based training (Jaderberg et al. 2017) over checkpoints: perturbed copies of the best replace the worst."""
+"""Population based training (Jaderberg et al. 2017): perturbed copies of the best replace the worst."""
 
 import math
 import random
