@@ -96,7 +96,7 @@ SYMPTOMS = [
     ),
     ("missing_module", "ModuleNotFoundError: No module named 'av'"),
     ("shared_memory", "RuntimeError: DataLoader worker (pid 91) is killed by signal: Bus error. "),
-    ("window_longer_than_clips", "error: /data/7.mp4 has 61 frames; frames 0 to 92 were asked for. Fix: Drop it."),
+    ("window_longer_than_clips", "error: /data/7.mp4 has 61 frames; frames 0 to 92 were requested. Fix: Drop it."),
     ("window_longer_than_clips", "error: /data/gr1: 2 clips with fewer than 93 frames: gr1/2.mp4 (61 frames)."),
     ("base_is_not_trained", "error: The first loss 2.97 is above train.first_loss_limit 0.5."),
     (

@@ -129,7 +129,7 @@ def test_an_adapter_of_another_size_is_refused_before_anything_is_loaded(tmp_pat
     wide.add_adapter(LoraConfig(r=4, target_modules=TARGETS))
     adapter_folder.write(tmp_path / "wide", wide, None)
     transformer = transformer_of(tiny_pipeline)
-    with pytest.raises(BlockedError, match=r"was trained with .* inputs and .* outputs, and the model's has"):
+    with pytest.raises(BlockedError, match=r"was trained with .* inputs and .* outputs, but the model's has"):
         adapter_folder.load(transformer, tmp_path / "wide", "x")
     assert not adapter_weights(transformer)
 

@@ -66,7 +66,7 @@ def test_the_tables_hold_a_row_per_variant() -> None:
     compared = comparison.compare(ENTRIES)
     lines = comparison.to_markdown(compared).splitlines()
     assert lines[2] == (
-        "| base | 2.50 ± 2.12 good (n = 2, 1 not measured, 20 matches a pair, 38% standing still) "
+        "| base | 2.50 ± 2.12 good (n = 2, 1 not measured, 20 matches per pair, 38% static) "
         "| 3.00 ± 0.71 (n = 2, 1 not measured, ± 1.41 over seeds) |"
     )
     assert lines[3] == "| a\\|b | not measured: no matches | 4.00 (n = 1) |"

@@ -397,13 +397,13 @@ def test_a_corrupt_clip_stops_the_run(run, spec, inputs, tmp_path, monkeypatch):
 
 def test_a_clip_too_short_to_continue_stops_the_run(run, spec, inputs, tmp_path, monkeypatch):
     video_file.write(inputs / "clip.mp4", np.zeros((3, 32, 48, 3), np.uint8), 16)
-    told = "has 3 frames; 2 latent frames are made of its last 5"
+    told = "has 3 frames; 2 latent frames need its last 5"
     check_stops(run, spec(inputs=str(inputs)), tmp_path / "run", "clip_too_short", told, monkeypatch)
 
 
 def test_a_video_that_is_all_given_stops_the_run(run, spec, inputs, tmp_path, monkeypatch):
     whole = spec(inputs=str(inputs), num_frames=5)
-    check_stops(run, whole, tmp_path / "run", "nothing_to_predict", "2 are given", monkeypatch)
+    check_stops(run, whole, tmp_path / "run", "nothing_to_predict", "2 are conditioned", monkeypatch)
 
 
 def test_an_adapter_that_does_not_exist_stops_the_run(run, spec, tmp_path, monkeypatch):

@@ -139,7 +139,7 @@ def test_a_base_that_is_not_here_is_not_compared_and_that_is_said(
     train_spec["policy"]["model_name_or_path"] = "builtin://tiny-cosmos-reason"  # nothing made it here yet
     answer = resumable.check(load_spec(TrainConfig, write_config(train_spec, "again")), folder)
     assert answer.problems == ()
-    assert "builtin://tiny-cosmos-reason is not here yet" in answer.not_compared
+    assert "builtin://tiny-cosmos-reason is not available locally yet" in answer.not_compared
 
 
 @pytest.mark.parametrize("name", ["*.distcp", "random_0.pt", ".metadata"])
