@@ -1,5 +1,6 @@
 import ast
 import dataclasses
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -44,6 +45,18 @@ def test_what_is_written_is_formatted_and_linted_as_the_bank_is(
         words = [sys.executable, "-m", "ruff", *command, *options, str(wanted.source)]
         done = subprocess.run(words, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_module_that_is_written_finds_what_it_imports(wanted: NewSkill) -> None:
+    written = new_skill.write(wanted)
+    modules = [
+        ".".join(path.relative_to(wanted.source).with_suffix("").parts) for path in written if path.suffix == ".py"
+    ]
+    program = "import importlib, sys; [importlib.import_module(name) for name in sys.argv[1:]]"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(wanted.source), *sys.path])}
+    command = [sys.executable, "-c", program, *modules]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
 
 
 def test_every_kind_of_the_list_has_its_templates() -> None:
