@@ -4,8 +4,10 @@ The model is a small video classifier, trained from scratch. Its author replaces
 around it.
 """
 
+import keyword
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -15,12 +17,13 @@ from typing import Any
 
 import jinja2
 
+from tao_skill_bank import models
 from tao_skill_bank.errors import BlockedError, ConflictError, RequestError, UnknownNameError
 
 TEMPLATES = Path(__file__).parent / "templates"
 SUFFIX = ".jinja"
 SKILL_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-PACKAGE_NAME = re.compile(r"[a-z][a-z0-9_]*")
+PACKAGE_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 LONGEST_NAME = 64  # of the agent skills standard
 GENERATE = (
     "import sys, tao_skill_bank.authoring.generated_files as g;"
@@ -94,11 +97,27 @@ def write(wanted: NewSkill) -> list[Path]:
     Raises:
         RequestError: a name that the standard or Python does not allow.
         UnknownNameError: there are no templates for this kind of dataset.
-        ConflictError: one of the folders exists.
-        BlockedError: the bank has no skills/, or the generated files could not be made.
+        ConflictError: one of the folders exists, or a model of this name is installed.
+        BlockedError: the bank has no skills/, a folder cannot be written, or the generated files could not be made;
+            nothing is left behind.
 
     """
     _require_valid(wanted)
+    try:
+        _render(wanted)
+        _generate(wanted)
+    except (OSError, BlockedError) as error:
+        for folder in (wanted.skill_folder, wanted.model_folder):
+            shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, BlockedError):
+            raise
+        message = f"{error.filename} cannot be written: {error.strerror}."
+        fix = "Name folders that can be written: --bank FOLDER --source FOLDER"
+        raise BlockedError.of("not_written", message, fix, path=str(error.filename)) from None
+    return sorted(path for folder in (wanted.skill_folder, wanted.model_folder) for path in _files(folder))
+
+
+def _render(wanted: NewSkill) -> None:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader([TEMPLATES, TEMPLATES / "kinds"]),
         undefined=jinja2.StrictUndefined,
@@ -113,8 +132,6 @@ def write(wanted: NewSkill) -> list[Path]:
     for template, target in _targets(wanted):
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(environment.get_template(template).render(_values(wanted)), encoding="utf-8")
-    _generate(wanted)
-    return sorted(path for folder in (wanted.skill_folder, wanted.model_folder) for path in _files(folder))
 
 
 def _require_valid(wanted: NewSkill) -> None:
@@ -122,9 +139,10 @@ def _require_valid(wanted: NewSkill) -> None:
         message = f"'{wanted.name}' cannot be the name of a skill."
         fix = f"Use at most {LONGEST_NAME} lowercase letters, digits and single hyphens, such as tao-finetune-clips."
         raise RequestError.of("invalid_skill_name", message, fix, path="name", got=wanted.name)
-    if not PACKAGE_NAME.fullmatch(wanted.package):
+    if not PACKAGE_NAME.fullmatch(wanted.package) or keyword.iskeyword(wanted.package):
         message = f"'{wanted.package}' cannot be the name of a package."
-        fix = "Use lowercase letters, digits and underscores, with a letter first, such as clip_classifier."
+        fix = "Use at most 64 lowercase letters, digits and underscores, with a letter first and no keyword of Python, "
+        fix += "such as clip_classifier."
         raise RequestError.of("invalid_package_name", message, fix, path="--package", got=wanted.package)
     if wanted.kind not in KINDS:
         message = f"There are no templates for datasets of kind '{wanted.kind}'."
@@ -132,8 +150,9 @@ def _require_valid(wanted: NewSkill) -> None:
     if not (wanted.bank / "skills").is_dir():
         message = f"{wanted.bank} is not a skill bank: it has no skills/ folder."
         raise BlockedError.of("no_bank", message, "Name a folder that has one: --bank FOLDER", path="--bank")
-    for folder in (wanted.skill_folder, wanted.model_folder):
-        if folder.exists():
+    installed = (Path(root) / wanted.package for root in models.__path__)
+    for folder in (wanted.skill_folder, wanted.model_folder, *installed):
+        if os.path.lexists(folder):
             message = f"{folder} exists already; nothing was written."
             raise ConflictError.of("folder_exists", message, "Choose another name, or move it away.", path=str(folder))
 
@@ -172,7 +191,7 @@ def _generate(wanted: NewSkill) -> None:
     if child.returncode != 0:
         reason = (child.stderr.strip().splitlines() or ["no reason given"])[-1]
         message = f"The schemas of {wanted.name} could not be generated: {reason}"
-        raise BlockedError.of("not_generated", message, "Correct the cause, then run: make schemas")
+        raise BlockedError.of("not_generated", message, "Correct the cause, then write the skill again.")
 
 
 def _files(folder: Path) -> Iterator[Path]:

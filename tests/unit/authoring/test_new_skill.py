@@ -71,6 +71,9 @@ def test_every_kind_of_the_list_has_its_templates() -> None:
         ({"name": "a" * 65}, RequestError, "64"),
         ({"package": "1clips"}, RequestError, "name of a package"),
         ({"package": "clip-s"}, RequestError, "underscores"),
+        ({"package": "class"}, RequestError, "keyword"),
+        ({"package": "a" * 65}, RequestError, "64"),
+        ({"package": "cosmos_reason"}, ConflictError, "exists already"),
         ({"kind": "audio"}, UnknownNameError, "audio"),
         ({"bank": Path("/nonexistent")}, BlockedError, "no skills/ folder"),
     ],
@@ -89,3 +92,33 @@ def test_a_folder_that_exists_is_left_alone(wanted: NewSkill, folder: str) -> No
     with pytest.raises(ConflictError, match="exists already"):
         new_skill.write(wanted)
     assert list(getattr(wanted, folder).iterdir()) == []
+
+
+def test_a_link_that_leads_nowhere_is_left_alone(wanted: NewSkill) -> None:
+    wanted.skill_folder.symlink_to(wanted.bank / "nowhere")
+    with pytest.raises(ConflictError, match="exists already"):
+        new_skill.write(wanted)
+    assert wanted.skill_folder.is_symlink()
+
+
+def test_a_folder_that_cannot_be_written_is_named_and_nothing_is_left(wanted: NewSkill) -> None:
+    wanted.source.write_text("a file where the folder should be")
+    with pytest.raises(BlockedError, match="src") as refused:
+        new_skill.write(wanted)
+    assert "--source" in refused.value.problems[0].fix
+    assert not wanted.skill_folder.exists()
+
+
+def test_what_cannot_be_generated_leaves_nothing(wanted: NewSkill, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(new_skill, "GENERATE", "raise SystemExit('no schemas today')")
+    with pytest.raises(BlockedError, match="no schemas today"):
+        new_skill.write(wanted)
+    assert not wanted.skill_folder.exists()
+    assert not wanted.model_folder.exists()
+
+
+def test_a_name_of_digits_is_a_text_in_yaml(wanted: NewSkill) -> None:
+    named = dataclasses.replace(wanted, name="tao-finetune-1")
+    new_skill.write(named)
+    info = yaml.safe_load((named.skill_folder / "references" / "skill_info.yaml").read_text())
+    assert info["network_arch"] == "1"
