@@ -4,14 +4,14 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cache
-from importlib import resources
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
+from tao_skill_bank import models
 from tao_skill_bank.contracts import JobRecord, State, contract
 from tao_skill_bank.core import yaml12
 from tao_skill_bank.core.redact import redacted
+from tao_skill_bank.errors import RequestError
 from tao_skill_bank.jobs import service
 from tao_skill_bank.jobs.store import JobStore
 from tao_skill_bank.runs.run_directory import RunDirectory, json_lines
@@ -106,17 +106,22 @@ def diagnose_lines(lines: Iterable[str], source: str) -> list[Diagnosis]:
 
 @cache
 def rules() -> tuple[Rule, ...]:
-    """Return the rules of the package, then those of each model."""
-    package = resources.files("tao_skill_bank")
-    models = sorted(package.joinpath("models").iterdir(), key=lambda entry: entry.name)
-    return tuple(rule for folder in (package.joinpath("jobs"), *models) for rule in _rules_in(folder))
+    """Return the rules of the package, then those of each model. Raises RequestError for a rule that is none."""
+    roots = [Path(root) for root in models.__path__ if Path(root).is_dir()]  # other distributions may add some
+    folders = sorted((folder for root in roots for folder in root.iterdir()), key=lambda folder: folder.name)
+    return tuple(rule for folder in (Path(__file__).parent, *folders) for rule in _rules_in(folder))
 
 
-def _rules_in(folder: Traversable) -> Iterator[Rule]:
-    file = folder.joinpath(RULE_FILE)
-    if file.is_file():
-        for entry in yaml12.parse(file.read_text(encoding="utf-8"), str(file)):
+def _rules_in(folder: Path) -> Iterator[Rule]:
+    file = folder / RULE_FILE
+    found = yaml12.read(file) if file.is_file() else []
+    for number, entry in enumerate(found if isinstance(found, list) else [found], start=1):
+        try:
             yield _rule(entry)
+        except (KeyError, TypeError, AttributeError, re.error) as error:
+            message = f"{file}: rule {number} cannot be read: {error!r}."
+            fix = "Give it code, words, patterns (regular expressions), cause and `cure`."
+            raise RequestError.of("invalid_failure_rule", message, fix, path=str(file)) from None
 
 
 def _rule(entry: dict[str, Any]) -> Rule:

@@ -1,10 +1,13 @@
 import re
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from runs import make_job, make_record
 
+from tao_skill_bank import models
 from tao_skill_bank.contracts import State, Transition
-from tao_skill_bank.errors import UnknownNameError
+from tao_skill_bank.errors import RequestError, UnknownNameError
 from tao_skill_bank.jobs import diagnose
 from tao_skill_bank.jobs.store import JobStore
 
@@ -300,3 +303,28 @@ def test_rules_of_a_model_name_no_other_rule_twice():
     for rule in diagnose.rules():
         assert all(word == word.lower() for word in (*rule.words, *rule.context)), rule.code
         assert re.fullmatch(r"[a-z_]+", rule.code)
+
+
+@pytest.fixture
+def own_rules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Yield the failures.yaml of a model that another distribution adds."""
+    (tmp_path / "models" / "clips").mkdir(parents=True)
+    monkeypatch.setattr(models, "__path__", [*models.__path__, str(tmp_path / "models")])
+    diagnose.rules.cache_clear()
+    yield tmp_path / "models" / "clips" / "failures.yaml"
+    diagnose.rules.cache_clear()
+
+
+def test_a_model_of_another_distribution_has_rules_of_its_own(own_rules: Path) -> None:
+    own_rules.write_text("- {code: lens_fogged, words: [fog], patterns: ['fog on lens'], cause: Fog., cure: Wipe it.}")
+    assert [found.code for found in diagnose.diagnose_lines(["error: fog on lens 3"], "job.log")] == ["lens_fogged"]
+
+
+@pytest.mark.parametrize(
+    "rule",
+    ["- {code: x}", "- word", "- {code: x, words: [x], patterns: ['('], cause: c, cure: c}", "3", "- {patterns: 3}"],
+)
+def test_a_rule_that_cannot_be_read_is_named_with_its_file(own_rules: Path, rule: str) -> None:
+    own_rules.write_text(rule)
+    with pytest.raises(RequestError, match=re.escape(str(own_rules))):
+        diagnose.diagnose_lines(["error: fog on lens 3"], "job.log")
