@@ -4,13 +4,19 @@ import argparse
 import sys
 
 from tao_skill_bank.authoring import generated_files
+from tao_skill_bank.errors import TaoSkillsError
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when a file is stale")
     check = parser.parse_args().check
-    files = generated_files.outputs()
+    try:
+        files = generated_files.outputs()
+    except TaoSkillsError as error:
+        for problem in error.problems:
+            print(f"error: {problem.message}\n  fix: {problem.fix}", file=sys.stderr)
+        return error.exit_code
     changed = generated_files.stale(files) if check else generated_files.write(files)
     for path in changed:
         print(f"{'stale' if check else 'wrote'}: {path}")
