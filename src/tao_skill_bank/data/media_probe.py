@@ -152,7 +152,7 @@ def container_rate(path: Path) -> float:
             streams = container.streams.video
             rate = float(streams[0].average_rate or 0) if streams else 0.0
     except (av.FFmpegError, OSError, ValueError) as error:
-        raise _broken("media_unreadable", path, str(error)) from None
+        raise _broken("media_unreadable", path, _reason(error)) from None
     if rate <= 0:
         raise _broken("media_without_rate", path, "its container has no frame rate")
     return rate
@@ -194,12 +194,17 @@ def _broken(code: str, path: Path, reason: str) -> BlockedError:
     return BlockedError.of(code, message, "Replace or re-encode the file, or drop its records.", path=str(path))
 
 
+def _reason(error: Exception) -> str:
+    """Return why a file cannot be read, without its path and the number of the error."""
+    return " ".join((getattr(error, "strerror", None) or str(error)).split())
+
+
 def answer(path: Path, decode_seconds: float) -> str:
     """Return the probe of a file as JSON, or the error."""
     try:
         return json.dumps(asdict(probe(path, decode_seconds)))
     except (OSError, ValueError, ArithmeticError) as error:  # PyAV's errors are OSErrors or ValueErrors
-        return json.dumps({"error": " ".join(str(error).split())})
+        return json.dumps({"error": _reason(error)})
 
 
 def main(arguments: Sequence[str]) -> None:

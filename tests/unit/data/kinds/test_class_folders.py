@@ -55,6 +55,7 @@ def test_every_problem_of_the_classes_is_reported_at_once(labelled):
     assert codes(found, "blocking") == ["class_empty", "clips_unreadable", "class_too_small"]
     assert only(found, "class_empty").evidence["classes"] == ["none"]
     assert only(found, "clips_unreadable").evidence == {"files": ["left/0.mp4"], "count": 1}
+    assert "left/0.mp4 (Invalid data found when processing input)" in only(found, "clips_unreadable").message
     assert only(found, "class_too_small").evidence["classes"] == {"left": 1, "right": 1}
     assert all(finding.fix for finding in found if finding.severity == "blocking")
 
