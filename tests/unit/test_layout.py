@@ -31,7 +31,7 @@ LAUNCHED = (
 IMPORT_BY_NAME = {
     "__init__.py": "the public names, on first use",
     "automl/plan/algorithms/__init__.py": "the algorithms that ask a language model",
-    "bank/catalog.py": "a skill's dataclasses and rules",
+    "bank/model_hooks.py": "a model's dataclasses, rules and workload",
     "bank/consistency.py": "a model's facts",
     "cli/data_commands.py": "samples",
     "cli/main.py": "the commands",
@@ -44,7 +44,6 @@ IMPORT_BY_NAME = {
     "models/cosmos_reason/bertscore.py": "bert_score, an optional library",
     "models/cosmos_reason/media.py": "optional decoders",
     "models/cosmos_reason/metrics.py": "optional libraries of metrics",
-    "planning/planner.py": "a model's workload",
     "platforms/base.py": "platforms",
     "preflight/checks.py": "checks",
     "preflight/data/token_budget.py": "a model's record_tokens",

@@ -1,17 +1,17 @@
 """Finds the bank and its skills: a checkout or an installed wheel, by name, alias or qualified name."""
 
 import difflib
-import importlib
 import importlib.util
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 
+from tao_skill_bank.bank import model_hooks
 from tao_skill_bank.bank.rules import Rule
 from tao_skill_bank.bank.skill_info import ActionInfo, SkillInfo
 from tao_skill_bank.contracts import from_json
@@ -112,16 +112,14 @@ class Skill:
         return isinstance(template, dict)
 
     def spec_class(self, action: str) -> type:
-        """Return the spec dataclass by the naming rule: action `train` -> `TrainConfig`."""
-        module = importlib.import_module(f"tao_skill_bank.models.{self.info.package}.config")
-        kind: type = getattr(module, f"{action.capitalize()}Config")
-        return kind
+        """Return the spec dataclass by the naming rule: action `train` -> `TrainConfig`. Raises BlockedError."""
+        module = model_hooks.load(self.info.package, "config")
+        return cast(type, model_hooks.attribute(module, f"{action.capitalize()}Config"))
 
     def rules(self, action: str) -> tuple[Rule, ...]:
-        """Return the cross-field rules declared next to the spec dataclass."""
-        module = importlib.import_module(f"tao_skill_bank.models.{self.info.package}.config.rules")
-        rules: tuple[Rule, ...] = module.RULES.get(action, ())
-        return rules
+        """Return the cross-field rules declared next to the spec dataclass. Raises BlockedError."""
+        every = model_hooks.attribute(model_hooks.load(self.info.package, "config.rules"), "RULES")
+        return cast(Mapping[str, tuple[Rule, ...]], every).get(action, ())
 
     def is_implemented(self, action: str) -> bool:
         """Return whether this release has the module that runs the action."""

@@ -1,12 +1,12 @@
 """Resolved request -> Job -> sealed Plan. Pure, except for the job id."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from tao_skill_bank.bank import model_hooks
 from tao_skill_bank.bank.catalog import Skill
 from tao_skill_bank.contracts import (
     Finding,
@@ -23,7 +23,7 @@ from tao_skill_bank.contracts import (
 )
 from tao_skill_bank.core import nested
 from tao_skill_bank.data import kinds
-from tao_skill_bank.errors import ConflictError, RequestError
+from tao_skill_bank.errors import BlockedError, ConflictError, RequestError
 from tao_skill_bank.planning import request_command
 from tao_skill_bank.planning.parents import Inheritance
 from tao_skill_bank.runs import plan_versions
@@ -49,9 +49,7 @@ def assemble(skill: Skill, request: Request, spec: Spec, parent: Inheritance, jo
     values = spec.values
     for path in action.results_keys:
         values = nested.with_value(values, path, results_dir)
-    workload: Workload = import_module(f"tao_skill_bank.models.{skill.info.package}.workload").describe(
-        request.action, values
-    )
+    workload = _workload(skill, request.action, values)
     kinds.require(workload.inputs, action.module.rpartition(".")[0])
     uris = [uri for path in action.inputs.models if isinstance(uri := nested.get(values, path), str) and uri]
     staged = remote_inputs.place(skill, request.action, values, workload, results_dir)
@@ -170,6 +168,17 @@ def _metric(skill: Skill, action: str, workload: Workload) -> MonitoringMetric |
     if evaluation is None or evaluation.action != action:
         return None
     return MonitoringMetric(evaluation.metric, evaluation.direction)
+
+
+def _workload(skill: Skill, action: str, values: dict[str, Any]) -> Workload:
+    """Return what the model says of a spec. Raises BlockedError where its `describe` fails or returns anything else."""
+    module = model_hooks.load(skill.info.package, "workload")
+    describe = cast(Callable[[str, dict[str, Any]], Any], model_hooks.attribute(module, "describe"))
+    workload = model_hooks.call(f"describe of {module.__file__} fails", lambda: describe(action, values))
+    if not isinstance(workload, Workload):
+        message = f"{module.__file__}: describe returns a {type(workload).__name__}, not a Workload."
+        raise BlockedError.of("model_hook_failed", message, model_hooks.FIX, path=str(module.__file__))
+    return workload
 
 
 def _resume_key(skill: Skill, action: str) -> str | None:

@@ -9,7 +9,8 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from tao_skill_bank.contracts import Job
+from tao_skill_bank.bank import model_hooks
+from tao_skill_bank.contracts import Input, Job
 from tao_skill_bank.data import kinds
 from tao_skill_bank.data.kinds import Context, Seen
 from tao_skill_bank.data.sampled_media import Probed
@@ -87,7 +88,11 @@ class Facts:
     def inputs(self) -> list[Seen]:
         """What every input of the job is, as its kind sees it."""
         package = self.job.module.rpartition(".")[0]
-        return [kinds.of(given, package).look(given, self.kind_context) for given in self.job.workload.inputs]
+        return [self._look(given, package) for given in self.job.workload.inputs]
+
+    def _look(self, given: Input, package: str) -> Seen:
+        look, context = kinds.of(given, package).look, self.kind_context
+        return model_hooks.call(f"The kind of input '{given.kind}' cannot be looked at", lambda: look(given, context))
 
     @once
     def records(self) -> list[Probed]:

@@ -106,7 +106,7 @@ BROKEN = [
     ("hook_signature", _write("builtin.py", "def names(): ...\ndef create(name): ...\n")),
     ("hook_missing", _write("record_tokens.py", "def record_tokens(spec, record, probes): ...\n")),
     ("hook_signature", _write("inspect.py", "def main(): ...\n")),
-    ("spec_class_missing", _write("config/__init__.py", "class TrainingConfig: ...\n")),
+    ("spec_class_missing", _write("config/__init__.py", "class TrainingConfig: ...\nclass EvaluateConfig: ...\n")),
     ("rules_missing", _write("config/rules.py", "ALL = {}\n")),
     ("facts_differ", _write("facts.py", FACTS)),
     ("facts_unreadable", _write("facts.py", "import no_such_module\n")),
