@@ -12,16 +12,18 @@ from tao_skill_bank.errors import BlockedError, MissingExtraError
 from tao_skill_bank.weights.safetensors_files import fingerprint
 
 BASE_FILE = "base_model.json"
+TARGETS_FIX = "Choose the adapter's target modules among the model's linear layers."
 MUTATING = ("pissa", "olora")  # initialisations that also change the base weights
 
 
-def add(model: Any, options: Mapping[str, Any], base_path: str) -> Any:
+def add(model: Any, options: Mapping[str, Any], base_path: str, fix: str = TARGETS_FIX) -> Any:
     """Return the model with LoRA adapters; everything else is frozen.
 
     Args:
         model: a transformers model.
         options: keyword arguments of peft.LoraConfig.
         base_path: recorded in the adapter folder as the base model.
+        fix: what a user changes where nothing is adapted, by the keys of the model's own spec.
 
     Raises:
         BlockedError: no module has any of the target names.
@@ -35,9 +37,6 @@ def add(model: Any, options: Mapping[str, Any], base_path: str) -> Any:
         adapted = peft.get_peft_model(model, peft.LoraConfig(task_type="CAUSAL_LM", **options))
     except ValueError as error:
         reason = str(error).splitlines()[0]
-        fix = "Choose the adapter's target modules among the model's linear layers."
-        if "exclude_modules" in options:
-            fix = "Freeze fewer parts of the model, or choose the adapter's target modules outside of them."
         raise BlockedError.of("lora_targets", f"No adapter fits the model: {reason}", fix) from None
     adapted.peft_config["default"].base_model_name_or_path = base_path
     return adapted

@@ -71,7 +71,8 @@ def skeleton(config: TrainConfig) -> tuple[Any, str, dict[str, Any] | None]:
             lora = _matches(config.policy.lora.target_modules, linear)
             if lora["vision_modules"] + lora["language_modules"]:
                 options = model.lora_options(config.policy, on_meta=True)
-                network = adapters.add(network, options, config.policy.model_name_or_path)
+                fix = model.lora_fix(config.policy)
+                network = adapters.add(network, options, config.policy.model_name_or_path, fix)
         freeze(network, config.policy.frozen_parts)
     return network, str(architecture.model_type), lora
 

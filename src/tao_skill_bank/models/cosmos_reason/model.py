@@ -86,6 +86,13 @@ def load_merged(model: str, *, base: str | None, dtype: torch.dtype | str, ranks
     return loaded.eval(), folder
 
 
+def lora_fix(policy: Policy) -> str:
+    """Return what a user changes where the spec's LoRA block fits no layer of the model."""
+    if policy.frozen_parts:
+        return "Remove policy.frozen_parts, or choose policy.lora.target_modules outside of them."
+    return "Choose policy.lora.target_modules among the model's linear layers."
+
+
 def lora_options(policy: Policy, *, on_meta: bool = False) -> dict[str, Any]:
     """Return the spec's LoRA block as keyword arguments of peft.LoraConfig; frozen parts get no adapters."""
     assert policy.lora is not None

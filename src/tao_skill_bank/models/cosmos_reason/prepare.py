@@ -81,7 +81,7 @@ def make_trainable(
     lora, initial = config.policy.lora, {}
     trainable: nn.Module = loaded
     if lora:
-        trainable = adapters.add(loaded, model.lora_options(config.policy), str(base))
+        trainable = adapters.add(loaded, model.lora_options(config.policy), str(base), model.lora_fix(config.policy))
         if start is not None:
             start(trainable)
         initial = adapters.initial_state(trainable)
