@@ -11,6 +11,7 @@ from pathlib import Path
 import yaml
 
 from tao_skill_bank.bank import catalog
+from tao_skill_bank.bank import schema as schemas
 from tao_skill_bank.bank.catalog import Skill
 from tao_skill_bank.bank.skill_info import SkillInfo
 from tao_skill_bank.bank.training_facts import TrainingFacts
@@ -51,7 +52,8 @@ def problems(skill: Skill) -> list[Problem]:
     if package is None:
         why = f"package '{info.package}' is not a folder of tao_skill_bank/models"
         return [_problem("package_missing", skill.info_path, why, "Name the folder of its model, or add one.")]
-    return [*_config_problems(info, package), *_hook_problems(package), *_fact_problems(skill, package)]
+    found = [*_config_problems(info, package), *_hook_problems(package), *_fact_problems(skill, package)]
+    return found or list(_key_problems(skill, info))
 
 
 def strays() -> list[Problem]:
@@ -153,6 +155,28 @@ def _fact_problems(skill: Skill, package: Path) -> Iterator[Problem]:
         if there != here:
             why = f"it says {here} where {name} in {skill.info_path} is {there}"
             yield _problem("facts_differ", path, why, "Make both say the same.")
+
+
+def _key_problems(skill: Skill, info: SkillInfo) -> Iterator[Problem]:
+    """Yield the spec keys that skill_info.yaml names and the packaged schema of the action does not have."""
+    for action in info.actions:
+        if not skill.schema_path(action).is_file():
+            continue
+        schema = skill.schema(action)
+        known = [path for path, _ in schemas.parameters(schema)]
+        for key in dict.fromkeys(_spec_keys(info, action)):
+            if key not in known:
+                why = f"action {action} names the spec key '{key}', which its schema does not have"
+                hint = catalog.did_you_mean(key, known)
+                yield _problem("spec_key_unknown", skill.info_path, f"{why}.{hint}".removesuffix("."), "")
+
+
+def _spec_keys(info: SkillInfo, action: str) -> Iterator[str]:
+    entry = info.actions[action]
+    parent, counts = entry.parent, entry.resources
+    yield from (*info.input_keys(action), *entry.inputs.listed, *entry.results_keys, *parent.copies)
+    single = (parent.checkpoint, parent.adapter, parent.base, parent.resume, parent.adapters, parent.run)
+    yield from (key for key in (*single, counts.gpu_spec_key, counts.node_spec_key) if key)
 
 
 def _names(path: Path) -> dict[str, ast.FunctionDef | None] | Problem:

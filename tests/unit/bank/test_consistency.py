@@ -108,6 +108,7 @@ BROKEN = [
     ("hook_signature", _write("inspect.py", "def main(): ...\n")),
     ("spec_class_missing", _write("config/__init__.py", "class TrainingConfig: ...\nclass EvaluateConfig: ...\n")),
     ("rules_missing", _write("config/rules.py", "ALL = {}\n")),
+    ("spec_key_unknown", _facts("parent: {resume: train.resume}", "parent: {resume: train.resum}")),
     ("facts_differ", _write("facts.py", FACTS)),
     ("facts_unreadable", _write("facts.py", "import no_such_module\n")),
     ("facts_unreadable", _write("facts.py", "FACTS = 1\n")),

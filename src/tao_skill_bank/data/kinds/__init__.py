@@ -197,7 +197,7 @@ def require(inputs: Sequence[Input], package: str) -> None:
     """Refuse inputs that their kinds do not understand. Raises BlockedError, with all problems together."""
     problems = [problem for given in inputs for problem in _problems(given, package)]
     if problems:
-        raise BlockedError(problems)
+        raise BlockedError(list({(problem.code, problem.message): problem for problem in problems}.values()))
 
 
 def options_of(kind: type[T], given: Input) -> T:

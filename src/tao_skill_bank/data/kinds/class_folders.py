@@ -83,7 +83,7 @@ def look(given: Input, context: Context) -> SeenClasses:
     if not root.is_dir():
         what = "is not a folder" if root.exists() else "does not exist"
         message = f"The folder of classes {path} {what}."
-        return SeenClasses(given, options, blocking("class_folders_missing", message, LAYOUT, path))
+        return SeenClasses(given, options, blocking("class_folders_missing", message, f"Name a folder. {LAYOUT}", path))
     classes = read(root)
     if not classes:
         message = f"{path} holds no class folders."
