@@ -249,8 +249,8 @@ def test_a_kill_while_a_checkpoint_is_written_leaves_the_one_before(
     (tmp_path / "parts" / "metrics.jsonl").rename(tmp_path / "killed.jsonl")
     spec["train"]["resume"] = True
     assert run_program("train", spec) == 0
-    # One unit of float32: where tensors are read back to decides how a vectorized sum is split.
-    assert losses(tmp_path / "parts") == pytest.approx(whole[3:], rel=2**-23)
+    # A few units of float32: where tensors are read back to decides how a vectorized sum is split.
+    assert losses(tmp_path / "parts") == pytest.approx(whole[3:], rel=1e-6)
 
 
 @pytest.mark.slow
