@@ -64,7 +64,7 @@ def test_a_micro_batch_holds_clips_of_one_size():
 
 
 def test_too_few_clips_for_a_step_name_what_to_lower():
-    with pytest.raises(BlockedError, match="3 training clips are fewer than one step takes") as caught:
+    with pytest.raises(BlockedError, match="3 training clips are fewer than one step needs") as caught:
         _ = order(3, 2, accumulation=1, world=2).num_steps
     assert caught.value.problems[0].code == "batch_exceeds_records"
     assert "train.batch_size" in caught.value.problems[0].fix
