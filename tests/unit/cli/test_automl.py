@@ -52,6 +52,7 @@ def parent(tmp_path: Path) -> str:
     return str(answer("run", "toy", "train", *words)["job_id"])
 
 
+@pytest.mark.slow
 def test_a_request_reaches_every_trial_unchanged_but_for_what_the_trial_tries(tmp_path: Path, parent: str) -> None:
     run = tmp_path / "run"
     document = answer(
@@ -76,6 +77,7 @@ def test_a_request_reaches_every_trial_unchanged_but_for_what_the_trial_tries(tm
     assert len(tried) == 3
 
 
+@pytest.mark.slow
 def test_what_a_search_hands_on_can_be_run_and_gone_on_from(tmp_path: Path) -> None:
     run = tmp_path / "run"
     ended = answer("automl", "run", "toy", "train", "--results-dir", run, "--say", "no HPO", "--automl", "max_trials=4")
@@ -143,6 +145,7 @@ def test_every_mistake_is_reported_at_once() -> None:
     assert [error["code"] for error in document["errors"]] == ["unknown_algorithm", "too_small", "no_budget"]
 
 
+@pytest.mark.slow
 def test_the_folder_of_another_request_is_left_alone(tmp_path: Path) -> None:
     run = tmp_path / "run"
     answer("run", "toy", "train", "--results-dir", run, "--automl", "max_trials=1")
@@ -160,6 +163,7 @@ def test_search_options_beside_a_plain_training_are_said_to_be_unused() -> None:
     assert [found["code"] for found in document["findings"] if found["path"] == "automl"] == ["automl_ignored"]
 
 
+@pytest.mark.slow
 def test_what_is_no_search_cannot_be_run_or_asked_as_one(tmp_path: Path, parent: str) -> None:
     words = ("automl", "run", "tao-finetune-cosmos-reason", "evaluate", "--eval", "d", "--option", "device=cpu")
     model = ("--set", "model.model_name=builtin://tiny-cosmos-reason", "--results-dir", tmp_path / "run")
@@ -170,6 +174,7 @@ def test_what_is_no_search_cannot_be_run_or_asked_as_one(tmp_path: Path, parent:
         assert answer("automl", verb, "toy-train-000000000000", code=5)["errors"]
 
 
+@pytest.mark.slow
 def test_a_detached_search_is_stopped_gone_on_with_and_has_a_best_trial_at_last(tmp_path: Path) -> None:
     slow = ("--set", "train.seconds_per_epoch=0.5", "--automl", "max_trials=2", "--results-dir", tmp_path / "run")
     job = answer("run", "toy", "train", *slow, "--detach")["job_id"]

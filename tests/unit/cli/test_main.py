@@ -89,6 +89,7 @@ def test_a_request_file_and_options_are_one_request(tmp_path: Path) -> None:
     assert (spec["train"]["epoch"], spec["train"]["optm_lr"]) == (3, 1e-5)
 
 
+@pytest.mark.slow
 def test_a_blocked_plan_exits_3_shows_every_finding_and_writes_nothing(tmp_path: Path) -> None:
     out = tmp_path / "plan.json"
     document = answer("plan", SKILL, "train", "--train", tmp_path, "--eval", tmp_path, *TINY, "--out", out, code=3)

@@ -36,6 +36,7 @@ def test_values_are_read_by_the_rules_of_yaml_1_2(text: str, value: object) -> N
     assert type(yaml12.parse(text, "--set")) is type(value)
 
 
+@pytest.mark.slow
 @given(TREES)
 def test_rendered_yaml_reads_back_the_same_under_1_1_and_1_2(value: object) -> None:
     text = yaml12.render(value)

@@ -97,6 +97,7 @@ def test_a_results_dir_that_holds_only_the_saved_plan_is_used(tmp_path):
     assert service.launch(plan).wait(timeout_seconds=300).state is State.COMPLETE
 
 
+@pytest.mark.slow
 def test_a_results_dir_of_a_running_job_is_refused(launch):
     running = launch("start", "wait_for:never")
     second = make_plan(make_job(running.run_directory.path))

@@ -168,6 +168,7 @@ for number in range(250):
 """
 
 
+@pytest.mark.slow
 def test_a_thousand_transitions_of_four_processes_are_all_kept(store, record):
     writers = [subprocess.Popen([PYTHON, "-c", WRITE, str(store.folder), record.id, name]) for name in "abcd"]
     assert [writer.wait(60) for writer in writers] == [0, 0, 0, 0]

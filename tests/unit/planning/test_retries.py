@@ -57,6 +57,7 @@ def test_a_lost_training_goes_on_as_a_new_job_and_trains_no_epoch_twice(tmp_path
     assert epochs_of(tmp_path / "run") == [1, 2, 3, 4]
 
 
+@pytest.mark.slow
 def test_a_retry_of_a_job_with_remote_results_goes_on_there(store, tmp_path):
     values = {"train.seconds_per_epoch": 0.3}
     request = Request("toy", "train", overrides=values, automl_policy="off", results_dir="s3://lab/runs/toy")

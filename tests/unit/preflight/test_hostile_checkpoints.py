@@ -52,6 +52,7 @@ def findings(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {finding["code"]: finding for finding in document["findings"]}
 
 
+@pytest.mark.slow
 def test_a_plan_of_cosmos_reason_runs_no_pickle(folder: Path, tmp_path: Path) -> None:
     data = vlm.make(tmp_path / "clips", train=24, val=9, test=9)
     found = findings(plan(*REASON, data, folder))
@@ -60,6 +61,7 @@ def test_a_plan_of_cosmos_reason_runs_no_pickle(folder: Path, tmp_path: Path) ->
     assert not (tmp_path / "mark").exists()
 
 
+@pytest.mark.slow
 def test_a_plan_of_cosmos_predict_runs_no_pickle(folder: Path, tmp_path: Path) -> None:
     data = robot.make(tmp_path / "robot", train=4, val=2, test=2)
     found = findings(plan(*PREDICT, data, folder))

@@ -123,6 +123,7 @@ def test_a_short_outage_is_waited_out(store, run, monkeypatch):
     assert uploader(run).finish().state == "complete"
 
 
+@pytest.mark.slow
 def test_an_upload_that_cannot_be_ended_says_so_here_and_there(store, run, monkeypatch):
     monkeypatch.setattr(uploads, "FIRST_WAIT_SECONDS", 0.01)
     make_old(run)
@@ -194,6 +195,7 @@ def test_a_job_ends_once_its_results_are_there(store, job):
     assert "files are in" not in handle.record.transitions[-1].message
 
 
+@pytest.mark.slow
 def test_a_failed_and_a_cancelled_job_bring_what_they_have(store, tmp_path, fake_trainer):
     failing = make_job(tmp_path / "failing", acts=("start", "fail:No data."), results_uri=f"{URI}/failing")
     acts, patient = ("start", "step:1", "wait_for:never"), PlatformRequest(options={"grace_seconds": 60})
@@ -207,6 +209,7 @@ def test_a_failed_and_a_cancelled_job_bring_what_they_have(store, tmp_path, fake
     assert b'"RUNNING"' in store.body("runs/one/waiting/status.jsonl")
 
 
+@pytest.mark.slow
 def test_an_upload_can_be_made_good_and_a_running_job_is_left_alone(store, job, monkeypatch):
     store.refused_writes = 10**6
     handle = service.launch(make_plan(job))
@@ -220,6 +223,7 @@ def test_an_upload_can_be_made_good_and_a_running_job_is_left_alone(store, job, 
     assert JobHandle(handle.id).status().upload == "complete"
 
 
+@pytest.mark.slow
 def test_a_job_that_another_one_went_on_from_keeps_how_its_upload_ended(store, job):
     first = service.launch(make_plan(job))
     first.wait(timeout_seconds=600)

@@ -53,6 +53,7 @@ def test_the_code_of_the_rank_that_failed_first_is_the_jobs(tmp_path: Path) -> N
     assert "exitcode" in errors  # torchrun's summary, which `diagnose` reads
 
 
+@pytest.mark.slow
 def test_nodes_that_do_not_find_each_other_are_no_fault_of_the_program(tmp_path: Path) -> None:
     (tmp_path / "rank.py").write_text("")
     meet = ["--nnodes", "2", "--node_rank", "1", "--rdzv_backend", "c10d", "--rdzv_endpoint", "127.0.0.1:9"]

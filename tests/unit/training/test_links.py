@@ -45,6 +45,7 @@ def run(folder: Path, patch: str = "", *, arrival: float = 30, exchange: float =
     return done.returncode, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_processes_that_reach_each_other_join_and_the_log_says_how_fast(tmp_path: Path) -> None:
     code, told = run(tmp_path)
     assert code == 0, told
@@ -52,12 +53,14 @@ def test_processes_that_reach_each_other_join_and_the_log_says_how_fast(tmp_path
     assert told.count("GiB/s of gloo") == 1
 
 
+@pytest.mark.slow
 def test_a_process_that_does_not_come_is_named(tmp_path: Path) -> None:
     code, told = run(tmp_path, "if rank == 1: time.sleep(60)", arrival=4)
     assert code == 6, told
     assert "refused rank_missing Of 2 processes, rank 1 did not start within 4 s" in told
 
 
+@pytest.mark.slow
 def test_an_exchange_that_hangs_ends_long_before_a_collective_would(tmp_path: Path) -> None:
     patch = """
     if rank == 1:
@@ -70,6 +73,7 @@ def test_an_exchange_that_hangs_ends_long_before_a_collective_would(tmp_path: Pa
     assert "NCCL_P2P_DISABLE=1" in told, "two processes of one machine"
 
 
+@pytest.mark.slow
 def test_a_sum_that_is_wrong_is_not_trained_with(tmp_path: Path) -> None:
     patch = """
     def connect_and_break(*words, **named):

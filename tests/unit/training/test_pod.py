@@ -8,6 +8,7 @@ import sys
 import threading
 from pathlib import Path
 
+import pytest
 from runs import eventually
 
 SAVES = (
@@ -122,6 +123,7 @@ def test_a_second_start_goes_on_from_what_the_first_one_saved(tmp_path: Path) ->
     assert "config again.toml" in Started(tmp_path, show, *options, uid="c").end()[1]
 
 
+@pytest.mark.slow
 def test_a_pod_whose_peer_was_started_again_ends_its_command_and_says_why(tmp_path: Path) -> None:
     meet = ("--nodes", "2", "--host", "localhost", "--port", "29400")
     wait = 'echo "$TAO_RENDEZVOUS" > where_$JOB_COMPLETION_INDEX; sleep 60'
@@ -161,6 +163,7 @@ def test_a_long_status_is_cut_to_what_kubernetes_keeps(tmp_path: Path) -> None:
     assert (status["state"], status["step"], status["message"][:3]) == ("FAILURE", 3, "ccc")
 
 
+@pytest.mark.slow
 def test_an_output_that_is_held_open_does_not_hold_up_the_end(tmp_path: Path) -> None:
     pod = Started(tmp_path, "sleep 30 & echo done")
     found: list[int] = []

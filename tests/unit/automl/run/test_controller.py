@@ -31,6 +31,7 @@ def search(results_dir: Path, overrides=None, **automl):
     return status, controller.open_search(results_dir)
 
 
+@pytest.mark.slow
 def test_a_search_finds_a_better_spec_than_the_recipe_and_hands_it_on(tmp_path):
     status, found = search(tmp_path / "run", {"train.optm_lr": 1e-4}, max_trials=8, parallel=2)
     assert status.state is State.COMPLETE, status.message
@@ -78,6 +79,7 @@ def entries_at(run: Path):
         return []
 
 
+@pytest.mark.slow
 def test_paused_trials_go_on_where_they_stopped_and_train_no_epoch_twice(tmp_path):
     status, found = search(tmp_path / "run", {"train.epoch": 9}, algorithm="asha", max_trials=9, parallel=3)
     assert status.state is State.COMPLETE, status.message
@@ -91,6 +93,7 @@ def test_paused_trials_go_on_where_they_stopped_and_train_no_epoch_twice(tmp_pat
     assert all(epochs_trained(found, entry.number)[-1] == 9 for entry in complete)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("storage", ["sqlite", "postgresql"])
 def test_a_killed_controller_is_replaced_and_nothing_is_lost_or_run_twice(tmp_path, storage, request_storage):
     run = tmp_path / "run"
@@ -112,6 +115,7 @@ def test_a_killed_controller_is_replaced_and_nothing_is_lost_or_run_twice(tmp_pa
     assert all(num_started(entries[entry.number]) == 1 for entry in running), "a running trial was begun again"
 
 
+@pytest.mark.slow
 def test_a_killed_trial_goes_on_from_its_newest_checkpoint(tmp_path):
     run = tmp_path / "run"
     handle = dispatch.run(dispatch.plan(request(run, {"train.seconds_per_epoch": 0.3}, max_trials=2)))
@@ -125,6 +129,7 @@ def test_a_killed_trial_goes_on_from_its_newest_checkpoint(tmp_path):
     assert epochs_trained(found, victim.number) == [1, 2, 3, 4]
 
 
+@pytest.mark.slow
 def test_a_failed_trial_is_failed_with_its_diagnosis_and_has_no_score(tmp_path):
     status, found = search(
         tmp_path / "run", {"train.fails_above_lr": 2e-3}, max_trials=10, parallel=4, algorithm="random"
@@ -136,6 +141,7 @@ def test_a_failed_trial_is_failed_with_its_diagnosis_and_has_no_score(tmp_path):
     assert best_of(found.storage.entries()).values.get("train.optm_lr", 1e-3) <= 2e-3
 
 
+@pytest.mark.slow
 def test_a_trial_whose_folder_is_gone_is_not_trained_again(tmp_path):
     _, found = search(tmp_path / "run", max_trials=1)
     shutil.rmtree(found.folder(0))
@@ -144,6 +150,7 @@ def test_a_trial_whose_folder_is_gone_is_not_trained_again(tmp_path):
     assert not found.folder(0).exists()
 
 
+@pytest.mark.slow
 def test_a_search_whose_first_trials_all_fail_ends(tmp_path):
     status, found = search(tmp_path / "run", {"train.fails_above_lr": 1e-9}, max_trials=20)
     assert status.state is State.ERROR
@@ -151,6 +158,7 @@ def test_a_search_whose_first_trials_all_fail_ends(tmp_path):
     assert len(found.storage.entries()) == 3
 
 
+@pytest.mark.slow
 def test_a_metric_that_is_never_written_ends_the_search_and_names_those_that_are(tmp_path):
     status, found = search(tmp_path / "run", {"train.metric": "val/other"}, max_trials=20, parallel=2)
     assert status.state is State.ERROR
@@ -158,6 +166,7 @@ def test_a_metric_that_is_never_written_ends_the_search_and_names_those_that_are
     assert len(found.storage.entries()) <= 2
 
 
+@pytest.mark.slow
 def test_a_metric_that_is_never_written_ends_the_search_after_the_first_validation(third_skill, tmp_path):
     facts = third_skill / "skills" / "tao-finetune-toy" / "references" / "skill_info.yaml"
     facts.write_text(facts.read_text().replace("{name: val/avg_loss, direction: minimize}", WANTED))
@@ -169,6 +178,7 @@ def test_a_metric_that_is_never_written_ends_the_search_after_the_first_validati
     assert len(epochs_trained(found, 0)) < 9
 
 
+@pytest.mark.slow
 def test_a_search_follows_a_metric_of_which_more_is_better(third_skill, tmp_path):
     facts = third_skill / "skills" / "tao-finetune-toy" / "references" / "skill_info.yaml"
     facts.write_text(facts.read_text().replace("{name: val/avg_loss, direction: minimize}", WANTED))
@@ -178,6 +188,7 @@ def test_a_search_follows_a_metric_of_which_more_is_better(third_skill, tmp_path
     assert found.plain(best_of(found.storage.entries()).trial.score) == max(scores)
 
 
+@pytest.mark.slow
 def test_cancelling_the_search_cancels_its_trials_and_resume_goes_on(tmp_path):
     run = tmp_path / "run"
     handle = dispatch.run(dispatch.plan(request(run, {"train.seconds_per_epoch": 0.3}, max_trials=3, parallel=2)))
@@ -190,6 +201,7 @@ def test_cancelling_the_search_cancels_its_trials_and_resume_goes_on(tmp_path):
     assert all(epochs_trained(found, number) == [1, 2, 3, 4] for number in range(3))
 
 
+@pytest.mark.slow
 def test_a_spent_budget_ends_the_search_with_the_best_so_far(tmp_path):
     hours = 3 / 3600
     status, found = search(tmp_path / "run", {"train.seconds_per_epoch": 0.2}, max_trials=500, max_hours=hours)
@@ -198,6 +210,7 @@ def test_a_spent_budget_ends_the_search_with_the_best_so_far(tmp_path):
     assert 1 <= len(found.storage.entries()) < 100
 
 
+@pytest.mark.slow
 def test_sixty_trials_on_four_workers_are_unique_and_all_accounted_for(tmp_path):
     status, found = search(tmp_path / "run", max_trials=60, parallel=4, algorithm="random")
     assert status.state is State.COMPLETE, status.message
@@ -210,6 +223,7 @@ def test_sixty_trials_on_four_workers_are_unique_and_all_accounted_for(tmp_path)
     assert (shown.ended, len(shown.trials)) == (60, 60)
 
 
+@pytest.mark.slow
 def test_a_second_controller_is_refused_while_one_works(tmp_path):
     run = tmp_path / "run"
     handle = dispatch.run(dispatch.plan(request(run, {"train.seconds_per_epoch": 0.5}, max_trials=1)))
@@ -221,6 +235,7 @@ def test_a_second_controller_is_refused_while_one_works(tmp_path):
         resuming.resume(handle.id)
 
 
+@pytest.mark.slow
 def test_cancel_stops_the_trials_of_a_killed_controller_whichever_of_its_jobs_is_named(tmp_path):
     run = tmp_path / "run"
     handle = dispatch.run(dispatch.plan(request(run, {"train.seconds_per_epoch": 0.5}, max_trials=2)))
@@ -235,6 +250,7 @@ def test_cancel_stops_the_trials_of_a_killed_controller_whichever_of_its_jobs_is
     assert again.status().state is State.CANCELED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("victim", "num_jobs"), [("its trainer", 2), ("what watches it", 1)])
 def test_a_trial_of_which_one_process_is_killed_ends_well_and_trains_no_epoch_twice(tmp_path, victim, num_jobs):
     run = tmp_path / "run"
@@ -252,6 +268,7 @@ def test_a_trial_of_which_one_process_is_killed_ends_well_and_trains_no_epoch_tw
     assert not _processes.of_job(record.id)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("damage", "error"), [(Path.unlink, "is gone"), (lambda path: path.write_text("garbage" * 999), "database")]
 )

@@ -34,6 +34,7 @@ def run_search(run, overrides=None, datasets=None, **automl):
     return handle, controller.open_search(run)
 
 
+@pytest.mark.slow
 def test_the_best_request_runs_as_it_is_and_gets_the_best_trials_score(tmp_path):
     run = tmp_path / "run"
     overrides = {"train": {"optm_lr": 1e-4, "epoch": 3}, "results_dir": str(run)}
@@ -51,6 +52,7 @@ def test_the_best_request_runs_as_it_is_and_gets_the_best_trials_score(tmp_path)
     assert service.JobHandle(job).run_directory.path != run
 
 
+@pytest.mark.slow
 def test_the_best_request_of_paused_trials_trains_every_epoch(tmp_path):
     run = tmp_path / "run"
     run_search(run, {"train.epoch": 3}, algorithm="asha", max_trials=3, parallel=2)
@@ -59,6 +61,7 @@ def test_the_best_request_of_paused_trials_trains_every_epoch(tmp_path):
     assert "train.stop_epoch" not in request["overrides"]
 
 
+@pytest.mark.slow
 def test_the_controller_leaves_the_page_and_the_report_command_writes_it_again(tmp_path):
     run = tmp_path / "run"
     handle, _ = run_search(run, max_trials=2, parallel=2)
@@ -73,6 +76,7 @@ def test_the_controller_leaves_the_page_and_the_report_command_writes_it_again(t
     assert "report" not in read_json_file(run / "metrics_summary.json")["not_computed"]
 
 
+@pytest.mark.slow
 def test_a_report_that_fails_does_not_fail_the_search(tmp_path):
     run = tmp_path / "run"
     (run / "report.html").mkdir(parents=True)
@@ -83,6 +87,7 @@ def test_a_report_that_fails_does_not_fail_the_search(tmp_path):
     assert "traceback" not in handle.status().message.lower()
 
 
+@pytest.mark.slow
 def test_the_page_of_a_search_that_runs_and_of_one_that_was_cancelled(tmp_path):
     run = tmp_path / "run"
     overrides = {"train.seconds_per_epoch": 0.5}
@@ -116,6 +121,7 @@ def with_evaluation(bank, *, reads_models=True, **said):
 NEW_HEAD = "The classification head is new"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("facts", "why", "is_noted"),
     [

@@ -78,6 +78,7 @@ def test_paused_trials_show_their_rungs(tmp_path):
     assert found.rows[1] == (1, 0.9, None, None)
 
 
+@pytest.mark.slow
 def test_two_objectives_have_a_front(tmp_path):
     search = make_search(tmp_path / "run", objectives=["metric", "cost"])
     add_recipe(search, 1.0, 0.9)

@@ -208,6 +208,7 @@ def test_a_single_adapter_is_the_same_swapped_blended_and_fused(run, spec, adapt
     ]
 
 
+@pytest.mark.slow
 def test_several_adapters_are_the_same_blended_and_fused_and_neither_alone(run, spec, adapters, tmp_path, latents):
     both = use(adapters, "lora", "dora", weight=0.8)
     for mode in ("swap", "blend", "fuse"):

@@ -82,6 +82,7 @@ def recompute(plain, spec, seen):
     return torch.stack(losses).mean(), torch.stack(public).mean()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("use_dora", [False, True], ids=["lora", "dora"])
 def test_loss_and_gradients_equal_those_of_diffusers_and_peft_in_float64(
     use_dora, last_step, tiny_pipeline, robot_data, tmp_path, monkeypatch

@@ -26,6 +26,7 @@ def _bytes(videos: torch.Tensor) -> np.ndarray:
     return frames
 
 
+@pytest.mark.slow
 def test_the_vae_soon_shows_the_object_where_it_is(videos: torch.Tensor) -> None:
     from diffusers import AutoencoderKLWan
 
@@ -44,6 +45,7 @@ def test_the_vae_soon_shows_the_object_where_it_is(videos: torch.Tensor) -> None
     assert error.pixels < 3
 
 
+@pytest.mark.slow
 def test_the_transformer_soon_predicts_more_than_nothing() -> None:
     from diffusers import CosmosTransformer3DModel
 

@@ -167,6 +167,7 @@ def test_a_plain_video_and_one_frame_are_not_measurable(tmp_path: Path) -> None:
     assert (single.pairs, single.reason) == (0, "The video has no two frames that are 1 apart.")
 
 
+@pytest.mark.slow
 def test_views_of_one_scene_agree_and_views_of_two_do_not(tmp_path: Path) -> None:
     frames = scenes.flight(5)
     left = scenes.write_clip(tmp_path / "left.mp4", frames)

@@ -28,6 +28,7 @@ def train_to(tmp_path, tiny_pipeline, robot_data):
     return start
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dataset", [{}, {"cache_latents": False}], ids=["kept-latents", "fresh-windows"])
 def test_a_stopped_training_goes_on_exactly(dataset, train_to):
     groups = GROUPS | {"dataset": dataset}
@@ -53,6 +54,7 @@ def test_a_stopped_training_goes_on_exactly(dataset, train_to):
     assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())  # the averages
 
 
+@pytest.mark.slow
 def test_a_training_at_its_stop_says_so(train_to):
     train_to("run", stop_epoch=1)
     folder, code = train_to("run", stop_epoch=1, resume=True)
@@ -69,6 +71,7 @@ def test_a_stop_after_the_end_is_refused_by_the_trainer_too(train_to):
     assert diagnosis(folder)["code"] == "stop_after_the_end"
 
 
+@pytest.mark.slow
 def test_a_second_training_with_another_rate_encodes_nothing(train_to, monkeypatch):
     train_to("first", stop_epoch=1)
     for name in ("load_vae", "load_text_encoder"):

@@ -41,6 +41,7 @@ def train_to(tmp_path, tiny_pipeline, robot_data):
 # --- a whole run --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_best_adapter_is_kept_from_an_epoch_that_saves_no_checkpoint(train_to, monkeypatch):
     scores = iter([0.9, 0.8, 0.5, 0.7, 0.6])  # of the base, then of every epoch
     monkeypatch.setattr(validation.HeldOut, "loss", lambda *_: next(scores))
@@ -53,6 +54,7 @@ def test_the_best_adapter_is_kept_from_an_epoch_that_saves_no_checkpoint(train_t
     assert [path.name for path in (folder / "checkpoints").iterdir()] == ["epoch_4"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("use_dora", [False, True], ids=["lora", "dora"])
 def test_a_training_leaves_metrics_checkpoints_and_adapters_that_diffusers_reads(
     use_dora, train_to, tiny_pipeline, robot_data
@@ -94,6 +96,7 @@ def test_a_training_leaves_metrics_checkpoints_and_adapters_that_diffusers_reads
         assert judged.loss(Denoiser(ours, Execution("none")), run) == pytest.approx(scores[0])
 
 
+@pytest.mark.slow
 def test_training_repeats_and_its_rate_follows_the_schedule(train_to):
     groups = {
         "train": {"epoch": 2, "warmup_steps": 2, "schedule_steps": 6, "optm_lr": 1e-3, "f_max": 0.5, "f_min": 0.2}
@@ -131,6 +134,7 @@ RESUMED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("groups", RESUMED.values(), ids=RESUMED)
 def test_a_killed_run_resumes_to_the_same_curve_and_the_same_adapters(groups, train_to, monkeypatch):
     groups = groups | {"train": groups.get("train", {}) | {"epoch": 2}}
@@ -161,6 +165,7 @@ def test_a_killed_run_resumes_to_the_same_curve_and_the_same_adapters(groups, tr
         torch.testing.assert_close(got[name], tensor, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_inside_the_epoch(train_to, monkeypatch):
     groups = {"lora": {"lora_dropout": 0.2}, "train": {"epoch": 2, "ema_decay": 0.7}}
     whole, code = train_to("whole", **groups)
@@ -185,6 +190,7 @@ def test_an_interrupted_run_goes_on_inside_the_epoch(train_to, monkeypatch):
         assert curve(parts, name) == pytest.approx(curve(whole, name), rel=1e-5), name
 
 
+@pytest.mark.slow
 def test_other_clips_or_windows_are_refused_with_what_changed(train_to):
     train_to("run", train={"epoch": 1})
     folder, code = train_to("run", train={"epoch": 2, "resume": True, "seed": 5}, dataset={"num_frames": 5})
@@ -194,6 +200,7 @@ def test_other_clips_or_windows_are_refused_with_what_changed(train_to):
     assert "train.seed was 0" in diagnosis(folder)["cause"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [".metadata", "random_0.pt"])
 def test_a_checkpoint_that_asks_for_code_is_refused_and_runs_nothing(name, train_to, tmp_path):
     folder, _ = train_to("run")
@@ -217,6 +224,7 @@ def test_a_finished_run_has_nothing_to_train(train_to):
     assert "train.epoch above 1" in diagnosis(folder)["cure"]
 
 
+@pytest.mark.slow
 def test_the_average_is_what_is_judged_and_written(train_to):
     plain, _ = train_to("plain", train={"epoch": 2})
     averaged, _ = train_to("averaged", train={"epoch": 2, "ema_decay": 0.9})
@@ -236,6 +244,7 @@ def test_the_average_is_what_is_judged_and_written(train_to):
 # --- caches, sizes and ranks --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_caches_change_no_loss(train_to):
     """The window is the whole clip, so that it is the same with and without."""
     whole = {"num_frames": 25, "windows_per_clip": 1}
@@ -261,12 +270,14 @@ def test_reading_threads_change_no_loss(train_to):
     assert curve(read) == curve(alone)
 
 
+@pytest.mark.slow
 def test_accumulated_micro_batches_are_one_step_over_all_their_clips(train_to):
     folder, code = train_to("run", train={"batch_size": 1, "gradient_accumulation_steps": 3, "epoch": 1})
     assert code == 0
     assert list(curve(folder)) == [1, 2]
 
 
+@pytest.mark.slow
 def test_clips_of_several_sizes_train_in_buckets(train_to, robot_data, tmp_path, tiny_pipeline):
     import numpy as np
 
@@ -282,6 +293,7 @@ def test_clips_of_several_sizes_train_in_buckets(train_to, robot_data, tmp_path,
     assert list(curve(tmp_path / "run")) == [1, 2, 3, 4]
 
 
+@pytest.mark.slow
 def test_sample_videos_are_written_at_validations(train_to):
     folder, code = train_to("run", validation={"sample_videos": 1, "sample_steps": 1})
     assert code == 0
@@ -318,6 +330,7 @@ def test_two_processes_train_what_one_does_that_accumulates(train_to, tiny_pipel
 # --- mistakes -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_base_of_random_weights_is_stopped_before_its_first_step(train_to, monkeypatch):
     monkeypatch.setattr(torch.optim.AdamW, "step", None)
     folder, code = train_to("run", train={"first_loss_limit": 0.3})
@@ -330,6 +343,7 @@ def test_a_base_of_random_weights_is_stopped_before_its_first_step(train_to, mon
     assert not {"checkpoints", "safetensors", "best"} & {path.name for path in folder.iterdir()}
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_stops_with_a_diagnosis(train_to):
     folder, code = train_to("run", train={"optm_lr": 1e30, "optm_grad_norm_clip": 0.0})
     assert code == 8
@@ -337,6 +351,7 @@ def test_a_loss_that_is_no_number_stops_with_a_diagnosis(train_to):
     assert "optm_lr" in diagnosis(folder)["cure"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("groups", "code"),
     [

@@ -137,6 +137,7 @@ def test_output_and_gradients_equal_those_of_diffusers_and_peft(adapter: dict[st
     assert_same(got, expected)
 
 
+@pytest.mark.slow
 def test_the_compiled_block_computes_the_same() -> None:
     dit = tiny_dit(num_layers=1)
     add_adapter(dit, use_dora=True)

@@ -52,6 +52,7 @@ def test_the_loss_is_the_mean_of_the_formula_over_clips_and_levels(held_out, den
     assert judged.loss(denoiser, run) == pytest.approx(sum(errors) / 9, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_the_loss_repeats_whatever_is_drawn_in_between(held_out, denoiser, run):
     judged = held_out()
     first = judged.loss(denoiser, run)
@@ -63,6 +64,7 @@ def test_the_loss_repeats_whatever_is_drawn_in_between(held_out, denoiser, run):
     assert held_out(dataset={"cache_latents": False, "cache_text": False}).loss(denoiser, run) == pytest.approx(first)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cache_latents", [True, False])
 def test_sample_videos_are_readable_and_of_the_specs_size(cache_latents, held_out, denoiser, run, tmp_path):
     judged = held_out(

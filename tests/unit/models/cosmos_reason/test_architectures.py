@@ -64,6 +64,7 @@ def _plan(clips: Path, model: str) -> list[Finding]:
     return list(plan(request).findings)
 
 
+@pytest.mark.slow
 def test_preflight_blocks_a_mixture_whose_config_is_at_hand_and_a_name_that_says_so(clips: Path, mixture: Path) -> None:
     found = {finding.code: finding for finding in _plan(clips, str(mixture))}
     assert found["model_type"].severity == "blocking"

@@ -111,6 +111,7 @@ def test_an_epoch_without_a_step_names_the_largest_batch() -> None:
     assert caught.value.problems[0].expected == 7
 
 
+@pytest.mark.slow
 def test_loader_processes_give_the_same_batches_and_keep_our_errors(processor: Processor, tmp_path: Path) -> None:
     shown = data.Presentation(VideoSampling(), 500)
     records = data.Records(_records(4), str(tmp_path), processor, shown)

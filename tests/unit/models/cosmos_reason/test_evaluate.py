@@ -296,6 +296,7 @@ def test_inference_runs_on_one_gpu_and_within_the_context(
     assert "max_new_tokens" in told["cure"]
 
 
+@pytest.mark.slow
 def test_the_builtin_model_is_the_same_bytes_every_time(tiny_model: Path, tmp_path: Path) -> None:
     if torch.get_num_threads() != 1:
         pytest.skip("sums of several threads may differ in the last bit")

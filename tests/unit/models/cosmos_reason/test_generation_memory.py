@@ -89,6 +89,7 @@ def test_one_answer_is_sized_by_its_own_keys(tiny_model: Path, write_config: Cal
     assert image["memory_bytes_per_gpu"]["cache"] > video["memory_bytes_per_gpu"]["cache"]
 
 
+@pytest.mark.slow
 def test_preflight_asks_for_the_memory_of_an_evaluation(
     evaluate_spec: Document, write_config: Callable[..., Path], make_evaluation_job: Callable[[], object]
 ) -> None:

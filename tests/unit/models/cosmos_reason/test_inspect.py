@@ -147,6 +147,7 @@ def test_longer_records_need_more_and_their_length_is_what_counts(
     assert known < unknown
 
 
+@pytest.mark.slow
 def test_an_unknown_architecture_exits_with_3_and_says_so(
     train_spec: Document, write_config: Callable[..., Path]
 ) -> None:

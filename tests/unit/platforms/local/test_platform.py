@@ -244,6 +244,7 @@ def test_a_job_of_another_machine_is_unknown_here_and_cannot_be_cancelled_here(t
 # --- cancel -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_cancel_stops_every_process_and_a_second_cancel_changes_nothing(start):
     two = Resources(processes_per_node=2, device="cpu")
     run = start("start", "leave_orphan", "wait_for:never", distributed=True, resources=two)

@@ -47,6 +47,7 @@ def test_nothing_is_estimated_for_a_model_that_keeps_nothing_or_without_sampled_
     assert estimated([]) is None
 
 
+@pytest.mark.slow
 def test_preflight_of_a_training_tells_the_room_of_its_features(tmp_path, dataset, monkeypatch):
     monkeypatch.setenv("TAO_STATE_DIR", str(tmp_path / "state"))
     use = use_of(dataset())

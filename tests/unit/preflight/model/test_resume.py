@@ -24,6 +24,7 @@ def test_a_fresh_run_has_nothing_to_check(tmp_path):
     assert resume.check(make_job(tmp_path)) == []
 
 
+@pytest.mark.slow
 def test_a_whole_checkpoint_with_epochs_left_is_reported(tmp_path):
     found = findings_of(tmp_path, write_state(tmp_path / "epoch_2", 2), epochs=3)
     assert codes(found, "info") == ["resume"]
@@ -111,6 +112,7 @@ def test_what_the_trainer_would_refuse_is_a_finding(tmp_path, monkeypatch, answe
     assert [(each.code, each.severity) for each in found] == expected
 
 
+@pytest.mark.slow
 def test_without_a_name_the_newest_epoch_of_the_run_directory_counts(tmp_path):
     for epoch in (2, 9, 10):
         write_state(tmp_path / "results" / "checkpoints" / f"epoch_{epoch}", epoch)
@@ -119,6 +121,7 @@ def test_without_a_name_the_newest_epoch_of_the_run_directory_counts(tmp_path):
     assert findings_of(tmp_path, epochs=11)[0].evidence == {"done": 10}
 
 
+@pytest.mark.slow
 def test_the_checkpoint_of_an_interruption_counts_by_its_step(tmp_path):
     folder = tmp_path / "results" / "checkpoints"
     write_state(folder / "epoch_9", 9, step=90)
@@ -136,6 +139,7 @@ def test_a_checkpoint_behind_a_uri_is_not_checked(tmp_path):
     assert codes(findings_of(tmp_path, "s3://bucket/epoch_2"), "not_checked") == ["checkpoint_remote"]
 
 
+@pytest.mark.slow
 def test_a_training_at_its_early_stop_is_told_which_parameter_to_raise(tmp_path):
     folder = write_state(tmp_path / "epoch_2", 2)
     found = findings_of(tmp_path, folder, epochs=2, scheduled_epochs=8)

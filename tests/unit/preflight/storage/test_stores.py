@@ -114,6 +114,7 @@ def test_a_store_that_does_not_answer_is_a_backend_that_cannot_be_reached(remote
         gate.raise_if_blocked([finding])
 
 
+@pytest.mark.slow
 def test_results_are_not_mixed_with_others_unless_a_run_goes_on(remote, tmp_path):
     job = remote_job(tmp_path, results_uri="s3://lab/runs/one")
     assert found(job)["results_remote"].severity == "info"

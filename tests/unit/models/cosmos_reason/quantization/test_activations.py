@@ -14,6 +14,7 @@ GATE = "model.language_model.layers.1.mlp.gate_proj"
 ATTENTION = "model.language_model.layers.1.self_attn"
 
 
+@pytest.mark.slow
 def test_inputs_are_those_that_the_layer_sees(
     network: Any, logits: Logits, prepare: Callable[..., Activations]
 ) -> None:

@@ -93,6 +93,7 @@ def test_an_adapter_is_counted_beside_its_base(
     assert found["memory_bytes_per_gpu"]["adapter"] == 1000
 
 
+@pytest.mark.slow
 def test_preflight_compares_the_memory_of_a_quantization_with_the_machines(
     quantize_spec: Document, tmp_path: Path
 ) -> None:

@@ -35,6 +35,7 @@ def faster(body):
     return json.dumps({"values": values, "rationale": f"faster than trial {len(trials) - 1}"})
 
 
+@pytest.mark.slow
 def test_a_language_model_searches_with_real_jobs(tmp_path):
     with serving(faster) as server:
         plan = planned(tmp_path / "run", server.url)
@@ -53,6 +54,7 @@ def test_a_language_model_searches_with_real_jobs(tmp_path):
     assert str(tmp_path) not in asked
 
 
+@pytest.mark.slow
 def test_an_endpoint_that_fails_ends_the_search_with_what_it_said_and_keeps_the_trials(tmp_path):
     with serving(lambda body: (500, b"out of memory", {}) if len(trials_of(body)) == 3 else faster(body)) as server:
         status = dispatch.run(planned(tmp_path / "run", server.url)).wait(120)
