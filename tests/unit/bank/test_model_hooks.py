@@ -1,36 +1,32 @@
-"""A mistake in a model's hooks is one error that names its file and line, at plan, with nothing written."""
+"""A mistake in a model's hooks is one error that names its file and line."""
 
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tao_skill_bank.bank import catalog, model_hooks
-from tao_skill_bank.contracts import Request
 from tao_skill_bank.errors import BlockedError, RequestError
-from tao_skill_bank.planning import dispatch
+from tao_skill_bank.planning import planner
 
 
 @pytest.fixture
-def broken(third_skill: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Return a function that gives the third skill another workload.py and plans its training."""
+def describing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], BlockedError]:
+    """Return a function that has a skill's model describe a spec by the given workload.py, and returns the refusal."""
+    models = f"models_{tmp_path.name}"  # a package of its own for every test: modules are kept once they are imported
+    monkeypatch.setattr(model_hooks, "MODELS", models)
+    monkeypatch.syspath_prepend(tmp_path)
 
-    def plan(text: str) -> BlockedError:
-        package = tmp_path / "toy_broken"
-        package.mkdir()
+    def describe(text: str) -> BlockedError:
+        skill = catalog.find("tao-finetune-cosmos-reason")
+        package = tmp_path / models / skill.info.package
+        package.mkdir(parents=True)
         (package / "workload.py").write_text(text)
-        monkeypatch.delitem(sys.modules, "tao_skill_bank.models.toy.workload", raising=False)
-        from tao_skill_bank.models import toy
-
-        monkeypatch.setattr(toy, "__path__", [str(package), *toy.__path__])
-        request = Request("toy", "train", automl_policy="off", results_dir=str(tmp_path / "run"))
         with pytest.raises(BlockedError) as refused:
-            dispatch.plan(request)
-        monkeypatch.delitem(sys.modules, "tao_skill_bank.models.toy.workload", raising=False)
-        assert not (tmp_path / "run").exists()
+            planner._workload(skill, "train", {})
         return refused.value
 
-    return plan
+    return describe
 
 
 @pytest.mark.parametrize(
@@ -42,8 +38,10 @@ def broken(third_skill: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         ("DESCRIBE = 1\n", "has no describe"),
     ],
 )
-def test_a_workload_that_cannot_be_described_names_its_file(broken, text: str, said: str) -> None:
-    problem = broken(text).problems[0]
+def test_a_workload_that_cannot_be_described_names_its_file(
+    describing: Callable[[str], BlockedError], text: str, said: str
+) -> None:
+    problem = describing(text).problems[0]
     assert said in problem.message
     assert "workload" in problem.message
     assert "add-a-model" in problem.fix

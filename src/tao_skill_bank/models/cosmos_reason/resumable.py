@@ -42,7 +42,7 @@ def check(config: TrainConfig, folder: Path) -> Answer:
     problems = resume.changes(folder, identity.of(config, records, base, world), FACTS, unknown)
     if problems:
         return Answer(tuple(_with_fixes(config, folder, world, problems)))
-    missing = [f"The base model {config.policy.model_name_or_path} is not here yet."] if unknown else []
+    missing = [f"The base model {config.policy.model_name_or_path} is not available locally yet."] if unknown else []
     contents = checkpoint_contents.read(folder, FACTS)
     if contents is None:
         missing.append(f"The trainer compares its weights: an earlier version wrote it, without {FILE}.")
