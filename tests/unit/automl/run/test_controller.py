@@ -117,10 +117,11 @@ def test_a_killed_controller_is_replaced_and_nothing_is_lost_or_run_twice(tmp_pa
 
 @pytest.mark.slow
 def test_a_killed_trial_goes_on_from_its_newest_checkpoint(tmp_path):
-    run = tmp_path / "run"
-    handle = dispatch.run(dispatch.plan(request(run, {"train.seconds_per_epoch": 0.3}, max_trials=2)))
+    run, gate = tmp_path / "run", tmp_path / "gate"
+    handle = dispatch.run(dispatch.plan(request(run, {"train.gate": str(gate)}, max_trials=2)))
     victim = when(lambda: [entry for entry in entries_at(run) if max(entry.trial.scores, default=0) in (1, 2)])[0]
     kill(service.JobStore().read(victim.jobs[-1].id))
+    gate.touch()
     status = handle.wait(120)
     assert status.state is State.COMPLETE, status.message
     found = controller.open_search(run)
@@ -225,11 +226,12 @@ def test_sixty_trials_on_four_workers_are_unique_and_all_accounted_for(tmp_path)
 
 @pytest.mark.slow
 def test_a_second_controller_is_refused_while_one_works(tmp_path):
-    run = tmp_path / "run"
-    handle = dispatch.run(dispatch.plan(request(run, {"train.seconds_per_epoch": 0.5}, max_trials=1)))
+    run, gate = tmp_path / "run", tmp_path / "gate"
+    handle = dispatch.run(dispatch.plan(request(run, {"train.gate": str(gate)}, max_trials=1)))
     when(lambda: entries_at(run))
     with pytest.raises(ConflictError, match="A controller works on the search"):
         resuming.resume(handle.id)
+    gate.touch()
     handle.wait(60)
     with pytest.raises(ConflictError, match="is over"):
         resuming.resume(handle.id)
@@ -237,8 +239,8 @@ def test_a_second_controller_is_refused_while_one_works(tmp_path):
 
 @pytest.mark.slow
 def test_cancel_stops_the_trials_of_a_killed_controller_whichever_of_its_jobs_is_named(tmp_path):
-    run = tmp_path / "run"
-    handle = dispatch.run(dispatch.plan(request(run, {"train.seconds_per_epoch": 0.5}, max_trials=2)))
+    run, gate = tmp_path / "run", tmp_path / "gate"
+    handle = dispatch.run(dispatch.plan(request(run, {"train.gate": str(gate)}, max_trials=2)))
     when(lambda: [entry for entry in entries_at(run) if entry.trial.scores])
     kill(handle.record)
     stopping.cancel(handle.id)
@@ -253,14 +255,15 @@ def test_cancel_stops_the_trials_of_a_killed_controller_whichever_of_its_jobs_is
 @pytest.mark.slow
 @pytest.mark.parametrize(("victim", "num_jobs"), [("its trainer", 2), ("what watches it", 1)])
 def test_a_trial_of_which_one_process_is_killed_ends_well_and_trains_no_epoch_twice(tmp_path, victim, num_jobs):
-    run = tmp_path / "run"
-    handle = dispatch.run(dispatch.plan(request(run, {"train.seconds_per_epoch": 0.5}, max_trials=1)))
+    run, gate = tmp_path / "run", tmp_path / "gate"
+    handle = dispatch.run(dispatch.plan(request(run, {"train.gate": str(gate)}, max_trials=1)))
     entry = when(lambda: [entry for entry in entries_at(run) if entry.trial.scores])[0]
     record = service.JobStore().read(entry.jobs[-1].id)
     processes = _processes.of_job(record.id)
     chosen = [process for process in processes if (process.pid == record.backend_ref["pid"]) == (num_jobs == 1)]
     for process in chosen:
         process.kill()
+    gate.touch()
     assert handle.wait(90).state is State.COMPLETE, victim
     found = controller.open_search(run)
     assert epochs_trained(found, 0) == [1, 2, 3, 4]

@@ -23,6 +23,11 @@ def loss(spec, epoch):
     return 0.2 + valley + math.exp(-epoch / 3)
 
 
+def is_held(gate, epoch):
+    """Return whether an epoch after the first waits for a file that a test has not written yet."""
+    return gate is not None and epoch > 1 and not Path(gate).exists()
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--config", type=Path, required=True)
@@ -44,7 +49,7 @@ def main():
     last = train.get("stop_epoch") or train["epoch"]
     for epoch in range(done + 1, last + 1):
         until = time.monotonic() + train["seconds_per_epoch"]
-        while time.monotonic() < until and not stopped:
+        while (time.monotonic() < until or is_held(train["gate"], epoch)) and not stopped:
             time.sleep(0.01)
         if stopped:
             status.write("FAILURE", "interrupted", diagnosis=Diagnosis("interrupted", "A signal.", "Resume."))

@@ -30,6 +30,7 @@ class Train:
         "linear", doc="Schedule.", search=Search(), option_weights=[0.2, 0.8], automl=True
     )
     seconds_per_epoch: float = parameter(0.0, doc="How long an epoch takes.", minimum=0, automl=False)
+    gate: str | None = parameter(None, doc="A file without which no second epoch ends.", automl=False)
     fails_above_lr: float = parameter(1.0, doc="Learning rates above it fail.", above=0, automl=False)
     metric: str = parameter("val/avg_loss", doc="The metric that is written.", automl=False)
 
