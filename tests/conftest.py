@@ -28,10 +28,27 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.write_line(f"{spent:8.1f}  {path}")
 
 
+@pytest.fixture(scope="session")
+def inspections(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of model inspections of this run of the tests, shared by its workers."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "inspections"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
 @pytest.fixture(autouse=True)
-def _isolated_machine(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Keep a test away from the developer's own jobs, models, token and hub."""
-    monkeypatch.setenv("TAO_STATE_DIR", str(tmp_path_factory.mktemp("machine") / "state"))
+def _isolated_machine(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory, inspections: Path
+) -> None:
+    """Keep a test away from the developer's own jobs, models, token and hub.
+
+    Only inspections are shared: they are kept by what they depend on, and importing torch for each takes seconds.
+    """
+    state = tmp_path_factory.mktemp("machine") / "state"
+    (state / "cache").mkdir(parents=True)
+    (state / "cache" / "inspect").symlink_to(inspections)
+    monkeypatch.setenv("TAO_STATE_DIR", str(state))
     for name in ("HF_TOKEN", "TAO_DEVICE", "TAO_SKILL_BANK_PATH", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
 
@@ -43,7 +60,7 @@ def project_root() -> Path:
 
 @pytest.fixture
 def state_dir() -> Path:
-    """Return where this test keeps its records; it does not exist yet."""
+    """Return where this test keeps its records; it has none yet."""
     return Path(os.environ["TAO_STATE_DIR"])
 
 

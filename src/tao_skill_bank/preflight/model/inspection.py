@@ -125,7 +125,8 @@ def _identity(job: Job, tokens: int | None) -> str:
     for path in job.workload.unsized:
         values = nested.without(values, path)
     spec = json.dumps(values, sort_keys=True)
-    for place in (job.results_dir, *job.workload.input_paths):
+    model = [job.workload.model] if Path(job.workload.model).is_dir() else []
+    for place in (job.results_dir, *model, *job.workload.input_paths):
         spec = spec.replace(json.dumps(place), '""')  # the location of files changes nothing that is built
     parts = [__version__, ANSWERS, job.module, job.action, str(tokens), spec]
     parts += [text for pattern in MODEL_PATH_FILES for text in _texts(Path(job.workload.model), pattern)]

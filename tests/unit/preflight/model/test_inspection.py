@@ -11,6 +11,12 @@ from tao_skill_bank.preflight.model import inspection
 ANSWER = {"parameters": 7, "checkpoint_bytes": 11}
 
 
+@pytest.fixture(autouse=True)
+def _own_inspections(monkeypatch, tmp_path):
+    """Start without inspections of other tests."""
+    monkeypatch.setenv("TAO_STATE_DIR", str(tmp_path / "state"))
+
+
 @pytest.fixture
 def model(tmp_path, monkeypatch):
     """Make a model package whose inspect module runs `body`, and a job of it."""

@@ -49,7 +49,7 @@ def main():
     last = train.get("stop_epoch") or train["epoch"]
     for epoch in range(done + 1, last + 1):
         until = time.monotonic() + train["seconds_per_epoch"]
-        while (time.monotonic() < until or is_held(train["gate"], epoch)) and not stopped:
+        while (time.monotonic() < until or is_held(train.get("gate"), epoch)) and not stopped:
             time.sleep(0.01)
         if stopped:
             status.write("FAILURE", "interrupted", diagnosis=Diagnosis("interrupted", "A signal.", "Resume."))
