@@ -13,6 +13,7 @@ SUPPORT = Path(__file__).parent / "support"
 LONG_RUN_SECONDS = 60
 SHOWN_FILES = 25
 sys.path.insert(0, str(SUPPORT))
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the workers share the cores: more threads would only wait for them
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -29,25 +30,25 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(scope="session")
-def inspections(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of model inspections of this run of the tests, shared by its workers."""
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder that the workers of one run of the tests share."""
     base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "inspections"
-    folder.mkdir(exist_ok=True)
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+    for name in ("inspect", "builtin"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
     return folder
 
 
 @pytest.fixture(autouse=True)
-def _isolated_machine(
-    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory, inspections: Path
-) -> None:
+def _isolated_machine(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory, shared: Path) -> None:
     """Keep a test away from the developer's own jobs, models, token and hub.
 
-    Only inspections are shared: they are kept by what they depend on, and importing torch for each takes seconds.
+    Model inspections and embedded models are shared: they depend on nothing else, and each costs seconds.
     """
     state = tmp_path_factory.mktemp("machine") / "state"
-    (state / "cache").mkdir(parents=True)
-    (state / "cache" / "inspect").symlink_to(inspections)
+    for folder, name in (("cache", "inspect"), ("models", "builtin")):
+        (state / folder).mkdir(parents=True)
+        (state / folder / name).symlink_to(shared / name)
     monkeypatch.setenv("TAO_STATE_DIR", str(state))
     for name in ("HF_TOKEN", "TAO_DEVICE", "TAO_SKILL_BANK_PATH", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
         monkeypatch.delenv(name, raising=False)

@@ -16,6 +16,7 @@ import version_1
 
 from tao_skill_bank.cli.main import main
 from tao_skill_bank.contracts import Plan
+from tao_skill_bank.staging import fetch
 
 Answer = Callable[..., dict[str, Any]]
 PROJECT = Path(__file__).parents[2]
@@ -31,8 +32,9 @@ CHILDREN = {
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return version_1.make_models(tmp_path_factory.mktemp("models"))
+def models(tmp_path_factory: pytest.TempPathFactory, shared: Path) -> Path:
+    reason = fetch.fetch("builtin://tiny-cosmos-reason", shared / "builtin" / "tiny-cosmos-reason")
+    return version_1.make_models(tmp_path_factory.mktemp("models"), reason)
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ pytest.importorskip("av")
 
 import torch
 
-from tao_skill_bank.models.cosmos_reason import builtin
 from tao_skill_bank.models.cosmos_reason.config import (
     EvaluateConfig,
     ExportConfig,
@@ -24,6 +23,7 @@ from tao_skill_bank.models.cosmos_reason.config import (
 )
 from tao_skill_bank.models.cosmos_reason.processor import Processor
 from tao_skill_bank.samples import vlm
+from tao_skill_bank.staging import fetch
 from tao_skill_bank.training import distributed, entrypoint, interruption
 from tao_skill_bank.training.config import load_spec
 
@@ -36,10 +36,8 @@ def _one_thread() -> None:
 
 
 @pytest.fixture(scope="session")
-def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    builtin.create("tiny-cosmos-reason", folder)
-    return folder
+def tiny_model(shared: Path) -> Path:
+    return fetch.fetch("builtin://tiny-cosmos-reason", shared / "builtin" / "tiny-cosmos-reason")
 
 
 @pytest.fixture(scope="session")
