@@ -65,21 +65,40 @@ def _problems(schema: Mapping[str, Any], error: "jsonschema.ValidationError") ->
         yield not_a_group(path, error.instance)
         return
     expected = schemas.expectation(leaf)
+    if error.instance == "":
+        yield _empty(path, expected)
+        return
     why = f" {leaf['description']}" if _has_one_value(leaf) and "description" in leaf else ""
     yield Problem(
         code=f"invalid_{_snake(str(error.validator))}",
         message=f"{path} is {_short(error.instance)}; expected {expected}.{why}",
-        fix=f"Set {path} to {expected}.",
+        fix=f"Set {path} to {expected}{_quoted(path, leaf, error)}.",
         path=path,
         got=_got(error.instance),
         expected=expected,
     )
 
 
+def _empty(path: str, expected: str) -> Problem:
+    """Return the problem of an empty text where another value belongs, such as that of an unset shell variable."""
+    fix = f"Set {path} to {expected}, or delete the key: --set {path}=null"
+    return Problem("empty_value", f"{path} is empty; expected {expected}.", fix, path, "", expected)
+
+
 def not_a_group(path: str, value: Any) -> Problem:
     """Return the problem of a value where a group of parameters belongs."""
+    if value == "":
+        return _empty(path, f"{path}.NAME=VALUE")
     message = f"{path} is a group of parameters, not a value."
     return Problem("invalid_type", message, f"Set {path}.NAME.", path, _got(value))
+
+
+def _quoted(path: str, leaf: Mapping[str, Any], error: "jsonschema.ValidationError") -> str:
+    """Return how a text is written that YAML reads as something else."""
+    takes_text = leaf.get("type") == "string" and "enum" not in leaf
+    return (
+        f"; quote a text that is also YAML: --set {path}='\"TEXT\"'" if takes_text and error.validator == "type" else ""
+    )
 
 
 def _has_one_value(leaf: Mapping[str, Any]) -> bool:

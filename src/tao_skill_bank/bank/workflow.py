@@ -53,4 +53,4 @@ def _filled(value: Any, variables: Mapping[str, str], source: str) -> Any:
     except (KeyError, ValueError) as error:
         message = f"{source}: the variable in '{value}' is not given: {error}"
         raise RequestError.of("missing_variable", message, "Give every variable of the workflow.", path=value) from None
-    return yaml12.parse(text, source) if value.startswith("$") and value[1:].isidentifier() else text
+    return yaml12.parse_value(text, source) if value.startswith("$") and value[1:].isidentifier() else text

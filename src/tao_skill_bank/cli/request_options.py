@@ -17,7 +17,11 @@ ActionArgument = Annotated[str | None, typer.Argument(help="Action of the skill.
 RequestOption = Annotated[Path | None, typer.Option("--request", help="Request file (YAML or JSON).")]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="PATH=VALUE", help="Override one spec key; the value is YAML, null deletes the key."),
+    typer.Option(
+        "--set",
+        metavar="PATH=VALUE",
+        help="Override one spec key; the value is YAML: null deletes the key, nothing is an empty text.",
+    ),
 ]
 TrainOption = Annotated[str | None, typer.Option("--train", help="Training dataset folder.")]
 EvalOption = Annotated[str | None, typer.Option("--eval", help="Evaluation dataset folder.")]
@@ -104,7 +108,9 @@ class Options:
 def gather(values: dict[str, Any]) -> Options:
     """Return the options of a command from its arguments by name."""
     datasets = list(values.get("dataset") or ())
-    datasets += [f"{role}={values[name]}" for role, name in (("train", "train"), ("eval", "eval_")) if values.get(name)]
+    own_roles = (("train", "train"), ("eval", "eval_"))
+    datasets += [f"{role}={values[name]}" for role, name in own_roles if values.get(name) is not None]
+    given = {**values, "say": values.get("say") or None}  # nothing to say by default; any other option is meant
     names = (
         ("prompt", "say"),
         ("automl_policy", "automl_policy"),
@@ -121,7 +127,7 @@ def gather(values: dict[str, Any]) -> Options:
         datasets=tuple(datasets),
         platform_sets=tuple(values.get("option") or ()),
         automl_sets=tuple(values.get("automl") or ()),
-        fields=tuple((name, values[option]) for name, option in names if values.get(option)),
+        fields=tuple((name, given[option]) for name, option in names if given.get(option) is not None),
         platform_fields=tuple(
             (name, values[option])
             for name, option in (("name", "platform"), ("gpus", "gpus"), ("nodes", "nodes"))
@@ -187,5 +193,5 @@ def pairs(option: str, texts: tuple[str, ...], *, parse: bool) -> dict[str, Any]
         if not separator or not name:
             fix = f"Write {option} NAME=VALUE."
             raise RequestError.of("invalid_option", f"{option} '{text}' has no name and value.", fix, path=option)
-        pairs[name] = yaml12.parse(value, f"{option} {name}") if parse else value
+        pairs[name] = yaml12.parse_value(value, f"{option} {name}") if parse else value
     return pairs

@@ -3,7 +3,9 @@
 PyYAML follows YAML 1.1, where `off` and `yes` are booleans, `1e-5` is a string and `1:30` is a number.
 """
 
+import json
 import re
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,8 @@ CORE_SCHEMA = (
     ("tag:yaml.org,2002:int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", "-+0123456789"),
     ("tag:yaml.org,2002:float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", "-+.0123456789"),
 )
+
+VALUE_ENDS = (yaml.ScalarToken, yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken)
 
 
 class _Loader(yaml.SafeLoader):
@@ -93,6 +97,26 @@ def parse(text: str, source: str) -> Any:
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         message = f"{source} is not valid YAML{where}: {getattr(error, 'problem', error)}"
         raise RequestError.of("invalid_yaml", message, "Correct the YAML, or quote the value.", path=source) from None
+
+
+def parse_value(text: str, source: str) -> Any:
+    """Return one value that was typed on a command line: YAML, but nothing is an empty text, and text stays verbatim.
+
+    Raises:
+        RequestError: it is not YAML, or a part of it would be a comment.
+
+    """
+    if not text.strip():
+        return text
+    value = parse(text, source)
+    tokens = [token for token in yaml.scan(text, Loader=_Loader) if isinstance(token, VALUE_ENDS)]
+    rest = text[max((token.end_mark.index for token in tokens), default=0) :].strip()
+    if rest.startswith("#"):
+        message = f"{source}: '{rest}' is a YAML comment and would be dropped."
+        fix = f"Quote the whole value: {source}={shlex.quote(json.dumps(text, ensure_ascii=False))}"
+        raise RequestError.of("comment_in_value", message, fix, path=source)
+    is_plain = isinstance(value, str) and len(tokens) == 1 and tokens[0].plain
+    return text if is_plain else value
 
 
 def read(path: Path) -> Any:

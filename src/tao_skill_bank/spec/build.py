@@ -1,6 +1,7 @@
 """Template + shorthand keys + overrides + data sources + parent -> one validated nested spec."""
 
 import fnmatch
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -49,7 +50,7 @@ def build(skill: Skill, request: Request, inherited: Mapping[str, Any] | None = 
         UnknownNameError: the skill has no such action.
     """
     schema = skill.schema(request.action)
-    spec = Spec(values=schema["default"], problems=tuple(_secret_problems(request)))
+    spec = Spec(values=schema["default"], problems=(*_secret_problems(request), *_empty_problems(request)))
     for path, value in (inherited or {}).items():
         spec = _assigned(spec, path, value) if value is not None else _deleted(spec, path, schema)
     spec = replace(spec, given=frozenset())
@@ -115,9 +116,15 @@ def _deleted(spec: Spec, path: str, schema: Mapping[str, Any]) -> Spec:
         )
         return replace(spec, problems=(*spec.problems, problem))
     default = nested.get(schema["default"], path)
-    if default is None or (schemas.at(schema, path) or {}).get("removable"):
+    leaf = schemas.at(schema, path) or {}
+    if default is None or leaf.get("removable"):
         return replace(spec, values=nested.without(spec.values, path), given=spec.given | {path})
-    return replace(spec, values=nested.with_value(spec.values, path, default))
+    spec = replace(spec, values=nested.with_value(spec.values, path, default))
+    if leaf.get("type") != "string" or default == "":
+        return spec
+    message = f"{path} is null, which resets it to its default {json.dumps(default, ensure_ascii=False)}."
+    finding = Finding("reset_to_default", "info", message, f"For an empty text write --set {path}=''.", path)
+    return replace(spec, findings=(*spec.findings, finding))
 
 
 def _coerced(value: Any, leaf: Mapping[str, Any] | None) -> Any:
@@ -279,6 +286,16 @@ def _validity_problems(spec: Spec, skill: Skill, request: Request, schema: Mappi
     ]
     invalid = reported | {problem.path for problem in found}
     return [*found, *broken(skill.rules(request.action), spec.values, invalid)]
+
+
+def _empty_problems(request: Request) -> Iterator[Problem]:
+    """Yield what the request names by an empty text, as an unset shell variable does: no default is meant by it."""
+    named = {name: getattr(request, name) for name in ("results_dir", "parent_job_id", "checkpoint", "image")}
+    named |= {f"datasets.{role}": value for role, value in request.datasets.items()}
+    for path, value in named.items():
+        if value == "":
+            fix = f"Give {path} a value, or leave it out."
+            yield Problem("empty_value", f"{path} is empty.", fix, path, value)
 
 
 def _secret_problems(request: Request) -> Iterator[Problem]:

@@ -80,7 +80,7 @@ def changed(document: Document, overrides: Document) -> Document:
             ["invalid_minimum", "unknown_parameter", "invalid_minimum"],
         ),
         ("export", {"max_shard_size": "five"}, ["invalid_pattern"]),
-        ("export", {"model_path": ""}, ["invalid_min_length"]),
+        ("export", {"model_path": ""}, ["empty_value"]),
     ],
 )
 def test_a_request_and_a_config_file_word_the_same_mistake_alike(

@@ -66,3 +66,26 @@ def test_a_key_that_is_given_twice_is_refused_where_it_stands() -> None:
 def test_a_mistake_is_named_with_its_line_and_column() -> None:
     with pytest.raises(RequestError, match=r"request\.yaml is not valid YAML at line 2, column"):
         yaml12.parse("a: 1\nb: [1, 2", "request.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("", ""),
+        (" ", " "),
+        ("a b, ", "a b, "),
+        ("a\nb", "a\nb"),
+        ('"a "', "a "),
+        ("~", None),
+        ("1", 1),
+        ("[a, b]", ["a", "b"]),
+    ],
+)
+def test_a_typed_value_is_an_empty_text_when_nothing_is_typed_and_text_stays_verbatim(text: str, value: object) -> None:
+    assert yaml12.parse_value(text, "--set key") == value
+
+
+def test_a_comment_in_a_typed_value_is_refused_with_the_quoted_value() -> None:
+    with pytest.raises(RequestError) as caught:
+        yaml12.parse_value("Task #1", "--set prefix")
+    assert caught.value.problems[0].fix.endswith("""--set prefix='"Task #1"'""")

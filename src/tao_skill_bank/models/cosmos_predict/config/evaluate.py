@@ -31,13 +31,19 @@ class Judge:
     model: str | None = parameter(
         None,
         doc="Cosmos-Reason checkpoint: hf_model://ORG/NAME, a local folder or builtin://tiny-cosmos-reason.",
+        min_length=1,
         automl=False,
         popular=True,
     )
     endpoint: str | None = parameter(
-        None, doc="Base URL of an OpenAI-compatible server, such as http://localhost:8000/v1.", automl=False
+        None,
+        doc="Base URL of an OpenAI-compatible server, such as http://localhost:8000/v1.",
+        min_length=1,
+        automl=False,
     )
-    endpoint_model: str | None = parameter(None, doc="Model name to request from the endpoint.", automl=False)
+    endpoint_model: str | None = parameter(
+        None, doc="Model name to request from the endpoint.", min_length=1, automl=False
+    )
     api_key_variable: str = parameter(
         "OPENAI_API_KEY", doc="Environment variable with the endpoint's API key, if it needs one.", automl=False
     )
@@ -62,7 +68,10 @@ class EvaluateConfig:
         popular=True,
     )
     reference_dir: str | None = parameter(
-        None, doc="Real clips of the same names, scored for comparison with the generated ones.", automl=False
+        None,
+        doc="Real clips of the same names, scored for comparison with the generated ones.",
+        min_length=1,
+        automl=False,
     )
     metrics: list[Literal["sampson", "judge_physics", "judge_instruction"]] = parameter(
         ["sampson", "judge_physics", "judge_instruction"],
@@ -76,5 +85,8 @@ class EvaluateConfig:
     seeds: list[Seed] = parameter([0], doc="The judge scores every video once per seed.", min_length=1, automl=False)
     num_gpus: int = parameter(1, doc="GPUs that share the videos.", minimum=1, automl=False)
     results_dir: str | None = parameter(
-        None, doc="Run directory; gets results.json, metrics_summary.json, comparison.csv and plots.", automl=False
+        None,
+        doc="Run directory; gets results.json, metrics_summary.json, comparison.csv and plots.",
+        min_length=1,
+        automl=False,
     )

@@ -15,5 +15,5 @@ class ExportConfig:
     weight: float = parameter(1.0, doc="Weight of the adapter.", automl=False)
     dtype: Literal["bfloat16", "float32"] = parameter("bfloat16", doc="Type of the written weights.", automl=False)
     results_dir: str | None = parameter(
-        None, doc="Run directory; gets the pipeline in safetensors/merged.", automl=False
+        None, doc="Run directory; gets the pipeline in safetensors/merged.", min_length=1, automl=False
     )

@@ -39,12 +39,13 @@ class GenerateConfig:
         None,
         doc="Folder of NAME.txt with NAME.png, NAME.jpg or NAME.mp4 next to it, or a .jsonl file of "
         "{name, prompt, image | video}.",
+        min_length=1,
         automl=False,
         popular=True,
     )
     prompt: str | None = parameter(None, doc="Prompt of a single video.", min_length=1, automl=False, popular=True)
-    image: str | None = parameter(None, doc="First frame of the single video.", automl=False)
-    video: str | None = parameter(None, doc="Clip that the single video continues.", automl=False)
+    image: str | None = parameter(None, doc="First frame of the single video.", min_length=1, automl=False)
+    video: str | None = parameter(None, doc="Clip that the single video continues.", min_length=1, automl=False)
     negative_prompt: str | None = parameter(
         None, doc="Negative prompt of guidance; none uses the pipeline's default.", automl=False
     )
@@ -72,5 +73,5 @@ class GenerateConfig:
     skip_saved: bool = parameter(True, doc="Keep videos that an earlier run of this folder finished.", automl=False)
     num_gpus: int = parameter(1, doc="GPUs that share the videos.", minimum=1, automl=False, popular=True)
     results_dir: str | None = parameter(
-        None, doc="Run directory; gets videos/, results.json and gallery.html.", automl=False
+        None, doc="Run directory; gets videos/, results.json and gallery.html.", min_length=1, automl=False
     )

@@ -33,6 +33,7 @@ class PrepareConfig:
     test_source: str | None = parameter(
         None,
         template=TEST_SOURCE,
+        min_length=1,
         doc="Test pairs (NAME.txt and NAME.png): hf_dataset://ORG/NAME[@REVISION] or a folder; remove it for none.",
         automl=False,
         popular=True,
@@ -43,6 +44,11 @@ class PrepareConfig:
         False, doc="Skip unusable clips instead of stopping; they are listed in either case.", automl=False
     )
     output_dir: str | None = parameter(
-        None, doc="Folder that gets train/ and test/; the run directory's dataset/ by default.", automl=False
+        None,
+        doc="Folder that gets train/ and test/; the run directory's dataset/ by default.",
+        min_length=1,
+        automl=False,
     )
-    results_dir: str | None = parameter(None, doc="Run directory; holds status.jsonl and the report.", automl=False)
+    results_dir: str | None = parameter(
+        None, doc="Run directory; holds status.jsonl and the report.", min_length=1, automl=False
+    )

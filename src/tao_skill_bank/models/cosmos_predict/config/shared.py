@@ -23,7 +23,10 @@ class Model:
         popular=True,
     )
     variant: str | None = parameter(
-        None, doc="Weight file variant of the checkpoint, such as fp16; none for the default files.", automl=False
+        None,
+        doc="Weight file variant of the checkpoint, such as fp16; none for the default files.",
+        min_length=1,
+        automl=False,
     )
 
 

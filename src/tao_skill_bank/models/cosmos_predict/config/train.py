@@ -110,7 +110,7 @@ class Train:
         minimum=0,
         automl=False,
     )
-    resume: bool | str = parameter(
+    resume: bool | Annotated[str, Field(min_length=1)] = parameter(
         False, doc="Continue from the newest checkpoint (true) or from the named one (path).", automl=False
     )
     output_dir: str = parameter("output", doc="Folder of checkpoints, metrics and logs.", min_length=1, automl=False)
@@ -149,7 +149,7 @@ class Dataset:
         min_length=1,
         automl=False,
     )
-    val_dir: str | None = parameter(None, doc="Held-out clips in the same layout.", automl=False)
+    val_dir: str | None = parameter(None, doc="Held-out clips in the same layout.", min_length=1, automl=False)
     test_size: Annotated[int, Field(ge=0)] | Annotated[float, Field(ge=0, lt=1)] = parameter(
         0,
         doc="Validation clips split off the training set by clip name when no val_dir is given: "
@@ -219,8 +219,8 @@ class Logging:
     logger: list[Literal["console", "tao", "wandb", "tensorboard"]] = parameter(
         ["console", "tao"], doc="Destinations of metrics.", automl=False
     )
-    project_name: str = parameter("cosmos-predict", doc="Project name in external loggers.", automl=False)
-    experiment_name: str = parameter("cosmos-predict", doc="Run name in external loggers.", automl=False)
+    project_name: str = parameter("cosmos-predict", doc="Project name in external loggers.", min_length=1, automl=False)
+    experiment_name: str = parameter("cosmos-predict", doc="Run name in external loggers.", min_length=1, automl=False)
 
 
 @spec_dataclass
@@ -236,5 +236,5 @@ class TrainConfig:
     validation: Validation = group(Validation, doc="Loss on held-out clips, and sample videos.")
     logging: Logging = group(Logging, doc="Destinations of metrics.")
     results_dir: str | None = parameter(
-        None, doc="Run directory; holds status.jsonl, metrics.jsonl and logs.", automl=False
+        None, doc="Run directory; holds status.jsonl, metrics.jsonl and logs.", min_length=1, automl=False
     )

@@ -124,7 +124,9 @@ class Metrics:
     names: list[Literal["bleu", "rouge", "bertscore"]] = parameter(
         ["bleu", "rouge"], doc="Text metrics to compute; bertscore loads a 3 GB model."
     )
-    bertscore_model: str = parameter("microsoft/deberta-xlarge-mnli", doc="Model of BERTScore: hub id or folder.")
+    bertscore_model: str = parameter(
+        "microsoft/deberta-xlarge-mnli", doc="Model of BERTScore: hub id or folder.", min_length=1
+    )
     bertscore_num_layers: int | None = parameter(
         None, doc="Layer whose output BERTScore compares; unset for the library's default.", minimum=1
     )
@@ -152,4 +154,4 @@ class EvaluateConfig:
     metrics: Metrics = group(Metrics, doc="Text metrics.")
     results: Results = group(Results, doc="Files to save.")
     num_gpus: Annotated[int, Field(ge=1)] = parameter(1, doc="GPUs (processes) that share the records.")
-    results_dir: str | None = parameter(None, doc="Run directory; results.json is written here.")
+    results_dir: str | None = parameter(None, doc="Run directory; results.json is written here.", min_length=1)

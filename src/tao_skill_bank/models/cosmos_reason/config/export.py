@@ -18,4 +18,6 @@ class ExportConfig:
         "auto", doc="Type of the written weights; auto keeps the checkpoint's."
     )
     max_shard_size: str = parameter("5GB", doc="Largest safetensors file.", pattern=r"^[0-9]+(MB|GB)$")
-    results_dir: str | None = parameter(None, doc="Run directory; the checkpoint is written to safetensors/merged.")
+    results_dir: str | None = parameter(
+        None, doc="Run directory; the checkpoint is written to safetensors/merged.", min_length=1
+    )

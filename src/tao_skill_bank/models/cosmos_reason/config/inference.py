@@ -34,4 +34,4 @@ class InferenceConfig:
     total_pixels: int = parameter(200704, doc="Pixel budget of the clip: frames x height x width.", minimum=1024)
     system_prompt: str = parameter("", doc="System prompt; empty for none.")
     max_new_tokens: int = parameter(32, doc="Longest answer in tokens.", minimum=1)
-    results_dir: str | None = parameter(None, doc="Run directory; results.json is written here.")
+    results_dir: str | None = parameter(None, doc="Run directory; results.json is written here.", min_length=1)

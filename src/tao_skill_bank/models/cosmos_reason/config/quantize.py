@@ -66,4 +66,6 @@ class QuantizeConfig:
     quantize: Quantize = group(Quantize, doc="Scheme and calibration.")
     vision: VideoSampling = group(VideoSampling, doc="Video sampling; use the settings of training.")
     system_prompt: str = parameter("", doc="System prompt of every question; empty for none.")
-    results_dir: str | None = parameter(None, doc="Run directory; the quantized checkpoint is written here.")
+    results_dir: str | None = parameter(
+        None, doc="Run directory; the quantized checkpoint is written here.", min_length=1
+    )

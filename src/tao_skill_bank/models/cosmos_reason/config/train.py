@@ -106,7 +106,7 @@ class Fp8:
 class Train:
     """Optimisation, precision and checkpoints."""
 
-    resume: bool | str = parameter(
+    resume: bool | Annotated[str, Field(min_length=1)] = parameter(
         False, doc="Continue from the newest checkpoint (true) or from the named one (path).", automl=False
     )
     epoch: int = parameter(10, doc="Number of epochs.", minimum=1, search=Search(1, 20), automl=True, popular=True)
@@ -299,8 +299,8 @@ class Logging:
     logger: list[Literal["console", "tao", "wandb", "tensorboard"]] = parameter(
         ["console", "tao"], doc="Destinations of metrics.", automl=False
     )
-    project_name: str = parameter("cosmos-rl", doc="Project name in external loggers.", automl=False)
-    experiment_name: str = parameter("cosmos-rl", doc="Run name in external loggers.", automl=False)
+    project_name: str = parameter("cosmos-rl", doc="Project name in external loggers.", min_length=1, automl=False)
+    experiment_name: str = parameter("cosmos-rl", doc="Run name in external loggers.", min_length=1, automl=False)
 
 
 @spec_dataclass
@@ -323,5 +323,5 @@ class TrainConfig:
     validation: Validation = group(Validation, doc="Loss on held-out data during training.")
     logging: Logging = group(Logging, doc="Destinations of metrics.")
     results_dir: str | None = parameter(
-        None, doc="Run directory; holds status.jsonl, metrics.jsonl and logs.", automl=False
+        None, doc="Run directory; holds status.jsonl, metrics.jsonl and logs.", min_length=1, automl=False
     )
