@@ -12,12 +12,16 @@ def add(dit: Any, settings: Lora) -> Any:
     """Add LoRA or DoRA adapters in float32; the rest is frozen. Returns `dit`.
 
     Raises:
-        BlockedError: no layer has any of the target names.
+        BlockedError: no layer has one of the target names.
 
     """
     from peft import LoraConfig
 
     dit.requires_grad_(False)
+    fix = "Choose lora.target_modules among the transformer's linear layers."
+    if unmatched := [target for target, count in matches(dit, list(settings.target_modules)).items() if not count]:
+        message = f"lora.target_modules match no layer of the model: {', '.join(unmatched)}."
+        raise BlockedError.of("lora_targets", message, fix, path="lora.target_modules", got=unmatched)
     config = LoraConfig(
         r=settings.r,
         lora_alpha=settings.lora_alpha,
@@ -30,7 +34,6 @@ def add(dit: Any, settings: Lora) -> Any:
         dit.add_adapter(config)
     except ValueError as error:
         reason = str(error).splitlines()[0]
-        fix = "Choose lora.target_modules among the transformer's linear layers."
         raise BlockedError.of("lora_targets", f"No target module matches the model: {reason}", fix) from None
     for parameter in dit.parameters():
         if parameter.requires_grad:

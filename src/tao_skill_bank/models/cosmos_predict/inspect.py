@@ -41,7 +41,7 @@ def inspect(config: TrainConfig) -> dict[str, Any]:
         dit = build(architecture).requires_grad_(False)
         targets = adapters.matches(dit, list(config.lora.target_modules))
         unmatched = [target for target, count in targets.items() if not count]
-        if len(unmatched) < len(targets):
+        if not unmatched:
             adapters.add(dit, config.lora)
     shape, load = memory.shape_of(dit), load_of(config)
     plans = memory.execution_plans(shape, load, allowed_modes(config))

@@ -8,7 +8,14 @@ from typing import Any
 
 import torch
 
-from tao_skill_bank.models.cosmos_reason import architectures, feature_cache, generation_memory, memory, model
+from tao_skill_bank.models.cosmos_reason import (
+    architectures,
+    feature_cache,
+    generation_memory,
+    memory,
+    model,
+    named_parts,
+)
 from tao_skill_bank.models.cosmos_reason.config import TrainConfig
 from tao_skill_bank.models.cosmos_reason.memory import Load
 from tao_skill_bank.models.cosmos_reason.prepare import allowed_shares, freeze, frozen_tower, setup_of
@@ -44,6 +51,8 @@ def inspect(config: TrainConfig, tokens: int | None = None) -> dict[str, Any]:
         "parameters": shape.parameters,
         "trainable_parameters": shape.trained,
         "lora": lora,
+        "problems": [problem.to_json() for problem in named_parts.find(config, network)],
+        "notes": _notes(config, network),
         "memory_bytes_per_gpu": memory.parts(shape, setup, replace(load, samples=samples), recompute),
         "ways": [plan.to_json() for plan in plans],
         "cure": _fix(config),
@@ -75,6 +84,15 @@ def skeleton(config: TrainConfig) -> tuple[Any, str, dict[str, Any] | None]:
                 network = adapters.add(network, options, config.policy.model_name_or_path, fix)
         freeze(network, config.policy.frozen_parts)
     return network, str(architecture.model_type), lora
+
+
+def _notes(config: TrainConfig, network: Any) -> list[dict[str, str]]:
+    """Return what a spec also freezes: a head that is the token embeddings."""
+    frozen = config.policy.frozen_parts
+    if config.policy.lora or named_parts.has_head(network) or "llm" not in frozen:
+        return []
+    message = f"lm_head is frozen with llm: {named_parts.TIED}."
+    return [{"code": "head_is_tied", "message": message, "path": named_parts.FROZEN}]
 
 
 def _feature_cache(config: TrainConfig, network: Any, shape: memory.Shape) -> dict[str, Any] | None:

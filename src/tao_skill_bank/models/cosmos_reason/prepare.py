@@ -13,7 +13,7 @@ from torch.distributed.fsdp import CPUOffloadPolicy, MixedPrecisionPolicy, Offlo
 
 from tao_skill_bank.bank import execution
 from tao_skill_bank.errors import RequestError
-from tao_skill_bank.models.cosmos_reason import memory, model, sizes
+from tao_skill_bank.models.cosmos_reason import memory, model, named_parts, sizes
 from tao_skill_bank.models.cosmos_reason.blocks import Execution
 from tao_skill_bank.models.cosmos_reason.config.train import TrainConfig
 from tao_skill_bank.models.cosmos_reason.memory import BYTES, Load, Setup
@@ -76,6 +76,7 @@ def make_trainable(
 
     Raises:
         RequestError: nothing is left to train.
+        BlockedError: a setting names nothing that is trained.
 
     """
     lora, initial = config.policy.lora, {}
@@ -86,6 +87,7 @@ def make_trainable(
             start(trainable)
         initial = adapters.initial_state(trainable)
     freeze(trainable, config.policy.frozen_parts)
+    named_parts.require(config, trainable)
     parameter_dtype, master_dtype = (
         getattr(torch, name) for name in (config.train.param_dtype, config.train.master_dtype)
     )

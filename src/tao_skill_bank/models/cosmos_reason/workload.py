@@ -12,11 +12,12 @@ Spec = Mapping[str, Any]
 # weight-only kernels from Ampere, float8 from Ada and Hopper, 4-bit floats from Blackwell.
 SCHEME_ARCHITECTURE = {"W8A8": 75, "W4A16": 80, "W8A16": 80, "FP8": 89, "FP8_DYNAMIC": 89, "NVFP4": 100}
 FLOAT8_ARCHITECTURE = 89
+RATES = "train.optm_lr"
 UNSIZED = (
     "train.resume",
     "train.stop_epoch",
     "train.seed",
-    "train.optm_lr",
+    RATES,  # not so a list: a rate of a part that is not trained is refused
     "train.optm_weight_decay",
     "train.optm_betas",
     "train.epsilon",
@@ -65,7 +66,7 @@ def _train(spec: Spec) -> Workload:
         max_checkpoints=(checkpoints["max_keep"] or 1) if checkpoints["enable_checkpoint"] else 0,
         num_saves=math.ceil(last / checkpoints["save_freq_in_epoch"]),
         hardware=_float8_training() if train["fp8"]["enable_fp8"] else None,
-        unsized=UNSIZED,
+        unsized=UNSIZED if isinstance(train["optm_lr"], float) else tuple(set(UNSIZED) - {RATES}),
     )
 
 

@@ -15,11 +15,11 @@ import tomli_w
 
 from tao_skill_bank.contracts import Finding, Job
 from tao_skill_bank.core import nested, settings, yaml12
-from tao_skill_bank.core.findings import blocking, not_checked
+from tao_skill_bank.core.findings import blocking, info, not_checked
 from tao_skill_bank.core.version import __version__
 
 TIMEOUT_SECONDS = 120
-ANSWERS = "2"  # raised when inspect modules report more, so that older answers are not taken from the cache
+ANSWERS = "3"  # raised when inspect modules report more, so that older answers are not taken from the cache
 MODEL_PATH_FILES = ("config.json", "adapter_config.json", "*/config.json")  # of a model, or of a pipeline's parts
 INPUT_FILES = ("adapter_config.json",)  # of inputs that become part of the model
 
@@ -42,8 +42,14 @@ def sibling_module(job: Job, name: str) -> str | None:
 
 
 def check(inspection: Inspection) -> list[Finding]:
-    """Return the finding that says why the model could not be inspected, if it could not."""
-    return [inspection.failure] if inspection.failure else []
+    """Return why the model could not be inspected, if it could not, and what its spec names in vain."""
+    if inspection.failure:
+        return [inspection.failure]
+    problems, notes = inspection.answer.get("problems", ()), inspection.answer.get("notes", ())
+    return [
+        *(blocking(it["code"], it["message"], it["fix"], it["path"], got=it["got"]) for it in problems),
+        *(info(note["code"], note["message"], note["path"]) for note in notes),
+    ]
 
 
 def inspect(job: Job, tokens: int | None = None) -> Inspection:

@@ -66,7 +66,7 @@ def test_what_the_workload_calls_unsized_changes_nothing_of_the_answer(
         "train.resume": True,
         "train.stop_epoch": 1,
         "train.seed": 7,
-        "train.optm_lr": [1e-3, 1e-4],
+        "train.optm_lr": 1e-4,
         "train.optm_weight_decay": 0.1,
         "train.optm_betas": [0.8, 0.9],
         "train.epsilon": 1e-6,

@@ -115,3 +115,14 @@ def test_a_cache_that_cannot_be_written_does_not_matter(model, monkeypatch, tmp_
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("TAO_STATE_DIR", str(tmp_path / "file"))
     assert inspection.inspect(model(f"print({json.dumps(json.dumps(ANSWER))})")).answer == ANSWER
+
+
+def test_what_a_spec_names_in_vain_blocks_and_what_else_it_does_is_information():
+    problem = {"code": "names_nothing", "message": "No head.", "fix": "Remove it.", "path": "frozen", "got": ["head"]}
+    answer = {"problems": [problem], "notes": [{"code": "head_is_tied", "message": "Frozen too.", "path": "frozen"}]}
+    found = inspection.check(inspection.Inspection(answer))
+    assert [(finding.code, finding.severity) for finding in found] == [
+        ("names_nothing", "blocking"),
+        ("head_is_tied", "info"),
+    ]
+    assert (found[0].fix, found[0].path) == ("Remove it.", "frozen")

@@ -1,5 +1,6 @@
 """Compatibility rules of early stopping, FP8, 4-bit weights and frozen parts."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ FP8 = "train.fp8.enable_fp8"
 RECIPE, DEFAULT_RECIPE = "train.fp8.quant_recipe", "rowwise"
 FOUR_BIT = "policy.lora.load_in_4bit"
 FEATURES = "train.train_policy.vision_feature_cache"
+LAYER_PATTERN = r"layers\.1\.self_attn\.q_proj"
 VISION_TARGETS = ("attn.qkv", "attn.proj")
 VISION_PARTS = {"vision", "projector"}
 PARTS = {"llm", "lm_head", *VISION_PARTS}
@@ -87,6 +89,20 @@ def _features_are_of_a_frozen_tower(wanted: str, lora: Any, frozen: list[str] | 
     return Problem("trained_tower", message, fix, FEATURES, wanted, "off or auto")
 
 
+def _patterns_are_expressions(path: str) -> Rule:
+    def check(patterns: dict[str, int] | None) -> Problem | None:
+        for pattern in patterns or {}:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                message = f"{path} '{pattern}' is not a regular expression: {error}."
+                fix = f"Correct it, such as {LAYER_PATTERN}: it is matched with the end of a layer's name."
+                return Problem("invalid_pattern", message, fix, path, pattern)
+        return None
+
+    return Rule((path,), check)
+
+
 TRAINING_FEATURES: tuple[Rule, ...] = (
     FACTS.early_stop.rule,
     Rule(("train.fp8.fp8_recipe",), _scaling_is_dynamic),
@@ -114,6 +130,8 @@ TRAINING_FEATURES: tuple[Rule, ...] = (
         "it would change weights that are packed",
         "Set policy.lora.init_lora_weights=true",
     ),
+    _patterns_are_expressions("policy.lora.r_pattern"),
+    _patterns_are_expressions("policy.lora.alpha_pattern"),
     Rule(("policy.lora", "policy.frozen_parts"), _something_is_trained),
     Rule((FEATURES, "policy.lora", "policy.frozen_parts"), _features_are_of_a_frozen_tower),
     Rule(("policy.lora.target_modules", "policy.lora.modules_to_save", "policy.frozen_parts"), _adapters_are_trained),
