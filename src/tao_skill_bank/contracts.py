@@ -134,6 +134,15 @@ class Input:
 
 
 @contract
+class WarmUp:
+    """The warm-up of a training's learning rate: its length in epochs or in optimizer steps, and its spec key."""
+
+    path: str
+    epochs: float = 0
+    steps: int = 0
+
+
+@contract
 class HardwareNeed:
     """The GPU that a run, or the checkpoint it makes, needs.
 
@@ -175,6 +184,7 @@ class Workload:
             checkpoint does not support.
         sized: the model's inspect module reports the memory of this action; for training it always does.
         hardware: a GPU that not every machine has, and what needs it.
+        warm_up: of the learning rate, where the spec has one.
         unsized: paths of the spec that do not change the report of the model's inspect module, such as the learning
             rate: trials of a search share one report.
 
@@ -202,6 +212,7 @@ class Workload:
     max_checkpoints: int | None = None
     num_saves: int | None = None
     hardware: HardwareNeed | None = None
+    warm_up: WarmUp | None = None
     unsized: tuple[str, ...] = ()
 
     @property

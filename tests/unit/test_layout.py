@@ -46,6 +46,7 @@ IMPORT_BY_NAME = {
     "models/cosmos_reason/metrics.py": "optional libraries of metrics",
     "platforms/base.py": "platforms",
     "preflight/checks.py": "checks",
+    "preflight/data/model_checks.py": "a model's data_checks",
     "preflight/data/token_budget.py": "a model's record_tokens",
     "preflight/model/feature_cache.py": "a model's record_tokens",
     "report/kinds/__init__.py": "how a kind of result is shown",

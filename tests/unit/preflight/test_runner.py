@@ -36,7 +36,7 @@ def test_a_sound_job_has_nothing_blocking(dataset, tmp_path, monkeypatch):
     without_inspection(monkeypatch)
     found = run(make_job(tmp_path, use_of(dataset())))
     assert codes(found, "blocking") == []
-    assert codes(found) == ["dataset_records", "media_decoded", "steps", "tokens_predicted"]
+    assert codes(found) == ["dataset_records", "media_decoded", "few_steps", "steps", "tokens_predicted"]
 
 
 def test_this_machine_is_not_looked_at_for_a_platform_that_runs_elsewhere(dataset, tmp_path, monkeypatch):
@@ -140,7 +140,7 @@ def test_train_and_evaluation_sets_are_compared(dataset, tmp_path, monkeypatch):
     without_inspection(monkeypatch)
     root = dataset()
     found = run(make_job(tmp_path, use_of(root), use_of(root, "eval")))
-    assert codes(found, "warning") == ["train_eval_overlap"]
+    assert codes(found, "warning") == ["train_eval_overlap", "few_steps"]
 
 
 def test_an_unreadable_evaluation_set_does_not_hide_the_training_set(dataset, tmp_path, monkeypatch):
@@ -159,7 +159,7 @@ def test_clips_and_prompts_are_checked_with_the_rest(tmp_path, monkeypatch):
     clips = (clips_of(tmp_path / "train"), clips_of(tmp_path / "val", "eval"))
     prompts = Input("eval", "prompt_pairs", {"path": str(tmp_path / "val")})
     found = run(make_job(tmp_path, *clips, prompts, batch_per_rank=1))
-    assert codes(found) == ["clips", "clips", "train_eval_overlap", "prompts", "steps"]
+    assert codes(found) == ["clips", "clips", "train_eval_overlap", "prompts", "few_steps", "steps"]
 
 
 def test_preflight_never_imports_torch():

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tao_skill_bank.bank import early_stop
-from tao_skill_bank.contracts import Input, Workload
+from tao_skill_bank.contracts import Input, WarmUp, Workload
 from tao_skill_bank.models.cosmos_predict.geometry import TEMPORAL_COMPRESSION
 
 Spec = Mapping[str, Any]
@@ -60,6 +60,7 @@ def _train(spec: Spec) -> Workload:
         validation_split=dataset["test_size"] if validates and len(clips) == 1 else 0,
         max_checkpoints=checkpoints["max_keep"] or 1,
         num_saves=math.ceil(last / checkpoints["save_freq_in_epoch"]),
+        warm_up=WarmUp("train.warmup_steps", steps=train.get("warmup_steps", 0)),
         unsized=UNSIZED,
     )
 

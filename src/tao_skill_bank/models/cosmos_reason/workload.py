@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tao_skill_bank.bank import early_stop
-from tao_skill_bank.contracts import HardwareNeed, Input, Workload
+from tao_skill_bank.contracts import HardwareNeed, Input, WarmUp, Workload
 
 Spec = Mapping[str, Any]
 # The oldest GPU architecture that computes in a scheme, from vLLM's list of supported hardware: int8 from Turing,
@@ -66,7 +66,8 @@ def _train(spec: Spec) -> Workload:
         max_checkpoints=(checkpoints["max_keep"] or 1) if checkpoints["enable_checkpoint"] else 0,
         num_saves=math.ceil(last / checkpoints["save_freq_in_epoch"]),
         hardware=_float8_training() if train["fp8"]["enable_fp8"] else None,
-        unsized=UNSIZED if isinstance(train["optm_lr"], float) else tuple(set(UNSIZED) - {RATES}),
+        warm_up=WarmUp("train.optm_warmup_epochs", epochs=train.get("optm_warmup_epochs", 0)),
+        unsized=tuple(set(UNSIZED) - {RATES}) if isinstance(train.get("optm_lr"), list) else UNSIZED,
     )
 
 

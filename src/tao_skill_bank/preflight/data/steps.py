@@ -1,6 +1,7 @@
 """Checks the arithmetic of a training run that needs the data: steps per epoch and batch sizes."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from tao_skill_bank.contracts import Finding, Job, Workload
@@ -8,10 +9,32 @@ from tao_skill_bank.core.findings import blocking, info
 from tao_skill_bank.data.kinds import Seen
 
 
+@dataclass(frozen=True)
+class Steps:
+    """Optimizer steps of a training: per epoch, and up to where it ends."""
+
+    per_epoch: int
+    total: int
+
+
+def count(job: Job, inputs: Sequence[Seen]) -> Steps | None:
+    """Return the optimizer steps of a training; None where they do not follow from its records."""
+    workload, train = job.workload, _train(inputs)
+    if not workload.trains or not train or workload.batch_per_rank is None:
+        return None
+    num_records = sum(seen.num_usable for seen in train)
+    usable = num_records - _held_out(num_records, workload.validation_split)
+    per_epoch = max(0, usable) // (workload.data_parallel_ranks * workload.batch_per_rank)
+    return Steps(per_epoch, per_epoch * (workload.epochs or 1))
+
+
+def _train(inputs: Sequence[Seen]) -> list[Seen]:
+    return [seen for seen in inputs if seen.input.role == "train" and not seen.failure]
+
+
 def check(job: Job, inputs: Sequence[Seen]) -> list[Finding]:
     """Return the steps of the run, blocking when there would be none; an epoch takes every record or clip once."""
-    train = [seen for seen in inputs if seen.input.role == "train" and not seen.failure]
-    workload = job.workload
+    train, workload = _train(inputs), job.workload
     if not workload.trains or not train or workload.batch_per_rank is None:
         return []
     num_records, noun = sum(seen.num_usable for seen in train), train[0].noun
@@ -26,10 +49,10 @@ def check(job: Job, inputs: Sequence[Seen]) -> list[Finding]:
         )
         return [blocking("split_empty", message, f"Choose a split that gives both sides {noun}.", records=num_records)]
     ranks = workload.data_parallel_ranks
-    steps = usable // (ranks * workload.batch_per_rank)
-    if not steps:
+    counted = count(job, inputs)
+    if counted is None or not counted.per_epoch:
         return [_no_step(workload, usable, noun)]
-    total = steps * (workload.epochs or 1)
+    steps, total = counted.per_epoch, counted.total
     message = (
         f"{usable} training {noun} on {ranks} data-parallel ranks with batch {workload.batch_per_rank} give "
         f"{steps} steps per epoch, {total} in all{_early_stop(workload)}; "
