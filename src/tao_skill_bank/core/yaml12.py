@@ -115,8 +115,8 @@ def parse_value(text: str, source: str) -> Any:
         message = f"{source}: '{rest}' is a YAML comment and would be dropped."
         fix = f"Quote the whole value: {source}={shlex.quote(json.dumps(text, ensure_ascii=False))}"
         raise RequestError.of("comment_in_value", message, fix, path=source)
-    is_plain = isinstance(value, str) and len(tokens) == 1 and tokens[0].plain
-    return text if is_plain else value
+    is_plain = len(tokens) == 1 and isinstance(tokens[0], yaml.ScalarToken) and tokens[0].plain
+    return text if is_plain and isinstance(value, str) else value
 
 
 def read(path: Path) -> Any:

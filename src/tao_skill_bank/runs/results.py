@@ -9,6 +9,7 @@ from typing import Any
 from tao_skill_bank.contracts import MonitoringMetric, State, contract, read_json, to_json
 from tao_skill_bank.runs import checkpoint_folders
 from tao_skill_bank.runs.run_directory import (
+    SKIPPED_FILE,
     RunDirectory,
     epoch_seconds,
     json_lines,
@@ -55,6 +56,7 @@ class Result:
         losses: first, last and lowest training and validation loss, where there are any.
         metric: the metric by which the skill judges the results of the action; None where it names none.
         best: best_score.json: `best_score`, `metric`, `direction`, `best_ckpt_abs_dir`.
+        skipped: the training records that could not be read and were skipped: index, code, message, path.
         artifacts: kind to path relative to the run directory; checkpoints oldest first.
         failure: the trainer's own message or diagnosis when it failed, else the message of the backend.
 
@@ -73,6 +75,7 @@ class Result:
     losses: dict[str, float] = field(default_factory=dict)
     metric: MonitoringMetric | None = None
     best: dict[str, Any] = field(default_factory=dict)
+    skipped: tuple[dict[str, Any], ...] = ()
     artifacts: dict[str, str | tuple[str, ...]] = field(default_factory=dict)
     failure: str = ""
 
@@ -105,9 +108,15 @@ def read(run: RunDirectory, state: State | None = None) -> Result:
         losses=_losses(series),
         metric=metric_of(run),
         best=_object(read_json_file(run.path / "best" / "best_score.json")),
+        skipped=_skipped(run.path / SKIPPED_FILE),
         artifacts=_artifacts(run.path),
         failure=_failure(lines) or str(recorded.get("failure", "")),
     )
+
+
+def _skipped(path: Path) -> tuple[dict[str, Any], ...]:
+    document = read_json_file(path)
+    return tuple(entry for entry in document if isinstance(entry, dict)) if isinstance(document, list) else ()
 
 
 def write(run: RunDirectory, result: Result) -> None:

@@ -14,6 +14,7 @@ from tao_skill_bank.contracts import Job
 from tao_skill_bank.runs import plan_versions
 
 TAIL_BYTES = 64 * 1024
+SKIPPED_FILE = "skipped_records.json"  # of a training: the records that it could not read and skipped
 BEST_TRIAL = "best_trial"  # of a search: a link to the run directory of its best trial
 # Files of one job, where several run in one folder: those that the next job overwrites, and those that it starts empty.
 OVERWRITTEN = ("plan.json", "request.json", "launch.sh")

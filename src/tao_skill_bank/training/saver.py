@@ -18,6 +18,7 @@ from tao_skill_bank.bank.training_facts import TrainingFacts
 from tao_skill_bank.contracts import EXIT_INTERRUPTED
 from tao_skill_bank.errors import JobFailedError, Problem
 from tao_skill_bank.training import checkpoint, checkpoint_contents, distributed, resume
+from tao_skill_bank.training.bad_samples import SkipLog
 from tao_skill_bank.training.checkpoint import Progress, Trained
 from tao_skill_bank.training.entrypoint import INTERRUPTED, Run
 from tao_skill_bank.training.resume import Identity
@@ -27,10 +28,11 @@ NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 @dataclass(frozen=True)
 class Subject:
-    """What is saved: the state of the training, and its data fingerprint."""
+    """What is saved: the state of the training, its data fingerprint, and the records that it skipped."""
 
     trained: Trained
     identity: Identity
+    skips: SkipLog | None = None
 
 
 class Saver:
@@ -125,6 +127,8 @@ class Saver:
         checkpoint.write_progress(work, progress, self.run.ranks)
         if self.run.ranks.is_main:
             resume.write_identity(work, self.subject.identity)
+            if self.subject.skips is not None:
+                self.subject.skips.write(work)
 
     def _write_contents(self, work: Path, metadata: Metadata) -> None:
         if self.run.ranks.is_main:

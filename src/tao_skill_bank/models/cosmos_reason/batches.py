@@ -10,8 +10,10 @@ from tao_skill_bank.models.cosmos_reason.config.shared import AnnotatedMedia
 from tao_skill_bank.models.cosmos_reason.conversation import record_name
 from tao_skill_bank.models.cosmos_reason.memory import Load
 from tao_skill_bank.models.cosmos_reason.packing import Packed, Packer
-from tao_skill_bank.models.cosmos_reason.processor import IGNORED, Processor
+from tao_skill_bank.models.cosmos_reason.processor import IGNORED, Processor, Sample
 from tao_skill_bank.models.cosmos_reason.vision import CHANNELS
+from tao_skill_bank.training import bad_samples
+from tao_skill_bank.training.bad_samples import SUBSTITUTES, SkipLog
 from tao_skill_bank.training.entrypoint import Run
 
 SAMPLED_RECORDS = 8  # sampled to estimate lengths
@@ -61,7 +63,7 @@ def _presentation(config: TrainConfig, *, cache: bool) -> data.Presentation:
 
 
 def training_batches(
-    config: TrainConfig, records: data.Records, run: Run, load: Load, packer: Packer
+    config: TrainConfig, records: data.Records, run: Run, load: Load, packer: Packer, skips: SkipLog
 ) -> tuple[loader.TrainingOrder, Iterable[Packed]]:
     """Return the order of micro-batches and the loader that packs them; `load` bounds how many are prefetched."""
     settings, options = config.train, config.train.train_policy
@@ -71,10 +73,11 @@ def training_batches(
         batch=settings.train_batch_per_replica,
         micro_batch=load.samples,
         seed=settings.seed,
+        skips=skips,
     )
     workers = loader.Workers(options.dataloader_num_workers, options.dataloader_prefetch_factor)
     workers = workers.bounded(load.patches * load.samples * _patch_bytes(records))
-    return order, _loader(records, order, workers, packer)
+    return order, _loader(records, order, workers, packer, skips)
 
 
 def validation_batches(
@@ -89,12 +92,16 @@ def validation_batches(
 
 
 def _loader(
-    records: data.Records, order: Iterable[list[loader.Slot]], workers: loader.Workers, packer: Packer
+    records: data.Records,
+    order: Iterable[list[loader.Slot]],
+    workers: loader.Workers,
+    packer: Packer,
+    skips: SkipLog | None = None,
 ) -> Iterable[Packed]:
     """Read features in threads; decode clips in processes."""
     if records.features:
-        return loader.ReadAhead(records, order, workers, packer)
-    return loader.Batches(records, order, workers, packer)
+        return loader.ReadAhead(records, order, workers, packer, skips)
+    return loader.Batches(records, order, workers, packer, skips)
 
 
 def _patch_bytes(records: data.Records) -> int:
@@ -105,7 +112,7 @@ def _patch_bytes(records: data.Records) -> int:
 def load_of(config: TrainConfig, records: data.Records) -> Load:
     """Return the load of a micro-batch of the longest of some sampled records, which are decoded."""
     spread = range(0, len(records), max(1, len(records) // SAMPLED_RECORDS))[:SAMPLED_RECORDS]
-    samples = [records[index] for index in spread]
+    samples = [_near(config, records, index) for index in spread]
     return Load(
         tokens=max(len(sample.input_ids) for sample in samples),
         patches=max(sum(math.prod(grid) for grid in sample.grids) for sample in samples),
@@ -113,6 +120,19 @@ def load_of(config: TrainConfig, records: data.Records) -> Load:
         samples=config.train.train_policy.mini_batch,
         per_step=config.train.train_batch_per_replica,
     )
+
+
+def _near(config: TrainConfig, records: data.Records, index: int) -> Sample:
+    """Return a record's sample; where the spec skips bad records, that of the next one that can be read."""
+    ahead = SUBSTITUTES if skip_policy(config).skips else 0
+    nearby = [(index + step) % len(records) for step in range(min(1 + ahead, len(records)))]
+    return bad_samples.read(records.__getitem__, nearby)[0]
+
+
+def skip_policy(config: TrainConfig) -> bad_samples.Policy:
+    """Return what the spec says of records that cannot be read."""
+    custom = config.custom
+    return bad_samples.Policy(custom.on_bad_sample == "skip", custom.max_bad_share, "custom.max_bad_share")
 
 
 def _names(records: Sequence[data.Record]) -> list[str]:

@@ -14,12 +14,13 @@ from torch.utils.data import Dataset
 
 from tao_skill_bank.core import settings
 from tao_skill_bank.data.annotations import Media, load_records, media_of
-from tao_skill_bank.errors import BlockedError, TaoSkillsError
+from tao_skill_bank.errors import BlockedError, Problem, TaoSkillsError
 from tao_skill_bank.models.cosmos_reason import conversation, feature_file, media
 from tao_skill_bank.models.cosmos_reason.config.shared import VideoSampling
 from tao_skill_bank.models.cosmos_reason.conversation import Conversation
 from tao_skill_bank.models.cosmos_reason.media_store import open_media
 from tao_skill_bank.models.cosmos_reason.processor import Processor, Sample
+from tao_skill_bank.training.bad_samples import Skip
 from tao_skill_bank.training.held_out import held_out_names
 
 Record = dict[str, Any]
@@ -57,6 +58,7 @@ class Records(Dataset[Sample]):
         self.folder = open_media(media_path, (item.name for record in records for item in media_of(record)))
         self.kinds = frozenset(item.kind for record in records for item in media_of(record))
         self.features: Mapping[tuple[str, float | None], Path] = {}  # by name and frame rate, see feature_cache.fill
+        self.unreadable: Mapping[tuple[str, float | None], Problem] = {}  # media without features, and why
 
     def __len__(self) -> int:
         return len(self.records)
@@ -74,11 +76,28 @@ class Records(Dataset[Sample]):
     def frames(self, shown: Conversation) -> list[media.Frames | media.Features]:
         """Return a conversation's media: cached features if available, else frames, decoded or from the cache."""
         if self.features:
+            self._require_readable(shown)
             return [feature_file.read(self.features[item.name, shown.video_fps]) for item in shown.media]
         try:
             return [self.decode(item, shown.video_fps) for item in shown.media]
         except TaoSkillsError as error:
             raise _in_record(error, shown.record_id) from None
+
+    def _require_readable(self, shown: Conversation) -> None:
+        for item in shown.media:
+            if problem := self.unreadable.get((item.name, shown.video_fps)):
+                raise _in_record(BlockedError([problem]), shown.record_id)
+
+    def known_bad(self) -> list[Skip]:
+        """Return the records whose media could not be read when features were cached."""
+        found = []
+        for index in range(len(self)):
+            try:
+                self._require_readable(self.conversation(index))
+            except BlockedError as error:
+                problem = error.problems[0]
+                found.append(Skip(index, problem.code, problem.message, problem.path))
+        return found
 
     def decode(self, item: Media, video_fps: float | None) -> media.Frames:
         """Return the frames of a media file, from the cache of decoded clips if available."""

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from tao_skill_bank.core import settings
 from tao_skill_bank.data.annotations import Media
-from tao_skill_bank.errors import BlockedError, RequestError
+from tao_skill_bank.errors import BlockedError, MissingExtraError, Problem, RequestError
 from tao_skill_bank.models.cosmos_reason import feature_file, loader, prepare
 from tao_skill_bank.models.cosmos_reason.blocks import Execution
 from tao_skill_bank.models.cosmos_reason.config import TrainConfig
@@ -28,7 +28,7 @@ from tao_skill_bank.models.cosmos_reason.media import Features
 from tao_skill_bank.models.cosmos_reason.network import Network, parts
 from tao_skill_bank.models.cosmos_reason.positions import Grid
 from tao_skill_bank.models.cosmos_reason.vision import patchify
-from tao_skill_bank.training import distributed
+from tao_skill_bank.training import bad_samples, distributed
 from tao_skill_bank.training.content_hash import content_hash
 from tao_skill_bank.training.entrypoint import Run
 from tao_skill_bank.weights.safetensors_files import fingerprint
@@ -51,13 +51,32 @@ class Clip:
         return Clip(self.index, self.patches.pin_memory(), self.grid, self.timestamps)
 
 
+@dataclass(frozen=True)
+class Unreadable:
+    """One media file that cannot be decoded, which the spec allows to skip."""
+
+    index: int
+    problem: Problem
+
+
 class Clips:
-    """Decodes media by their index in a list of (records that hold it, the medium, frames per second)."""
+    """Decodes media by their index in a list of (records that hold it, the medium, frames per second).
 
-    def __init__(self, media: Sequence[tuple[Records, Media, float | None]]) -> None:
-        self.media = media
+    Media of `lenient`, the records that may be skipped, are returned as unreadable instead of raising.
+    """
 
-    def __getitem__(self, index: int) -> Clip:
+    def __init__(self, media: Sequence[tuple[Records, Media, float | None]], lenient: Records | None = None) -> None:
+        self.media, self.lenient = media, lenient
+
+    def __getitem__(self, index: int) -> Clip | Unreadable:
+        try:
+            return bad_samples.read(self._clip, (index,))[0]
+        except BlockedError as error:
+            if self.media[index][0] is not self.lenient or isinstance(error, MissingExtraError):
+                raise
+            return Unreadable(index, error.problems[0])
+
+    def _clip(self, index: int) -> Clip:
         records, item, video_fps = self.media[index]
         frames = records.decode(item, video_fps)
         geometry = records.processor.pixel_format.geometry
@@ -93,19 +112,22 @@ def fill(config: TrainConfig, trainable: Any, sets: Sequence[Records], run: Run,
         files |= found
     missing = [index for index in range(len(media)) if not files[index].is_file()]
     network = Network(trainable, sets[0].processor.pixel_format, Execution(compile=run.ranks.device.type == "cuda"))
-    if not _has_room(network, [media[index] for index in missing], run, must=wanted == "on"):
+    lenient = sets[0] if config.custom.on_bad_sample == "skip" else None
+    if not _has_room(network, Clips([media[index] for index in missing], lenient), run, must=wanted == "on"):
         return False
     run.ranks.barrier()  # no rank writes before all ranks have checked
     own = missing[distributed.local_rank() :: settings.processes_on_this_machine()]  # machines may not share a disk
+    failed: dict[int, Problem] = {}
     if own:  # else loader processes would start needlessly
-        _encode(config, network, media, {index: files[index] for index in own}, run)
-    run.ranks.barrier()
-    logger.info("vision features of %d media on disk, %d of them encoded now", len(media), len(missing))
+        failed = _encode(config, network, Clips(media, lenient), {index: files[index] for index in own}, run)
+    failed = {index: problem for found in run.ranks.gather(failed) for index, problem in found.items()}
+    logger.info("vision features of %d media on disk, %d of them encoded now", len(media) - len(failed), len(missing))
+    sets[0].unreadable = {(media[index][1].name, media[index][2]): problem for index, problem in failed.items()}
     for records in sets:
         records.features = {
             (item.name, video_fps): files[index]
             for index, (holder, item, video_fps) in enumerate(media)
-            if holder is records
+            if holder is records and index not in failed
         }
     return True
 
@@ -141,9 +163,11 @@ def _file(medium: tuple[Records, Media, float | None], shared: dict[str, Any]) -
     return settings.features_dir() / key[:2] / f"{key}.safetensors"
 
 
-def _has_room(network: Network, media: Sequence[Any], run: Run, *, must: bool) -> bool:
-    """Return, equally on all ranks, whether the features fit on the disk, estimated from the first media file."""
-    needed = _feature_bytes(network, Clips(media)[0]) * len(media) if media else 0
+def _has_room(network: Network, clips: Clips, run: Run, *, must: bool) -> bool:
+    """Return, equally on all ranks, whether the features fit on the disk, estimated from the first readable file."""
+    media = clips.media
+    first = next((clip for index in range(len(media)) if isinstance(clip := clips[index], Clip)), None)
+    needed = _feature_bytes(network, first) * len(media) if first else 0
     folder = settings.state_dir() / "cache"
     folder.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(folder).free
@@ -167,14 +191,21 @@ def _feature_bytes(network: Network, clip: Clip) -> int:
 
 
 @torch.no_grad()
-def _encode(config: TrainConfig, network: Network, media: Sequence[Any], files: dict[int, Path], run: Run) -> None:
+def _encode(
+    config: TrainConfig, network: Network, source: Clips, files: dict[int, Path], run: Run
+) -> dict[int, Problem]:
+    """Encode media into files; return those that cannot be decoded and may be skipped, with the reason."""
     options = config.train.train_policy
     workers = loader.Workers(options.dataloader_num_workers, options.dataloader_prefetch_factor)
-    order = [[(index, True)] for index in files]
-    clips: loader.Batches[Clip] = loader.Batches(Clips(media), order, workers, _only)
+    order = [[loader.Slot(index)] for index in files]
+    clips: loader.Batches[Clip | Unreadable] = loader.Batches(source, order, workers, _only)
+    failed: dict[int, Problem] = {}
     writes: list[Future[None]] = []
     with ThreadPoolExecutor(2) as writers:
         for number, clip in enumerate(clips, start=1):
+            if isinstance(clip, Unreadable):
+                failed[clip.index] = clip.problem
+                continue
             values = network.encode(clip.patches.to(run.ranks.device, non_blocking=True), (clip.grid,)).cpu()
             writes.append(
                 writers.submit(feature_file.write, files[clip.index], Features(values, clip.grid, clip.timestamps))
@@ -184,7 +215,8 @@ def _encode(config: TrainConfig, network: Network, media: Sequence[Any], files: 
             run.status.progress(number, len(files), f"{number} of {len(files)} media encoded")
         for write in writes:
             write.result()
+    return failed
 
 
-def _only(clips: Sequence[Clip], counted: Sequence[bool] = ()) -> Clip:  # noqa: ARG001 - the signature of collate functions
+def _only(clips: Sequence[Clip | Unreadable], counted: Sequence[bool] = ()) -> Clip | Unreadable:  # noqa: ARG001 - the signature of collate functions
     return clips[0]

@@ -17,7 +17,8 @@ from tao_skill_bank.errors import BlockedError, Problem, TaoSkillsError
 from tao_skill_bank.models.cosmos_reason.positions import Grid
 from tao_skill_bank.models.cosmos_reason.processor import IGNORED, PADS, Processor, Sample
 from tao_skill_bank.models.cosmos_reason.vision import normalize
-from tao_skill_bank.training import distributed, interruption
+from tao_skill_bank.training import bad_samples, distributed, interruption
+from tao_skill_bank.training.bad_samples import SUBSTITUTES, Skip, SkipLog
 
 MAX_THREADS, BATCHES_PER_THREAD = 4, 2  # features of a clip are 130 MB for an 8B
 TIMEOUT_SECONDS = 600  # a loader process without output for this long hangs on a broken file
@@ -33,8 +34,20 @@ class Source(Protocol):
     def __getitem__(self, index: int) -> Any: ...
 
 
-Slot = tuple[int, bool]
-"""Record index, and whether its answer counts: False marks filler samples in validation."""
+@dataclass(frozen=True)
+class Slot:
+    """A place in a batch.
+
+    Attributes:
+        index: of its record.
+        counts: whether its answer counts: False marks filler samples in validation.
+        substitutes: records that are tried in its place, in order, when it cannot be read.
+
+    """
+
+    index: int
+    counts: bool = True
+    substitutes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -113,11 +126,21 @@ def to_device(batch: Batch, device: torch.device, processor: Processor) -> Batch
 class TrainingOrder(Sampler[list[Slot]]):
     """Micro-batches of one rank: every step takes the next D x batch records of a per-epoch permutation.
 
-    A step's records are sharded over the ranks, so they do not depend on the number of ranks.
+    A step's records are sharded over the ranks, so they do not depend on the number of ranks. With a log of skips, a
+    record that it names gives its place to the next one of the rank's epoch, and every slot has such substitutes.
     """
 
-    def __init__(self, num_records: int, *, ranks: tuple[int, int], batch: int, micro_batch: int, seed: int) -> None:
-        self.num_records = num_records
+    def __init__(
+        self,
+        num_records: int,
+        *,
+        ranks: tuple[int, int],
+        batch: int,
+        micro_batch: int,
+        seed: int,
+        skips: SkipLog | None = None,
+    ) -> None:
+        self.num_records, self.skips = num_records, skips
         self.rank, self.world = ranks
         self.batch, self.micro_batch, self.seed = batch, micro_batch, seed
         self.epoch = 0
@@ -134,10 +157,19 @@ class TrainingOrder(Sampler[list[Slot]]):
     def __iter__(self) -> Iterator[list[Slot]]:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
         order = torch.randperm(self.num_records, generator=generator).tolist()
-        for step in range(self.first_step, self.num_steps):
-            start = (step * self.world + self.rank) * self.batch
-            for first in range(start, start + self.batch, self.micro_batch):
-                yield [(index, True) for index in order[first : first + self.micro_batch]]
+        starts = [(step * self.world + self.rank) * self.batch for step in range(self.num_steps)]
+        own = [index for start in starts for index in order[start : start + self.batch]]
+        for first in range(self.first_step * self.batch, len(own), self.micro_batch):
+            yield [self._slot(own, place) for place in range(first, first + self.micro_batch)]
+
+    def _slot(self, own: Sequence[int], place: int) -> Slot:
+        if self.skips is None or not (self.skips.policy.skips or self.skips.entries):
+            return Slot(own[place])
+        following = (own[(place + ahead) % len(own)] for ahead in range(len(own)))
+        usable = list(islice((index for index in following if index not in self.skips.entries), 1 + SUBSTITUTES))
+        if not usable:
+            return Slot(own[place])  # reading it says why it is not usable
+        return Slot(usable[0], substitutes=tuple(usable[1:]) if self.skips.policy.skips else ())
 
 
 class ValidationOrder(Sampler[list[Slot]]):
@@ -155,7 +187,7 @@ class ValidationOrder(Sampler[list[Slot]]):
         for step in range(len(self)):
             first = (step * self.world + self.rank) * self.batch
             real = range(first, min(first + self.batch, self.num_records))
-            yield [(index, True) for index in real] or [(0, False)]
+            yield [Slot(index) for index in real] or [Slot(0, counts=False)]
 
 
 def require_steps(num_records: int, *, world: int, batch: int) -> None:
@@ -192,8 +224,14 @@ class Batches(Generic[T]):
     """A data loader whose processes are spawned (a forked video decoder may hang) and whose errors keep their type."""
 
     def __init__(
-        self, source: Source, order: Iterable[list[Slot]], workers: Workers, collate: Callable[..., T]
+        self,
+        source: Source,
+        order: Iterable[list[Slot]],
+        workers: Workers,
+        collate: Callable[..., T],
+        skips: SkipLog | None = None,
     ) -> None:
+        self.skips = skips
         count = min(workers.count, os.cpu_count() or 1)  # more than one per core only slow down the start
         many = count > 0
         self.loader: DataLoader[Any] = DataLoader(
@@ -214,7 +252,10 @@ class Batches(Generic[T]):
         for batch in self.loader:
             if isinstance(batch, _Failure):
                 raise BlockedError(batch.problems)
-            yield batch
+            content, skipped = batch
+            if self.skips is not None:
+                self.skips.note(skipped)
+            yield content
 
 
 class ReadAhead(Generic[T]):
@@ -224,9 +265,14 @@ class ReadAhead(Generic[T]):
     """
 
     def __init__(
-        self, source: Source, order: Iterable[list[Slot]], workers: Workers, collate: Callable[..., Any]
+        self,
+        source: Source,
+        order: Iterable[list[Slot]],
+        workers: Workers,
+        collate: Callable[..., Any],
+        skips: SkipLog | None = None,
     ) -> None:
-        self.source, self.order, self.collate = source, order, collate
+        self.source, self.order, self.collate, self.skips = source, order, collate, skips
         self.num_threads = max(1, min(workers.count, MAX_THREADS))
 
     def __iter__(self) -> Iterator[T]:
@@ -237,15 +283,19 @@ class ReadAhead(Generic[T]):
             )
             try:
                 while waiting:
-                    batch = waiting.popleft().result()
+                    batch, skipped = waiting.popleft().result()
+                    if self.skips is not None:
+                        self.skips.note(skipped)
                     waiting.extend(pool.submit(self._load, slots) for slots in islice(rest, 1))
                     yield batch
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
 
-    def _load(self, slots: list[Slot]) -> T:
-        batch = self.collate([self.source[index] for index, _ in slots], [counts for _, counts in slots])
-        return batch.pin_memory() if distributed.uses_gpu() else batch  # type: ignore[no-any-return]
+    def _load(self, slots: list[Slot]) -> tuple[T, tuple[Skip, ...]]:
+        found = [bad_samples.read(self.source.__getitem__, (slot.index, *slot.substitutes)) for slot in slots]
+        batch = self.collate([sample for sample, _ in found], [slot.counts for slot in slots])
+        skipped = tuple(skip for _, skips in found for skip in skips)
+        return (batch.pin_memory() if distributed.uses_gpu() else batch), skipped
 
 
 @dataclass(frozen=True)
@@ -259,9 +309,10 @@ class _Slots(Dataset[Any]):
     def __init__(self, source: Source) -> None:
         self.source = source
 
-    def __getitem__(self, slot: Slot) -> tuple[Any, bool] | _Failure:
+    def __getitem__(self, slot: Slot) -> tuple[Any, bool, tuple[Skip, ...]] | _Failure:
         try:
-            return self.source[slot[0]], slot[1]
+            sample, skipped = bad_samples.read(self.source.__getitem__, (slot.index, *slot.substitutes))
+            return sample, slot.counts, skipped
         except TaoSkillsError as error:
             return _Failure(error.problems)
 
@@ -270,14 +321,16 @@ class _Slots(Dataset[Any]):
 class _Collate:
     collate: Callable[..., Any]
 
-    def __call__(self, items: list[tuple[Any, bool] | _Failure]) -> Any:
+    def __call__(self, items: list[tuple[Any, bool, tuple[Skip, ...]] | _Failure]) -> Any:
         samples, counted = [], []
+        skipped: list[Skip] = []
         for item in items:
             if isinstance(item, _Failure):
                 return item
             samples.append(item[0])
             counted.append(item[1])
-        return self.collate(samples, counted)
+            skipped += item[2]
+        return self.collate(samples, counted), tuple(skipped)
 
 
 assert set(MODEL_KEYS) == set(PADS)

@@ -56,7 +56,7 @@ class LocalEngine:
     def answers(self, batches: Sequence[Batch], prompts: Prompts) -> Iterator[tuple[Batch, list[str]]]:
         source = loader.Batches(
             prompts,
-            [[(position, True) for position in batch] for batch in batches],
+            [[loader.Slot(position) for position in batch] for batch in batches],
             loader.Workers(_workers(self.config, self.device), PREFETCHED_BATCHES),
             loader.Padding(self.processor, side="left"),
         )

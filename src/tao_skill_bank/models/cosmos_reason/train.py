@@ -35,6 +35,7 @@ from tao_skill_bank.models.cosmos_reason.packing import Packed, Packer
 from tao_skill_bank.models.cosmos_reason.processor import Processor
 from tao_skill_bank.models.cosmos_reason.reporter import Reporter, Step
 from tao_skill_bank.training import adapters, checkpoint, distributed, entrypoint, gradients, resume
+from tao_skill_bank.training.bad_samples import SkipLog
 from tao_skill_bank.training.checkpoint import Progress
 from tao_skill_bank.training.divergence import Divergence
 from tao_skill_bank.training.entrypoint import Run
@@ -80,6 +81,7 @@ class Trainer:
         is_sharded: whether FSDP shards the weights and averages gradients; else every rank has all of them.
         weights: the trained weights.
         load: the load of a micro-batch.
+        skips: the training records that could not be read.
         step: optimizer steps taken.
 
     """
@@ -93,6 +95,7 @@ class Trainer:
     weights: list[nn.Parameter]
     optimizer: torch.optim.Optimizer
     load: Load
+    skips: SkipLog
     step: int = 0
 
 
@@ -108,7 +111,8 @@ def train(config: TrainConfig, run: Run) -> str:
     loader.require_steps(len(train_set), world=ranks.world, batch=settings.train_batch_per_replica)
     fingerprint = identity.of(config, train_set.records, base, ranks.world)
     resume.require_same(resumed, fingerprint, FACTS)
-    trainer = _trainer(config, run, base, [train_set, *([val_set] if val_set else [])])
+    skips = SkipLog(batches.skip_policy(config), len(train_set), run.results_dir, resumed)
+    trainer = _trainer(config, run, base, [train_set, *([val_set] if val_set else [])], skips)
     trained = checkpoint.Trained(trainer.trainable, trainer.optimizer)
     progress = checkpoint.load(resumed, trained, ranks, FACTS) if resumed else Progress()
     resume.prepare_run_directory(run.results_dir, resumed, ranks, FACTS)  # every check has passed
@@ -116,15 +120,14 @@ def train(config: TrainConfig, run: Run) -> str:
 
     tower_is_shared_out = trainer.is_sharded and prepare.frozen_tower(trainer.trainable) is None
     packer = Packer(train_set.processor, needs_media=tower_is_shared_out and bool(train_set.kinds))
-    order, train_batches = batches.training_batches(config, train_set, run, trainer.load, packer)
+    order, train_batches = batches.training_batches(config, train_set, run, trainer.load, packer, skips)
     val_batches = batches.validation_batches(config, val_set, run, trainer.load, packer) if val_set else None
     schedule = optimizer.schedule(settings, order.num_steps)
     report = Report(trainer, order.num_steps)
-    saver = _saver(run, settings.ckpt, Subject(trained, fingerprint))
+    saver = _saver(run, settings.ckpt, Subject(trained, fingerprint, skips))
     trainer.step = progress.step
 
-    held = out_of_memory.of_training(config, trainer.load.samples, trainer.network.execution.recompute)
-    with run.interruption.deferred(saves=settings.ckpt.enable_checkpoint), explained(*held):
+    with run.interruption.deferred(saves=settings.ckpt.enable_checkpoint), explained(*_out_of_memory(trainer)):
         for epoch in range(progress.epoch + 1, _last_epoch(config) + 1):
             order.epoch, order.first_step = epoch, trainer.step - (epoch - 1) * order.num_steps
             stream = iter(train_batches)
@@ -142,6 +145,10 @@ def train(config: TrainConfig, run: Run) -> str:
             report.restart_clock()
         saver.wait()
     return FACTS.early_stop.closing_message(settings.epoch, settings.stop_epoch, trainer.step)
+
+
+def _out_of_memory(trainer: Trainer) -> tuple[str, str]:
+    return out_of_memory.of_training(trainer.config, trainer.load.samples, trainer.network.execution.recompute)
 
 
 def _end_epoch(
@@ -175,7 +182,7 @@ def _is_due(frequency: int, epoch: int, last: int) -> bool:
     return epoch == last or epoch % frequency == 0
 
 
-def _trainer(config: TrainConfig, run: Run, base: Path, sets: Sequence[data.Records]) -> Trainer:
+def _trainer(config: TrainConfig, run: Run, base: Path, sets: Sequence[data.Records], skips: SkipLog) -> Trainer:
     """Load the model, make it trainable, fill the feature cache, and choose the execution plan."""
     settings, ranks, pixel_format = config.train, run.ranks, sets[0].processor.pixel_format
     mesh = _mesh(config, ranks)
@@ -189,6 +196,9 @@ def _trainer(config: TrainConfig, run: Run, base: Path, sets: Sequence[data.Reco
         start = eva.starting(config, sets[0], ranks)
         trainable, initial_adapters = prepare.make_trainable(config, loaded, base, start)
     is_cached = feature_cache.fill(config, trainable, sets, run, base)
+    if sets[0].unreadable:
+        skips.note(sets[0].known_bad())
+        skips.agree(ranks)
     load = batches.load_of(config, sets[0])
     execution, load = prepare.choose(config, trainable, load, ranks, features_cached=is_cached)
     network, is_sharded = prepare.prepare(config, trainable, mesh, ranks, (pixel_format, execution))
@@ -196,7 +206,7 @@ def _trainer(config: TrainConfig, run: Run, base: Path, sets: Sequence[data.Reco
         sharded_weights.fill(trainable, base, home)
     weights = [parameter for parameter in network.parameters() if parameter.requires_grad]
     steps = optimizer.build(settings, trainable)
-    return Trainer(config, run, trainable, initial_adapters, network, is_sharded, weights, steps, load)
+    return Trainer(config, run, trainable, initial_adapters, network, is_sharded, weights, steps, load, skips)
 
 
 def _skeleton(
@@ -270,7 +280,10 @@ def _step(trainer: Trainer, taken: Iterator[Packed]) -> Pending:
         loss_sum += batch_loss.detach()
         largest = torch.maximum(largest, batch_loss.detach() / max(1, batch.num_labels))
         counts = counts.plus(batch)
-    *sums, interrupted = run.ranks.sum([*counts, run.interruption.is_requested])  # all ranks stop after the same step
+    state = (run.interruption.is_requested, trainer.skips.num_new)
+    *sums, interrupted, skipped = run.ranks.sum([*counts, *state])  # all ranks stop after the same step
+    if skipped:
+        trainer.skips.agree(run.ranks)
     counts = Counts(*sums)
     if not trainer.is_sharded:
         gradients.sum_over_ranks(trainer.weights, run.ranks)

@@ -14,6 +14,8 @@ SCHEME_ARCHITECTURE = {"W8A8": 75, "W4A16": 80, "W8A16": 80, "FP8": 89, "FP8_DYN
 FLOAT8_ARCHITECTURE = 89
 RATES = "train.optm_lr"
 UNSIZED = (
+    "custom.on_bad_sample",
+    "custom.max_bad_share",
     "train.resume",
     "train.stop_epoch",
     "train.seed",

@@ -12,7 +12,7 @@ import torch
 from tao_skill_bank.errors import BlockedError
 from tao_skill_bank.models.cosmos_reason import data, loader
 from tao_skill_bank.models.cosmos_reason.config.shared import VideoSampling
-from tao_skill_bank.models.cosmos_reason.loader import Batches, ReadAhead, TrainingOrder, ValidationOrder, Workers
+from tao_skill_bank.models.cosmos_reason.loader import Batches, ReadAhead, Slot, TrainingOrder, ValidationOrder, Workers
 from tao_skill_bank.models.cosmos_reason.packing import Packed, Packer
 from tao_skill_bank.models.cosmos_reason.processor import Processor
 from tao_skill_bank.samples.vlm import write_video
@@ -80,7 +80,7 @@ def test_the_records_of_a_step_do_not_depend_on_the_number_of_ranks() -> None:
         for rank in range(world):
             order = TrainingOrder(50, ranks=(rank, world), batch=batch, micro_batch=2, seed=3)
             order.epoch = 2
-            flat = [index for micro in order for index, _ in micro]
+            flat = [slot.index for micro in order for slot in micro]
             for step in range(4):
                 found[step] |= set(flat[step * batch : (step + 1) * batch])
         return found
@@ -100,7 +100,7 @@ def test_epochs_have_their_own_order() -> None:
 def test_validation_meets_every_record_once_and_keeps_ranks_in_step() -> None:
     per_rank = [list(ValidationOrder(9, ranks=(rank, 4), batch=2)) for rank in range(4)]
     assert {len(batches) for batches in per_rank} == {2}
-    counted = [index for batches in per_rank for batch in batches for index, counts in batch if counts]
+    counted = [slot.index for batches in per_rank for batch in batches for slot in batch if slot.counts]
     assert sorted(counted) == list(range(9))
 
 
@@ -115,7 +115,7 @@ def test_an_epoch_without_a_step_names_the_largest_batch() -> None:
 def test_loader_processes_give_the_same_batches_and_keep_our_errors(processor: Processor, tmp_path: Path) -> None:
     shown = data.Presentation(VideoSampling(), 500)
     records = data.Records(_records(4), str(tmp_path), processor, shown)
-    order = [[(0, True), (1, True)], [(2, True), (3, False)]]
+    order = [[Slot(0), Slot(1)], [Slot(2), Slot(3, counts=False)]]
     inline, spawned = (list(Batches(records, order, Workers(n, 2), Packer(processor))) for n in (0, 1))
     for one, two in zip(inline, spawned, strict=True):
         assert torch.equal(one.input_ids, two.input_ids)
@@ -123,7 +123,7 @@ def test_loader_processes_give_the_same_batches_and_keep_our_errors(processor: P
     assert inline[1].num_samples == 1
     missing = data.Records([{**_records(1)[0], "video": "none.mp4"}], str(tmp_path), processor, shown)
     with pytest.raises(BlockedError, match=r"Record r0.*none\.mp4"):
-        list(Batches(missing, [[(0, True)]], Workers(1, 2), Packer(processor)))
+        list(Batches(missing, [[Slot(0)]], Workers(1, 2), Packer(processor)))
 
 
 def test_threads_that_read_ahead_give_the_batches_in_order_and_raise_where_one_is_due(
@@ -131,14 +131,14 @@ def test_threads_that_read_ahead_give_the_batches_in_order_and_raise_where_one_i
 ) -> None:
     shown = data.Presentation(VideoSampling(), 500)
     records = data.Records(_records(9), str(tmp_path), processor, shown)
-    order = [[(index, index != 4)] for index in range(9)]
+    order = [[Slot(index, counts=index != 4)] for index in range(9)]
     expected = list(Batches(records, order, Workers(0, 2), Packer(processor)))
     for threads in (0, 3):
         got: list[Packed] = list(ReadAhead(records, order, Workers(threads, 2), Packer(processor)))
         assert [batch.input_ids.tolist() for batch in got] == [batch.input_ids.tolist() for batch in expected]
         assert [batch.num_samples for batch in got] == [1, 1, 1, 1, 0, 1, 1, 1, 1]
     missing = data.Records([*_records(2), {**_records(1)[0], "video": "none.mp4"}], str(tmp_path), processor, shown)
-    stream = iter(ReadAhead(missing, [[(0, True)], [(1, True)], [(2, True)]], Workers(2, 2), Packer(processor)))
+    stream = iter(ReadAhead(missing, [[Slot(0)], [Slot(1)], [Slot(2)]], Workers(2, 2), Packer(processor)))
     next(stream)
     next(stream)
     with pytest.raises(BlockedError, match=r"none\.mp4"):

@@ -63,6 +63,8 @@ def test_what_the_workload_calls_unsized_changes_nothing_of_the_answer(
 ) -> None:
     train_spec["policy"] |= {"model_name_or_path": "builtin://tiny-cosmos-reason", "lora": {"r": 4, "lora_alpha": 8}}
     changes = {
+        "custom.on_bad_sample": "skip",
+        "custom.max_bad_share": 0.1,
         "train.resume": True,
         "train.stop_epoch": 1,
         "train.seed": 7,

@@ -311,6 +311,19 @@ class Custom:
     val_dataset: AnnotatedMedia | None = parameter(None, doc="Validation data.", automl=False)
     vision: VideoSampling = group(VideoSampling, doc="Frame sampling and pixel budgets.")
     system_prompt: str = parameter("", doc="System prompt of every conversation; empty for none.", automl=False)
+    on_bad_sample: Literal["stop", "skip"] = parameter(
+        "stop",
+        doc="What happens when a training record cannot be read, also the second time: stop, or skip it and train on "
+        "the next one in its place. Skipped records are listed in the result.",
+        automl=False,
+    )
+    max_bad_share: float = parameter(
+        0.01,
+        doc="Share of the training records that may be skipped, over all GPUs; the training stops above it.",
+        minimum=0,
+        below=1,
+        automl=False,
+    )
 
 
 @spec_dataclass
