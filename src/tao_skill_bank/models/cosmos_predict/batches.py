@@ -12,6 +12,8 @@ from torch import Tensor
 
 from tao_skill_bank.errors import BlockedError
 from tao_skill_bank.models.cosmos_predict import clips
+from tao_skill_bank.training import bad_samples
+from tao_skill_bank.training.bad_samples import SUBSTITUTES, Skip, SkipLog
 
 READ_AHEAD = 2  # prefetched micro-batches per thread
 
@@ -26,6 +28,10 @@ class Item:
     caption: str
     num_frames: int
     size: tuple[int, int]
+
+
+Slot = tuple[Item, ...]
+"""A clip's place in a micro-batch: the clip, and those that are tried when it cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -93,27 +99,63 @@ class Order:
         return [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
 
 
-def read_ahead(
-    batches: Sequence[list[Item]], load: Callable[[Item], Tensor], num_threads: int
-) -> Iterator[tuple[list[Item], Tensor]]:
+def with_substitutes(batches: Sequence[list[Item]], skips: SkipLog) -> list[list[Slot]]:
+    """Return the micro-batches of a rank's epoch with what is read in place of a bad clip: the next of the same size.
+
+    Clips that the log names give their places to the next ones.
+    """
+    own = [item for batch in batches for item in batch]
+    places = iter(range(len(own)))
+    return [[_slot(own, next(places), skips) for _ in batch] for batch in batches]
+
+
+def _slot(own: Sequence[Item], place: int, skips: SkipLog) -> Slot:
+    if not (skips.policy.skips or skips.entries):
+        return (own[place],)
+    following = (own[(place + ahead) % len(own)] for ahead in range(len(own)))
+    usable = (item for item in following if item.size == own[place].size and item.index not in skips.entries)
+    found = tuple(islice(usable, 1 + SUBSTITUTES))
+    return (found if skips.policy.skips else found[:1]) or (own[place],)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A micro-batch: its clips, their tensors stacked, and the clips that could not be read."""
+
+    items: list[Item]
+    tensors: Tensor
+    skipped: tuple[Skip, ...]
+
+
+def _loaded(slots: Sequence[Slot], load: Callable[[Item], Tensor]) -> Loaded:
+    items, tensors, skipped = [], [], []
+    for slot in slots:
+        by_index = {item.index: item for item in slot}
+        (item, tensor), bad = bad_samples.read(lambda index, by=by_index: (by[index], load(by[index])), list(by_index))
+        items.append(item)
+        tensors.append(tensor)
+        skipped += bad
+    return Loaded(items, torch.stack(tensors), tuple(skipped))
+
+
+def read_ahead(batches: Sequence[Sequence[Slot]], load: Callable[[Item], Tensor], num_threads: int) -> Iterator[Loaded]:
     """Yield every micro-batch with its tensors stacked, prefetching a few.
 
     Threads are sufficient: reading and decoding release the GIL. An error of `load` is raised when its batch is due.
     """
     if not num_threads:
-        yield from ((batch, torch.stack([load(item) for item in batch])) for batch in batches)
+        yield from (_loaded(batch, load) for batch in batches)
         return
     workers = min(num_threads, os.cpu_count() or 1)
     with ThreadPoolExecutor(workers) as pool:
         rest = iter(batches)
 
-        def submit(batch: list[Item]) -> tuple[list[Item], Future[Tensor]]:
-            return batch, pool.submit(lambda: torch.stack([load(item) for item in batch]))
+        def submit(batch: Sequence[Slot]) -> Future[Loaded]:
+            return pool.submit(_loaded, batch, load)
 
         waiting = [submit(batch) for batch in islice(rest, READ_AHEAD * workers)]
         while waiting:
-            batch, loading = waiting.pop(0)
-            yield batch, loading.result()
+            yield waiting.pop(0).result()
             waiting += [submit(batch) for batch in islice(rest, 1)]
 
 

@@ -56,19 +56,23 @@ def key_of(*parts: object) -> str:
     return hashlib.sha256("\n".join(str(part) for part in parts).encode()).hexdigest()
 
 
-def fill(cache: Cache, keys: Sequence[str], make: Callable[[int], Tensor], report: Callable[[int, int], None]) -> int:
+def fill(
+    cache: Cache, keys: Sequence[str], make: Callable[[int], Tensor | None], report: Callable[[int, int], None]
+) -> int:
     """Create the missing entries of `keys`, and return how many there were.
 
     Args:
         cache: receives the entries.
         keys: those of this rank.
-        make: returns the entry of the key at a position.
+        make: returns the entry of the key at a position; None for one that cannot be made, which stays missing.
         report: progress callback, called with (done, total) after each entry.
 
     """
     positions = {key: position for position, key in enumerate(keys)}
     missing = cache.missing(keys)
     for done, key in enumerate(missing, start=1):
-        cache.store(key, make(positions[key]))
+        entry = make(positions[key])
+        if entry is not None:
+            cache.store(key, entry)
         report(done, len(missing))
     return len(missing)

@@ -2,7 +2,7 @@
 
 import gc
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tao_skill_bank.errors import BlockedError, MissingExtraError
 from tao_skill_bank.models.cosmos_predict import cache, clips, pipeline
 from tao_skill_bank.models.cosmos_predict.batches import Item
 from tao_skill_bank.models.cosmos_predict.cache import Cache
+from tao_skill_bank.training import bad_samples
+from tao_skill_bank.training.bad_samples import Skip
 from tao_skill_bank.training.content_hash import content_hash
 from tao_skill_bank.training.entrypoint import Run
 from tao_skill_bank.weights.safetensors_files import fingerprint
@@ -44,6 +47,7 @@ class Latents:
     device: torch.device
     keys: dict[tuple[str, int], str] = field(default_factory=dict)
     vae: Any = None
+    unreadable: tuple[Skip, ...] = ()
 
     def load(self, item: Item, start: int) -> Tensor:
         """Return cached latents (C, T, h, w), or pixels (3, F, H, W) as input of `encode`. Thread-safe."""
@@ -60,7 +64,9 @@ class Latents:
         return pipeline.encode_latents(self.vae, moved)
 
 
-def prepare(windows: Iterable[tuple[Item, int]], latents: Latents, run: Run, *, keep: bool) -> Latents:
+def prepare(
+    windows: Iterable[tuple[Item, int]], latents: Latents, run: Run, *, keep: bool, lenient: Collection[Item] = ()
+) -> Latents:
     """Encode the windows that are not cached, split over the ranks; without `keep` only load the VAE.
 
     Args:
@@ -68,6 +74,7 @@ def prepare(windows: Iterable[tuple[Item, int]], latents: Latents, run: Run, *, 
         latents: receives the keys, or the VAE.
         run: for ranks and progress.
         keep: whether latents are cached on disk.
+        lenient: clips that may be skipped: those that cannot be decoded are noted in `latents.unreadable`.
 
     """
     base, ranks = latents.base, run.ranks
@@ -81,19 +88,30 @@ def prepare(windows: Iterable[tuple[Item, int]], latents: Latents, run: Run, *, 
         key = cache.key_of("latents", identity, content, start, latents.num_frames, item.size)
         latents.keys[str(item.video), start] = key
     mine = every[ranks.rank :: ranks.world]
+    failed: dict[int, Skip] = {}
     keys = [latents.keys[str(item.video), start] for item, start in mine]
     if LATENTS.missing(keys):
         vae = pipeline.load_vae(base.folder, base.dtype, latents.device, base.variant)
 
-        def make(position: int) -> Tensor:
+        def make(position: int) -> Tensor | None:
             item, start = mine[position]
-            pixels = clips.load_window(item.video, start, latents.num_frames, item.size)
+            try:
+                pixels = bad_samples.read(
+                    lambda _: clips.load_window(item.video, start, latents.num_frames, item.size), (item.index,)
+                )[0]
+            except BlockedError as error:
+                if item not in lenient or isinstance(error, MissingExtraError):
+                    raise
+                problem = error.problems[0]
+                failed[item.index] = Skip(item.index, problem.code, problem.message, problem.path)
+                return None
             return pipeline.encode_latents(vae, pixels[None])[0].to(base.dtype)
 
         cache.fill(LATENTS, keys, make, lambda done, of: _report(run, "latents", done, of))
         del vae
         release()
-    ranks.barrier()
+    gathered = {index: skip for found in ranks.gather(failed) for index, skip in found.items()}
+    latents.unreadable = tuple(gathered[index] for index in sorted(gathered))
     return latents
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -27,7 +28,7 @@ from tao_skill_bank.models.cosmos_predict import (
     memory,
     pipeline,
 )
-from tao_skill_bank.models.cosmos_predict.batches import Item, Order, Windows
+from tao_skill_bank.models.cosmos_predict.batches import Item, Loaded, Order, Windows
 from tao_skill_bank.models.cosmos_predict.config import TrainConfig
 from tao_skill_bank.models.cosmos_predict.contexts import Contexts
 from tao_skill_bank.models.cosmos_predict.ema import Ema
@@ -37,6 +38,7 @@ from tao_skill_bank.models.cosmos_predict.reporter import Reporter, Step
 from tao_skill_bank.models.cosmos_predict.transformer import Checkpointing, Denoiser, Execution
 from tao_skill_bank.models.cosmos_predict.validation import HeldOut
 from tao_skill_bank.training import checkpoint, distributed, entrypoint, gradients, resume
+from tao_skill_bank.training.bad_samples import Policy, SkipLog
 from tao_skill_bank.training.checkpoint import Progress
 from tao_skill_bank.training.entrypoint import Run
 from tao_skill_bank.training.out_of_memory import explained
@@ -65,6 +67,7 @@ class Trainer:
     latents: Latents
     contexts: Contexts
     ema: Ema | None
+    skips: SkipLog
 
 
 def train(config: TrainConfig, run: Run) -> str:
@@ -84,7 +87,11 @@ def train(config: TrainConfig, run: Run) -> str:
     fingerprint = identity.of(config, items, ranks.world)
     resume.require_same(resumed, fingerprint, FACTS)
     material = _material(config, run, windows, (items, held_out))
-    trainer = _trainer(config, run, material)
+    skips = _skip_log(config, run, len(items), resumed)
+    if material[0].unreadable:
+        skips.note(material[0].unreadable)
+        skips.agree(ranks)
+    trainer = _trainer(config, run, material, skips)
     trained = checkpoint.Trained(trainer.dit, trainer.optimizer, trainer.ema.averages if trainer.ema else {})
     progress = checkpoint.load(resumed, trained, ranks, FACTS) if resumed else Progress()
     resume.prepare_run_directory(run.results_dir, resumed, ranks, FACTS)  # every check has passed
@@ -95,13 +102,13 @@ def train(config: TrainConfig, run: Run) -> str:
         report.validation(0, judged.loss(trainer.denoiser, run))  # the base without adapters
         trainer.dit.train()
 
-    saver = Saver(run, Subject(trained, fingerprint), FACTS, max_keep=config.ckpt.max_keep)
+    saver = Saver(run, Subject(trained, fingerprint, skips), FACTS, max_keep=config.ckpt.max_keep)
     step, accumulation = progress.step, settings.gradient_accumulation_steps
     with run.interruption.deferred(), explained(f"{settings.batch_size} clip(s) at a time", OUT_OF_MEMORY_FIX):
         for epoch in range(progress.epoch + 1, _last_epoch(config) + 1):
             first = step - (epoch - 1) * num_steps
             micro_batches = batches.read_ahead(
-                order.micro_batches(epoch, ranks.rank)[first * accumulation :],
+                batches.with_substitutes(order.micro_batches(epoch, ranks.rank), skips)[first * accumulation :],
                 partial(_load, material[0], windows, epoch),
                 config.dataset.dataloader_num_workers,
             )
@@ -114,6 +121,12 @@ def train(config: TrainConfig, run: Run) -> str:
                     saver.interrupt(Progress(epoch - 1, step))
             _end_epoch(trainer, judged, report, saver, Progress(epoch, step))
     return FACTS.early_stop.closing_message(settings.epoch, settings.stop_epoch, step)
+
+
+def _skip_log(config: TrainConfig, run: Run, num_clips: int, resumed: Path | None) -> SkipLog:
+    dataset = config.dataset
+    policy = Policy(dataset.on_bad_sample == "skip", dataset.max_bad_share, "dataset.max_bad_share")
+    return SkipLog(policy, num_clips, run.results_dir, resumed)
 
 
 def _last_epoch(config: TrainConfig) -> int:
@@ -142,10 +155,11 @@ def _material(
     wanted = [(item, start) for item in items for start in windows.starts(item)]
     wanted += [(item, start) for item in held_out for start in fixed.starts(item)]
     source = Latents(base, windows.num_frames, run.ranks.device)
-    return latents.prepare(wanted, source, run, keep=config.dataset.cache_latents), texts
+    lenient = items if config.dataset.on_bad_sample == "skip" else []
+    return latents.prepare(wanted, source, run, keep=config.dataset.cache_latents, lenient=lenient), texts
 
 
-def _trainer(config: TrainConfig, run: Run, material: tuple[Latents, Contexts]) -> Trainer:
+def _trainer(config: TrainConfig, run: Run, material: tuple[Latents, Contexts], skips: SkipLog) -> Trainer:
     from accelerate import Accelerator
 
     settings, base, device = config.train, material[0].base, run.ranks.device
@@ -173,6 +187,7 @@ def _trainer(config: TrainConfig, run: Run, material: tuple[Latents, Contexts]) 
         latents=material[0],
         contexts=material[1],
         ema=Ema(dit, settings.ema_decay) if settings.ema_decay else None,
+        skips=skips,
     )
 
 
@@ -189,7 +204,7 @@ def _execution(config: TrainConfig, dit: Any, device: torch.device) -> Execution
     return Execution(mode, compile=compiles)
 
 
-def _step(trainer: Trainer, taken: Sequence[tuple[list[Item], Tensor]], step: int) -> Step:
+def _step(trainer: Trainer, taken: Sequence[Loaded], step: int) -> Step:
     """Take one optimizer step on the mean loss over the clips of all ranks and micro-batches."""
     settings, ranks = trainer.config.train, trainer.run.ranks
     factor = _schedule(trainer.config).factor(step) * settings.f_max
@@ -197,18 +212,21 @@ def _step(trainer: Trainer, taken: Sequence[tuple[list[Item], Tensor]], step: in
         group["lr"] = settings.optm_lr * factor
     loss = torch.zeros((), device=ranks.device)
     public = torch.zeros((), device=ranks.device)
-    for number, (items, loaded) in enumerate(taken):
+    for number, batch in enumerate(taken):
+        trainer.skips.note(batch.skipped)
         is_last = number == len(taken) - 1
         seed = batches.mixed(
             settings.seed, step, number * ranks.world + ranks.rank
         )  # one seed per micro-batch of the step
         with nullcontext() if is_last else trainer.accelerator.no_sync(trainer.network):
-            found = _losses(trainer, items, loaded, seed)
+            found = _losses(trainer, batch.items, batch.tensors, seed)
             (found.predicted.mean() / len(taken)).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         loss += found.predicted.detach().mean() / len(taken)
         public += found.public.mean() / len(taken)
-    asked = trainer.run.interruption.is_requested
-    *sums, interrupted = ranks.sum([loss.item(), public.item(), asked])  # all ranks stop after the same step
+    state = (trainer.run.interruption.is_requested, trainer.skips.num_new)
+    *sums, interrupted, skipped = ranks.sum([loss.item(), public.item(), *state])  # all ranks stop at the same step
+    if skipped:
+        trainer.skips.agree(ranks)
     mean_loss, mean_public = (value / ranks.world for value in sums)
     if step == 0:
         _gate(mean_loss, settings.first_loss_limit)

@@ -13,6 +13,8 @@ Spec = Mapping[str, Any]
 # What `generated_videos` reads: the list that generate writes, else videos in a folder or in one folder per variant.
 GENERATED = ("results.json", "*.mp4", "*/*.mp4", "videos/*/*.mp4")
 UNSIZED = (
+    "dataset.on_bad_sample",
+    "dataset.max_bad_share",
     "train.resume",
     "train.stop_epoch",
     "train.seed",

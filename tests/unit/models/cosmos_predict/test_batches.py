@@ -88,10 +88,12 @@ def test_without_a_cache_every_epoch_has_a_window_of_its_own_inside_the_clip():
 
 @pytest.mark.parametrize("threads", [0, 1, 3])
 def test_batches_are_read_in_order_by_any_number_of_threads(threads):
-    taken = [[item(2 * number), item(2 * number + 1)] for number in range(10)]
+    taken = [[(item(2 * number),), (item(2 * number + 1),)] for number in range(10)]
     read = list(batches.read_ahead(taken, lambda one: torch.tensor([one.index]), threads))
-    assert [batch for batch, _ in read] == taken
-    assert [loaded.flatten().tolist() for _, loaded in read] == [[2 * number, 2 * number + 1] for number in range(10)]
+    assert [[(one,) for one in batch.items] for batch in read] == taken
+    assert [batch.tensors.flatten().tolist() for batch in read] == [
+        [2 * number, 2 * number + 1] for number in range(10)
+    ]
 
 
 def test_reading_stays_a_few_batches_ahead():
@@ -103,7 +105,7 @@ def test_reading_stays_a_few_batches_ahead():
             loaded.append(one.index)
         return torch.zeros(1)
 
-    reader = batches.read_ahead([[item(number)] for number in range(100)], load, 1)
+    reader = batches.read_ahead([[(item(number),)] for number in range(100)], load, 1)
     next(reader)
     reader.close()
     assert len(loaded) <= batches.READ_AHEAD + 1
@@ -116,7 +118,7 @@ def test_an_error_of_reading_is_raised_where_its_batch_is_due(threads):
             raise BlockedError.of("media_unreadable", "broken", "Replace it.")
         return torch.zeros(1)
 
-    reader = batches.read_ahead([[item(0)], [item(1)], [item(2)]], load, threads)
+    reader = batches.read_ahead([[(item(0),)], [(item(1),)], [(item(2),)]], load, threads)
     next(reader)
     with pytest.raises(BlockedError, match="broken"):
         next(reader)

@@ -41,6 +41,8 @@ def test_the_2b_has_about_50_million_trainable_weights_at_rank_32():
 
 def test_what_the_workload_calls_unsized_changes_nothing_of_the_answer():
     changes = {
+        "dataset.on_bad_sample": "skip",
+        "dataset.max_bad_share": 0.1,
         "train.resume": True,
         "train.stop_epoch": 1,
         "train.seed": 7,

@@ -177,6 +177,19 @@ class Dataset:
     cache_text: bool = parameter(
         True, doc="Encode captions once and free the text encoder; off encodes them every time.", automl=False
     )
+    on_bad_sample: Literal["stop", "skip"] = parameter(
+        "stop",
+        doc="What happens when a training clip cannot be decoded, also the second time: stop, or skip it and train on "
+        "the next one of its size. Skipped clips are listed in the result.",
+        automl=False,
+    )
+    max_bad_share: float = parameter(
+        0.01,
+        doc="Share of the training clips that may be skipped, over all GPUs; the training stops above it.",
+        minimum=0,
+        below=1,
+        automl=False,
+    )
     dataloader_num_workers: int = parameter(
         4, doc="Data loading threads per GPU, at most one per core; 0 loads synchronously.", minimum=0, automl=False
     )
