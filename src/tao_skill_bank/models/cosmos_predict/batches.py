@@ -1,9 +1,10 @@
 """The clips and windows of every step, prefetched by threads; deterministic, also after a resume."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -128,14 +129,20 @@ class Loaded:
 
 
 def _loaded(slots: Sequence[Slot], load: Callable[[Item], Tensor]) -> Loaded:
-    items, tensors, skipped = [], [], []
+    items: list[Item] = []
+    tensors: list[Tensor] = []
+    skipped: list[Skip] = []
     for slot in slots:
         by_index = {item.index: item for item in slot}
-        (item, tensor), bad = bad_samples.read(lambda index, by=by_index: (by[index], load(by[index])), list(by_index))
+        (item, tensor), bad = bad_samples.read(partial(_read, by_index, load), list(by_index))
         items.append(item)
         tensors.append(tensor)
         skipped += bad
     return Loaded(items, torch.stack(tensors), tuple(skipped))
+
+
+def _read(items: Mapping[int, Item], load: Callable[[Item], Tensor], index: int) -> tuple[Item, Tensor]:
+    return items[index], load(items[index])
 
 
 def read_ahead(batches: Sequence[Sequence[Slot]], load: Callable[[Item], Tensor], num_threads: int) -> Iterator[Loaded]:
