@@ -1,51 +1,32 @@
 """Folders of captioned clips: videos/*.mp4 (or *.mp4 in the folder itself) and a caption for each.
 
 The caption of NAME.mp4 is the first of
-    metas/NAME.txt, NAME.txt next to the clip            the text itself
-    captions/NAME.json, metas/NAME.json, NAME.json      a string, or an object with the text under a known key
-    metadata.csv                                        columns file_name and prompt, or common aliases
+    metas/NAME.txt, captions/NAME.txt, NAME.txt next to the clip     the text itself
+    captions/NAME.json, metas/NAME.json, NAME.json                   a string, or an object with the text
+    metadata.csv, metadata.tsv, metadata.jsonl                       a row with the clip's path
+at the clip's own path. Every file of the folder is read or named in an issue.
 """
 
-import json
-import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Literal
 
-from tao_skill_bank.data import caption_csv
-from tao_skill_bank.data.issues import Issue, IssueType, as_problems
+from tao_skill_bank.contracts import Finding
+from tao_skill_bank.data import caption_json, folder_tree, media_suffixes, near_names, text_files, unread_files
+from tao_skill_bank.data.caption_files import CAPTION_FOLDERS, VIDEOS, CaptionFiles, Match
+from tao_skill_bank.data.caption_tables import CaptionTables
+from tao_skill_bank.data.clip_issues import ISSUE_TYPES, TABLES
+from tao_skill_bank.data.folder_tree import FolderTree
+from tao_skill_bank.data.issues import Issue, as_findings, as_problems
+from tao_skill_bank.data.text_files import EncodingError
 from tao_skill_bank.errors import Problem
 
 CaptionSource = Literal["auto", "csv", "txt", "json"]
-VIDEO_SUFFIX = ".mp4"
-CSV_NAME = "metadata.csv"
-FOLDERS = ("", "videos", "metas", "captions")
-# Keys of a JSON caption; the last three come from captioners that write several lengths.
-JSON_KEYS = ("prompt", "caption", "text", "long", "medium", "short")
-
-ISSUE_TYPES = {
-    "clips_missing": IssueType(
-        "no clips", "Put mp4 files into it, or into videos/ below it; other formats are not read.", counted=False
-    ),
-    "duplicate_names": IssueType(
-        "clip{s} with the name of another clip",
-        "Rename them: captions, caches and results are keyed by the clip's name.",
-    ),
-    "captions_unreadable": IssueType(
-        "caption file{s} that cannot be read", "Write UTF-8 text; a JSON caption is a string or {prompt: TEXT}."
-    ),
-    "csv_row_invalid": IssueType(
-        "row{s} that cannot be used", "Give every row a file name and a prompt, and quote prompts that hold commas."
-    ),
-    "csv_file_missing": IssueType("row{s} of missing clips", "Correct the name, add the clip, or drop the rows."),
-    "csv_duplicate_rows": IssueType("row{s} that repeat a clip", "Keep one row per clip."),
-    "caption_missing": IssueType(
-        "clip{s} without a caption", f"Write metas/NAME.txt, captions/NAME.json or a row of {CSV_NAME}, or drop them."
-    ),
-    "caption_empty": IssueType("clip{s} with an empty caption", "Write what happens in the clip, or drop them."),
-}
+FOLDERS = (PurePosixPath(), *(PurePosixPath(name) for name in (VIDEOS, *CAPTION_FOLDERS)))
+SUFFIXES = {"auto": (".txt", ".json"), "txt": (".txt",), "json": (".json",), "csv": ()}
+CAPTION_PROBLEMS = ("captions_unreadable", "not_utf8", "names_ambiguous")  # the clip has a caption, which is not read
 
 
 @dataclass(frozen=True)
@@ -75,8 +56,13 @@ class ClipFolder:
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """One problem per issue type; empty when every clip is usable."""
+        """One problem per issue type that blocks; empty when every clip is usable."""
         return as_problems(self.issues, ISSUE_TYPES, self.folder)
+
+    @property
+    def findings(self) -> list[Finding]:
+        """One finding per issue type: the problems, what is left out, and what was assumed."""
+        return as_findings(self.issues, ISSUE_TYPES, self.folder)
 
     @property
     def captioned(self) -> tuple[Clip, ...]:
@@ -91,148 +77,146 @@ def read(folder: Path, *, captions: CaptionSource = "auto", key: str = "", neste
         folder: the clips' folder.
         captions: the only caption source to read; auto takes the first that a clip has.
         key: CSV column or JSON key of the text; tried before the common ones.
-        nested: search every subfolder for clips and captions.
+        nested: read every subfolder and linked folder; otherwise their clips are named, but not read.
 
     """
-    files = _files(folder, nested=nested)
-    videos = _videos(files, nested=nested)
+    tree = folder_tree.walk(folder, lambda path: nested or path in FOLDERS)
+    videos = _videos(tree.files, nested=nested)
+    issues = _tree_issues(tree)
     if not videos:
-        reason = "it does not exist" if not folder.is_dir() else _other_files(files)
-        return ClipFolder(folder, issues=(Issue("clips_missing", "", reason),))
-    reader = _Captions(folder, files, videos, key)
-    counts = Counter(video.stem for video in videos)
-    reader.issues += [Issue("duplicate_names", str(video)) for video in videos if counts[video.stem] > 1]
-    clips = [reader.clip(video, captions) for video in sorted(videos, key=lambda video: (video.stem, video))]
-    return ClipFolder(folder, tuple(clips), tuple(reader.issues))
+        reason = _other_files(tree.files) if folder.is_dir() else "it does not exist"
+        found = unread_files.find(tree.files, [], set(), ())
+        return ClipFolder(folder, issues=(Issue("clips_missing", "", reason), *issues, *found))
+    files = tree.files if nested else [file for file in tree.files if file.parent in FOLDERS]
+    reader = _Captions(folder, files, videos, key, captions)
+    clips = [clip for video in videos if (clip := reader.clip(video))]
+    issues += [*_name_issues(videos), *reader.issues]
+    if not clips:
+        issues.insert(0, Issue("clips_missing", "", "all are left out for the place of their captions"))
+    issues += unread_files.find(tree.files, videos, {*videos, *reader.used}, issues)
+    return ClipFolder(folder, tuple(clips), tuple(issues))
 
 
 class _Captions:
     """Finds and reads the captions of a folder's clips and collects the issues."""
 
-    def __init__(self, folder: Path, files: Sequence[PurePosixPath], videos: Sequence[PurePosixPath], key: str) -> None:
-        self.issues: list[Issue] = []
-        self._folder, self._files, self._key = folder, set(files), key
-        self._by_name: dict[str, list[PurePosixPath]] = {}
-        for file in files:
-            self._by_name.setdefault(file.name, []).append(file)
-        self._videos = videos
-        self._csv: dict[PurePosixPath, tuple[str, str]] | None = None
-        self._csv_is_broken = False
+    def __init__(
+        self,
+        folder: Path,
+        files: Sequence[PurePosixPath],
+        videos: Sequence[PurePosixPath],
+        key: str,
+        source: CaptionSource,
+    ) -> None:
+        self.used: set[PurePosixPath] = set()
+        self._issues: list[Issue] = []
+        self._folder, self._videos, self._key, self._source = folder, videos, key, source
+        self._caption_files = CaptionFiles(files, videos)
+        self._table_files = [file for name in TABLES for file in files if file.name == name]
+        self._tables: CaptionTables | None = None
 
-    def clip(self, video: PurePosixPath, captions: CaptionSource) -> Clip:
-        """Return the clip of a video with its caption."""
-        num_issues = len(self.issues)
-        found: tuple[str, str] | None = None
-        for kind in ("txt", "json", "csv") if captions == "auto" else (captions,):
-            found = self._from_csv(video) if kind == "csv" else self._from_file(video, kind)
-            if found:
-                break
+    @property
+    def issues(self) -> list[Issue]:
+        return [*self._issues, *(self._tables.issues if self._tables else ())]
+
+    def clip(self, video: PurePosixPath) -> Clip | None:
+        """Return the clip of a video with its caption; None where it is left out."""
+        num_issues = len(self._issues)
+        match = self._caption_files.match(video, SUFFIXES[self._source])
+        found = self._from_files(match)
+        if found is None and self._source in ("auto", "csv"):
+            found = self._from_tables(video)
         text = found[0].strip() if found else ""
-        is_reported = self._csv_is_broken or any(
-            issue.code == "captions_unreadable" for issue in self.issues[num_issues:]
-        )
-        if not text and not is_reported:
-            self.issues.append(Issue("caption_empty" if found else "caption_missing", str(video)))
+        if not text and not any(issue.code in CAPTION_PROBLEMS for issue in self._issues[num_issues:]):
+            issue = Issue("caption_empty", str(video)) if found else self._missing(video, match)
+            self._issues += [issue] if issue else []
+            if issue and issue.code == "clips_deeper_than_captions":
+                return None
         return Clip(video.stem, self._folder / video, text or None, found[1] if found else "")
 
-    def _from_file(self, video: PurePosixPath, kind: str) -> tuple[str, str] | None:
-        file = self._caption_file(video, kind)
-        if file is None:
+    def _from_files(self, match: Match) -> tuple[str, str] | None:
+        """Return the text and file of the first caption that can be read."""
+        for file in match.exact:
+            meets = [other for other in match.meets if near_names.normal(other) == near_names.normal(file)]
+            self.used.update(meets)
+            if len(meets) > 1:
+                self._issues.append(Issue("names_ambiguous", str(file), ", ".join(map(str, meets))))
+                return None
+            try:
+                found = text_files.read(self._folder / file)
+                text = found.text
+                if file.suffix.lower() == ".json":
+                    text = caption_json.caption_in(caption_json.parse(text), self._key)
+            except EncodingError as error:
+                self._issues.append(Issue("not_utf8", str(file), str(error)))
+                continue
+            except (OSError, ValueError) as error:
+                self._issues.append(Issue("captions_unreadable", str(file), _first_line(error)))
+                continue
+            if found.note:
+                self._issues.append(Issue("text_assumed", str(file), found.note))
+            return text, str(file)
+        return None
+
+    def _from_tables(self, video: PurePosixPath) -> tuple[str, str] | None:
+        if self._tables is None:
+            self._tables = CaptionTables(self._folder, self._table_files, self._videos, self._key)
+            self.used.update(self._table_files)
+        return self._tables.captions.get(video)
+
+    def _missing(self, video: PurePosixPath, match: Match) -> Issue | None:
+        """Return why a clip has no caption, with the file that comes near; None where the issue of a table says it."""
+        if match.meets:
+            near = match.meets[0]
+            how = near_names.difference(video.stem, near.stem)
+            self.used.update(match.meets)
+            return Issue("caption_name_differs", str(video), f"{near} differs {how}")
+        if self._tables and (self._tables.is_broken or video in self._tables.named):
             return None
-        try:
-            text = (self._folder / file).read_text(encoding="utf-8-sig")
-            if kind == "json":
-                text = caption_in(json.loads(text), self._key)
-        except (OSError, ValueError, RecursionError) as error:
-            self.issues.append(Issue("captions_unreadable", str(file), _first_line(error)))
-            return None
-        return text, str(file)
-
-    def _caption_file(self, video: PurePosixPath, kind: str) -> PurePosixPath | None:
-        name = f"{video.stem}.{kind}"
-        folders = ("captions", "metas") if kind == "json" else ("metas", "captions")
-        places = [*(PurePosixPath(folder, name) for folder in folders), video.with_name(name)]
-        return next((place for place in places if place in self._files), None) or next(
-            iter(self._by_name.get(name, ())), None
-        )
-
-    def _from_csv(self, video: PurePosixPath) -> tuple[str, str] | None:
-        if self._csv is None:
-            self._csv = dict(self._rows())
-        return self._csv.get(video)
-
-    def _rows(self) -> Iterator[tuple[PurePosixPath, tuple[str, str]]]:
-        """Yield the caption and the source of every row that names a clip."""
-        taken: set[PurePosixPath] = set()
-        find = _Finder(self._videos)
-        for file in self._by_name.get(CSV_NAME, []):
-            table = caption_csv.read(self._folder / file, self._key)
-            self._csv_is_broken |= any(issue.code == "captions_unreadable" for issue in table.issues)
-            self.issues += [Issue(issue.code, _in(file, issue.item), issue.detail) for issue in table.issues]
-            for row in table.rows:
-                where = f"{file} line {row.line}"
-                video = find(row.file_name, file.parent)
-                if video is None:
-                    self.issues.append(Issue("csv_file_missing", where, row.file_name))
-                elif video in taken:
-                    self.issues.append(Issue("csv_duplicate_rows", where, row.file_name))
-                else:
-                    taken.add(video)
-                    yield video, (row.caption, str(file))
+        if not match.elsewhere:
+            return Issue("caption_missing", str(video))
+        self.used.update(match.elsewhere)
+        code = "clips_deeper_than_captions" if _is_deeper(video, match.elsewhere) else "caption_elsewhere"
+        return Issue(code, str(video), f"there is {', '.join(map(str, match.elsewhere))}")
 
 
-class _Finder:
-    """Finds the clip that a CSV row refers to: by path, else by file name, else by stem."""
-
-    def __init__(self, videos: Sequence[PurePosixPath]) -> None:
-        self._paths = set(videos)
-        self._by_name = {video.name: video for video in reversed(videos)}
-        self._by_stem = {video.stem: video for video in reversed(videos)}
-
-    def __call__(self, name: str, base: PurePosixPath) -> PurePosixPath | None:
-        path = PurePosixPath(name.replace("\\", "/"))
-        if (base / path) in self._paths:
-            return base / path
-        return self._by_name.get(path.name) or self._by_stem.get(path.name)
+def _is_deeper(video: PurePosixPath, captions: Sequence[PurePosixPath]) -> bool:
+    """Return whether captions of a dataset lie side by side, and the clip in a folder below videos/."""
+    parts = video.parent.parts
+    if VIDEOS not in parts[:-1]:
+        return False
+    dataset = PurePosixPath(*parts[: parts.index(VIDEOS)])
+    return all(file.parent in [dataset / name for name in CAPTION_FOLDERS] for file in captions)
 
 
-def caption_in(value: Any, key: str = "") -> str:
-    """Return the caption that a JSON value holds.
-
-    A string is the caption. For an object, the first known key is used, else its only key; the value may be
-    another object: {"caption": {"long": TEXT}}, {"captioner-7b": {"long": TEXT, "short": TEXT}}.
-
-    Raises:
-        ValueError: there is no caption, or it is ambiguous.
-
-    """
-    if isinstance(value, str):
-        return value
-    if not isinstance(value, dict) or not value:
-        raise ValueError("it has no text")
-    names = [name for name in (key, *JSON_KEYS) if name in value] or (list(value) if len(value) == 1 else [])
-    if not names:
-        raise ValueError(f"it has no known key: {', '.join(map(str, value))}")
-    return caption_in(value[names[0]], key)
-
-
-def _files(folder: Path, *, nested: bool) -> list[PurePosixPath]:
-    """Return the relevant files, relative to the folder, sorted; hidden files and folders are skipped."""
-    found: list[PurePosixPath] = []
-    for name in ("",) if nested else FOLDERS:
-        for parent, folders, files in os.walk(folder / name):
-            folders[:] = sorted(entry for entry in folders if nested and not entry.startswith("."))
-            base = PurePosixPath(Path(parent).relative_to(folder).as_posix())
-            found += [base / file for file in sorted(files) if not file.startswith(".")]
-    return found
-
-
-def _videos(files: Iterable[PurePosixPath], *, nested: bool) -> list[PurePosixPath]:
-    videos = [file for file in files if file.suffix.lower() == VIDEO_SUFFIX]
+def _videos(files: Sequence[PurePosixPath], *, nested: bool) -> list[PurePosixPath]:
+    videos = sorted((file for file in files if media_suffixes.is_clip(file)), key=lambda file: (file.stem, file))
     if nested:
         return videos
-    below = [video for video in videos if video.parent.name == "videos"]
+    below = [video for video in videos if video.parent == PurePosixPath(VIDEOS)]
     return below or [video for video in videos if video.parent == PurePosixPath()]
+
+
+def _tree_issues(tree: FolderTree) -> list[Issue]:
+    issues = [Issue("folders_unreadable", str(path), reason) for path, reason in tree.unlisted]
+    issues += [Issue("names_undecodable", name) for name in tree.undecodable]
+    issues += [Issue("folders_linked", str(path)) for path in tree.followed if path not in FOLDERS]
+    return [*issues, *(Issue("links_skipped", str(path)) for path in tree.skipped)]
+
+
+def _name_issues(videos: Sequence[PurePosixPath]) -> list[Issue]:
+    """Return the clips that share their name with another one, or all but share it."""
+    counts = Counter(video.stem for video in videos)
+    issues = [Issue("duplicate_names", str(video)) for video in videos if counts[video.stem] > 1]
+    groups: dict[str, list[PurePosixPath]] = {}
+    for video in videos:
+        groups.setdefault(near_names.normal(video.stem), []).append(video)
+    return issues + [
+        Issue("names_ambiguous", str(video))
+        for group in groups.values()
+        if len({video.stem for video in group}) > 1
+        for video in group
+    ]
 
 
 def _other_files(files: Sequence[PurePosixPath]) -> str:
@@ -241,10 +225,4 @@ def _other_files(files: Sequence[PurePosixPath]) -> str:
 
 
 def _first_line(error: BaseException) -> str:
-    if isinstance(error, UnicodeDecodeError):
-        return "it is not UTF-8"
     return (str(error).splitlines() or [type(error).__name__])[0]
-
-
-def _in(file: PurePosixPath, item: str) -> str:
-    return f"{file} {item}" if item else str(file)

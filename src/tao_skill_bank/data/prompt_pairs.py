@@ -1,22 +1,28 @@
 """Prompts to generate videos from, each with a first frame, with a clip to continue, or alone.
 
-A folder     NAME.txt holds a prompt; NAME.png, .jpg, .jpeg, .webp or .mp4 next to it is its image or clip.
+A folder     NAME.txt holds a prompt; its picture or clip is NAME.png or NAME.mp4 next to it, in images/ or in videos/.
 A .jsonl     {"prompt", "name"?, "image"? | "video"?} per line, paths relative to the file.
+
+Every file of a folder is read or named in an issue.
 """
 
-import json
 from collections import Counter
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from tao_skill_bank.data.issues import Issue, IssueType, as_problems
+from tao_skill_bank.contracts import Finding
+from tao_skill_bank.data import caption_json, folder_tree, media_suffixes, near_names, text_files
+from tao_skill_bank.data.issues import Issue, IssueType, as_findings, as_problems
+from tao_skill_bank.data.text_files import EncodingError
 from tao_skill_bank.errors import Problem
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
-VIDEO_SUFFIX = ".mp4"
 FIELDS = ("prompt", "name", "image", "video")
+FOLDERS = (PurePosixPath(), PurePosixPath("images"), PurePosixPath("videos"))
+TEXT_SUFFIX = ".txt"
 MAX_NAME_BYTES = 200  # file systems allow 255, and results append a suffix
+CONVERT = f"Convert them: {media_suffixes.CONVERT_PICTURE}, {media_suffixes.CONVERT_CLIP}"
 
 ISSUE_TYPES = {
     "no_test_pairs": IssueType(
@@ -24,7 +30,18 @@ ISSUE_TYPES = {
         "Give a folder with NAME.txt and NAME.png, or a .jsonl file of {prompt, image}.",
         counted=False,
     ),
+    "folders_unreadable": IssueType("folder{s} that cannot be listed", "Give yourself the right to read them."),
+    "names_undecodable": IssueType("name{s} that are not UTF-8", "Rename the files."),
+    "not_utf8": IssueType(
+        "file{s} in an encoding that is not read",
+        "Save it as UTF-8; if it is Windows-1252: iconv -f WINDOWS-1252 -t UTF-8 IN > OUT",
+    ),
     "prompts_unreadable": IssueType("unreadable file{s} or line{s}", "Write UTF-8, and one JSON object per line."),
+    "prompt_media_format": IssueType("image{s} or clip{s} in a format that is not read", CONVERT),
+    "prompt_name_differs": IssueType(
+        "image{s} or clip{s} in another spelling of a prompt's name",
+        "Give both exactly the same name: rename one of the two files.",
+    ),
     "prompt_missing": IssueType("image{s} or clip{s} without a prompt", "Write NAME.txt next to them, or remove them."),
     "prompt_empty": IssueType("empty prompt{s}", "Describe what the video should show, or remove them."),
     "image_and_video": IssueType("prompt{s} with more than one image or clip", "Keep one of them per prompt."),
@@ -34,6 +51,20 @@ ISSUE_TYPES = {
         f"Use at most {MAX_NAME_BYTES} bytes, without slashes and control characters, not starting with a dot.",
     ),
     "duplicate_names": IssueType("prompt{s} with a duplicate name", "Give every prompt a unique name."),
+    "names_ambiguous": IssueType(
+        "prompt{s} whose name another one has, but for case or Unicode form",
+        "Rename one of them: on other file systems their results are the same file.",
+    ),
+    "prompts_in_other_folders": IssueType(
+        "prompt{s}, image{s} or clip{s} in folders that are not read",
+        "Move them next to the others (images/ and videos/ may hold media), or name their folder instead.",
+        severity="warning",
+    ),
+    "links_skipped": IssueType(
+        "linked folder{s} that are not read", "Name the folder itself, or link the files.", severity="warning"
+    ),
+    "text_assumed": IssueType("text file{s} in another encoding than UTF-8", "", severity="info"),
+    "files_not_read": IssueType("other file{s}", "", severity="info"),
 }
 
 
@@ -57,24 +88,28 @@ class PromptSet:
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """One problem per issue type; empty when everything is usable."""
+        """One problem per issue type that blocks; empty when everything is usable."""
         return as_problems(self.issues, ISSUE_TYPES, self.source)
+
+    @property
+    def findings(self) -> list[Finding]:
+        """One finding per issue type: the problems, what is left out, and what was assumed."""
+        return as_findings(self.issues, ISSUE_TYPES, self.source)
 
 
 def read(source: Path) -> PromptSet:
     """Read a folder of pairs or a .jsonl file. Issues are part of the result, never raised."""
     if source.is_dir():
-        prompts, issues = _read_folder(source)
-    elif source.is_file() and source.suffix == ".jsonl":
+        found = _Folder(source)
+        prompts, issues = found.prompts, found.issues
+    elif source.is_file() and source.suffix.lower() == ".jsonl":
         prompts, issues = _read_lines(source)
     else:
         reason = "it is neither a folder nor a .jsonl file" if source.exists() else "it does not exist"
         return PromptSet(source, issues=(Issue("no_test_pairs", "", reason),))
-    counts = Counter(prompt.name for prompt in prompts)
-    issues += [Issue("duplicate_names", name) for name, count in counts.items() if count > 1]
-    issues += [Issue("unsafe_names", repr(name)) for name in counts if not is_safe_name(name)]
-    if not prompts and not issues:
-        issues = [Issue("no_test_pairs", "", "it is empty")]
+    issues += _name_issues([prompt.name for prompt in prompts])
+    if not prompts and all(ISSUE_TYPES[issue.code].severity != "blocking" for issue in issues):
+        issues.insert(0, Issue("no_test_pairs", "", "none of its files is a prompt" if issues else "it is empty"))
     return PromptSet(source, tuple(prompts), tuple(issues))
 
 
@@ -84,41 +119,102 @@ def is_safe_name(name: str) -> bool:
     return is_short and bool(name.strip()) and name[0] != "." and name.isprintable() and not set(name) & set("/\\")
 
 
-def _read_folder(folder: Path) -> tuple[list[Prompt], list[Issue]]:
-    files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
-    media: dict[str, list[Path]] = {}
-    for file in files:
-        if file.suffix.lower() in (*IMAGE_SUFFIXES, VIDEO_SUFFIX):
-            media.setdefault(file.stem, []).append(file)
-    texts = {file.stem: file for file in files if file.suffix == ".txt"}
-    issues = [
-        Issue("prompt_missing", file.name) for stem, group in media.items() if stem not in texts for file in group
-    ]
-    prompts = []
-    for stem, file in texts.items():
+def _name_issues(names: Sequence[str]) -> list[Issue]:
+    counts = Counter(names)
+    issues = [Issue("duplicate_names", name) for name, count in counts.items() if count > 1]
+    issues += [Issue("unsafe_names", repr(name)) for name in counts if not is_safe_name(name)]
+    groups = Counter(near_names.normal(name) for name in counts)
+    return issues + [Issue("names_ambiguous", name) for name in counts if groups[near_names.normal(name)] > 1]
+
+
+@dataclass
+class _Folder:
+    """The prompts of a folder and its issues."""
+
+    folder: Path
+    prompts: list[Prompt] = field(default_factory=list)
+    issues: list[Issue] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        tree = folder_tree.walk(self.folder, lambda path: path in FOLDERS)
+        self.issues += [Issue("folders_unreadable", str(path), reason) for path, reason in tree.unlisted]
+        self.issues += [Issue("names_undecodable", name) for name in tree.undecodable]
+        self.issues += [Issue("links_skipped", str(path)) for path in tree.skipped]
+        texts = [file for file in tree.files if _is_text(file) and file.parent == PurePosixPath()]
+        media: dict[str, list[PurePosixPath]] = {}
+        for file in tree.files:
+            if _is_media(file) and file.parent in FOLDERS:
+                media.setdefault(file.stem, []).append(file)
+        for file in texts:
+            self._add(file, media.get(file.stem, []))
+        stems = {file.stem for file in texts}
+        near = {near_names.normal(stem): stem for stem in stems}
+        for stem, files in media.items():
+            if stem not in stems:
+                self.issues += [_without_prompt(file, near) for file in files]
+        read = {*texts, *(file for files in media.values() for file in files)}
+        self.issues += [_unread(file) for file in tree.files if file not in read]
+
+    def _add(self, file: PurePosixPath, media: Sequence[PurePosixPath]) -> None:
         try:
-            text = file.read_text(encoding="utf-8-sig").strip()
-        except (OSError, UnicodeDecodeError):
-            issues.append(Issue("prompts_unreadable", file.name, "it is not UTF-8"))
-            continue
-        group = media.get(stem, [])
+            found = text_files.read(self.folder / file)
+        except EncodingError as error:
+            self.issues.append(Issue("not_utf8", str(file), str(error)))
+            return
+        except OSError as error:
+            self.issues.append(Issue("prompts_unreadable", str(file), error.strerror or type(error).__name__))
+            return
+        self.issues += [Issue("text_assumed", str(file), found.note)] if found.note else []
+        text = found.text.strip()
+        unreadable = [each for each in media if not (media_suffixes.is_clip(each) or media_suffixes.is_picture(each))]
         if not text:
-            issues.append(Issue("prompt_empty", file.name))
-        elif len(group) > 1:
-            issues.append(Issue("image_and_video", stem, ", ".join(path.name for path in group)))
+            self.issues.append(Issue("prompt_empty", str(file), ", ".join(map(str, media))))
+        elif len(media) > 1:
+            self.issues.append(Issue("image_and_video", file.stem, ", ".join(map(str, media))))
+        elif unreadable:
+            self.issues.append(Issue("prompt_media_format", str(unreadable[0]), f"of {file}"))
         else:
-            prompts.append(_prompt(stem, text, group[0] if group else None))
-    return prompts, issues
+            self.prompts.append(_prompt(file.stem, text, self.folder / media[0] if media else None))
+
+
+def _is_text(file: PurePosixPath) -> bool:
+    return file.suffix.lower() == TEXT_SUFFIX
+
+
+def _is_media(file: PurePosixPath) -> bool:
+    kinds = (
+        media_suffixes.is_clip,
+        media_suffixes.is_picture,
+        media_suffixes.is_other_clip,
+        media_suffixes.is_other_picture,
+    )
+    return any(is_kind(file) for is_kind in kinds)
+
+
+def _without_prompt(file: PurePosixPath, near: dict[str, str]) -> Issue:
+    """Return the issue of a picture or clip without a prompt; `near` has the prompts' names by normal form."""
+    stem = near.get(near_names.normal(file.stem))
+    if stem is None:
+        return Issue("prompt_missing", str(file))
+    how = near_names.difference(stem, file.stem)
+    return Issue("prompt_name_differs", str(file), f"{stem}{TEXT_SUFFIX} differs {how}")
+
+
+def _unread(file: PurePosixPath) -> Issue:
+    return Issue("prompts_in_other_folders" if _is_media(file) or _is_text(file) else "files_not_read", str(file))
 
 
 def _read_lines(file: Path) -> tuple[list[Prompt], list[Issue]]:
     prompts: list[Prompt] = []
     issues: list[Issue] = []
     try:
-        lines = file.read_text(encoding="utf-8-sig").split("\n")  # a prompt may contain other line separators
-    except (OSError, UnicodeDecodeError):
-        return [], [Issue("prompts_unreadable", file.name, "it is not UTF-8")]
-    for number, line in enumerate(lines, start=1):
+        found = text_files.read(file)
+    except EncodingError as error:
+        return [], [Issue("not_utf8", file.name, str(error))]
+    except OSError as error:
+        return [], [Issue("prompts_unreadable", file.name, error.strerror or type(error).__name__)]
+    issues += [Issue("text_assumed", file.name, found.note)] if found.note else []
+    for number, line in enumerate(found.text.split("\n"), start=1):  # a prompt may contain other line separators
         if line.strip():
             outcome = _entry(line, f"line {number}", file.parent)
             if isinstance(outcome, Issue):
@@ -141,6 +237,8 @@ def _entry(line: str, where: str, base: Path) -> Prompt | Issue:
     media = base / names[0] if names else None
     if media and not media.is_file():
         return Issue("prompt_media_missing", where, names[0])
+    if media and not (media_suffixes.is_picture(media) if entry.get("image") else media_suffixes.is_clip(media)):
+        return Issue("prompt_media_format", where, names[0])
     name = entry.get("name") or (media.stem if media else f"prompt_{where.removeprefix('line ').zfill(4)}")
     return Prompt(name, text, media if entry.get("image") else None, media if entry.get("video") else None)
 
@@ -148,9 +246,9 @@ def _entry(line: str, where: str, base: Path) -> Prompt | Issue:
 def _object(line: str) -> dict[str, Any] | str:
     """Return the JSON object of a line, or why it cannot be used."""
     try:
-        entry = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        return f"invalid JSON: {getattr(error, 'msg', 'nested too deeply')}"
+        entry = caption_json.parse(line)
+    except ValueError as error:
+        return str(error)
     return _wrong_fields(entry) or entry if isinstance(entry, dict) else "not a JSON object"
 
 
@@ -163,5 +261,5 @@ def _wrong_fields(entry: dict[str, Any]) -> str:
 
 
 def _prompt(name: str, text: str, media: Path | None) -> Prompt:
-    is_video = media is not None and media.suffix.lower() == VIDEO_SUFFIX
+    is_video = media is not None and media_suffixes.is_clip(media)
     return Prompt(name, text, None if is_video else media, media if is_video else None)

@@ -8,13 +8,12 @@ from pathlib import Path
 from tao_skill_bank.contracts import Finding, Input, contract
 from tao_skill_bank.core import locations
 from tao_skill_bank.core.findings import MAX_LISTED, blocking, info, listed, not_checked, warning
-from tao_skill_bank.data import clip_folders, clip_outcomes
+from tao_skill_bank.data import clip_folders, clip_outcomes, clip_rates, text_length
 from tao_skill_bank.data.clip_folders import CaptionSource, ClipFolder
 from tao_skill_bank.data.clip_outcomes import ClipOutcomes
 from tao_skill_bank.data.kinds import Context, Kind, Place, options_of
 from tao_skill_bank.data.sampled_media import Probed
 
-RATE_TOLERANCE = 0.01
 PLACE_OF_CAPTIONS = {".txt": "text files", ".json": "JSON files"}
 
 
@@ -28,6 +27,10 @@ class Options:
         nested: clips may lie anywhere below the folder.
         captions, caption_key: where captions are looked for (clip_folders.read).
         skips_unusable: clips that cannot be used are left out by the action instead of stopping it.
+        frames_per_second, rate_key: the rate that clips are taken to have, and the key of the spec that says so; 0
+            where it says nothing, and clips are compared with each other.
+        text_tokens, text_prefix: tokens that the text encoder takes of a caption, 0 for any number, and the text that
+            is put before each.
 
     """
 
@@ -37,6 +40,10 @@ class Options:
     captions: CaptionSource = "auto"
     caption_key: str = ""
     skips_unusable: bool = False
+    frames_per_second: float = 0
+    rate_key: str = ""
+    text_tokens: int = 0
+    text_prefix: str = ""
 
 
 @dataclass(frozen=True)
@@ -94,18 +101,14 @@ def _check_one(seen: SeenClips) -> list[Finding]:
     if seen.failure:
         return [seen.failure]
     path = seen.folder
-    found = [
-        blocking(
-            problem.code, problem.message, problem.fix, path, items=problem.got[:MAX_LISTED], count=len(problem.got)
-        )
-        for problem in seen.found.problems
-    ]
+    found = seen.found.findings
     if not seen.found.clips:
         return found
     found += [*seen.clips.unreadable(), *seen.clips.truncated(), *_too_short(seen), *_variable_rate(seen)]
     if seen.options.skips_unusable and seen.num_usable:
-        found = [replace(finding, severity="warning") for finding in found]
-    found += _mixed_rates(seen)
+        found = [replace(each, severity="warning") if each.severity == "blocking" else each for each in found]
+    found += clip_rates.check(seen.clips, seen.options.frames_per_second, seen.options.rate_key)
+    found += _cut_captions(seen)
     if not seen.clips.outcomes:
         message = f"Clips of {path} were not probed: PyAV is not installed here."
         found.append(not_checked("clips_not_probed", message, "pip install 'tao-skill-bank[train]'", path))
@@ -156,21 +159,10 @@ def _variable_rate(seen: SeenClips) -> list[Finding]:
     return [blocking("clips_variable_rate", message, fix, seen.folder, **seen.clips.evidence(uneven))]
 
 
-def _mixed_rates(seen: SeenClips) -> list[Finding]:
-    rates = {path: probe.container_fps for path, probe in seen.clips.probes.items() if probe.container_fps}
-    if not rates:
-        return []
-    usual = Counter(round(rate, 2) for rate in rates.values()).most_common(1)[0][0]
-    other = [path for path, rate in rates.items() if abs(rate - usual) > RATE_TOLERANCE * usual]
-    if not other:
-        return []
-    names = listed([f"{seen.clips.name(path)} ({rates[path]:g})" for path in other])
-    message = (
-        f"{seen.folder}: most clips have {usual:g} frames per second, {len(other)} another rate: {names}. Frames "
-        "are taken one by one, so the model sees motion at several speeds."
-    )
-    fix = f"Write copies at one rate: python -m tao_skill_bank.constant_rate IN.mp4 OUT.mp4 --fps {usual:g}"
-    return [warning("clip_rates_differ", message, fix, seen.folder, **seen.clips.evidence(other))]
+def _cut_captions(seen: SeenClips) -> list[Finding]:
+    options = seen.options
+    texts = [(seen.clips.name(clip.video), options.text_prefix + (clip.caption or "")) for clip in seen.found.captioned]
+    return text_length.check(seen.folder, "captions", texts, options.text_tokens)
 
 
 def _summary(seen: SeenClips) -> Finding:
@@ -187,7 +179,7 @@ def _summary(seen: SeenClips) -> Finding:
 
 
 def _place(source: str) -> str:
-    return PLACE_OF_CAPTIONS.get(Path(source).suffix, Path(source).name)
+    return PLACE_OF_CAPTIONS.get(Path(source).suffix.lower(), Path(source).name)
 
 
 def _overlap(train: SeenClips, held_out: SeenClips) -> list[Finding]:

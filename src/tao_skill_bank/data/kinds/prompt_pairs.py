@@ -7,8 +7,8 @@ from pathlib import Path
 from tao_skill_bank.contracts import Finding, Input, contract
 from tao_skill_bank.core import locations
 from tao_skill_bank.core.findings import MAX_LISTED, blocking, info, listed, not_checked
-from tao_skill_bank.data import probing, prompt_pairs
-from tao_skill_bank.data.kinds import Context, Kind, Place
+from tao_skill_bank.data import probing, prompt_pairs, text_length
+from tao_skill_bank.data.kinds import Context, Kind, Place, options_of
 from tao_skill_bank.data.media_probe import MediaProbe
 from tao_skill_bank.data.prompt_pairs import PromptSet
 from tao_skill_bank.data.sampled_media import Probed
@@ -19,7 +19,9 @@ DECODE_SECONDS = 0.5  # of a clip; a picture takes less
 
 @contract
 class Options:
-    """There are none."""
+    """How prompts are read: `text_tokens` are those that the text encoder takes of one, 0 for any number."""
+
+    text_tokens: int = 0
 
 
 @dataclass(frozen=True)
@@ -68,12 +70,11 @@ def _check_one(seen: SeenPrompts) -> list[Finding]:
     if seen.failure:
         return [seen.failure]
     source, prompts = seen.input.paths["path"], seen.found.prompts
-    findings = [
-        blocking(problem.code, problem.message, problem.fix, source, items=problem.got[:MAX_LISTED])
-        for problem in seen.found.problems
-    ]
+    findings = seen.found.findings
     if not prompts:
         return findings
+    texts = [(prompt.name, prompt.prompt) for prompt in prompts]
+    findings += text_length.check(source, "prompts", texts, options_of(Options, seen.input).text_tokens)
     findings += [seen.undecoded] if seen.undecoded else _broken(source, seen.outcomes)
     pictures = sum(prompt.image is not None for prompt in prompts)
     clips = sum(prompt.video is not None for prompt in prompts)

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tao_skill_bank.data import media_suffixes, text_files
+from tao_skill_bank.data.text_files import EncodingError
 from tao_skill_bank.errors import BlockedError, Problem, TaoSkillsError, UnknownNameError
 from tao_skill_bank.models.cosmos_predict import video_frames
 
@@ -106,18 +108,27 @@ def _listed_video(folder: Path, entry: dict[str, Any]) -> Video:
 
 def _in_folders(folder: Path) -> list[Video]:
     root = folder / "videos" if (folder / "videos").is_dir() else folder
-    own = [_unlisted_video(path, root.name) for path in _mp4_files(root)]
+    own = [_unlisted_video(path, root.name) for path in media_suffixes.clips_in(root)]
     subfolders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
     subfolders.sort(key=lambda path: path.name != "base")  # the base is first in every table
-    return own + [_unlisted_video(path, variant.name) for variant in subfolders for path in _mp4_files(variant)]
+    return own + [
+        _unlisted_video(path, variant.name) for variant in subfolders for path in media_suffixes.clips_in(variant)
+    ]
 
 
 def _unlisted_video(path: Path, variant: str) -> Video:
     seed = SEED_SUFFIX.search(path.stem)
     name = SEED_SUFFIX.sub("", path.stem)
     texts = (path.with_suffix(".txt"), path.with_name(f"{name}.txt"))
-    prompt = next((text.read_text(encoding="utf-8").strip() for text in texts if text.is_file()), "")
+    prompt = next((_text(text) for text in texts if text.is_file()), "")
     return Video(name, variant, int(seed.group(1)) if seed else None, path, prompt or None)
+
+
+def _text(path: Path) -> str:
+    try:
+        return text_files.read(path).text.strip()
+    except (OSError, EncodingError) as error:
+        raise BlockedError.of("prompt_unreadable", f"{path}: {error}.", "Save it as UTF-8.", path=str(path)) from None
 
 
 def _references(folder: Path, generated: Sequence[Video]) -> list[Video]:
@@ -125,7 +136,9 @@ def _references(folder: Path, generated: Sequence[Video]) -> list[Video]:
     if any(video.variant == REFERENCE for video in generated):
         message = f"A variant is called '{REFERENCE}', which is the name of the clips in reference_dir."
         raise BlockedError.of("variant_name", message, "Rename the variant's folder.", path="reference_dir")
-    clips = {path.stem: path for path in (*_mp4_files(folder / "videos"), *_mp4_files(folder))}
+    clips = {
+        path.stem: path for path in (*media_suffixes.clips_in(folder / "videos"), *media_suffixes.clips_in(folder))
+    }
     prompts = {video.name: video.prompt for video in generated}
     found = [Video(name, REFERENCE, None, clips[name], prompts[name]) for name in prompts if name in clips]
     if not found:
@@ -147,10 +160,6 @@ def _with_views(videos: Sequence[Video], separator: str) -> list[Video]:
         ordered = [video.path for video in sorted(views, key=lambda video: video.name)]
         later |= {path: tuple(ordered[position + 1 :]) for position, path in enumerate(ordered)}
     return [replace(video, other_views=later.get(video.path, ())) for video in videos]
-
-
-def _mp4_files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("*.mp4") if path.is_file() and not path.name.startswith("."))
 
 
 def _folder(name: str, where: str) -> Path:

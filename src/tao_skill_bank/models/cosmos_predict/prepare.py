@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from tao_skill_bank.core.listing import listed
-from tao_skill_bank.data import clip_folders, prompt_pairs
+from tao_skill_bank.data import clip_folders, clip_issues, prompt_pairs
 from tao_skill_bank.data.clip_folders import Clip, ClipFolder
+from tao_skill_bank.data.issues import Issue
 from tao_skill_bank.data.prompt_pairs import PromptSet
 from tao_skill_bank.errors import BlockedError, Problem, RequestError
 from tao_skill_bank.models.cosmos_predict.clip_checks import Checked, check_clips
@@ -117,19 +118,25 @@ def _fingerprint(config: PrepareConfig, sources: Sources) -> str:
 
 
 def _report(config: PrepareConfig, sources: Sources, checked: Checked) -> dict[str, Any]:
-    issues = [*sources.clips.issues, *(sources.pairs.issues if sources.pairs else ())]
-    dropped = [{"item": issue.item, "code": issue.code, "detail": issue.detail} for issue in issues]
-    dropped += [{"item": issue.item, "code": issue.code, "detail": issue.detail} for issue in checked.issues]
+    issues = [(issue, clip_issues.ISSUE_TYPES) for issue in sources.clips.issues]
+    issues += [(issue, prompt_pairs.ISSUE_TYPES) for issue in (sources.pairs.issues if sources.pairs else ())]
+    blocking = [issue for issue, issue_types in issues if issue_types[issue.code].severity == "blocking"]
+    dropped = [_entry(issue) for issue in (*blocking, *checked.issues)]
     return {
         "train": len(checked.usable),
         "test": len(sources.pairs.prompts) if sources.pairs else 0,
         "dropped": dropped,
+        "notes": [_entry(issue) for issue, _ in issues if issue not in blocking],
         "retimed": checked.retimed,
         "source": {"name": config.source, "folder": str(sources.train.folder), "revision": sources.train.revision},
         "test_source": config.test_source and {"name": config.test_source, "revision": _revision(sources.test)},
         "prefix": config.prefix,
         "min_frames": config.min_frames,
     }
+
+
+def _entry(issue: Issue) -> dict[str, str]:
+    return {"item": issue.item, "code": issue.code, "detail": issue.detail}
 
 
 def _revision(source: Source | None) -> str:

@@ -4,17 +4,21 @@ A token's features are the hidden states of every layer of the text encoder, eac
 concatenated: 100,352 numbers for the 2B. The transformer's frozen projection reduces them to 1,024, which are kept.
 """
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from tao_skill_bank.models.cosmos_predict.text_limit import MAX_TOKENS
 from tao_skill_bank.models.cosmos_predict.transformer import project_context
 
-MAX_TOKENS = 512  # prompts are padded or truncated to it
+logger = logging.getLogger(__name__)
+
 SYSTEM = "You are a helpful assistant who will provide prompts to an image generator."  # the encoder was trained so
 EPSILON = 1e-8
+SHOWN_TOKENS = 12  # of the end of a prompt that is cut
 
 
 @torch.no_grad()
@@ -54,7 +58,7 @@ def encode_prompt(text_encoder: Any, tokenizer: Any, prompt: str) -> Tensor:
 
 
 def tokenize(tokenizer: Any, prompt: str) -> Tensor:
-    """Return the 512 tokens of a prompt in the conversation that the text encoder expects."""
+    """Return the 512 tokens of a prompt in the conversation that the text encoder expects; log one that is cut."""
     turns = [("system", SYSTEM), ("user", prompt)]
     conversation = [{"role": role, "content": [{"type": "text", "text": text}]} for role, text in turns]
     encoded = tokenizer.apply_chat_template(
@@ -67,7 +71,20 @@ def tokenize(tokenizer: Any, prompt: str) -> Tensor:
         truncation=True,
         padding="max_length",
     )
-    return torch.tensor(encoded["input_ids"], dtype=torch.long).reshape(-1)
+    tokens = torch.tensor(encoded["input_ids"], dtype=torch.long).reshape(-1)
+    if int(tokens[-1]) != tokenizer.pad_token_id:
+        _warn_if_cut(tokenizer, conversation, tokens)
+    return tokens
+
+
+def _warn_if_cut(tokenizer: Any, conversation: Sequence[Any], tokens: Tensor) -> None:
+    whole = tokenizer.apply_chat_template(
+        conversation, tokenize=True, return_dict=True, add_generation_prompt=False, add_vision_id=False
+    )["input_ids"]
+    length = torch.tensor(whole).numel()
+    if length > MAX_TOKENS:
+        end = tokenizer.decode(tokens[-SHOWN_TOKENS:])
+        logger.warning("A prompt takes %d tokens of %d; what follows '...%s' is not read", length, MAX_TOKENS, end)
 
 
 @torch.no_grad()

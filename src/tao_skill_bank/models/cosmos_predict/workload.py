@@ -8,6 +8,7 @@ from typing import Any
 from tao_skill_bank.bank import early_stop
 from tao_skill_bank.contracts import Input, WarmUp, Workload
 from tao_skill_bank.models.cosmos_predict.geometry import TEMPORAL_COMPRESSION
+from tao_skill_bank.models.cosmos_predict.text_limit import PROMPT_TOKENS
 
 Spec = Mapping[str, Any]
 # What `generated_videos` reads: the list that generate writes, else videos in a folder or in one folder per variant.
@@ -42,9 +43,14 @@ def describe(action: str, spec: Spec) -> Workload:
 def _train(spec: Spec) -> Workload:
     train, dataset, checkpoints = spec["train"], spec["dataset"], spec["ckpt"]
     validates = spec["validation"]["enable"]
-    clips = [_clips("train", dataset["train_dir"], dataset["num_frames"])]
+    reading = {
+        "frames_per_second": float(dataset["fps"]),
+        "rate_key": "dataset.fps",
+        "text_prefix": dataset["caption_prefix"],
+    }
+    clips = [_clips("train", dataset["train_dir"], dataset["num_frames"], **reading)]
     if dataset.get("val_dir") and validates:
-        clips.append(_clips("eval", dataset["val_dir"], dataset["num_frames"]))
+        clips.append(_clips("eval", dataset["val_dir"], dataset["num_frames"], **reading))
     last = early_stop.last_epoch(train["epoch"], train.get("stop_epoch"))
     return Workload(
         model=spec["model"]["pretrained_model_name_or_path"],
@@ -76,9 +82,10 @@ def _prepare(spec: Spec) -> Workload:
         captions=spec["caption_source"],
         caption_key=spec["caption_key"],
         skips_unusable=spec["skip_unusable"],
+        text_prefix=spec["prefix"],
     )
     pairs = spec.get("test_source")
-    test = [Input("eval", "prompt_pairs", {"path": _pairs_folder(pairs, spec["test_folder"])})] if pairs else []
+    test = [_prompts(_pairs_folder(pairs, spec["test_folder"]))] if pairs else []
     return Workload(inputs=(source, *test))
 
 
@@ -96,7 +103,7 @@ def _generate(spec: Spec) -> Workload:
         for name in ("image", "video")
         if spec.get(name)
     ]
-    prompts = [Input("eval", "prompt_pairs", {"path": spec["inputs"]})] if spec.get("inputs") else []
+    prompts = [_prompts(spec["inputs"])] if spec.get("inputs") else []
     adapters = [Input("adapter", "adapter", {"path": adapter["path"]}) for adapter in spec["adapters"]]
     return Workload(
         model=spec["model"]["pretrained_model_name_or_path"],
@@ -128,8 +135,17 @@ def _export(spec: Spec) -> Workload:
 
 
 def _clips(role: str, folder: str, num_frames: int, **options: Any) -> Input:
-    options = {"min_frames": num_frames, "frame_step": TEMPORAL_COMPRESSION, **options}
+    options = {
+        "min_frames": num_frames,
+        "frame_step": TEMPORAL_COMPRESSION,
+        "text_tokens": PROMPT_TOKENS,
+        **options,
+    }
     return Input(role, "captioned_clips", {"path": folder}, options)
+
+
+def _prompts(source: str) -> Input:
+    return Input("eval", "prompt_pairs", {"path": source}, {"text_tokens": PROMPT_TOKENS})
 
 
 DESCRIBERS = {

@@ -99,6 +99,51 @@ def test_clips_of_another_rate_are_a_warning(clips):
     assert found.evidence["files"] == ["videos/c.mp4"]
 
 
+@pytest.mark.parametrize(
+    ("rates", "said", "speed", "also"),
+    [
+        ((12, 12), "all 2 clips", "3 times as slow", "; or set dataset.fps=12"),
+        ((2, 2), "all 2 clips", "2 times as fast", "; or set dataset.fps=2"),
+        ((12, 8), "all 2 clips", "at several speeds", ""),
+        ((4, 8), "1 of 2 clips", "at several speeds", ""),
+    ],
+)
+def test_clips_of_another_rate_than_the_spec_says_are_a_warning(clips, rates, said, speed, also):
+    root = clips(a=13, b=13)
+    for name, rate in zip("ab", rates, strict=True):
+        write_clip(root / "videos" / f"{name}.mp4", num_frames=13, fps=rate)
+    found = only(findings_of(root, frames_per_second=4.0, rate_key="dataset.fps"), "clip_rates_differ")
+    assert found.severity == "warning"
+    assert f"{said} have another rate than the 4 frames per second of dataset.fps" in found.message
+    assert speed in found.message
+    assert found.fix == f"Write copies at one rate: python -m tao_skill_bank.constant_rate IN.mp4 OUT.mp4 --fps 4{also}"
+
+
+def test_clips_of_the_rate_that_the_spec_says_are_not_mentioned(clips):
+    assert codes(findings_of(clips(), frames_per_second=4.0, rate_key="dataset.fps")) == ["clips"]
+
+
+def test_captions_that_are_longer_than_the_encoder_takes_are_a_warning_with_their_prefix(clips):
+    root = clips(a=13, b=13)
+    (root / "metas" / "a.txt").write_text("The gripper waits. " * 40)
+    assert "texts_cut" not in codes(findings_of(root))
+    found = only(findings_of(root, text_tokens=100, text_prefix="Watch: "), "texts_cut")
+    assert (found.severity, found.evidence["cut"]) == ("warning", {"videos/a.mp4": {"tokens": 202, "words": 60}})
+
+
+def test_what_is_left_out_stays_a_note_where_unusable_clips_are_skipped(clips):
+    root = clips(a=13, b=5)
+    (root / "notes.md").write_text("x")
+    (root / "videos" / "c.mov").write_bytes(b"x")
+    found = findings_of(root, skips_unusable=True)
+    assert [(each.code, each.severity) for each in found] == [
+        ("clips_of_other_formats", "warning"),
+        ("files_not_read", "info"),
+        ("clips_too_short", "warning"),
+        ("clips", "info"),
+    ]
+
+
 def test_a_clip_in_both_sets_overlaps_whatever_its_name(clips):
     train, held_out = clips(a=13, b=17), clips("val", x=11, y=12)
     assert "train_eval_overlap" not in codes(findings_on(clip_set(train), clip_set(held_out, "eval")))

@@ -32,3 +32,16 @@ def test_of_many_clips_as_many_are_probed_as_are_sampled(tmp_path):
     for index in range(6):
         (tmp_path / f"{index}.mp4").write_bytes(b"broken")
     assert only(findings_of(tmp_path, num_samples=2), "clips_unreadable").evidence["count"] == 2
+
+
+def test_clips_that_are_left_out_are_named(tmp_path):
+    write_clip(tmp_path / "a.MP4")
+    (tmp_path / "b.mov").write_bytes(b"not read")
+    (tmp_path / "day" / "c.mp4").parent.mkdir()
+    (tmp_path / "day" / "c.mp4").write_bytes(b"not read")
+    found = findings_of(tmp_path)
+    assert {each.code: each.evidence["items"] for each in found if each.severity == "warning"} == {
+        "clips_in_other_folders": ["day/c.mp4"],
+        "clips_of_other_formats": ["b.mov"],
+    }
+    assert only(found, "clips").evidence == {"clips": 1}

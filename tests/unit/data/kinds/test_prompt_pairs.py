@@ -16,8 +16,8 @@ def pairs(tmp_path):
     return tmp_path
 
 
-def findings_of(source):
-    return findings_on(Input("eval", "prompt_pairs", {"path": str(source)}))
+def findings_of(source, **options):
+    return findings_on(Input("eval", "prompt_pairs", {"path": str(source)}, options))
 
 
 def test_pairs_are_decoded_and_summed_up(pairs):
@@ -45,3 +45,20 @@ def test_prompts_elsewhere_are_not_checked():
 def test_without_a_decoder_pairs_are_not_decoded(pairs, monkeypatch):
     monkeypatch.setattr(media_probe, "find_spec", lambda _: None)
     assert codes(findings_of(pairs)) == ["media_not_decoded", "prompts"]
+
+
+def test_first_frames_of_every_format_that_is_read_can_be_decoded(tmp_path):
+    for suffix in ("png", "jpg", "jfif", "webp", "bmp", "tif", "gif", "ppm"):
+        picture_format = {"jfif": "jpeg"}.get(suffix)
+        Image.new("RGB", (32, 32), "red").save(tmp_path / f"{suffix}.{suffix}", picture_format)
+        (tmp_path / f"{suffix}.txt").write_text("Lift it.")
+    found = findings_of(tmp_path)
+    assert codes(found) == ["prompts"]
+    assert found[0].evidence == {"prompts": 8, "pictures": 8, "clips": 0}
+
+
+def test_a_prompt_that_is_longer_than_the_encoder_takes_is_a_warning(pairs):
+    (pairs / "alone.txt").write_text("The gripper waits. " * 40)
+    assert codes(findings_of(pairs), "warning") == []
+    found = only(findings_of(pairs, text_tokens=100), "texts_cut")
+    assert (found.severity, found.evidence["cut"]) == ("warning", {"alone": {"tokens": 200, "words": 60}})

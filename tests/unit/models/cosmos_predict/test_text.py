@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from tao_skill_bank.models.cosmos_predict import pipeline, text
+from tao_skill_bank.models.cosmos_predict.text_limit import TEMPLATE_TOKENS
 
 CPU = torch.device("cpu")
 PROMPTS = ["The robot moves left.", "A much longer instruction. " * 60, ""]
@@ -42,3 +43,20 @@ def test_the_null_context_is_the_projection_of_zeros(encoder, projector):
     features = text.encode_prompts(*encoder, ["left"])
     null = text.null_context(projector, features.shape[-1])
     torch.testing.assert_close(null, projector.crossattn_proj(torch.zeros_like(features)))
+
+
+def test_a_prompt_that_is_cut_is_logged_with_the_words_at_the_cut(encoder, caplog):
+    tokenizer = encoder[1]
+    text.tokenize(tokenizer, "Lift the mug.")
+    assert not caplog.messages
+    tokens = text.tokenize(tokenizer, "Lift the mug. " * 60)
+    (message,) = caplog.messages
+    assert len(tokens) == text.MAX_TOKENS
+    assert "of 512" in message
+    assert "mug" in message
+
+
+def test_the_conversation_around_a_prompt_takes_no_more_than_is_set_aside_for_it(encoder):
+    tokenizer = encoder[1]
+    empty = text.tokenize(tokenizer, "")
+    assert (empty != tokenizer.pad_token_id).sum() <= TEMPLATE_TOKENS

@@ -31,7 +31,14 @@ def test_every_action_is_described():
 
 def test_a_training_reads_both_folders_and_trains_an_adapter():
     found = train(train={"batch_size": 2, "gradient_accumulation_steps": 3, "num_gpus": 4, "num_nodes": 2, "epoch": 50})
-    options = {"min_frames": 93, "frame_step": 4}
+    options = {
+        "min_frames": 93,
+        "frame_step": 4,
+        "text_tokens": 480,
+        "text_prefix": "",
+        "frames_per_second": 16.0,
+        "rate_key": "dataset.fps",
+    }
     assert found.inputs == (
         Input("train", "captioned_clips", {"path": "/t"}, options),
         Input("eval", "captioned_clips", {"path": "/v"}, options),
@@ -74,6 +81,8 @@ def test_prepare_reads_its_source_as_it_will_be_read(tmp_path):
         {
             "min_frames": 61,
             "frame_step": 4,
+            "text_tokens": 480,
+            "text_prefix": "The robot arm is performing a task. ",
             "nested": True,
             "captions": "csv",
             "caption_key": "prompt",
