@@ -32,40 +32,43 @@ class Match:
 
 
 class CaptionFiles:
-    """The caption files of a folder."""
+    """The caption files of a folder. Paths are compared as text: a folder may hold a hundred thousand of them."""
 
     def __init__(self, files: Sequence[PurePosixPath], videos: Sequence[PurePosixPath]) -> None:
-        self._files = [file for file in files if file.suffix.lower() in SUFFIXES]
-        self._exact = {lowered(file): file for file in reversed(self._files)}
-        self._near = near_names.grouped(self._files)
+        files = [file for file in files if file.suffix.lower() in SUFFIXES]
+        self._exact = {lowered(file): file for file in reversed(files)}
+        self._near: dict[str, list[PurePosixPath]] = {}
         self._by_name: dict[str, list[PurePosixPath]] = {}
-        for file in self._files:
+        for file in files:
+            self._near.setdefault(near_names.normal(file), []).append(file)
             self._by_name.setdefault(near_names.normal(file.name), []).append(file)
         self._sole = sole_folders(videos)
+        self._folders: dict[tuple[PurePosixPath, str], list[str]] = {}
 
     def match(self, video: PurePosixPath, suffixes: Sequence[str] = SUFFIXES) -> Match:
-        """Return what may be the caption of a clip."""
-        exact: list[PurePosixPath] = []
-        meets: list[PurePosixPath] = []
-        elsewhere: list[PurePosixPath] = []
-        for suffix in suffixes:
-            places = list(dict.fromkeys(self._places(video, suffix)))
-            exact += [self._exact[place] for place in places if place in self._exact]
-            meets += [file for place in places for file in self._near.get(near_names.normal(place), ())]
-            elsewhere += self._by_name.get(near_names.normal(video.with_suffix(suffix).name), ())
-        return Match(tuple(exact), tuple(meets), tuple(file for file in elsewhere if file not in meets))
+        """Return what may be the caption of a clip; where there is an exact one, none from elsewhere."""
+        places = [place for suffix in suffixes for place in self._places(video, suffix)]
+        exact = [self._exact[place] for place in places if place in self._exact]
+        near = dict.fromkeys(map(near_names.normal, exact or places))
+        meets = [file for name in near for file in self._near.get(name, ())]
+        if exact:
+            return Match(tuple(exact), tuple(meets), ())
+        names = [near_names.normal(video.stem + suffix) for suffix in suffixes]
+        elsewhere = [file for name in names for file in self._by_name.get(name, ()) if file not in meets]
+        return Match((), tuple(meets), tuple(elsewhere))
 
-    def _places(self, video: PurePosixPath, suffix: str) -> Iterator[PurePosixPath]:
-        folders = CAPTION_FOLDERS if suffix == ".txt" else CAPTION_FOLDERS[::-1]
-        for dataset, below in _datasets(video, self._sole):
-            for folder in folders:
-                yield (dataset / folder / below).with_suffix(suffix)
-        yield video.with_suffix(suffix)
+    def _places(self, video: PurePosixPath, suffix: str) -> list[str]:
+        key = (video.parent, suffix)
+        if key not in self._folders:
+            self._folders[key] = list(dict.fromkeys(_caption_folders(video.parent, suffix, self._sole)))
+        name = video.stem + suffix
+        return [folder + name for folder in self._folders[key]]
 
 
-def lowered(path: PurePosixPath) -> PurePosixPath:
-    """Return a path with the ending in lower case."""
-    return path.with_suffix(path.suffix.lower())
+def lowered(path: PurePosixPath) -> str:
+    """Return a path with the ending in lower case, as text."""
+    text = str(path)
+    return text[: len(text) - len(path.suffix)] + path.suffix.lower()
 
 
 def sole_folders(videos: Sequence[PurePosixPath]) -> Mapping[PurePosixPath, PurePosixPath]:
@@ -81,16 +84,24 @@ def sole_folders(videos: Sequence[PurePosixPath]) -> Mapping[PurePosixPath, Pure
     }
 
 
+def _caption_folders(parent: PurePosixPath, suffix: str, sole: Mapping[PurePosixPath, PurePosixPath]) -> Iterator[str]:
+    """Yield the folders, as text before a name, where clips of a folder have their captions."""
+    order = CAPTION_FOLDERS if suffix == ".txt" else CAPTION_FOLDERS[::-1]
+    for dataset, below in _datasets(parent, sole):
+        for name in order:
+            yield f"{dataset / name / below}/"
+    yield "" if parent == PurePosixPath() else f"{parent}/"
+
+
 def _datasets(
-    video: PurePosixPath, sole: Mapping[PurePosixPath, PurePosixPath]
+    parent: PurePosixPath, sole: Mapping[PurePosixPath, PurePosixPath]
 ) -> Iterator[tuple[PurePosixPath, PurePosixPath]]:
-    """Yield the datasets that a clip may belong to, with the path of the clip in each."""
-    folders = video.parent.parts
+    """Yield the datasets that clips of a folder may belong to, with the path of the folder in each."""
+    folders = parent.parts
     for position in reversed(range(len(folders))):
         if folders[position] == VIDEOS:
-            yield PurePosixPath(*folders[:position]), PurePosixPath(*video.parts[position + 1 :])
-    dataset = video.parent.parent
-    if sole.get(dataset) == video.parent:
-        yield dataset, PurePosixPath(video.name)
-    for dataset in (video.parent, *video.parent.parents):
-        yield dataset, video.relative_to(dataset)
+            yield PurePosixPath(*folders[:position]), PurePosixPath(*folders[position + 1 :])
+    if sole.get(parent.parent) == parent:
+        yield parent.parent, PurePosixPath()
+    for dataset in (parent, *parent.parents):
+        yield dataset, parent.relative_to(dataset)

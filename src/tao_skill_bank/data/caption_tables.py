@@ -66,12 +66,13 @@ class _Finder:
 
     def __init__(self, folder: Path, videos: Sequence[PurePosixPath]) -> None:
         self._folder = folder.absolute()
-        self._by_path = {lowered(video): video for video in reversed(videos)}
-        self._by_path |= {video.with_suffix(""): video for video in reversed(videos)}
-        self._near = near_names.grouped(self._by_path)
+        self._by_path = {lowered(video.with_suffix("")): video for video in reversed(videos)}
+        self._by_path |= {lowered(video): video for video in reversed(videos)}
+        self._near: dict[str, str] = {}
         self._by_name: dict[str, PurePosixPath] = {}
         for path, video in self._by_path.items():
-            self._by_name.setdefault(near_names.normal(path.name), video)
+            self._near.setdefault(near_names.normal(path), path)
+            self._by_name.setdefault(near_names.normal(path.rpartition("/")[2]), video)
         self._sole = sole_folders(videos)
 
     def __call__(self, name: str, base: PurePosixPath) -> PurePosixPath | None:
@@ -90,15 +91,15 @@ class _Finder:
         """Return the issue of a row that names no clip, and the clip that it seems to mean."""
         places = self._places(row.file_name, base)
         for place in places:
-            for path in self._near.get(near_names.normal(place), ()):
-                video, how = self._by_path[path], near_names.difference(str(place), str(path))
+            if path := self._near.get(near_names.normal(place)):
+                video, how = self._by_path[path], near_names.difference(place, path)
                 return Issue("csv_name_differs", where, f"{row.file_name}: {video} differs {how}"), video
-        other = self._by_name.get(near_names.normal(places[0].name)) if places else None
+        other = self._by_name.get(near_names.normal(places[0].rpartition("/")[2])) if places else None
         if other:
             return Issue("csv_clip_elsewhere", where, f"{row.file_name}: there is {other}"), other
         return Issue("csv_file_missing", where, row.file_name), None
 
-    def _places(self, name: str, base: PurePosixPath) -> list[PurePosixPath]:
+    def _places(self, name: str, base: PurePosixPath) -> list[str]:
         path = PurePosixPath(name.replace("\\", "/"))
         if path.is_absolute() and path.is_relative_to(self._folder.as_posix()):
             return [lowered(path.relative_to(self._folder.as_posix()))]

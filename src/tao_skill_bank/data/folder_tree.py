@@ -46,7 +46,7 @@ def walk(folder: Path, follows: Callable[[PurePosixPath], bool] = lambda _: True
             else:
                 tree.skipped.append(path)
     for paths in (tree.files, tree.followed, tree.skipped, tree.unlisted, tree.undecodable):
-        paths.sort()
+        paths.sort(key=str)
     return tree
 
 

@@ -28,17 +28,16 @@ def find(
 
     """
     named = {issue.item for issue in issues}
-    captions = CaptionFiles(files, videos)
-    not_needed = {file for video in videos for file in captions.match(video).exact}
+    unread = [file for file in files if file not in used and str(file) not in named]
+    not_needed: set[PurePosixPath] = set()
+    if any(file.suffix.lower() in SUFFIXES for file in unread):
+        captions = CaptionFiles(files, videos)
+        not_needed = {file for video in videos for file in captions.match(video).exact}
     places = {video.parent for video in videos}
-    found = []
-    for file in files:
-        if file in used or str(file) in named:
-            continue
-        found.append(
-            Issue(_code(file, is_needless=file in not_needed, is_next_to_clips=file.parent in places), str(file))
-        )
-    return found
+    return [
+        Issue(_code(file, is_needless=file in not_needed, is_next_to_clips=file.parent in places), str(file))
+        for file in unread
+    ]
 
 
 def _code(file: PurePosixPath, *, is_needless: bool, is_next_to_clips: bool) -> str:
