@@ -66,8 +66,9 @@ class ClipFolder:
 
     @property
     def captioned(self) -> tuple[Clip, ...]:
-        """The clips that have a caption."""
-        return tuple(clip for clip in self.clips if clip.caption)
+        """The clips that have a caption, and a name that no other clip has, nor one like it."""
+        names = Counter(near_names.normal(clip.name) for clip in self.clips)
+        return tuple(clip for clip in self.clips if clip.caption and names[near_names.normal(clip.name)] == 1)
 
 
 def read(folder: Path, *, captions: CaptionSource = "auto", key: str = "", nested: bool = False) -> ClipFolder:

@@ -1,13 +1,12 @@
 """Decodes every clip of a folder, selects the usable ones, and re-encodes those with a variable rate."""
 
 import os
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tao_skill_bank.data import constant_rate, near_names
+from tao_skill_bank.data import constant_rate
 from tao_skill_bank.data.clip_folders import Clip, ClipFolder
 from tao_skill_bank.data.issues import Issue, IssueType, as_problems
 from tao_skill_bank.data.media_probe import MediaProbe, probe_in_children
@@ -55,7 +54,7 @@ class Checked:
 def check_clips(found: ClipFolder, min_frames: int, retimed_dir: Path, status: StatusWriter) -> Checked:
     """Decode every clip. Copies at a constant rate go into `retimed_dir`."""
     outcomes = _probe_all([clip.video for clip in found.clips], status)
-    names = Counter(near_names.normal(clip.name) for clip in found.clips)
+    captioned = set(found.captioned)
     usable, issues, retimed = [], [], []
     lengths: dict[str, int] = {}
     for clip in found.clips:
@@ -68,7 +67,7 @@ def check_clips(found: ClipFolder, min_frames: int, retimed_dir: Path, status: S
         lengths[item] = num_frames
         if num_frames < min_frames:
             issues.append(Issue("clips_too_short", item, f"{num_frames} frames"))
-        elif clip.caption and names[near_names.normal(clip.name)] == 1:
+        elif clip in captioned:
             usable.append(ready)
             retimed += [clip.name] if ready != clip else []
     short = [length for length in lengths.values() if length < min_frames]

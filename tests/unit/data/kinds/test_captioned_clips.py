@@ -131,6 +131,13 @@ def test_captions_that_are_longer_than_the_encoder_takes_are_a_warning_with_thei
     assert (found.severity, found.evidence["cut"]) == ("warning", {"videos/a.mp4": {"tokens": 202, "words": 60}})
 
 
+def test_clips_of_one_name_are_not_counted_as_usable(clips):
+    root = clips(a=13, b=13, B=17)
+    found = findings_of(root, skips_unusable=True)
+    assert codes(found, "warning") == ["names_ambiguous"]
+    assert (only(found, "clips").evidence["clips"], only(found, "clips").evidence["usable"]) == (3, 1)
+
+
 def test_what_is_left_out_stays_a_note_where_unusable_clips_are_skipped(clips):
     root = clips(a=13, b=5)
     (root / "notes.md").write_text("x")

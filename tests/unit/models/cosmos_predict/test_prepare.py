@@ -127,6 +127,32 @@ def test_unusable_clips_are_left_out_on_request_and_listed(run: Prepare, source:
     assert dropped == [{"item": "gr1/2.mp4", "code": "clips_too_short", "detail": "6 frames"}]
 
 
+def test_what_is_not_read_is_noted_and_stops_nothing(run: Prepare, source: Path, tmp_path: Path) -> None:
+    (source / "gr1" / "4.mov").write_bytes(b"not read")
+    (source / "gr1" / "5.txt").write_text("No clip.")
+    out = run(source)
+    assert [clip.name for clip in clip_folders.read(out / "train").clips] == ["1", "2", "3"]
+    found = report(tmp_path)
+    assert found["dropped"] == []
+    assert {entry["code"]: entry["item"] for entry in found["notes"]} == {
+        "table_assumed": "metadata.csv",
+        "clips_of_other_formats": "gr1/4.mov",
+        "captions_without_clip": "gr1/5.txt",
+    }
+
+
+def test_clips_whose_names_differ_in_case_only_are_not_written_over_each_other(run: Prepare, source: Path) -> None:
+    write_clip(source / "gr1" / "a.mp4", num_frames=13)
+    write_clip(source / "gr1" / "A.mp4", num_frames=17)
+    with (source / "metadata.csv").open("a") as file:
+        file.write("a.mp4,Lift\nA.mp4,Push\n")
+    with pytest.raises(BlockedError) as caught:
+        run(source)
+    assert "names_ambiguous" in [problem.code for problem in caught.value.problems]
+    out = run(source, skip_unusable=True)
+    assert [clip.name for clip in clip_folders.read(out / "train").clips] == ["1", "2", "3"]
+
+
 def test_when_all_clips_are_too_short_the_longest_window_is_named(run: Prepare, source: Path) -> None:
     with pytest.raises(BlockedError) as caught:
         run(source, min_frames=93, skip_unusable=True)
