@@ -10,6 +10,7 @@ from typing import Any
 from tao_skill_bank.contracts import Finding
 from tao_skill_bank.core.findings import MAX_LISTED, blocking, listed
 from tao_skill_bank.data import probing
+from tao_skill_bank.data.media.refusals import reason_in
 from tao_skill_bank.data.media_probe import MediaProbe
 from tao_skill_bank.errors import BlockedError, MissingExtraError
 
@@ -53,10 +54,7 @@ class ClipOutcomes:
         errors = {path: outcome for path, outcome in self.outcomes.items() if isinstance(outcome, BlockedError)}
         if not errors:
             return []
-        reasons = [
-            f"{self.name(path)} ({error.problems[0].message.rpartition(': ')[2].rstrip('.')})"
-            for path, error in errors.items()
-        ]
+        reasons = [f"{self.name(path)} ({reason_in(error)})" for path, error in errors.items()]
         message = f"{self.folder}: {len(errors)} clips cannot be decoded: {listed(reasons)}."
         fix = "Copy or encode them again, or drop them."
         return [blocking("clips_unreadable", message, fix, self.folder, **self.evidence(list(errors)))]

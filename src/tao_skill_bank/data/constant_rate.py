@@ -14,7 +14,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from tao_skill_bank.data.media_probe import require_decoder
+from tao_skill_bank.data.media.clip_frames import Converter
+from tao_skill_bank.data.media.clip_index import ClipIndex, opened, whole_clip_index
 from tao_skill_bank.data.video_fps import refuse_overwriting
 from tao_skill_bank.errors import BlockedError, TaoSkillsError
 
@@ -35,7 +36,8 @@ class Copy:
 def write_copy(source: Path, target: Path, frames_per_second: float | None = None) -> Copy:
     """Write `source` to `target` at a constant rate, that of its median frame interval by default.
 
-    The source is only read; the target appears complete or not at all. Audio is dropped.
+    The copy holds what is shown: frames are upright, with square pixels. The source is only read; the target appears
+    complete or not at all. Audio is dropped.
 
     Raises:
         ConflictError: the target exists, or is the source.
@@ -44,17 +46,14 @@ def write_copy(source: Path, target: Path, frames_per_second: float | None = Non
 
     """
     refuse_overwriting(source, target)
-    require_decoder()
+    index = whole_clip_index(source)
     import av
 
     work = target.with_name(f".{target.stem}.{os.getpid()}.tmp.mp4")
     try:
-        with av.open(str(source)) as container:
-            if not container.streams.video:
-                raise ValueError("it has no video stream")
-            rate = Fraction(frames_per_second).limit_denominator(MAX_DENOMINATOR) if frames_per_second else None
-            rate = rate or _usual_rate(container)
-            num_frames = _encode(container, work, rate)
+        rate = Fraction(frames_per_second or _usual_rate(index)).limit_denominator(MAX_DENOMINATOR)
+        with opened(source) as (container, _):
+            num_frames = _encode(container, work, rate, Converter(index.shape, "rgb24"))
         work.replace(target)
     except (av.FFmpegError, OSError, ValueError) as error:
         message = f"{source} cannot be copied to {target}: {error}."
@@ -65,24 +64,20 @@ def write_copy(source: Path, target: Path, frames_per_second: float | None = Non
     return Copy(target, num_frames, float(rate))
 
 
-def _usual_rate(container: Any) -> Fraction:
-    stream = container.streams.video[0]
-    times = sorted(packet.pts for packet in container.demux(stream) if packet.size and packet.pts is not None)
-    container.seek(0)
-    if len(times) < 2:
+def _usual_rate(index: ClipIndex) -> Fraction:
+    if len(index) < 2:
         raise ValueError("it has fewer than two frames")
-    interval = median(later - earlier for earlier, later in pairwise(times)) * stream.time_base
-    return (1 / Fraction(interval)).limit_denominator(MAX_DENOMINATOR)
+    return 1 / Fraction(median(later - earlier for earlier, later in pairwise(index.ticks)) * index.tick_seconds)
 
 
-def _encode(container: Any, target: Path, rate: Fraction) -> int:
+def _encode(container: Any, target: Path, rate: Fraction, converter: Converter) -> int:
     import av
 
     codec = next(name for name in QUALITY if name in av.codecs_available)
     with av.open(str(target), "w") as output:
         stream = None
         num_frames = 0
-        for frame in _at_rate(container, rate):
+        for frame in _at_rate(container, rate, converter):
             num_frames += 1
             if stream is None:
                 stream = output.add_stream(codec, rate=rate, options=QUALITY[codec])
@@ -94,7 +89,7 @@ def _encode(container: Any, target: Path, rate: Fraction) -> int:
     return num_frames
 
 
-def _at_rate(container: Any, rate: Fraction) -> Iterator[Any]:
+def _at_rate(container: Any, rate: Fraction, converter: Converter) -> Iterator[Any]:
     """Yield the frame that is shown at each tick, with its new time; frames may repeat or be skipped."""
     shown, start, shown_at = None, 0.0, 0.0
     tick = 0
@@ -109,10 +104,21 @@ def _at_rate(container: Any, rate: Fraction) -> Iterator[Any]:
             shown.pts, shown.time_base = tick, 1 / rate
             yield shown
             tick += 1
-        shown, shown_at = frame.reformat(format="yuv420p"), time
+        shown, shown_at = _upright(frame, converter), time
     if shown is not None:
         shown.pts, shown.time_base = tick, 1 / rate
         yield shown
+
+
+def _upright(frame: Any, converter: Converter) -> Any:
+    """Return a frame as it is shown, in the encoder's format. Frames shown as stored are not converted twice."""
+    import av
+
+    if converter.is_plain:
+        return frame.reformat(format="yuv420p")
+    pixels = converter(frame)
+    even = pixels[: pixels.shape[0] // 2 * 2, : pixels.shape[1] // 2 * 2]  # the format has half as many colours a side
+    return av.VideoFrame.from_ndarray(even.copy(), format="rgb24").reformat(format="yuv420p")
 
 
 def main() -> None:

@@ -1,10 +1,9 @@
 """Decodes a media file in a child process, so that a broken one can neither hang nor crash the caller.
 
-`python -m tao_skill_bank.data.media_probe SECONDS FILE...` prints a JSON object per file: the fields of `MediaProbe`,
-or {"error"}. At most SECONDS are spent on decoding each.
+`python -m tao_skill_bank.data.media_probe SECONDS KIND FILE...` prints a JSON object per file, a video or an image:
+the fields of `MediaProbe`, or {"problem"}. At most SECONDS are spent on decoding each.
 """
 
-import itertools
 import json
 import os
 import select
@@ -13,16 +12,16 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from importlib.util import find_spec
 from pathlib import Path
-from statistics import median
-from typing import Any
 
-from tao_skill_bank.errors import BlockedError, MissingExtraError
+from tao_skill_bank.data.media import clip_index, picture
+from tao_skill_bank.data.media.clip_index import require_decoder
+from tao_skill_bank.data.media.content import MediaKind
+from tao_skill_bank.data.media.header import read_header
+from tao_skill_bank.data.media.refusals import reason_of, refused
+from tao_skill_bank.errors import BlockedError, Problem
 
-WHOLE_SHARE = 0.98  # container headers are sometimes off by a frame
-UNEVEN_INTERVAL_SHARE = 0.25  # an interval this far from the median counts as uneven
-UNEVEN_RECORDS_SHARE = 0.01  # a clip with more uneven intervals than this has a variable frame rate
+__all__ = ["MediaProbe", "container_rate", "probe", "probe_header", "probe_in_children", "require_decoder"]
 
 
 @dataclass(frozen=True)
@@ -30,11 +29,14 @@ class MediaProbe:
     """The content of a container and what could be decoded.
 
     Attributes:
+        width, height: pixels as shown: upright, with square pixels.
         num_frames: displayed frames, counted by reading all packets of the container; 1 for an image.
         declared_frames: number of frames in the container's header; 0 if not given.
         decoded_frames: frames decoded before time ran out; all of them for ordinary clips.
-        container_fps: average rate; 0 for an image.
+        container_fps: average rate; 0 for an image. Measured where the rate varies.
         reached_end: decoding reached the end of the file in time, so frames that were not decoded are broken.
+        frame_seconds: when each frame is shown, of a clip whose rate varies.
+        is_animated: an image with more frames than the first, which is the one that is shown.
 
     """
 
@@ -47,24 +49,18 @@ class MediaProbe:
     container_fps: float
     has_variable_rate: bool
     reached_end: bool = True
+    frame_seconds: tuple[float, ...] = ()
+    is_animated: bool = False
 
     @property
     def is_whole(self) -> bool:
         """Return whether all declared frames exist and, as far as tried, can be decoded."""
-        least = WHOLE_SHARE * self.num_frames
-        return self.num_frames >= WHOLE_SHARE * self.declared_frames and (
-            not self.reached_end or self.decoded_frames >= least
-        )
-
-
-def require_decoder() -> None:
-    """Raise MissingExtraError unless PyAV is installed."""
-    if find_spec("av") is None:
-        raise MissingExtraError.for_module("av", "train")
+        is_complete = clip_index.is_enough(self.num_frames, self.declared_frames)
+        return is_complete and (not self.reached_end or clip_index.is_enough(self.decoded_frames, self.num_frames))
 
 
 def probe_in_children(
-    paths: Sequence[Path], timeout_seconds: float, decode_seconds: float | None = None
+    paths: Sequence[Path], timeout_seconds: float, decode_seconds: float | None = None, kind: MediaKind = "video"
 ) -> dict[Path, MediaProbe | BlockedError]:
     """Probe files one by one in a child process; after a file that hangs or crashes it, a new child continues.
 
@@ -72,19 +68,22 @@ def probe_in_children(
         paths: the files.
         timeout_seconds: time limit per file.
         decode_seconds: part of it for decoding; half by default.
+        kind: what the files are read as.
 
     Returns:
         The probe of every file, or why it cannot be decoded: unreadable, no frames, or a hang.
 
     Raises:
-        MissingExtraError: PyAV is not installed.
+        MissingExtraError: PyAV, or Pillow for images, is not installed.
 
     """
     require_decoder()
+    if kind == "image":
+        picture.require_pillow()
     budget = str(timeout_seconds / 2 if decode_seconds is None else min(decode_seconds, timeout_seconds / 2))
     found: dict[Path, MediaProbe | BlockedError] = {}
     while left := [path for path in paths if path not in found]:
-        command = [sys.executable, "-m", "tao_skill_bank.data.media_probe", budget, *map(str, left)]
+        command = [sys.executable, "-m", "tao_skill_bank.data.media_probe", budget, kind, *map(str, left)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as child:
             for path in left:
                 line = _next_line(child, timeout_seconds)
@@ -106,112 +105,97 @@ def _outcome(
     path: Path, line: bytes | None, child: "subprocess.Popen[bytes]", timeout_seconds: float
 ) -> MediaProbe | BlockedError:
     if line is None:
-        return _broken("media_hangs", path, f"decoding did not return within {timeout_seconds:g} seconds")
+        return refused(path, f"decoding did not return within {timeout_seconds:g} seconds", code="media_hangs")
     if not line:
-        return _broken("media_unreadable", path, f"the decoder died with exit code {child.wait()}")
-    answer = json.loads(line)
-    if "error" in answer:
-        return _broken("media_unreadable", path, answer["error"])
-    probed = MediaProbe(**answer)
-    return probed if probed.decoded_frames else _broken("media_without_frames", path, "no frame of it can be decoded")
+        return refused(path, f"the decoder died with exit code {child.wait()}")
+    answered = json.loads(line)
+    if "problem" in answered:
+        return BlockedError([Problem(**answered["problem"])])
+    probed = MediaProbe(**{**answered, "frame_seconds": tuple(answered["frame_seconds"])})
+    if not probed.decoded_frames:
+        return refused(path, "no frame of it can be decoded", code="media_without_frames")
+    return probed
 
 
-def probe(path: Path, decode_seconds: float) -> MediaProbe:
-    """Read every packet of a file and decode frames for at most `decode_seconds`, in this process."""
-    import av
+def probe(path: Path, decode_seconds: float, kind: MediaKind = "video") -> MediaProbe:
+    """Read every packet of a file and decode frames for at most `decode_seconds`, in this process.
 
-    with av.open(str(path)) as container:
-        if not container.streams.video:
-            raise ValueError("it holds no video stream")
-        stream = container.streams.video[0]
-        times = _packet_times(container, stream)
-        fps = float(stream.average_rate or stream.guessed_rate or 0)
-        declared = stream.frames
-        width, height = stream.codec_context.width, stream.codec_context.height
+    Raises:
+        BlockedError: the file cannot be read as this kind.
+        MissingExtraError: a decoder is not installed.
+
+    """
+    if kind == "image":
+        is_animated = read_header(path, kind).is_animated
+        height, width, _ = picture.read(path).shape
+        return MediaProbe(width, height, 1, 1, 1, 0.0, 0.0, has_variable_rate=False, is_animated=is_animated)
+    index = clip_index.clip_index(path)
     decoded, reached_end = _count_decoded(path, decode_seconds)
     return MediaProbe(
-        width=width,
-        height=height,
-        num_frames=len(times),
-        declared_frames=declared,
+        width=index.width,
+        height=index.height,
+        num_frames=len(index),
+        declared_frames=index.declared_frames,
         decoded_frames=decoded,
-        duration_seconds=len(times) / fps if fps else 0.0,
-        container_fps=fps,
-        has_variable_rate=_is_uneven(times),
+        duration_seconds=len(index) / index.rate if index.rate else 0.0,
+        container_fps=index.rate,
+        has_variable_rate=index.has_variable_rate,
         reached_end=reached_end,
+        frame_seconds=index.seconds if index.has_variable_rate else (),
     )
+
+
+def probe_header(path: Path, kind: MediaKind) -> MediaProbe:
+    """Return what a file's header says, without decoding. Raises like `read_header`.
+
+    The packets of a clip are read only where its header shows that its rate varies.
+    """
+    header = read_header(path, kind)
+    frames, seconds, rate = header.num_frames, header.duration_seconds, header.rate
+    times: tuple[float, ...] = ()
+    if header.is_variable:
+        index = clip_index.clip_index(path)
+        frames, times, rate = len(index), index.seconds, index.rate
+    size = (header.width, header.height)
+    return MediaProbe(*size, frames, frames, 0, seconds, rate, header.is_variable, frame_seconds=times)
 
 
 def container_rate(path: Path) -> float:
     """Return the average frame rate of a container. Raises BlockedError when it has none."""
-    require_decoder()
-    import av
-
-    try:
-        with av.open(str(path)) as container:
-            streams = container.streams.video
-            rate = float(streams[0].average_rate or 0) if streams else 0.0
-    except (av.FFmpegError, OSError, ValueError) as error:
-        raise _broken("media_unreadable", path, _reason(error)) from None
+    rate = read_header(path, "video").rate
     if rate <= 0:
-        raise _broken("media_without_rate", path, "its container has no frame rate")
+        raise refused(path, "its container has no frame rate", code="media_without_rate")
     return rate
-
-
-def _packet_times(container: Any, stream: Any) -> list[float]:
-    base = float(stream.time_base or 1)
-    times = [
-        float(packet.pts or 0) * base for packet in container.demux(stream) if packet.size and not packet.is_discard
-    ]
-    return sorted(times)
 
 
 def _count_decoded(path: Path, decode_seconds: float) -> tuple[int, bool]:
     """Return how many frames were decoded in time, and whether these are all decodable frames."""
-    import av
-
     end = time.monotonic() + decode_seconds
     count = 0
-    with av.open(str(path)) as container:
-        for _ in container.decode(video=0):
+    with clip_index.opened(path) as (container, stream):
+        for _ in container.decode(stream):
             count += 1
             if time.monotonic() > end:
                 return count, False
     return count, True
 
 
-def _is_uneven(times: Sequence[float]) -> bool:
-    intervals = [later - earlier for earlier, later in itertools.pairwise(times)]
-    if len(intervals) < 2:
-        return False
-    usual = median(intervals)
-    uneven = sum(abs(interval - usual) > UNEVEN_INTERVAL_SHARE * usual for interval in intervals[:-1])
-    return uneven > max(1, UNEVEN_RECORDS_SHARE * len(intervals))
-
-
-def _broken(code: str, path: Path, reason: str) -> BlockedError:
-    message = f"Media file {path} cannot be used: {reason}."
-    return BlockedError.of(code, message, "Replace or re-encode the file, or drop its records.", path=str(path))
-
-
-def _reason(error: Exception) -> str:
-    """Return why a file cannot be read, without its path and the number of the error."""
-    return " ".join((getattr(error, "strerror", None) or str(error)).split())
-
-
-def answer(path: Path, decode_seconds: float) -> str:
-    """Return the probe of a file as JSON, or the error."""
+def answer(path: Path, kind: MediaKind, decode_seconds: float) -> str:
+    """Return the probe of a file as JSON, or the problem."""
     try:
-        return json.dumps(asdict(probe(path, decode_seconds)))
-    except (OSError, ValueError, ArithmeticError) as error:  # PyAV's errors are OSErrors or ValueErrors
-        return json.dumps({"error": _reason(error)})
+        return json.dumps(asdict(probe(path, decode_seconds, kind)))
+    except BlockedError as error:
+        return json.dumps({"problem": error.problems[0].to_json()})
+    except MemoryError as error:
+        return json.dumps({"problem": refused(path, reason_of(error)).problems[0].to_json()})
 
 
 def main(arguments: Sequence[str]) -> None:
     """Probe the files that the arguments name, one line each."""
-    decode_seconds, *paths = arguments
+    decode_seconds, kind, *paths = arguments
     for path in paths:
-        os.write(sys.stdout.fileno(), f"{answer(Path(path), float(decode_seconds))}\n".encode())
+        line = answer(Path(path), "image" if kind == "image" else "video", float(decode_seconds))
+        os.write(sys.stdout.fileno(), f"{line}\n".encode())
 
 
 if __name__ == "__main__":

@@ -2,31 +2,29 @@
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tao_skill_bank.contracts import Finding
 from tao_skill_bank.core import locations
 from tao_skill_bank.core.findings import blocking, from_error, info, listed, not_checked, warning
 from tao_skill_bank.data import probing
-from tao_skill_bank.data.annotations import Media, is_positive_number, media_of
+from tao_skill_bank.data.annotations import Media, MediaKind, is_positive_number, media_of
 from tao_skill_bank.data.archive import Listing
 from tao_skill_bank.data.media_probe import MediaProbe
 from tao_skill_bank.data.scan import Sample, Scan, plain_name
 from tao_skill_bank.errors import BlockedError, MissingExtraError
 
+KINDS: tuple[MediaKind, ...] = ("video", "image")
 RATE_TOLERANCE = 0.01  # 29.97 declared as 30 is within it, 25 declared as 24 is not
 
 
-@dataclass(frozen=True)
-class Target:
-    """A media file to decode and the record that names it."""
+class File(NamedTuple):
+    """A media file, and what it is read as."""
 
-    media: Media
-    file: Path
-    index: int | None
-    record: Mapping[str, Any]
+    kind: MediaKind
+    path: Path
 
 
 @dataclass(frozen=True)
@@ -61,30 +59,51 @@ def decode(scan: Scan, listing: Listing | None, pool: Executor, timeout_seconds:
     if scan.failure or locations.is_uri(scan.media_path):
         return Decoded((), ())
     samples = samples_of(scan)
-    places = [[_file_of(scan, listing, media.name) for media in media_of(sample.record)] for sample in samples]
-    wanted = list(dict.fromkeys(file for files in places for file in files if file))
-    outcomes, findings = decode_files(wanted, pool, timeout_seconds)
+    places = [_files_of(scan, listing, sample) for sample in samples]
+    users: dict[File, list[int]] = {}
+    for sample, files in zip(samples, places, strict=True):
+        for file in dict.fromkeys(files):
+            users.setdefault(file, []).append(sample.index)
+    outcomes, findings = decode_files(users, pool, timeout_seconds)
     records = []
     for sample, files in zip(samples, places, strict=True):
-        probes = [outcomes.get(file) if file else None for file in files]
-        good = tuple(probe for probe in probes if isinstance(probe, MediaProbe))
-        if len(good) == len(files):
+        good = tuple(outcomes[file] for file in files if file in outcomes)
+        if len(good) == len(media_of(sample.record)):
             records.append(Probed(sample.index, sample.record, media_of(sample.record), good))
     return Decoded(tuple(records), tuple(findings))
 
 
 def decode_files(
-    files: Sequence[Path], pool: Executor, timeout_seconds: float
-) -> tuple[dict[Path, MediaProbe], list[Finding]]:
-    """Decode files in a few children at once; the findings are in the order of the files."""
+    files: Mapping[File, Sequence[int]], pool: Executor, timeout_seconds: float
+) -> tuple[dict[File, MediaProbe], list[Finding]]:
+    """Decode files in a few children at once.
+
+    Args:
+        files: each with the positions of the records that name it, if any.
+        pool: runs the children.
+        timeout_seconds: time limit per file.
+
+    Returns:
+        The probe of every sound file, and the findings on the others in the order of the files.
+
+    """
+    outcomes: dict[File, MediaProbe | BlockedError] = {}
     try:
-        outcomes = probing.probe_all(files, pool, timeout_seconds)
+        for kind in KINDS:
+            paths = [file.path for file in files if file.kind == kind]
+            found = probing.probe_all(paths, pool, timeout_seconds, kind=kind) if paths else {}
+            outcomes |= {File(kind, path): outcome for path, outcome in found.items()}
     except MissingExtraError as error:
         problem = error.problems[0]
         return {}, [not_checked("media_not_decoded", f"Media were not decoded. {problem.message}", problem.fix)]
     good = {file: outcome for file, outcome in outcomes.items() if isinstance(outcome, MediaProbe)}
-    broken = [outcome for file in files if isinstance(outcome := outcomes[file], BlockedError)]
-    return good, [finding for error in broken for finding in from_error(error)]
+    broken = [
+        _named_by(finding, files[file])
+        for file in files
+        if isinstance(outcome := outcomes[file], BlockedError)
+        for finding in from_error(outcome)
+    ]
+    return good, broken
 
 
 def check(where: str, decoded: Decoded, num_frames: int | None) -> list[Finding]:
@@ -100,9 +119,12 @@ def check(where: str, decoded: Decoded, num_frames: int | None) -> list[Finding]
     found += _other_rate(where, clips)
     uneven = [name for _, name, probe in clips if probe.has_variable_rate]
     if uneven:
-        message = f"Clips of {where} have a variable frame rate: {listed(uneven)}; frame times will be off."
-        fix = "Re-encode them at a constant rate: ffmpeg -i IN -vsync cfr OUT"
-        found.append(warning("media_variable_rate", message, fix, where, files=uneven))
+        message = (
+            f"Clips of {where} have a variable frame rate: {listed(uneven)}. Their frames' own times are used, "
+            "and video_fps of their records is not."
+        )
+        found.append(info("media_variable_rate", message, where, files=uneven))
+    found += _animated(where, decoded.records)
     cut = [name for _, name, probe in clips if probe.num_frames < 0.98 * probe.declared_frames]
     if cut:
         message = f"Clips of {where} hold fewer frames than their header promises: {listed(cut)}."
@@ -113,6 +135,34 @@ def check(where: str, decoded: Decoded, num_frames: int | None) -> list[Finding]
             info("media_decoded", f"{num_files} sampled media of {where} were decoded.", where, files=num_files)
         )
     return found
+
+
+def _animated(where: str, records: Sequence[Probed]) -> list[Finding]:
+    names = [
+        media.name
+        for record in records
+        for media, probe in zip(record.media, record.probes, strict=True)
+        if probe.is_animated
+    ]
+    if not names:
+        return []
+    message = f"Pictures of {where} have several frames, of which only the first is shown: {listed(names)}."
+    fix = "To show all of them, convert them to clips (ffmpeg -i IN OUT.mp4) and name them under `video`."
+    return [warning("media_animated", message, fix, where, files=names)]
+
+
+def _files_of(scan: Scan, listing: Listing | None, sample: Sample) -> list[File]:
+    """Return the media files of a record that are here."""
+    media = media_of(sample.record)
+    return [File(item.kind, path) for item in media if (path := _file_of(scan, listing, item.name))]
+
+
+def _named_by(finding: Finding, records: Sequence[int]) -> Finding:
+    """Return a finding on a file with the records that name it."""
+    if not records:
+        return finding
+    message = f"{finding.message.removesuffix('.')} (record {listed(records)})."
+    return replace(finding, message=message, evidence={**finding.evidence, "records": list(records)})
 
 
 def _file_of(scan: Scan, listing: Listing | None, name: str) -> Path | None:
@@ -136,6 +186,8 @@ def _other_rate(where: str, clips: Sequence[tuple[Probed, str, MediaProbe]]) -> 
     off: dict[str, dict[str, float]] = {}
     for record, name, probe in clips:
         declared, stated = record.record.get("video_fps"), probe.container_fps
+        if probe.has_variable_rate:
+            continue  # its frames have times of their own
         if is_positive_number(declared) and stated and abs(declared - stated) > RATE_TOLERANCE * stated:
             off[name] = {"declared": float(declared), "container": round(stated, 3)}
     if not off:

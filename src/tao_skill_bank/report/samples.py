@@ -8,13 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tao_skill_bank.data.media import clip_frames, picture
+from tao_skill_bank.data.media.clip_index import whole_clip_index
+from tao_skill_bank.data.media.content import is_picture
+from tao_skill_bank.data.media.refusals import reason_in
+from tao_skill_bank.errors import BlockedError, MissingExtraError
 from tao_skill_bank.report.views import RunView
 from tao_skill_bank.runs.run_directory import read_json_file
 
 MAX_SAMPLES = 6
 FRAME_HEIGHT_PIXELS = 144
 JPEG_QUALITY = 80
-LONG_VIDEO_FRAMES = 900  # of a longer video only key frames are decoded
 
 
 @dataclass(frozen=True)
@@ -130,11 +134,11 @@ def _frames(run: RunView, media: str) -> tuple[tuple[str, ...], str]:
     if path is None:
         return (), "The media files are not on this machine."
     try:
-        return tuple(_data_uri(image) for image in _images(path)), ""
-    except ImportError as error:
-        return (), f"Frames need '{error.name}': pip install 'tao-skill-bank[train]'"
-    except (OSError, ValueError, IndexError) as error:  # the first two are PyAV's; the last means no video stream
-        return (), f"The media file cannot be shown: {error}"
+        return tuple(_data_uri(pixels) for pixels in _pictures(path)), ""
+    except MissingExtraError as error:
+        return (), f"Frames need '{error.problems[0].path}': {error.problems[0].fix}"
+    except BlockedError as error:
+        return (), f"The media file cannot be shown: {reason_in(error)}"
 
 
 def _media_path(run: RunView, media: str) -> Path | None:
@@ -143,29 +147,22 @@ def _media_path(run: RunView, media: str) -> Path | None:
     return next((path for path in candidates if media and path.is_file()), None)
 
 
-def _images(path: Path) -> list[Any]:
-    import av
-
-    with av.open(str(path)) as container:
-        stream = container.streams.video[0]
-        if stream.frames > LONG_VIDEO_FRAMES:
-            stream.codec_context.skip_frame = "NONKEY"
-        count = sum(1 for _ in container.decode(video=0))
-        if count == 0:
-            raise ValueError("it has no frames")
-        wanted = {0, count // 2, count - 1}
-        container.seek(0)
-        frames = enumerate(container.decode(video=0))
-        return [frame.to_image() for index, frame in frames if index in wanted]
+def _pictures(path: Path) -> list[Any]:
+    """Return a picture, or the first, middle and last frame of a clip. Each is decoded from its key frame on."""
+    if is_picture(path):
+        return [picture.read(path)]
+    count = len(whole_clip_index(path))
+    return [clip_frames.read(path, [at], seek=True)[at] for at in sorted({0, count // 2, count - 1})]
 
 
-def _data_uri(image: Any) -> str:
+def _data_uri(pixels: Any) -> str:
     """Return a picture as a small JPEG; tiny clips are enlarged without smoothing."""
     from PIL import Image
 
+    image = Image.fromarray(pixels)
     scale = FRAME_HEIGHT_PIXELS / image.height
     method = Image.Resampling.NEAREST if scale > 1 else Image.Resampling.LANCZOS
-    small = image.convert("RGB").resize((max(1, round(image.width * scale)), FRAME_HEIGHT_PIXELS), method)
+    small = image.resize((max(1, round(image.width * scale)), FRAME_HEIGHT_PIXELS), method)
     buffer = io.BytesIO()
     small.save(buffer, "JPEG", quality=JPEG_QUALITY)
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -79,7 +79,7 @@ def test_a_decoder_that_dies_blocks_by_name(dataset, findings_of, monkeypatch):
 
 
 def test_without_the_decoder_media_are_not_checked_and_the_cure_is_named(dataset, findings_of, monkeypatch):
-    monkeypatch.setattr(media_probe, "find_spec", lambda _: None)
+    monkeypatch.setattr("tao_skill_bank.data.media.clip_index.find_spec", lambda _: None)
     found = findings_of(dataset())
     assert [(finding.code, finding.severity) for finding in found] == [("media_not_decoded", "not_checked")]
     assert found[0].fix == "pip install 'tao-skill-bank[train]'"
@@ -105,10 +105,13 @@ def test_a_declared_rate_other_than_the_containers_is_a_warning(dataset, finding
     }
 
 
-def test_a_variable_frame_rate_is_a_warning(dataset, findings_of):
+def test_a_variable_frame_rate_is_named_and_its_own_times_are_used(dataset, findings_of):
     root = dataset()
     write_clip(root / "videos" / "0.mp4", num_frames=8, times=[0, 1, 2, 7, 8, 16, 17, 30])
-    assert only(findings_of(root), "media_variable_rate").evidence == {"files": ["videos/0.mp4"]}
+    found = findings_of(root)
+    assert only(found, "media_variable_rate").evidence == {"files": ["videos/0.mp4"]}
+    assert only(found, "media_variable_rate").severity == "info"
+    assert "video_fps_differs" not in codes(found)
 
 
 def test_images_are_decoded_too(dataset, findings_of):
@@ -120,7 +123,10 @@ def test_images_are_decoded_too(dataset, findings_of):
     Image.new("RGB", (48, 32)).save(root / "b.jpg")
     assert codes(findings_of(root)) == ["media_decoded"]
     (root / "b.jpg").write_bytes(b"")
-    assert only(findings_of(root), "media_unreadable").path.endswith("b.jpg")
+    found = only(findings_of(root), "media_unreadable")
+    assert found.path.endswith("b.jpg")
+    assert found.evidence["records"] == [1]
+    assert "(record 1)" in found.message
 
 
 def test_sampled_media_are_taken_out_of_an_archive(dataset, findings_of, tmp_path):
@@ -141,7 +147,7 @@ def test_a_probe_tells_what_the_container_holds(clip):
 
 
 def test_probing_imports_neither_torch_nor_numpy(clip):
-    probe = f"print(m.answer(m.Path('{clip}'), 5))"
+    probe = f"print(m.answer(m.Path('{clip}'), 'video', 5))"
     code = f"import sys; from tao_skill_bank.data import media_probe as m; {probe}; print(*sys.modules)"
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "torch" not in modules

@@ -3,7 +3,6 @@ import json
 import pytest
 from preflight_worlds import make_record, write_annotations, write_clip
 
-from tao_skill_bank.data import media_probe
 from tao_skill_bank.data.annotations import load_records
 from tao_skill_bank.data.video_fps import fix_video_fps
 from tao_skill_bank.errors import BlockedError, ConflictError, MissingExtraError, RequestError
@@ -94,7 +93,7 @@ def test_text_that_cannot_be_encoded_survives(root, tmp_path):
 
 
 def test_without_the_decoder_the_pip_command_is_named(root, tmp_path, monkeypatch):
-    monkeypatch.setattr(media_probe, "find_spec", lambda _: None)
+    monkeypatch.setattr("tao_skill_bank.data.media.clip_index.find_spec", lambda _: None)
     with pytest.raises(MissingExtraError) as caught:
         fix_video_fps(root / "annotations.json", tmp_path / "fixed.json")
     assert caught.value.problems[0].fix == "pip install 'tao-skill-bank[train]'"

@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 import pytest
 from report_runs import make_clip, make_demo, make_evaluation, make_training, write
 
+from tao_skill_bank.data.media import clip_frames
 from tao_skill_bank.errors import BlockedError
 from tao_skill_bank.report import charts, samples, views, write_report
 from tao_skill_bank.runs.results import Curve
@@ -263,10 +264,12 @@ def test_without_a_decoder_samples_say_what_to_install(demo, monkeypatch):
     assert all("pip install" in sample.no_frames_because for sample in shown)
 
 
-def test_a_long_video_is_shown_from_its_key_frames(tmp_path, monkeypatch):
-    monkeypatch.setattr(samples, "LONG_VIDEO_FRAMES", 10)
-    make_clip(tmp_path / "long.mp4", step=0, num_frames=60)
-    assert len(samples._images(tmp_path / "long.mp4")) == 3
+def test_a_clip_is_shown_by_its_first_middle_and_last_frame(tmp_path):
+    make_clip(tmp_path / "long.mp4", step=1, num_frames=60)
+    shown = samples._pictures(tmp_path / "long.mp4")
+    assert len(shown) == 3
+    for frame, position in zip(shown, (0, 30, 59), strict=True):
+        assert (frame == clip_frames.read(tmp_path / "long.mp4", [position])[position]).all()
 
 
 # --- charts and numbers -------------------------------------------------------------------------------------------

@@ -52,7 +52,8 @@ def look(given: Input, context: Context) -> SeenFile:
         message = f"Media file {name} does not exist."
         failure = blocking("media_missing", message, "Give the path of an existing file.", name)
     else:
-        outcomes, problems = sampled_media.decode_files([Path(name)], context.pool, context.decode_seconds)
+        file = sampled_media.File(kind, Path(name))
+        outcomes, problems = sampled_media.decode_files({file: ()}, context.pool, context.decode_seconds)
         records = [Probed(None, {kind: name}, (Media(kind, name),), (outcome,)) for outcome in outcomes.values()]
         return SeenFile(given, Decoded(tuple(records), tuple(problems)))
     return SeenFile(given, Decoded((), (failure,)), failure)

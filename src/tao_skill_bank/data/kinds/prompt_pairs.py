@@ -9,6 +9,7 @@ from tao_skill_bank.core import locations
 from tao_skill_bank.core.findings import MAX_LISTED, blocking, info, listed, not_checked
 from tao_skill_bank.data import probing, prompt_pairs, text_length
 from tao_skill_bank.data.kinds import Context, Kind, Place, options_of
+from tao_skill_bank.data.media.refusals import reason_in
 from tao_skill_bank.data.media_probe import MediaProbe
 from tao_skill_bank.data.prompt_pairs import PromptSet
 from tao_skill_bank.data.sampled_media import Probed
@@ -50,9 +51,11 @@ def look(given: Input, context: Context) -> SeenPrompts:
         failure = not_checked("prompts_remote", message, "Stage them locally to have them checked.", source)
         return SeenPrompts(given, PromptSet(Path(source)), failure)
     found = prompt_pairs.read(Path(source))
-    media = dict.fromkeys(file for prompt in found.prompts if (file := prompt.image or prompt.video))
+    pictures = dict.fromkeys(prompt.image for prompt in found.prompts if prompt.image)
+    clips = dict.fromkeys(prompt.video for prompt in found.prompts if prompt.video)
+    how = (context.pool, context.decode_seconds, DECODE_SECONDS)
     try:
-        outcomes = probing.probe_all(list(media), context.pool, context.decode_seconds, DECODE_SECONDS)
+        outcomes = probing.probe_all(list(pictures), *how, kind="image") | probing.probe_all(list(clips), *how)
     except MissingExtraError as error:
         problem = error.problems[0]
         message = f"Pictures and clips were not decoded. {problem.message}"
@@ -83,11 +86,12 @@ def _check_one(seen: SeenPrompts) -> list[Finding]:
 
 
 def _broken(source: str, outcomes: Mapping[Path, MediaProbe | BlockedError]) -> list[Finding]:
-    broken = [path for path, outcome in outcomes.items() if isinstance(outcome, BlockedError)]
+    broken = {path: outcome for path, outcome in outcomes.items() if isinstance(outcome, BlockedError)}
     if not broken:
         return []
-    message = f"{source}: {len(broken)} pictures or clips cannot be decoded: {listed([path.name for path in broken])}."
-    files = [path.name for path in broken[:MAX_LISTED]]
+    reasons = [f"{path.name} ({reason_in(error)})" for path, error in broken.items()]
+    message = f"{source}: {len(broken)} pictures or clips cannot be decoded: {listed(reasons)}."
+    files = [path.name for path in broken][:MAX_LISTED]
     return [blocking("prompt_media_unreadable", message, "Replace them.", source, files=files, count=len(broken))]
 
 

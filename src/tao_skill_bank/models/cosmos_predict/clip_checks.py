@@ -9,6 +9,7 @@ from pathlib import Path
 from tao_skill_bank.data import constant_rate
 from tao_skill_bank.data.clip_folders import Clip, ClipFolder
 from tao_skill_bank.data.issues import Issue, IssueType, as_problems
+from tao_skill_bank.data.media.refusals import reason_in
 from tao_skill_bank.data.media_probe import MediaProbe, probe_in_children
 from tao_skill_bank.errors import BlockedError, Problem
 from tao_skill_bank.models.cosmos_predict.geometry import nearest_num_frames
@@ -62,7 +63,7 @@ def check_clips(found: ClipFolder, min_frames: int, retimed_dir: Path, status: S
         try:
             ready, num_frames = _ready(clip, outcomes[clip.video], retimed_dir)
         except BlockedError as error:
-            issues.append(Issue("clips_unreadable", item, error.problems[0].message.rpartition(": ")[2].rstrip(".")))
+            issues.append(Issue("clips_unreadable", item, reason_in(error)))
             continue
         lengths[item] = num_frames
         if num_frames < min_frames:

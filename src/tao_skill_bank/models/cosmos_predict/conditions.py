@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor
 
+from tao_skill_bank.data.media import picture
 from tao_skill_bank.data.prompt_pairs import Prompt, is_safe_name, read
 from tao_skill_bank.errors import BlockedError, Problem, RequestError, TaoSkillsError
 from tao_skill_bank.models.cosmos_predict import clips
@@ -96,21 +96,7 @@ def _problems(prompts: Sequence[Prompt], config: GenerateConfig) -> list[Problem
 
 
 def _load_image(path: Path, size: tuple[int, int]) -> Tensor:
-    from PIL import Image, ImageOps
-
-    try:
-        with Image.open(path) as image:
-            pixels = np.array(ImageOps.exif_transpose(image).convert("RGB"))
-    except (
-        OSError,
-        ValueError,
-        SyntaxError,
-        Image.DecompressionBombError,
-    ) as error:  # raised by Pillow for invalid files
-        reason = "it does not exist" if not path.exists() else (str(error).splitlines() or [type(error).__name__])[0]
-        message = f"Image {path} cannot be read: {reason}."
-        raise BlockedError.of("media_unreadable", message, "Replace the file, or drop it.", path=str(path)) from None
-    frame = torch.from_numpy(pixels).permute(2, 0, 1)[None]
+    frame = torch.from_numpy(picture.read(path)).permute(2, 0, 1)[None]
     if frame.shape[2:] != size:
         frame = F.interpolate(frame, size=size, mode="bilinear", antialias=True, align_corners=False)
     return frame.permute(1, 0, 2, 3).float().div(127.5).sub(1)

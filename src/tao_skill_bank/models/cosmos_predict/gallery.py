@@ -2,7 +2,6 @@
 
 import base64
 import io
-from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +9,8 @@ from typing import Any
 
 import jinja2
 
+from tao_skill_bank.data.media import clip_frames, picture
+from tao_skill_bank.data.media.clip_index import whole_clip_index
 from tao_skill_bank.runs.run_directory import write_whole
 
 THUMBNAIL_HEIGHT_PIXELS = 216
@@ -69,27 +70,19 @@ def _caption(variant: str, generation: Mapping[str, Any]) -> str:
 
 def _thumbnail(entry: Entry) -> str | None:
     """Return the frame that the video starts from as a data URI; None for a prompt alone."""
-    from PIL import Image, ImageOps
-
     if entry["image"]:
-        with Image.open(entry["image"]) as image:
-            return _data_uri(ImageOps.exif_transpose(image).convert("RGB"))
+        return _data_uri(picture.read(Path(entry["image"])))
     if entry["video"]:
-        return _data_uri(_last_frame(Path(entry["video"])))
+        clip = Path(entry["video"])
+        last = len(whole_clip_index(clip)) - 1
+        return _data_uri(clip_frames.read(clip, [last], seek=True)[last])
     return None
 
 
-def _last_frame(video: Path) -> Any:
-    import av
-
-    with av.open(str(video)) as container:
-        (last,) = deque(container.decode(video=0), maxlen=1)
-        return last.to_image()
-
-
-def _data_uri(image: Any) -> str:
+def _data_uri(pixels: Any) -> str:
     from PIL import Image
 
+    image = Image.fromarray(pixels)
     scale = THUMBNAIL_HEIGHT_PIXELS / image.height
     method = Image.Resampling.NEAREST if scale > 1 else Image.Resampling.LANCZOS
     small = image.resize((max(1, round(image.width * scale)), THUMBNAIL_HEIGHT_PIXELS), method)

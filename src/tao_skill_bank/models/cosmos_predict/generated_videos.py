@@ -10,7 +10,7 @@ from typing import Any
 
 from tao_skill_bank.data import media_suffixes, text_files
 from tao_skill_bank.data.text_files import EncodingError
-from tao_skill_bank.errors import BlockedError, Problem, TaoSkillsError, UnknownNameError
+from tao_skill_bank.errors import BlockedError, MissingExtraError, Problem, TaoSkillsError, UnknownNameError
 from tao_skill_bank.models.cosmos_predict import video_frames
 
 REFERENCE = "reference"
@@ -66,9 +66,9 @@ def check_readable(videos: Iterable[Video]) -> None:
     for path in dict.fromkeys(video.path for video in videos):
         try:
             video_frames.count(path)
+        except MissingExtraError:
+            raise
         except BlockedError as error:
-            if error.problems[0].code != "media_unreadable":
-                raise
             problems += error.problems
     if problems:
         raise BlockedError(problems)

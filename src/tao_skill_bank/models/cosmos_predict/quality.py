@@ -18,6 +18,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tao_skill_bank.data.media import clip_frames
+from tao_skill_bank.data.media.clip_index import whole_clip_index
+
 VIVID = 70.0  # difference between a pixel's largest and smallest channel, of 255; the scene stays below 30
 FEWEST_PIXELS = 20  # with fewer vivid pixels the object counts as lost; a complete one has about 200
 
@@ -101,10 +104,8 @@ def measure(pipeline_folder: Path, generated: Path, data: Path) -> dict[str, Any
 
 
 def _frames(path: Path) -> Frames:
-    import av
-
-    with av.open(str(path)) as container:
-        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+    frames = clip_frames.read(path, range(len(whole_clip_index(path))))
+    return np.stack([frames[position] for position in sorted(frames)])
 
 
 def main() -> None:

@@ -1,13 +1,14 @@
-"""Reads selected frames of a video file with PyAV."""
+"""Selected frames of a generated video or its reference, as they are shown."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tao_skill_bank.errors import BlockedError, MissingExtraError
+from tao_skill_bank.data.media import clip_frames
+from tao_skill_bank.data.media.clip_index import whole_clip_index
 
 Image = NDArray[np.uint8]
 
@@ -19,17 +20,9 @@ def count(path: Path) -> int:
         BlockedError: the file is not a readable video.
 
     """
-    av = _av()
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise _unreadable(path, "it has no video stream")
-            if next(container.decode(video=0), None) is None:
-                raise _unreadable(path, "no frame could be decoded")
-        with av.open(str(path)) as container:
-            return sum(1 for packet in container.demux(video=0) if packet.size)
-    except (av.FFmpegError, OSError) as error:
-        raise _unreadable(path, str(error)) from None
+    index = whole_clip_index(path)
+    clip_frames.read(path, [0])
+    return len(index)
 
 
 def read(path: Path, wanted: Sequence[int], pixel_format: Literal["gray", "rgb24"]) -> dict[int, Image]:
@@ -39,18 +32,7 @@ def read(path: Path, wanted: Sequence[int], pixel_format: Literal["gray", "rgb24
         BlockedError: the file is not a readable video, or ends before the last of them.
 
     """
-    av = _av()
-    needed, found = set(wanted), {}
-    try:
-        with av.open(str(path)) as container:
-            for position, frame in enumerate(container.decode(video=0)):
-                if position in needed:
-                    found[position] = frame.to_ndarray(format=pixel_format)
-                if len(found) == len(needed):
-                    return found
-    except (av.FFmpegError, OSError, IndexError) as error:
-        raise _unreadable(path, str(error)) from None
-    raise _unreadable(path, f"it ends before frame {max(needed)}")
+    return clip_frames.read(path, wanted, pixel_format=pixel_format)
 
 
 def spread(available: int, most: int) -> list[int]:
@@ -59,16 +41,3 @@ def spread(available: int, most: int) -> list[int]:
     if chosen <= 1:
         return list(range(chosen))
     return [round(index * (available - 1) / (chosen - 1)) for index in range(chosen)]
-
-
-def _av() -> Any:
-    try:
-        import av
-    except ImportError:
-        raise MissingExtraError.for_module("av", "predict") from None
-    return av
-
-
-def _unreadable(path: Path, reason: str) -> BlockedError:
-    message = f"The video {path} cannot be read: {reason}."
-    return BlockedError.of("media_unreadable", message, "Replace the file, or remove it.", path=str(path))

@@ -4,7 +4,6 @@ The weights come from a short training on sample clips with *shuffled* answers. 
 format but knows nothing about motion, which makes it an honest baseline: about 33 % on three classes.
 """
 
-import json
 import random
 import shutil
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import torch
 
 from tao_skill_bank.errors import UnknownNameError
+from tao_skill_bank.models.cosmos_reason import processor_files
 from tao_skill_bank.models.cosmos_reason.conversation import parse
 from tao_skill_bank.models.cosmos_reason.loader import Batch, Padding, collate, to_device
 from tao_skill_bank.models.cosmos_reason.media import Frames
@@ -48,21 +48,12 @@ def create(name: str, out_dir: Path) -> None:
     tokenizer = _tokenizer((FOLDER / name / "chat_template.jinja").read_text(encoding="utf-8"))
     tokenizer.save_pretrained(str(out_dir))
     shutil.copy(FOLDER / name / "model_card.json", out_dir)
-    document = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "patch_size": 16, "merge_size": 2}
-    document |= {"temporal_patch_size": 2, "size": {"shortest_edge": 1024, "longest_edge": 16777216}}
-    for kind, file in (("Image", "preprocessor_config.json"), ("Video", "video_preprocessor_config.json")):
-        kinds = {"processor_class": "Qwen3VLProcessor", **_processor_type(kind)}
-        (out_dir / file).write_text(json.dumps({**document, **kinds}, indent=2), encoding="utf-8")
+    for file in (processor_files.IMAGE, processor_files.VIDEO):
+        shutil.copy(FOLDER / name / file, out_dir)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         model = _pretrained(FOLDER / name, Processor(tokenizer, PixelFormat()))
     model.save_pretrained(str(out_dir))
-
-
-def _processor_type(kind: str) -> dict[str, str]:
-    if kind == "Video":
-        return {"video_processor_type": "Qwen3VLVideoProcessor"}
-    return {"image_processor_type": "Qwen2VLImageProcessorFast"}
 
 
 def _tokenizer(chat_template: str) -> Any:

@@ -1,5 +1,6 @@
-"""Decodes only the frames that a record needs, with PyAV and Pillow."""
+"""Frames of a record's media as the model sees them: sampled, decoded as they are shown, and resized."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +8,10 @@ from typing import Any
 
 import torch
 
-from tao_skill_bank.errors import BlockedError, MissingExtraError
+from tao_skill_bank.data.media import clip_frames, picture
+from tao_skill_bank.data.media.clip_index import whole_clip_index
+from tao_skill_bank.data.media.refusals import refused
+from tao_skill_bank.errors import BlockedError
 from tao_skill_bank.models.cosmos_reason import tokens
 from tao_skill_bank.models.cosmos_reason.config.shared import VideoSampling
 from tao_skill_bank.models.cosmos_reason.positions import Grid
@@ -52,105 +56,95 @@ def read_video(
     Args:
         path: the video file.
         vision: frame sampling and pixel budgets.
-        frames_per_second: the record's `video_fps`; the container's rate when None.
-        geometry: patch sizes of the model.
+        frames_per_second: the record's `video_fps`; the container's rate when None. A clip with a variable rate has
+            times of its own, which count instead.
+        geometry: patch sizes and limits of the model.
 
     Raises:
         BlockedError: the file is missing, is not a video, or is too short for the sampling.
 
     """
-    av = _import("av")
-    _require(path)
-    try:
-        with av.open(str(path)) as container:
-            stream = _video_stream(container, path)
-            rate = frames_per_second or float(stream.average_rate or stream.guessed_rate or 0)
-            if rate <= 0:
-                raise _unreadable(path, "its container has no frame rate; set video_fps in the record")
-            count = stream.frames or _count_packets(av, path)
-            return _decode(container, path, vision, (rate, count), geometry)
-    except av.FFmpegError as error:
-        raise _unreadable(path, f"ffmpeg says: {error}") from None
+    index = whole_clip_index(path)
+    seconds = index.seconds if index.has_variable_rate else ()
+    rate = index.rate if seconds else frames_per_second or index.rate
+    if rate <= 0:
+        raise refused(path, "its container has no frame rate", fix="Set video_fps in the record.")
+    wanted = tokens.frame_indices(vision, container_fps=rate, num_container_frames=len(index), frame_seconds=seconds)
+    size = tokens.frame_size(vision, width=index.width, height=index.height, num_frames=len(wanted), geometry=geometry)
+    found = {position: resize(_to_tensor(frame), size) for position, frame in clip_frames.iterate(path, wanted)}
+    pixels = torch.stack([found[position] for position in wanted])
+    return Frames(pixels, tokens.timestamps(wanted, rate, geometry, seconds))
 
 
 def read_image(path: Path, vision: VideoSampling, *, geometry: Geometry = tokens.QWEN3_VL) -> Frames:
     """Read and resize one image. Raises BlockedError when it is missing or not an image."""
-    image_module = _import("PIL.Image", "pillow")
-    _require(path)
-    try:
-        with image_module.open(path) as image:
-            pixels = _to_tensor(image.convert("RGB"))
-    except (OSError, ValueError) as error:
-        raise _unreadable(path, str(error)) from None
+    pixels = _to_tensor(picture.read(path))
     size = tokens.image_size(vision, width=pixels.shape[2], height=pixels.shape[1], geometry=geometry)
     return Frames(resize(pixels, size)[None])
 
 
-def _decode(container: Any, path: Path, vision: VideoSampling, clock: tuple[float, int], geometry: Geometry) -> Frames:
-    rate, count = clock
-    wanted = tokens.frame_indices(vision, container_fps=rate, num_container_frames=count)
-    found: dict[int, torch.Tensor] = {}
-    needed = set(wanted)
-    size: tuple[int, int] | None = None
-    seen = 0
-    converter = _import("av.video.reformatter").VideoReformatter()  # shared by all frames: creating one takes 1 ms
-    for frame in container.decode(video=0):
-        if seen in needed:
-            pixels = _to_tensor(converter.reformat(frame, format="rgb24").to_ndarray())
-            size = size or tokens.frame_size(
-                vision, width=pixels.shape[2], height=pixels.shape[1], num_frames=len(wanted), geometry=geometry
-            )
-            found[seen] = resize(pixels, size)
-        seen += 1
-        if seen > wanted[-1]:
-            break
-    if not found:
-        raise _unreadable(path, "no frame could be decoded")
-    if len(found) < len(needed):  # the container declares more frames than it has
-        container.seek(0)
-        return _decode(container, path, vision, (rate, seen), geometry)
-    return Frames(_stack(found, wanted), tokens.timestamps(wanted, rate, geometry))
+def read_frames(
+    paths: Sequence[Path],
+    vision: VideoSampling,
+    *,
+    frames_per_second: float | None,
+    indices: Sequence[int] | None = None,
+    geometry: Geometry = tokens.QWEN3_VL,
+) -> Frames:
+    """Read a clip that is given as pictures, one per frame.
+
+    Args:
+        paths: the pictures in the order of their presentation.
+        vision: frame sampling and pixel budgets; with `indices` the budgets only.
+        frames_per_second: rate of the clip that the pictures are, or were sampled from.
+        indices: the pictures' positions in that clip, ascending: all of them are shown, at index / rate. None when
+            the pictures are all frames of the clip, which is sampled like any other.
+        geometry: patch sizes and limits of the model.
+
+    Raises:
+        BlockedError: a picture is missing or cannot be read, the pictures are of different sizes or too few, there is
+            no rate, or `indices` does not fit them.
+
+    """
+    if not paths:
+        message = "A clip given as pictures has none."
+        raise BlockedError.of("clip_without_pictures", message, "Name its pictures, or drop the record.")
+    if not frames_per_second or frames_per_second <= 0:
+        reason = "it is one of the pictures of a clip that has no frame rate"
+        raise refused(paths[0], reason, code="missing_rate", fix="Set video_fps in the record.")
+    if indices is None:
+        chosen = tokens.frame_indices(vision, container_fps=frames_per_second, num_container_frames=len(paths))
+        shown = [paths[index] for index in chosen]
+    else:
+        chosen, shown = tuple(indices), list(paths)
+        _require_positions(paths, chosen)
+    pixels = _same_size_pictures(shown)
+    size = tokens.frame_size(
+        vision, width=pixels[0].shape[2], height=pixels[0].shape[1], num_frames=len(shown), geometry=geometry
+    )
+    resized = torch.stack([resize(frame, size) for frame in pixels])
+    return Frames(resized, tokens.timestamps(chosen, frames_per_second, geometry))
 
 
-def _stack(found: dict[int, torch.Tensor], wanted: Sequence[int]) -> torch.Tensor:
-    return torch.stack([found[index] for index in wanted])
+def _require_positions(paths: Sequence[Path], indices: Sequence[int]) -> None:
+    is_ascending = all(earlier < later for earlier, later in itertools.pairwise(indices))
+    if len(indices) != len(paths) or not is_ascending or indices[0] < 0:
+        message = f"The clip of {paths[0]} has {len(paths)} pictures with the frame indices {list(indices)}."
+        fix = "Give one index per picture, ascending from 0 or above."
+        raise BlockedError.of("frame_indices", message, fix, path=str(paths[0]))
+
+
+def _same_size_pictures(paths: Sequence[Path]) -> list[torch.Tensor]:
+    pixels: list[torch.Tensor] = []
+    for path in paths:
+        pixels.append(_to_tensor(picture.read(path)))
+        (_, height, width), (_, first_height, first_width) = pixels[-1].shape, pixels[0].shape
+        if (height, width) != (first_height, first_width):
+            reason = f"it has {width}x{height} pixels, but the first picture of its clip {first_width}x{first_height}"
+            fix = "Scale the pictures of a clip to one size."
+            raise refused(path, reason, code="frame_sizes_differ", fix=fix)
+    return pixels
 
 
 def _to_tensor(image: Any) -> torch.Tensor:
-    import numpy as np
-
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
-
-
-def _video_stream(container: Any, path: Path) -> Any:
-    if not container.streams.video:
-        raise _unreadable(path, "it has no video stream")
-    stream = container.streams.video[0]
-    stream.thread_type = "AUTO"
-    return stream
-
-
-def _count_packets(av: Any, path: Path) -> int:
-    with av.open(str(path)) as container:
-        return max(1, sum(1 for packet in container.demux(video=0) if packet.size))
-
-
-def _require(path: Path) -> None:
-    if not path.is_file():
-        message = f"Media file {path} does not exist."
-        raise BlockedError.of("missing_media", message, "Correct the name in the annotation or the media path.")
-
-
-def _unreadable(path: Path, reason: str) -> BlockedError:
-    return BlockedError.of(
-        "media_unreadable", f"Media file {path} cannot be decoded: {reason}.", "Replace or re-encode the file."
-    )
-
-
-def _import(module: str, package: str = "") -> Any:
-    import importlib
-
-    try:
-        return importlib.import_module(module)
-    except ImportError:
-        raise MissingExtraError.for_module(package or module, "train") from None
+    return torch.from_numpy(image).permute(2, 0, 1).contiguous()

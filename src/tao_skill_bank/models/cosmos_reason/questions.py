@@ -1,12 +1,11 @@
 """The questions of an evaluation, and their prompts as samples."""
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from tao_skill_bank.data.annotations import media_of
-from tao_skill_bank.data.media_probe import MediaProbe
+from tao_skill_bank.data.media_probe import probe_header
 from tao_skill_bank.errors import BlockedError, TaoSkillsError
 from tao_skill_bank.models.cosmos_reason import conversation, data
 from tao_skill_bank.models.cosmos_reason.config import EvaluateConfig
@@ -108,26 +107,6 @@ def lengths(config: EvaluateConfig, records: data.Records, ranks: Ranks) -> list
 
 def _length(spec: dict[str, Any], record: data.Record, folder: Path) -> int:
     try:
-        return record_tokens(spec, record, [_header(folder / item.name, item.kind) for item in media_of(record)])
+        return record_tokens(spec, record, [probe_header(folder / item.name, item.kind) for item in media_of(record)])
     except (TaoSkillsError, OSError, ValueError, ArithmeticError, LookupError):
         return 0
-
-
-def _header(path: Path, kind: str) -> MediaProbe:
-    """Return the header information of a file without reading its packets."""
-    if kind == "image":
-        from PIL import Image
-
-        with Image.open(path) as image:
-            return _probe(image.size, 1, 0.0, 0.0)
-    import av
-
-    with av.open(str(path)) as container:
-        stream = container.streams.video[0]
-        rate = float(stream.average_rate or stream.guessed_rate or 0)
-        seconds = float(container.duration or 0) / av.time_base
-        return _probe((stream.codec_context.width, stream.codec_context.height), stream.frames, seconds, rate)
-
-
-def _probe(size: Sequence[int], num_frames: int, seconds: float, rate: float) -> MediaProbe:
-    return MediaProbe(size[0], size[1], num_frames, num_frames, 0, seconds, rate, has_variable_rate=False)

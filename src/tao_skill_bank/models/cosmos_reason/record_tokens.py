@@ -6,8 +6,16 @@ from typing import Any
 
 from tao_skill_bank.data.annotations import media_of, turns_of
 from tao_skill_bank.data.media_probe import MediaProbe
+from tao_skill_bank.models.cosmos_reason import processor_files
 from tao_skill_bank.models.cosmos_reason.config.shared import VideoSampling
-from tao_skill_bank.models.cosmos_reason.tokens import START_AND_END, image_tokens, video_layout, video_tokens
+from tao_skill_bank.models.cosmos_reason.tokens import (
+    QWEN3_VL,
+    START_AND_END,
+    Geometry,
+    image_tokens,
+    video_layout,
+    video_tokens,
+)
 
 BYTES_PER_TOKEN = 3.5  # English gives Qwen's tokenizer 4 to 4.5, so this is conservative
 TOKENS_PER_TURN = 6  # <|im_start|>, role, line breaks, <|im_end|>
@@ -28,25 +36,26 @@ def record_tokens(spec: Mapping[str, Any], record: Mapping[str, Any], probes: Se
         BlockedError: the sampling needs frames that a clip does not have.
 
     """
-    vision = vision_of(spec)
+    vision, geometry = vision_of(spec), _geometry(spec)[0]
     total = _text_tokens(_system_prompt(spec)) + TOKENS_PER_TURN + answer_tokens(spec)
     for media, probe in zip(media_of(record), probes, strict=True):
         if media.kind == "image":
-            total += image_tokens(vision, width=probe.width, height=probe.height)
+            total += image_tokens(vision, width=probe.width, height=probe.height, geometry=geometry)
         else:
-            total += video_tokens(vision, **_clip(record, probe))
+            total += video_tokens(vision, geometry=geometry, **_clip(record, probe))
     turns = turns_of(record, _conversations_key(spec))
     return total + sum(TOKENS_PER_TURN + _text_tokens(MARKER.sub("", turn.text)) for turn in turns)
 
 
 def feature_tokens(spec: Mapping[str, Any], record: Mapping[str, Any], probes: Sequence[MediaProbe]) -> int:
     """Return the vision tokens of a record's media only. Args and errors are those of `record_tokens`."""
-    vision, total = vision_of(spec), 0
+    vision, geometry, total = vision_of(spec), _geometry(spec)[0], 0
     for media, probe in zip(media_of(record), probes, strict=True):
         if media.kind == "image":
-            total += image_tokens(vision, width=probe.width, height=probe.height) - START_AND_END
+            size = {"width": probe.width, "height": probe.height}
+            total += image_tokens(vision, **size, geometry=geometry) - START_AND_END
         else:
-            groups, per_group = video_layout(vision, **_clip(record, probe))
+            groups, per_group = video_layout(vision, geometry=geometry, **_clip(record, probe))
             total += len(groups) * per_group
     return total
 
@@ -56,9 +65,23 @@ def _clip(record: Mapping[str, Any], probe: MediaProbe) -> dict[str, Any]:
         "width": probe.width,
         "height": probe.height,
         "duration_seconds": probe.duration_seconds,
-        "container_fps": record.get("video_fps") or probe.container_fps,
+        "container_fps": (not probe.frame_seconds and record.get("video_fps")) or probe.container_fps,
         "num_container_frames": probe.num_frames,
+        "frame_seconds": probe.frame_seconds,
     }
+
+
+def basis(spec: Mapping[str, Any]) -> str:
+    """Return where the bounds of a frame's size were read, besides the spec's own."""
+    return f"frame sizes by {_geometry(spec)[1]}"
+
+
+def _geometry(spec: Mapping[str, Any]) -> tuple[Geometry, str]:
+    """Return the geometry of the checkpoint whose processor a spec uses (an adapter's is that of its base)."""
+    model = spec.get("policy") or spec.get("model") or spec
+    keys = ("base_model_path",) if model.get("enable_lora") else ("model_name_or_path", "model_name", "model_path")
+    named = next((str(model[key]) for key in keys if model.get(key)), None)
+    return processor_files.geometry_of_model(named) if named else (QWEN3_VL, processor_files.PUBLISHED)
 
 
 def vision_of(spec: Mapping[str, Any]) -> VideoSampling:

@@ -4,14 +4,13 @@ Implemented here instead of using transformers because its video processor needs
 releases; the tests check that it is bitwise equal to the installed transformers processors.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 
+from tao_skill_bank.models.cosmos_reason import processor_files
 from tao_skill_bank.models.cosmos_reason.tokens import QWEN3_VL, Geometry
 
 CHANNELS = 3
@@ -27,17 +26,11 @@ class PixelFormat:
 
     @classmethod
     def load(cls, folder: Path) -> "PixelFormat":
-        """Read a checkpoint folder's preprocessor_config.json; with Qwen3-VL's defaults."""
-        path = folder / "preprocessor_config.json"
-        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        """Read a checkpoint folder's processor files; with Qwen3-VL's defaults. Raises BlockedError for broken ones."""
+        document = processor_files.image_document(folder)
         default = cls()
-        sizes = default.geometry
         return cls(
-            Geometry(
-                document.get("patch_size", sizes.patch_size),
-                document.get("temporal_patch_size", sizes.temporal_patch_size),
-                document.get("merge_size", sizes.merge_size),
-            ),
+            processor_files.geometry_of(folder),
             tuple(document.get("image_mean", default.mean)),
             tuple(document.get("image_std", default.deviation)),
         )

@@ -3,7 +3,6 @@ import shutil
 import pytest
 from preflight_worlds import clips_of, codes, findings_on, look, make_job, only, write_clip
 
-from tao_skill_bank.data import media_probe
 from tao_skill_bank.preflight.data import steps
 
 
@@ -202,7 +201,7 @@ def test_a_folder_elsewhere_is_not_checked():
 
 
 def test_without_a_decoder_captions_are_still_checked(clips, monkeypatch):
-    monkeypatch.setattr(media_probe, "find_spec", lambda _: None)
+    monkeypatch.setattr("tao_skill_bank.data.media.clip_index.find_spec", lambda _: None)
     root = clips(a=13, b=13)
     (root / "metas" / "a.txt").unlink()
     found = findings_of(root)

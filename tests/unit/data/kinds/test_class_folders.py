@@ -4,7 +4,6 @@ import pytest
 from preflight_worlds import codes, findings_on, look, make_job, only, write_clip
 
 from tao_skill_bank.contracts import Input
-from tao_skill_bank.data import media_probe
 from tao_skill_bank.preflight.data import steps
 
 
@@ -55,7 +54,7 @@ def test_every_problem_of_the_classes_is_reported_at_once(labelled):
     assert codes(found, "blocking") == ["class_empty", "clips_unreadable", "class_too_small"]
     assert only(found, "class_empty").evidence["classes"] == ["none"]
     assert only(found, "clips_unreadable").evidence == {"files": ["left/0.mp4"], "count": 1}
-    assert "left/0.mp4 (Invalid data found when processing input)" in only(found, "clips_unreadable").message
+    assert "left/0.mp4 (it is text, not a video)" in only(found, "clips_unreadable").message
     assert only(found, "class_too_small").evidence["classes"] == {"left": 1, "right": 1}
     assert all(finding.fix for finding in found if finding.severity == "blocking")
 
@@ -98,6 +97,6 @@ def test_a_clip_in_both_sets_overlaps_whatever_its_name(labelled):
 
 
 def test_without_a_decoder_classes_are_still_checked(labelled, monkeypatch):
-    monkeypatch.setattr(media_probe, "find_spec", lambda _: None)
+    monkeypatch.setattr("tao_skill_bank.data.media.clip_index.find_spec", lambda _: None)
     found = findings_of(labelled(left=2, right=1), min_clips=2)
     assert codes(found) == ["class_too_small", "clips_not_probed", "class_folders"]

@@ -31,7 +31,23 @@ def test_a_clip_must_have_the_frames_that_are_asked_for_and_an_image_need_not(cl
 
 
 @pytest.mark.parametrize("kind", ["video", "image"])
-def test_the_file_is_a_record_whose_length_can_be_predicted(clip, kind):
-    (seen,), _ = look(media(clip, kind))
+def test_the_file_is_a_record_whose_length_can_be_predicted(clip, kind, tmp_path):
+    from PIL import Image
+
+    picture = tmp_path / "a.png"
+    Image.new("RGB", (32, 32)).save(picture)
+    name = picture if kind == "image" else clip
+    (seen,), _ = look(media(name, kind))
     (record,) = seen.records
-    assert (record.record, record.media[0].kind) == ({kind: str(clip)}, kind)
+    assert (record.record, record.media[0].kind) == ({kind: str(name)}, kind)
+
+
+@pytest.mark.parametrize("kind", ["video", "image"])
+def test_a_file_of_the_other_kind_is_refused(clip, kind, tmp_path):
+    from PIL import Image
+
+    picture = tmp_path / "a.png"
+    Image.new("RGB", (32, 32)).save(picture)
+    findings = findings_on(media(clip if kind == "image" else picture, kind))
+    assert [found.severity for found in findings] == ["blocking"]
+    assert ("not a picture" if kind == "image" else "a picture, not a video") in findings[0].message

@@ -3,7 +3,6 @@ from PIL import Image
 from preflight_worlds import codes, findings_on, only, write_clip
 
 from tao_skill_bank.contracts import Input
-from tao_skill_bank.data import media_probe
 
 
 @pytest.fixture
@@ -43,7 +42,7 @@ def test_prompts_elsewhere_are_not_checked():
 
 
 def test_without_a_decoder_pairs_are_not_decoded(pairs, monkeypatch):
-    monkeypatch.setattr(media_probe, "find_spec", lambda _: None)
+    monkeypatch.setattr("tao_skill_bank.data.media.clip_index.find_spec", lambda _: None)
     assert codes(findings_of(pairs)) == ["media_not_decoded", "prompts"]
 
 

@@ -192,7 +192,7 @@ def test_bands(mean: float, expected: str) -> None:
 def test_a_broken_video_is_named(tmp_path: Path) -> None:
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"not a video")
-    with pytest.raises(BlockedError, match=r"broken\.mp4 cannot be read"):
+    with pytest.raises(BlockedError, match=r"broken\.mp4 cannot be used"):
         sampson.temporal(broken, OPTIONS)
 
 

@@ -25,19 +25,25 @@ def find(uri: str) -> dict[str, Any]:
 
     """
     name = uri.removeprefix(HUB).partition("@")[0]
-    candidates = [Path(uri) / "config.json", packaged().get(name)]
-    if uri.startswith(BUILTIN):
-        candidates = [FOLDER.parent / "builtin" / uri.removeprefix(BUILTIN) / "config.json"]
-    elif "/" in name and not Path(uri).is_absolute():
-        materialised = model_uri.local_folder(model_uri.normalise(uri)) / "config.json"
-        candidates[:0] = [materialised, inspection.cached_file(name, "config.json")]
-    for path in candidates:
+    for path in (*local_files(uri, "config.json"), packaged().get(name)):
         if path is not None and path.is_file():
             document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             require_dense(document.get("model_type"), str(path))
             return document
     message = f"The architecture of {uri} is not on this machine."
     raise UnknownNameError.of("unknown_architecture", message, "Give a local folder, or download the model first.")
+
+
+def local_files(uri: str, file: str) -> list[Path]:
+    """Return where a file of a model may lie on this machine: in its folder, fetched, builtin or cached."""
+    name = uri.removeprefix(HUB).partition("@")[0]
+    if uri.startswith(BUILTIN):
+        return [FOLDER.parent / "builtin" / uri.removeprefix(BUILTIN) / file]
+    places: list[Path | None] = [Path(uri) / file]
+    if "/" in name and not Path(uri).is_absolute():
+        materialised = model_uri.local_folder(model_uri.normalise(uri)) / file
+        places[:0] = [materialised, inspection.cached_file(name, file)]
+    return [path for path in places if path is not None]
 
 
 def packaged() -> dict[str, Path]:

@@ -1,0 +1,1 @@
+"""What a media file shows: read the same by preflight, trainers, evaluators and reports."""

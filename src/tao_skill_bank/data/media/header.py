@@ -1,0 +1,71 @@
+"""What the header of a media file says of what it shows, without decoding and mostly without reading its frames."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tao_skill_bank.data.media import picture
+from tao_skill_bank.data.media.clip_index import is_uneven, opened, shape_of
+from tao_skill_bank.data.media.content import MediaKind
+from tao_skill_bank.data.media.limits import require_size
+
+
+@dataclass(frozen=True)
+class Header:
+    """A clip or picture.
+
+    Attributes:
+        width: pixels per row as shown.
+        height: pixels per column as shown.
+        num_frames: of a clip, estimated from its duration where the container has no count; 1 for a picture.
+        duration_seconds: 0 for a picture.
+        rate: average frames per second; 0 for a picture, or where the container has none.
+        is_variable: the rate varies, as far as the container's own index shows; MP4 and QuickTime have one.
+        is_animated: a picture with more frames than the first, which is the one that is shown.
+
+    """
+
+    width: int
+    height: int
+    num_frames: int = 1
+    duration_seconds: float = 0.0
+    rate: float = 0.0
+    is_variable: bool = False
+    is_animated: bool = False
+
+
+def read_header(path: Path, kind: MediaKind) -> Header:
+    """Return the header of a media file.
+
+    Raises:
+        BlockedError: the file is missing or cannot be of this kind, as far as its first bytes and header show.
+        MissingExtraError: PyAV or Pillow is not installed.
+
+    """
+    if kind == "image":
+        found = picture.header(path)
+        return Header(found.width, found.height, is_animated=found.is_animated)
+    with opened(path) as (container, stream):
+        import av
+
+        shape = shape_of(path, stream)
+        require_size(path, *shape.shown_size)
+        rate = float(stream.average_rate or stream.guessed_rate or 0)
+        shown = _indexed_times(stream)
+        seconds = float(container.duration or 0) / av.time_base
+        num_frames = len(shown) or stream.frames or round(seconds * rate)
+        return Header(
+            *shape.shown_size,
+            num_frames=num_frames,
+            duration_seconds=num_frames / rate if rate else seconds,
+            rate=rate,
+            is_variable=is_uneven(shown),
+        )
+
+
+def _indexed_times(stream: Any) -> list[int]:
+    """Return the decoding times of the shown frames where the container's index lists all frames, else nothing."""
+    if not stream.frames:
+        return []
+    entries = [entry for entry in stream.index_entries if not entry.is_discard]
+    return [entry.timestamp for entry in entries] if len(stream.index_entries) > 1 else []
