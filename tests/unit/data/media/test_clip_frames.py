@@ -1,6 +1,7 @@
 """Which frames a clip shows, and when."""
 
-import av
+from dataclasses import replace
+
 import media_pool
 import pytest
 from media_pool import number_of
@@ -55,20 +56,32 @@ def test_the_times_of_a_variable_rate_are_the_frames_own(tmp_path):
     assert not read_header(media_pool.clip(tmp_path / "even.mp4", options={"bf": "2"}), "video").is_variable
 
 
-def test_a_frame_that_cannot_be_decoded_shows_the_one_before_it(tmp_path):
-    path = media_pool.clip(tmp_path / "clip.mp4", [media_pool.numbered(i % 20) for i in range(100)], options={"g": "1"})
-    spoil(path, [60])
-    assert [position for position, number in numbers(path) if number != position % 20] == [60]
-    assert dict(numbers(path))[60] == 59 % 20
-    assert media_probe.probe(path, 30).is_whole
+@pytest.fixture
+def with_silent_packets(monkeypatch, tmp_path):
+    """A clip of 100 frames, and that many packets more, each just after a frame, that decode to nothing."""
+
+    def make(positions):
+        path = media_pool.clip(tmp_path / "clip.mp4", [media_pool.numbered(i % 20) for i in range(100)])
+        index = clip_index(path)
+        ticks = sorted([*index.ticks, *(index.ticks[position] + 1 for position in positions)])
+        monkeypatch.setattr(clip_frames, "whole_clip_index", lambda _: replace(index, ticks=tuple(ticks)))
+        return path
+
+    return make
 
 
-def test_too_many_broken_frames_are_refused_by_preflight_and_by_the_reader(tmp_path):
-    path = media_pool.clip(tmp_path / "clip.mp4", [media_pool.numbered(i % 20) for i in range(100)], options={"g": "1"})
-    spoil(path, [30, 60, 90])
-    assert not media_probe.probe(path, 30).is_whole
-    with pytest.raises(BlockedError, match="3 of its 100 frames") as caught:
-        numbers(path)
+def test_a_frame_that_decodes_to_nothing_shows_the_one_before_it(with_silent_packets):
+    path = with_silent_packets([59])
+    frames = clip_frames.read(path, range(101))
+    assert [number_of(frames[position]) for position in (58, 59, 60, 61, 100)] == [18, 19, 19, 0, 19]
+    for start in (59, 60, 61):
+        assert (clip_frames.read(path, [start], seek=True)[start] == frames[start]).all()
+
+
+def test_too_many_such_frames_are_refused(with_silent_packets):
+    path = with_silent_packets([30, 60, 99])
+    with pytest.raises(BlockedError, match="3 of its 103 frames") as caught:
+        clip_frames.read(path, range(103))
     assert caught.value.problems[0].code == "media_frames_broken"
 
 
@@ -84,17 +97,6 @@ def test_frames_that_a_clip_does_not_have_are_refused(tmp_path):
     with pytest.raises(BlockedError, match="has 20 frames; frames 18 to 20 were requested"):
         clip_frames.read(path, [18, 20])
     assert clip_frames.read(path, []) == {}
-
-
-def spoil(path, positions):
-    """Turn the packets of some frames into filler, which decodes to nothing."""
-    with av.open(str(path)) as container:
-        packets = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
-    data = bytearray(path.read_bytes())
-    for position in positions:
-        start, size = packets[position]
-        data[start : start + size] = (size - 4).to_bytes(4, "big") + b"\x0c" + b"\xff" * (size - 5)
-    path.write_bytes(data)
 
 
 def test_a_clip_whose_data_are_damaged_is_refused(tmp_path):

@@ -2,9 +2,11 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize as image_resize
 from transformers.models.qwen3_vl.processing_qwen3_vl import Qwen3VLProcessor
 from transformers.models.qwen3_vl.video_processing_qwen3_vl import Qwen3VLVideoProcessor, smart_resize
 
@@ -32,6 +34,14 @@ class VideoProcessor(Qwen3VLVideoProcessor):
 
     def convert_to_rgb(self, video: torch.Tensor) -> torch.Tensor:
         return video
+
+
+class ImageProcessor(Qwen2VLImageProcessorPil):
+    def resize(self, image: np.ndarray, size: Any, factor: int, **_: Any) -> np.ndarray:  # type: ignore[override]
+        height, width = image.shape[-2:]
+        shown = image_resize(height, width, factor=factor, min_pixels=size.shortest_edge, max_pixels=size.longest_edge)
+        given = torch.from_numpy(np.ascontiguousarray(image))[None]
+        return F.interpolate(given, shown, mode="bicubic", antialias=True, align_corners=False)[0].numpy()
 
 
 class Processor(Qwen3VLProcessor):
