@@ -125,9 +125,9 @@ def check(where: str, decoded: Decoded, num_frames: int | None) -> list[Finding]
         )
         found.append(info("media_variable_rate", message, where, files=uneven))
     found += _animated(where, decoded.records)
-    cut = [name for _, name, probe in clips if probe.num_frames < 0.98 * probe.declared_frames]
+    cut = [name for _, name, probe in clips if not probe.is_whole]
     if cut:
-        message = f"Clips of {where} hold fewer frames than their header promises: {listed(cut)}."
+        message = f"Clips of {where} hold fewer frames that can be decoded than their header promises: {listed(cut)}."
         found.append(blocking("media_truncated", message, "Copy or encode them again.", where, files=cut))
     if decoded.records:
         num_files = sum(len(record.probes) for record in decoded.records)

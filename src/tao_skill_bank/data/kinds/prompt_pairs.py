@@ -86,10 +86,14 @@ def _check_one(seen: SeenPrompts) -> list[Finding]:
 
 
 def _broken(source: str, outcomes: Mapping[Path, MediaProbe | BlockedError]) -> list[Finding]:
-    broken = {path: outcome for path, outcome in outcomes.items() if isinstance(outcome, BlockedError)}
+    broken = {
+        path: reason_in(outcome) if isinstance(outcome, BlockedError) else "it is cut short or damaged"
+        for path, outcome in outcomes.items()
+        if isinstance(outcome, BlockedError) or not outcome.is_whole
+    }
     if not broken:
         return []
-    reasons = [f"{path.name} ({reason_in(error)})" for path, error in broken.items()]
+    reasons = [f"{path.name} ({reason})" for path, reason in broken.items()]
     message = f"{source}: {len(broken)} pictures or clips cannot be decoded: {listed(reasons)}."
     files = [path.name for path in broken][:MAX_LISTED]
     return [blocking("prompt_media_unreadable", message, "Replace them.", source, files=files, count=len(broken))]

@@ -187,11 +187,11 @@ def _read(path: Path, version: tuple[int, int] | None) -> ClipIndex:  # noqa: AR
     with opened(path) as (container, stream):
         shape = shape_of(path, stream)
         require_size(path, *shape.shown_size)
-        packets = [packet for packet in container.demux(stream) if packet.size]
-        shown = [packet.pts for packet in packets if not packet.is_discard]
+        packets = [(packet.pts, packet.is_discard) for packet in container.demux(stream) if packet.size]
         declared = stream.frames
         rate = float(stream.average_rate or stream.guessed_rate or 0)
         base, kind = stream.time_base, container.format.name
+    shown = [tick for tick, is_hidden in packets if not is_hidden]
     if not shown:
         raise refused(path, "it has no frames", code="media_without_frames")
     if not is_enough(len(packets), declared) and is_enough(_num_samples(path), declared):

@@ -26,7 +26,7 @@ def require_media(path: Path, kind: MediaKind) -> bytes:
     """
     if not path.is_file():
         message = f"Media file {path} does not exist."
-        fix = "Correct the name in the annotation or the media path."
+        fix = "Correct its name, or the folder of the media."
         raise BlockedError.of("missing_media", message, fix, path=str(path))
     try:
         with path.open("rb") as file:

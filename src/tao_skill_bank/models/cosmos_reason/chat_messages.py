@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
+from tao_skill_bank.errors import BlockedError
 from tao_skill_bank.models.cosmos_reason.conversation import Conversation
 from tao_skill_bank.models.cosmos_reason.media import Frames
 
@@ -28,7 +29,14 @@ CAPPED_PIXELS = 768 * 32 * 32  # per frame; newer processors scale larger ones d
 
 
 def messages(prompt: Conversation, media: Sequence[Frames]) -> list[dict[str, Any]]:
-    """Return the prompt's messages; with its media in place, as data URIs."""
+    """Return the prompt's messages; with its media in place, as data URIs.
+
+    Raises:
+        BlockedError: a clip's frames are not evenly spaced from second 0 on, so that a server would name other times.
+
+    """
+    for frames in media:
+        _require_even_times(prompt, frames)
     shown = iter(media)
     return [
         {"role": message["role"], "content": [_part(part, shown) for part in message["content"]]}
@@ -54,6 +62,27 @@ def frame_rate(frames: Frames) -> Fraction:
     first = (num_frames - 1) // per_patch * per_patch
     position = (first + min(first + per_patch - 1, num_frames - 1)) / 2
     return Fraction(position / seconds).limit_denominator(FINEST_RATE) if position and seconds else Fraction(STILL_RATE)
+
+
+def _require_even_times(prompt: Conversation, frames: Frames) -> None:
+    """Refuse frames whose times differ by more than half a sampling interval from those of a constant rate."""
+    if len(frames.timestamps) < 2:
+        return
+    rate, num_frames = float(frame_rate(frames)), len(frames.pixels)
+    per_patch = -(-num_frames // len(frames.timestamps))
+    for patch, ours in enumerate(frames.timestamps):
+        first = patch * per_patch
+        theirs = (first + min(first + per_patch - 1, num_frames - 1)) / 2 / rate
+        if abs(theirs - ours) > 0.5 / rate:
+            message = (
+                f"A clip of record {prompt.record_id} has frames that are not evenly spaced from second 0 on: for "
+                f"{ours:.1f} seconds a server would name {theirs:.1f}, and it cannot be sent the times."
+            )
+            fix = (
+                "Set evaluation.engine=transformers, or copy the clip at a constant rate: "
+                "python -m tao_skill_bank.constant_rate IN OUT"
+            )
+            raise BlockedError.of("uneven_frame_times", message, fix, path=prompt.record_id)
 
 
 def _part(part: dict[str, Any], shown: Any) -> dict[str, Any]:

@@ -57,9 +57,10 @@ def _longest(job: Job, lengths: Sequence[tuple[int, Probed]]) -> Finding:
     evidence["sampled"] = sorted(length for length, _ in lengths)
     if limit is None or num_tokens <= limit:
         bound = f", of {limit} accepted" if limit else ""
+        basis = f" ({_model(job).basis(job.spec)})" if hasattr(_model(job), "basis") else ""
         return info(
             "tokens_predicted",
-            f"The longest sampled record, {name}, {takes}{bound}.",
+            f"The longest sampled record, {name}, {takes}{bound}{basis}.",
             **evidence,
         )
     raised = -(-num_tokens // ROUND_UP_TO) * ROUND_UP_TO

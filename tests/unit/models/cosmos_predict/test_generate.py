@@ -382,13 +382,13 @@ def test_no_inputs_stop_the_run(run, spec, tmp_path, monkeypatch):
 
 def test_an_unreadable_picture_stops_the_run(run, spec, inputs, tmp_path, monkeypatch):
     (inputs / "picture.png").write_bytes(b"no picture")
-    told = "picture.png cannot be read"
+    told = "picture.png cannot be used"
     check_stops(run, spec(inputs=str(inputs)), tmp_path / "run", "media_unreadable", told, monkeypatch)
 
 
 def test_a_picture_that_does_not_exist_stops_the_run(run, spec, tmp_path, monkeypatch):
     missing = spec(image=str(tmp_path / "absent.png"))
-    check_stops(run, missing, tmp_path / "run", "media_unreadable", "does not exist", monkeypatch)
+    check_stops(run, missing, tmp_path / "run", "missing_media", "does not exist", monkeypatch)
 
 
 def test_a_corrupt_clip_stops_the_run(run, spec, inputs, tmp_path, monkeypatch):

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import av
+import media_pool
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 
+from tao_skill_bank.errors import BlockedError
 from tao_skill_bank.models.cosmos_reason import chat_messages
 from tao_skill_bank.models.cosmos_reason.config.shared import VideoSampling
 from tao_skill_bank.models.cosmos_reason.conversation import Conversation, parse, question_and_answer
@@ -89,6 +91,18 @@ def test_frames_between_source_frames_are_told_within_half_a_source_frame(
     seconds = [index / sent for index in (*range(nframes), nframes - 1)]
     told = [(seconds[first] + seconds[first + 1]) / 2 for first in range(0, nframes, 2)]
     assert told == pytest.approx(frames.timestamps, abs=0.5 / rate)
+
+
+def test_frames_whose_times_a_server_cannot_be_sent_are_refused(tmp_path: Path) -> None:
+    times = [0, 10, 20, 70, 80, 160, 170, 300, 310, 320]
+    media_pool.clip(tmp_path / "uneven.mp4", [media_pool.numbered(index) for index in range(10)], times=times)
+    media_pool.clip(tmp_path / "even.mp4")
+    uneven = read_video(tmp_path / "uneven.mp4", VideoSampling(nframes=10))
+    late = read_video(tmp_path / "even.mp4", VideoSampling(nframes=6, video_start=1.0))
+    for frames in (uneven, late):
+        with pytest.raises(BlockedError, match="server would name") as caught:
+            chat_messages.messages(_prompt(video="clip.mp4"), [frames])
+        assert "evaluation.engine=transformers" in caught.value.problems[0].fix
 
 
 def test_opencv_which_vllm_decodes_with_reads_the_same_frames_and_rate(tmp_path: Path) -> None:

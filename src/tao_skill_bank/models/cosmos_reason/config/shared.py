@@ -30,8 +30,12 @@ class VideoSampling:
         minimum=1024,
         popular=True,
     )
-    min_pixels: int | None = parameter(None, doc="Smallest height x width of one frame or image.", minimum=1024)
-    max_pixels: int | None = parameter(None, doc="Largest height x width of one frame or image.", minimum=1024)
+    min_pixels: int | None = parameter(
+        None, doc="Smallest height x width of one frame or image; by the checkpoint's processor if unset.", minimum=1024
+    )
+    max_pixels: int | None = parameter(
+        None, doc="Largest height x width of one frame or image; by the checkpoint's processor if unset.", minimum=1024
+    )
     min_frames: int | None = parameter(None, doc="Minimum number of frames per clip when sampling by fps.", minimum=1)
     max_frames: int | None = parameter(None, doc="Maximum number of frames per clip when sampling by fps.", minimum=1)
     resized_height: int | None = parameter(
