@@ -42,7 +42,6 @@ IMPORT_BY_NAME = {
     "models/cosmos_predict/evaluate.py": "optional libraries of metrics",
     "models/cosmos_predict/safety.py": "the guardrail, an optional library",
     "models/cosmos_reason/bertscore.py": "bert_score, an optional library",
-    "models/cosmos_reason/media.py": "optional decoders",
     "models/cosmos_reason/metrics.py": "optional libraries of metrics",
     "platforms/base.py": "platforms",
     "preflight/checks.py": "checks",

@@ -3,6 +3,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
+import media_pool
 import pytest
 from preflight_worlds import codes, make_job, make_record, only, use_of, write_clip
 
@@ -127,6 +128,30 @@ def test_images_are_decoded_too(dataset, findings_of):
     assert found.path.endswith("b.jpg")
     assert found.evidence["records"] == [1]
     assert "(record 1)" in found.message
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [("narrow.png", "aspect_ratio"), ("pointer.png", "media_lfs_pointer"), ("cut_short.jpg", "media_cut_short")],
+)
+def test_a_broken_picture_is_refused_with_the_records_that_name_it(dataset, findings_of, name, code):
+    turns = [{"from": "human", "value": "<image>?"}, {"from": "gpt", "value": "!"}]
+    names = ("sound.png", name, name)
+    root = dataset(records=[{"id": str(at), "image": file, "conversations": turns} for at, file in enumerate(names)])
+    media_pool.SOUND_IMAGES["plain.png"](root / "sound.png")
+    media_pool.BROKEN_IMAGES[name](root / name)
+    found = only(findings_of(root), code)
+    assert (found.severity, found.path) == ("blocking", str(root / name))
+    assert found.evidence["records"] == [1, 2]
+    assert "(record 1, 2)" in found.message
+
+
+def test_of_an_animated_picture_it_is_said_that_the_first_frame_is_shown(dataset, findings_of):
+    turns = [{"from": "human", "value": "<image>?"}, {"from": "gpt", "value": "!"}]
+    root = dataset(records=[{"id": "a", "image": "a.webp", "conversations": turns}])
+    media_pool.SOUND_IMAGES["animated.webp"](root / "a.webp")
+    found = only(findings_of(root), "media_animated")
+    assert (found.severity, found.evidence["files"]) == ("warning", ["a.webp"])
 
 
 def test_sampled_media_are_taken_out_of_an_archive(dataset, findings_of, tmp_path):

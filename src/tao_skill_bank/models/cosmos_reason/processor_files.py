@@ -62,7 +62,9 @@ def geometry_of_model(uri: str) -> tuple[Geometry, str]:
         path = next((path for path in architectures.local_files(uri, file) if path.is_file()), None)
         if path is not None:
             folder = path.parent
-            return _geometry_of(folder, tuple(_changed(folder / name) for name in FILES)), str(folder)
+            return _geometry_of(
+                folder, tuple(_changed(folder / name) for name in FILES)
+            ), f"the processor files of {uri}"
     return QWEN3_VL, PUBLISHED
 
 
