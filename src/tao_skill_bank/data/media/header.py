@@ -45,8 +45,8 @@ def read_header(path: Path, kind: MediaKind) -> Header:
 
     """
     if kind == "image":
-        found = picture.header(path)
-        return Header(found.width, found.height, is_animated=found.is_animated)
+        shown = picture.header(path)
+        return Header(shown.width, shown.height, is_animated=shown.is_animated)
     found = _clip(path, CONTAINER_ONLY) or _clip(path, {})
     assert found  # only a look at the container alone may not suffice
     return found
