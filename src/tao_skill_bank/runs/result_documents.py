@@ -3,7 +3,7 @@
 from dataclasses import field
 from typing import Any, Literal
 
-from tao_skill_bank.contracts import contract
+from tao_skill_bank.contracts import Finding, contract
 
 Kind = Literal["answers", "classes", "videos", "numbers"]
 
@@ -14,6 +14,35 @@ class ConfusionMatrix:
 
     labels: tuple[str, ...]
     matrix: tuple[tuple[int, ...], ...]
+
+
+@contract
+class Interval:
+    """A confidence interval of a metric and the method that computed it."""
+
+    low: float
+    high: float
+    level: float
+    method: str = ""
+
+
+@contract
+class ConfidenceBin:
+    """Samples whose confidence is above `low` and at most `high`: their mean confidence and accuracy."""
+
+    low: float
+    high: float
+    count: int
+    confidence: float | None = None
+    accuracy: float | None = None
+
+
+@contract
+class Calibration:
+    """How confidence agrees with accuracy; `ece` is the expected calibration error."""
+
+    ece: float
+    bins: tuple[ConfidenceBin, ...] = ()
 
 
 @contract
@@ -28,6 +57,10 @@ class MetricsSummary:
         units: of metrics that are not fractions; a fraction from 0 to 1 is shown in percent.
         per_class: label to precision, recall, f1 and support.
         variants: of a comparison, the measurements of each.
+        intervals: metric to its confidence interval, where there is one.
+        calibration: of predictions with a confidence.
+        notes: metric to how it was computed.
+        findings: what the results say about the evaluation itself.
 
     """
 
@@ -40,6 +73,10 @@ class MetricsSummary:
     per_class: dict[str, dict[str, float]] = field(default_factory=dict)
     confusion_matrix: ConfusionMatrix | None = None
     variants: dict[str, Any] = field(default_factory=dict)
+    intervals: dict[str, Interval] = field(default_factory=dict)
+    calibration: Calibration | None = None
+    notes: dict[str, str] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
 
 
 @contract

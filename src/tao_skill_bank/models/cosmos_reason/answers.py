@@ -1,65 +1,192 @@
-"""Parses answers: the final part, a letter, yes or no, a direction. Pure Python."""
+"""Reads answers: the final part, a letter, yes or no, a direction, words of any script. Pure Python.
+
+Truths and responses are read by the same functions.
+"""
 
 import re
-import string
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 AnswerType = Literal["letter", "reasoning", "freeform", "naive"]
 DIRECTIONS = ("left", "right", "straight")
 YES_NO = ("yes", "no")
-TAGGED = re.compile(r"<answer>(.*?)(?:</answer>|$)", re.DOTALL | re.IGNORECASE)
+ARTICLES = ("a", "an", "the")
+TAGGED = re.compile(r"<answer>(.*?)</answer>", re.DOTALL | re.IGNORECASE)
+THINK_OPENS, THINK_CLOSES, ANSWER_OPENS = "<think>", "</think>", "<answer>"
+STATED = re.compile(r"\banswer\b\W*(?:is\b|:)(.*)", re.DOTALL | re.IGNORECASE)  # "The answer is (B)"
+BOTH = re.compile(
+    r"\W*(?:yes\s*(?:/|\bor\b|\band\b)\s*no|no\s*(?:/|\bor\b|\band\b)\s*yes)\b", re.IGNORECASE
+)  # "Yes/no?"
+LATIN = r"0-9A-Za-z_'\u00C0-\u024F"  # a letter next to these is part of a word
+BOXED = re.compile(r"\\boxed\{\W*(?:\\text\{)?\W*([A-Za-z])\W*\}")  # \boxed{C}
+STATED_LETTER = re.compile(
+    r"(?i:\banswer\b\W*(?:is\b|:)\W*)(?!(?:A|I) +\w)([A-Z])(?![" + LATIN + "])"
+)  # The answer is C
+OPENING_LETTER = re.compile(r"^\W*([A-Za-z])(?:\W*$|[*_]*[.):\]](?!\s*(?:is|was)\b)|[*_]*\s*\n)")  # C, (C), c. A truck
 # Patterns of a letter, most reliable first; the last match counts.
 LETTERS = (
-    re.compile(r"[(\[]([A-Z])[)\]]"),  # (C)
-    re.compile(r"^\W*([A-Z])(?:\W*$|[.):])"),  # C, C. A truck
-    re.compile(r"(?<![\w'])(?!(?:A|I) +\w|I')([A-Z])(?![\w'])"),  # alone, and not the word A or I
-    re.compile(r"(?<![\w'])([A-Z])(?![\w'])"),
+    BOXED,
+    STATED_LETTER,
+    OPENING_LETTER,
+    re.compile(r"[(\[]([A-Z])[)\]]|(?<!\w)[(\[]([a-z])[)\]]"),  # (C), but not the ending of clip(s)
+    re.compile(r"(?<![" + LATIN + r"])(?!(?:A|I) +\w|I')([A-Z])(?![" + LATIN + "])"),  # alone, not the word A or I
+    re.compile(r"(?<![" + LATIN + r"])([A-Z])(?![" + LATIN + "])"),
+)
+# Scripts that write no spaces between words: Thai, Lao, Myanmar, Khmer, kana and Han. A character counts as a word.
+UNSPACED = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
 )
 
 
-def read(response: str, answer_type: AnswerType) -> str:
-    """Return the part of a response that is scored.
+@dataclass(frozen=True)
+class Response:
+    """What an engine answered.
 
-    naive keeps it unchanged; freeform trims it; reasoning takes the text after </think>, inside <answer> tags if
-    there are any; letter takes a bracketed letter, else one that opens the answer ("B", "B. A truck"), else the last
-    standalone letter, else the trimmed text.
+    Attributes:
+        is_cut: generation ended at generation.max_tokens.
+        log_likelihoods: of each choice, where choices were scored.
+
     """
-    if answer_type == "naive":
-        return response
-    final = response.strip()
-    if answer_type == "reasoning":
-        final = final.rsplit("</think>", 1)[-1].strip()
-        tagged = TAGGED.search(final)
-        return tagged.group(1).strip() if tagged else final
-    if answer_type == "letter":
-        return next((found[-1] for found in (pattern.findall(final) for pattern in LETTERS) if found), final)
-    return final
+
+    text: str
+    is_cut: bool = False
+    log_likelihoods: Mapping[str, float] = field(default_factory=dict)
+
+
+def final(response: Response, answer_type: AnswerType) -> str | None:
+    """Return the part of a response that is scored; None if it never comes to an answer.
+
+    naive keeps the text unchanged; freeform and letter trim it; reasoning takes the text after </think>, inside
+    <answer> tags if there are any. None: a thought does not close, or a reasoning answer was cut before its final part.
+    """
+    text, lower = response.text, response.text.lower()
+    if lower.rfind(THINK_OPENS) > lower.rfind(THINK_CLOSES):
+        return None
+    if answer_type != "reasoning":
+        return text if answer_type == "naive" else text.strip()
+    closes = lower.rfind(THINK_CLOSES)
+    if response.is_cut and closes < 0 and ANSWER_OPENS not in lower:
+        return None
+    answer = text[closes + len(THINK_CLOSES) :] if closes >= 0 else text
+    tagged = TAGGED.findall(answer)
+    if tagged:
+        return str(tagged[-1]).strip()
+    opens = answer.lower().rfind(ANSWER_OPENS)
+    return (answer[opens + len(ANSWER_OPENS) :] if opens >= 0 else answer).strip()
+
+
+def is_complete(response: Response, answer_type: AnswerType) -> bool:
+    """Return whether the final part is whole: the response was not cut, or not inside its <answer> tags."""
+    return not response.is_cut or (answer_type == "reasoning" and TAGGED.search(response.text) is not None)
+
+
+def shows_reasoning(text: str) -> bool:
+    """Return whether a response is tagged as a thought or as the answer after one."""
+    lower = text.lower()
+    return THINK_CLOSES in lower or THINK_OPENS in lower or ANSWER_OPENS in lower
 
 
 def normalize(text: str) -> str:
-    """Return the text in lower case without punctuation, articles and extra whitespace (the SQuAD normalisation)."""
-    bare = text.lower().translate(str.maketrans("", "", string.punctuation))
-    return " ".join(word for word in bare.split() if word not in ("a", "an", "the"))
+    """Return the text for comparison: the SQuAD normalisation for any script.
+
+    Compatibility forms are unified (NFKC), case is folded, punctuation and symbols (Unicode categories P, S and C) are
+    removed, whitespace is collapsed, and English articles are dropped unless nothing else is left.
+    """
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    kept = "".join(c for c in folded if c.isspace() or unicodedata.category(c)[0] not in "PSC").split()
+    return " ".join([word for word in kept if word not in ARTICLES] or kept)
+
+
+def words(text: str) -> list[str]:
+    """Return the words of a text, case folded: runs of letters, marks and digits; one per character without spaces."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return _split("".join(c if unicodedata.category(c)[0] in "LMN" else " " for c in folded))
+
+
+def compared_words(text: str) -> list[str]:
+    """Return the words of a normalised text, by which answers are compared word by word."""
+    return _split(normalize(text))
+
+
+def has_word(text: str) -> bool:
+    """Return whether a text has any letter or digit, of any script."""
+    return any(unicodedata.category(c)[0] in "LN" for c in text)
+
+
+def is_same(response: str, truth: str) -> bool:
+    """Return whether a response equals a truth that is not empty, as it is or after normalisation."""
+    if response.strip() == truth.strip():
+        return bool(truth.strip())
+    normalized = normalize(response)
+    return bool(normalized) and normalized == normalize(truth)
 
 
 def direction(text: str) -> str | None:
     """Return left, right or straight when the text contains exactly one of them, else None."""
-    named = {word for word in words(text) if word in DIRECTIONS}
-    return named.pop() if len(named) == 1 else None
+    return _only(text, DIRECTIONS)
 
 
 def yes_or_no(text: str) -> str | None:
-    """Return yes or no when the text contains exactly one of them, else None."""
-    named = {word for word in words(text) if word in YES_NO}
-    return named.pop() if len(named) == 1 else None
+    """Return yes or no when the text opens with one of them, or contains exactly one of them, else None."""
+    return opening(text, YES_NO) or _only(text, YES_NO)
+
+
+def letter(text: str) -> str | None:
+    """Return the letter of a choice in upper case, by the most reliable pattern that matches, else None.
+
+    "The answer is B", letters that open the answer ("B", "b. A truck") and bracketed ones come before standalone ones.
+    """
+    return _letter(text, LETTERS)
+
+
+def stated_letter(text: str) -> str | None:
+    """Return the letter that a text opens with or calls its answer, in upper case, else None."""
+    return _letter(text, (BOXED, STATED_LETTER, OPENING_LETTER))
+
+
+def opening(text: str, labels: tuple[str, ...]) -> str | None:
+    """Return the label that a text opens with, else None. "Yes or no" opens with neither."""
+    first = next(iter(words(text[:100])), None)
+    return first if first in labels and not (labels == YES_NO and BOTH.match(text)) else None
+
+
+def stated(text: str) -> str | None:
+    """Return what follows "the answer is" in a text, else None."""
+    found = STATED.search(text)
+    return found.group(1) if found else None
+
+
+def is_lettered(truth: str) -> bool:
+    """Return whether a truth is a letter, bracketed or followed by the text of its choice."""
+    folded = unicodedata.normalize("NFKC", truth.strip())
+    return OPENING_LETTER.match(folded) is not None
+
+
+def is_bare_letter(truth: str) -> bool:
+    """Return whether a truth is one letter and nothing else that counts."""
+    return re.fullmatch(r"\W*[A-Za-z]\W*", unicodedata.normalize("NFKC", truth)) is not None
 
 
 def is_yes_no(truth: str) -> bool:
     """Return whether a ground truth is a bare yes or no, or starts with one ("Yes, two cars collide.")."""
-    first = normalize(truth).split(" ", 1)[0]
-    return first in YES_NO
+    return opening(truth, YES_NO) is not None
 
 
-def words(text: str) -> list[str]:
-    """Return the words of a text in lower case."""
-    return re.findall(r"[a-z]+", text.lower())
+def _only(text: str, labels: tuple[str, ...]) -> str | None:
+    named = {word for word in words(text) if word in labels}
+    return named.pop() if len(named) == 1 else None
+
+
+def _split(text: str) -> list[str]:
+    return UNSPACED.sub(r" \g<0> ", text).split()
+
+
+def _letter(text: str, patterns: tuple[re.Pattern[str], ...]) -> str | None:
+    folded = unicodedata.normalize("NFKC", text)
+    for pattern in patterns:
+        found = list(pattern.finditer(folded))
+        if found:
+            return next(group for group in found[-1].groups() if group).upper()
+    return None

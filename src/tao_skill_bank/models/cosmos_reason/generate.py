@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from tao_skill_bank.models.cosmos_reason.answers import Response
 from tao_skill_bank.models.cosmos_reason.loader import Batch, to_device
 from tao_skill_bank.models.cosmos_reason.processor import TURN_END, Processor
 
@@ -33,9 +34,14 @@ class CountPenalty:
         return scores - self.presence * (counts > 0) - self.frequency * counts
 
 
-@torch.inference_mode()
 def answer(model: Any, batch: Batch, processor: Processor, decoding: Decoding, device: torch.device) -> list[str]:
-    """Return one answer per row of a left-padded batch, without special tokens."""
+    """Return the text of one answer per row of a left-padded batch, without special tokens."""
+    return [response.text for response in respond(model, batch, processor, decoding, device)]
+
+
+@torch.inference_mode()
+def respond(model: Any, batch: Batch, processor: Processor, decoding: Decoding, device: torch.device) -> list[Response]:
+    """Return one answer per row of a left-padded batch, without special tokens, and whether max_new_tokens ended it."""
     batch = to_device(batch, device, processor)
     prompt_length = batch.inputs["input_ids"].shape[1]
     torch.manual_seed(decoding.seed)
@@ -45,16 +51,19 @@ def answer(model: Any, batch: Batch, processor: Processor, decoding: Decoding, d
     if decoding.presence_penalty or decoding.frequency_penalty:
         penalty = CountPenalty(prompt_length, decoding.presence_penalty, decoding.frequency_penalty)
         options["logits_processor"] = [penalty]
+    ends = _end_tokens(model, processor)
     tokens = model.generate(
         **batch.inputs,
         max_new_tokens=decoding.max_new_tokens,
         repetition_penalty=decoding.repetition_penalty,
-        eos_token_id=_end_tokens(model, processor),
+        eos_token_id=ends,
         pad_token_id=processor.tokenizer.pad_token_id,
         **options,
     )
-    texts = processor.tokenizer.batch_decode(tokens[:, prompt_length:], skip_special_tokens=True)
-    return [str(text).strip() for text in texts]
+    generated = tokens[:, prompt_length:]
+    is_ended = torch.isin(generated, torch.tensor(ends, device=generated.device)).any(dim=1).tolist()
+    texts = processor.tokenizer.batch_decode(generated, skip_special_tokens=True)
+    return [Response(str(text).strip(), is_cut=not ended) for text, ended in zip(texts, is_ended, strict=True)]
 
 
 def _end_tokens(model: Any, processor: Processor) -> list[int]:

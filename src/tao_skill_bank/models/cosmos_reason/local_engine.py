@@ -7,9 +7,11 @@ from typing import Any
 
 import torch
 
-from tao_skill_bank.models.cosmos_reason import loader, model, out_of_memory
+from tao_skill_bank.models.cosmos_reason import likelihood, loader, model, out_of_memory
+from tao_skill_bank.models.cosmos_reason.answers import Response
+from tao_skill_bank.models.cosmos_reason.choices import Choices
 from tao_skill_bank.models.cosmos_reason.config import EvaluateConfig
-from tao_skill_bank.models.cosmos_reason.generate import Decoding, answer
+from tao_skill_bank.models.cosmos_reason.generate import Decoding, respond
 from tao_skill_bank.models.cosmos_reason.processor import Processor
 from tao_skill_bank.models.cosmos_reason.questions import Prompts
 from tao_skill_bank.models.cosmos_reason.rank_assignment import Batch
@@ -53,7 +55,9 @@ class LocalEngine:
     def context(self) -> int:
         return int(self.network.config.text_config.max_position_embeddings)
 
-    def answers(self, batches: Sequence[Batch], prompts: Prompts) -> Iterator[tuple[Batch, list[str]]]:
+    def answers(
+        self, batches: Sequence[Batch], prompts: Prompts, choices: Sequence[Choices] = ()
+    ) -> Iterator[tuple[Batch, list[Response]]]:
         source = loader.Batches(
             prompts,
             [[loader.Slot(position) for position in batch] for batch in batches],
@@ -62,8 +66,16 @@ class LocalEngine:
         )
         for inputs, batch in zip(source, batches, strict=True):
             with explained(*out_of_memory.of_evaluation(self.config)):
-                texts = answer(self.network, inputs, self.processor, self._decoding(batch), self.device)
-            yield batch, texts
+                if choices:
+                    found = self._chosen(inputs, [choices[position] for position in batch])
+                else:
+                    found = respond(self.network, inputs, self.processor, self._decoding(batch), self.device)
+            yield batch, found
+
+    def _chosen(self, inputs: loader.Batch, choices: Sequence[Choices]) -> list[Response]:
+        """Return the most likely choice of each question."""
+        scores = likelihood.score(self.network, inputs, self.processor, choices, self.device)
+        return [Response(max(own, key=own.__getitem__), log_likelihoods=own) for own in scores]
 
     def _decoding(self, batch: Batch) -> Decoding:
         how = self.config.generation

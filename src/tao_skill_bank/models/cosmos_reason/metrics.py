@@ -2,27 +2,57 @@
 
 import importlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from tao_skill_bank.errors import BlockedError, MissingExtraError
-from tao_skill_bank.models.cosmos_reason import answers, bertscore
-from tao_skill_bank.models.cosmos_reason.answers import DIRECTIONS, YES_NO
+from tao_skill_bank.contracts import Finding
+from tao_skill_bank.errors import MissingExtraError
+from tao_skill_bank.models.cosmos_reason import answer_findings, calibration, intervals, text_metrics
+from tao_skill_bank.models.cosmos_reason.answers import DIRECTIONS, YES_NO, Response
+from tao_skill_bank.models.cosmos_reason.calibration import Calibration
+from tao_skill_bank.models.cosmos_reason.intervals import Clips, Interval
+from tao_skill_bank.models.cosmos_reason.text_metrics import TextMetrics
+from tao_skill_bank.models.cosmos_reason.verdicts import Kind, Outcome, Rule, Verdict, judge, token_f1
 
-UNPARSEABLE = "unparseable"
-Kind = Literal["its_directionality", "yes_no", "free_text"]
-SHOWN_INDICES = 10
-TEXT_LIBRARIES = {"bleu": "sacrebleu", "rouge": "rouge_score"}  # a missing bert-score is reported in not_computed
+UNREAD: tuple[Outcome, ...] = ("unparseable", "cut")  # outcomes that the confusion matrix shows as predictions
 
 
 @dataclass(frozen=True)
 class Scored:
-    """One answer with its truth; `response` is already parsed according to the answer type."""
+    """One answer with its truth, as annotated, and its verdict; `media` is the clip that it is about."""
 
     record_id: str
-    response: str
+    media: str
+    response: Response
     truth: str
+    verdict: Verdict
+
+    @classmethod
+    def of(cls, record_id: str, media: str, response: Response, truth: str, rule: Rule) -> "Scored":
+        """Judge an answer."""
+        return cls(record_id, media, response, truth, judge(response, truth, rule))
+
+    @property
+    def text(self) -> str:
+        """What the answer was read as; empty if it could not be read."""
+        return self.verdict.prediction or ""
+
+    @property
+    def prediction(self) -> str:
+        """The class that was read, or the outcome of an answer that could not be read."""
+        return self.verdict.prediction or self.verdict.outcome
+
+    @property
+    def token_f1(self) -> float:
+        """The word overlap with the truth; 0 if the answer could not be read."""
+        return 1.0 if self.verdict.is_right else token_f1(self.text, self.verdict.truth)
+
+    @property
+    def probabilities(self) -> dict[str, float]:
+        """The probability of each choice; empty unless choices were scored."""
+        known = self.response.log_likelihoods
+        return calibration.probabilities(known) if known else {}
 
 
 @dataclass(frozen=True)
@@ -33,6 +63,9 @@ class Summary:
         metrics: name -> value; None if not computed, with the reason in `not_computed`.
         per_class: label -> precision, recall, f1, support.
         confusion_matrix: rows are truths, columns predictions; None for free text.
+        intervals: metric -> confidence interval, where there is one.
+        calibration: of the confidences, where choices were scored.
+        notes: metric -> how it was computed.
 
     """
 
@@ -42,50 +75,20 @@ class Summary:
     per_class: dict[str, dict[str, float]] = field(default_factory=dict)
     confusion_matrix: dict[str, Any] | None = None
     not_computed: dict[str, str] = field(default_factory=dict)
+    intervals: dict[str, Interval] = field(default_factory=dict)
+    calibration: Calibration | None = None
+    notes: dict[str, str] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
     kind: str = "answers"
-
-
-@dataclass(frozen=True)
-class TextMetrics:
-    """The free text metrics to compute."""
-
-    names: tuple[str, ...] = ("bleu", "rouge")
-    bertscore_model: str = "microsoft/deberta-xlarge-mnli"
-    bertscore_num_layers: int | None = None
-    soft_threshold: float | None = None
-
-
-def kind_of(truths: Mapping[int, str], task: str) -> Kind:
-    """Return how the answers of an evaluation are scored, decided by all of its truths.
-
-    Args:
-        truths: position in the annotation file -> truth.
-        task: the spec's task.type.
-
-    Raises:
-        BlockedError: there are no truths, or some have no direction in the directionality task.
-
-    """
-    if not truths:
-        raise BlockedError.of("no_records", "There is nothing to evaluate.", "Raise the limit or check the shard.")
-    if task == "its_directionality":
-        wrong = [index for index, truth in truths.items() if answers.direction(truth) is None]
-        if wrong:
-            shown = ", ".join(f"#{index}" for index in wrong[:SHOWN_INDICES])
-            more = f" and {len(wrong) - SHOWN_INDICES} more" if len(wrong) > SHOWN_INDICES else ""
-            message = f"The answers of records {shown}{more} do not contain exactly one of {', '.join(DIRECTIONS)}."
-            fix = 'Correct the annotations, or use task.type = "".'
-            raise BlockedError.of("not_a_direction", message, fix, path=f"#{wrong[0]}", got=truths[wrong[0]])
-        return "its_directionality"
-    return "yes_no" if all(answers.is_yes_no(truth) for truth in truths.values()) else "free_text"
 
 
 def require_libraries(kind: Kind, names: Sequence[str], *, draws: bool) -> None:
     """Import the libraries that `summarize` and the confusion matrix need. Raises MissingExtraError."""
+    needed = ["scipy.stats"]
     if kind == "free_text":
-        needed = [library for name, library in TEXT_LIBRARIES.items() if name in names]
+        needed += [library for name, library in text_metrics.LIBRARIES.items() if name in names]
     else:
-        needed = ["sklearn.metrics", *(["matplotlib"] if draws else [])]
+        needed += ["sklearn.metrics", *(["matplotlib"] if draws else [])]
     for library in needed:
         try:
             importlib.import_module(library)
@@ -93,74 +96,78 @@ def require_libraries(kind: Kind, names: Sequence[str], *, draws: bool) -> None:
             raise MissingExtraError.for_module(library.partition(".")[0], "train") from None
 
 
-def summarize(samples: Sequence[Scored], kind: Kind, text_metrics: TextMetrics) -> Summary:
-    """Score an evaluation of the given kind (see `kind_of`)."""
-    if kind == "its_directionality":
-        summary = _directionality(samples)
-    elif kind == "yes_no":
-        summary = _yes_no(samples)
-    else:
-        summary = _free_text(samples, text_metrics)
-    if text_metrics.soft_threshold is not None:
-        summary.metrics["soft_accuracy"] = _soft_accuracy(samples, text_metrics.soft_threshold)
+def summarize(samples: Sequence[Scored], rule: Rule, wanted: TextMetrics, seed: int = 0) -> Summary:
+    """Score an evaluation. `seed` is that of the resampling for confidence intervals."""
+    clips = Clips.of([sample.media for sample in samples], seed)
+    summary = _classes(samples, rule, clips) if rule.is_closed else _free_text(samples, wanted, clips)
+    outcomes = Counter(sample.verdict.outcome for sample in samples)
+    for name in UNREAD:
+        summary.metrics[name] = outcomes[name]
+    summary.metrics["hit_max_tokens"] = sum(sample.response.is_cut for sample in samples)
+    if wanted.soft_threshold is not None:
+        soft = [float(sample.token_f1 >= wanted.soft_threshold) for sample in samples]
+        _add_mean(summary, "soft_accuracy", soft, clips)
+    responses, truths = [sample.response for sample in samples], [sample.truth for sample in samples]
+    summary.findings.extend(answer_findings.of(responses, truths, [sample.verdict for sample in samples], rule))
     return summary
 
 
-def token_f1(response: str, truth: str) -> float:
-    """Return the harmonic mean of word precision and recall after normalisation (SQuAD's F1)."""
-    got, expected = answers.normalize(response).split(), answers.normalize(truth).split()
-    if not got or not expected:
-        return float(got == expected)
-    common = sum((Counter(got) & Counter(expected)).values())
-    return 2 * common / (len(got) + len(expected))
+def _classes(samples: Sequence[Scored], rule: Rule, clips: Clips) -> Summary:
+    truths, predictions = [sample.verdict.truth for sample in samples], [sample.prediction for sample in samples]
+    labels = _labels(rule.kind, truths, predictions)
+    metrics, per_class, matrix = _table(truths, predictions, labels)
+    summary = Summary(rule.kind, len(samples), metrics, per_class, matrix)
+    summary.intervals.update(intervals.of_classes(truths, predictions, labels, clips))
+    if rule.kind == "yes_no":
+        metrics |= _binary(truths, predictions)
+    if rule.kind == "its_directionality":
+        for label in labels:
+            metrics[f"accuracy_{label}"] = per_class[label]["recall"] if per_class[label]["support"] else None
+    if all(sample.response.log_likelihoods for sample in samples):
+        return _calibrated(summary, samples, clips)
+    return summary
 
 
-def is_right(sample: Scored, kind: Kind) -> bool:
-    """Return whether one answer counts as right, as the summary counts it."""
-    if kind == "its_directionality":
-        return answers.direction(sample.response) == answers.direction(sample.truth)
-    if kind == "yes_no":
-        return answers.yes_or_no(sample.response) == _first_word(sample.truth)
-    return answers.normalize(sample.response) == answers.normalize(sample.truth)
+def _calibrated(summary: Summary, samples: Sequence[Scored], clips: Clips) -> Summary:
+    confidences = [max(sample.probabilities.values()) for sample in samples]
+    measured = calibration.measure(confidences, [sample.verdict.is_right for sample in samples])
+    summary.metrics["ece"] = measured.ece
+    _add_mean(summary, "confidence", confidences, clips)
+    return replace(summary, calibration=measured)
 
 
-def _directionality(samples: Sequence[Scored]) -> Summary:
-    truths = [str(answers.direction(sample.truth)) for sample in samples]
-    predictions = [answers.direction(sample.response) or UNPARSEABLE for sample in samples]
-    metrics, per_class, matrix = _classes(truths, predictions, DIRECTIONS)
-    for label in DIRECTIONS:
-        metrics[f"accuracy_{label}"] = per_class[label]["recall"] if per_class[label]["support"] else None
-    return Summary("its_directionality", len(samples), metrics, per_class, matrix)
+def _labels(kind: Kind, truths: Sequence[str], predictions: Sequence[str]) -> tuple[str, ...]:
+    if kind == "letter":
+        return tuple(sorted({*truths, *predictions}.difference(UNREAD)))
+    return YES_NO if kind == "yes_no" else DIRECTIONS
 
 
-def _yes_no(samples: Sequence[Scored]) -> Summary:
-    truths = [_first_word(sample.truth) for sample in samples]
-    predictions = [answers.yes_or_no(sample.response) or UNPARSEABLE for sample in samples]
-    metrics, per_class, matrix = _classes(truths, predictions, YES_NO)
+def _binary(truths: Sequence[str], predictions: Sequence[str]) -> dict[str, float | int | None]:
+    """Return the figures of yes/no answers, yes being positive; an answer that could not be read is always wrong."""
+    import sklearn.metrics
+
     pairs = Counter(zip(truths, predictions, strict=True))
     positives, negatives = truths.count("yes"), truths.count("no")
-    metrics |= {
+    metrics: dict[str, float | int | None] = {
         "TP": pairs["yes", "yes"],
         "FN": positives - pairs["yes", "yes"],
         "TN": pairs["no", "no"],
-        "FP": negatives - pairs["no", "no"],  # an unparseable answer is always wrong
+        "FP": negatives - pairs["no", "no"],
     }
-    import sklearn.metrics
-
     opposite = {"yes": "no", "no": "yes"}
-    decided = [opposite[t] if p == UNPARSEABLE else p for t, p in zip(truths, predictions, strict=True)]
+    decided = [opposite[t] if p in UNREAD else p for t, p in zip(truths, predictions, strict=True)]
     for name in ("precision", "recall", "f1"):
         score: Callable[..., Any] = getattr(sklearn.metrics, f"{name}_score")
         metrics[name] = float(score(truths, decided, pos_label="yes", zero_division=0))
-    return Summary("yes_no", len(samples), metrics, per_class, matrix)
+    return metrics
 
 
-def _classes(
-    truths: list[str], predictions: list[str], labels: tuple[str, ...]
+def _table(
+    truths: Sequence[str], predictions: Sequence[str], labels: tuple[str, ...]
 ) -> tuple[dict[str, float | int | None], dict[str, dict[str, float]], dict[str, Any]]:
     from sklearn import metrics as sklearn
 
-    shown = [*labels, UNPARSEABLE] if UNPARSEABLE in predictions else list(labels)
+    shown = [*labels, *(name for name in UNREAD if name in predictions)]
     matrix = sklearn.confusion_matrix(truths, predictions, labels=shown).tolist()
     table = sklearn.precision_recall_fscore_support(truths, predictions, labels=list(labels), zero_division=0)
     per_class = {
@@ -177,60 +184,29 @@ def _classes(
         "accuracy": float(sklearn.accuracy_score(truths, predictions)),
         "balanced_accuracy": sum(recalls) / len(recalls),
         "macro_f1": sum(scores["f1"] for scores in per_class.values()) / len(per_class),
-        "unparseable": predictions.count(UNPARSEABLE),
     }
     return metrics, per_class, {"labels": shown, "matrix": matrix}
 
 
-def _free_text(samples: Sequence[Scored], wanted: TextMetrics) -> Summary:
-    exact = [answers.normalize(sample.response) == answers.normalize(sample.truth) for sample in samples]
-    metrics: dict[str, float | int | None] = {
-        "accuracy": sum(exact) / len(samples),
-        "exact_match": sum(exact) / len(samples),
-        "token_f1": sum(token_f1(sample.response, sample.truth) for sample in samples) / len(samples),
-    }
-    reasons: dict[str, str] = {}
-    for name, compute in (("bleu", _bleu), ("rouge", _rouge)):
-        if name in wanted.names:
-            metrics |= compute(samples)
-        else:
-            metrics[name], reasons[name] = None, "not requested in metrics.names"
-    metrics["bertscore"], reason = _bertscore(samples, wanted)
-    if reason:
-        reasons["bertscore"] = reason
-    return Summary("free_text", len(samples), metrics, not_computed=reasons)
+def _free_text(samples: Sequence[Scored], wanted: TextMetrics, clips: Clips) -> Summary:
+    summary = Summary("free_text", len(samples), {})
+    right = [float(sample.verdict.is_right) for sample in samples]
+    for name in ("accuracy", "exact_match"):
+        _add_mean(summary, name, right, clips)
+    _add_mean(summary, "token_f1", [sample.token_f1 for sample in samples], clips)
+    found = text_metrics.compute(
+        [sample.text for sample in samples], [sample.verdict.truth for sample in samples], wanted
+    )
+    summary.metrics.update(found.values)
+    summary.not_computed.update(found.reasons)
+    summary.notes.update(found.notes)
+    for name, values in found.each.items():
+        if interval := intervals.of_mean(values, clips):
+            summary.intervals[name] = interval
+    return summary
 
 
-def _bleu(samples: Sequence[Scored]) -> dict[str, float]:
-    """Return corpus BLEU in [0, 1] (sacrebleu, 13a tokenisation; effective n-gram order for short answers)."""
-    import sacrebleu
-
-    scorer = sacrebleu.BLEU(effective_order=True)
-    scores = [scorer.sentence_score(sample.response, [sample.truth]).score for sample in samples]
-    corpus = sacrebleu.corpus_bleu([s.response for s in samples], [[s.truth for s in samples]])
-    return {"bleu": corpus.score / 100, "sentence_bleu": sum(scores) / len(scores) / 100}
-
-
-def _rouge(samples: Sequence[Scored]) -> dict[str, float]:
-    """Return the mean ROUGE F-measures (rouge-score, with stemming)."""
-    from rouge_score.rouge_scorer import RougeScorer
-
-    names = ("rouge1", "rouge2", "rougeL")
-    scorer = RougeScorer(list(names), use_stemmer=True)
-    scores = [scorer.score(sample.truth, sample.response) for sample in samples]
-    return {name: sum(score[name].fmeasure for score in scores) / len(scores) for name in names}
-
-
-def _bertscore(samples: Sequence[Scored], wanted: TextMetrics) -> tuple[float | None, str]:
-    if "bertscore" not in wanted.names:
-        return None, "not requested in metrics.names"
-    responses, truths = [s.response for s in samples], [s.truth for s in samples]
-    return bertscore.mean_f1(responses, truths, wanted.bertscore_model, wanted.bertscore_num_layers)
-
-
-def _soft_accuracy(samples: Sequence[Scored], threshold: float) -> float:
-    return sum(token_f1(sample.response, sample.truth) >= threshold for sample in samples) / len(samples)
-
-
-def _first_word(truth: str) -> str:
-    return answers.normalize(truth).split(" ", 1)[0]
+def _add_mean(summary: Summary, name: str, values: Sequence[float], clips: Clips) -> None:
+    summary.metrics[name] = sum(values) / len(values)
+    if interval := intervals.of_mean(values, clips):
+        summary.intervals[name] = interval

@@ -1,5 +1,7 @@
 """The questions of an evaluation, and their prompts as samples."""
 
+import hashlib
+import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -7,32 +9,40 @@ from typing import Any, cast
 from tao_skill_bank.data.annotations import media_of
 from tao_skill_bank.data.media_probe import probe_header
 from tao_skill_bank.errors import BlockedError, TaoSkillsError
-from tao_skill_bank.models.cosmos_reason import conversation, data
+from tao_skill_bank.models.cosmos_reason import conversation, data, turns
 from tao_skill_bank.models.cosmos_reason.config import EvaluateConfig
 from tao_skill_bank.models.cosmos_reason.media import Frames
 from tao_skill_bank.models.cosmos_reason.processor import Sample
 from tao_skill_bank.models.cosmos_reason.record_tokens import record_tokens
 from tao_skill_bank.training.distributed import Ranks
 
+HASHED_BYTES = 2**18
 TRANSIENT = "media_unreadable"  # may succeed when retried on a network file system
 
 
 @dataclass(frozen=True)
 class Question:
-    """One record to answer: `index` is its position in the annotation file."""
+    """One question to answer.
+
+    Attributes:
+        index: position of its record in the annotation file.
+        turn: its number among the questions of its record, from 1, where each of them is asked; 0 for the last one.
+        identity: hash of everything that the model is shown, see `Prompts.identity`.
+
+    """
 
     index: int
     record_id: str
     media: str
     text: str
     truth: str
+    turn: int = 0
+    identity: str = ""
 
-    @classmethod
-    def of(cls, records: data.Records, position: int, index: int) -> "Question":
-        """Return the question of a record at a position among `records`."""
-        shown = records.conversation(position)
-        prompt, text, truth = conversation.question_and_answer(shown)
-        return cls(index, shown.record_id, prompt.media[0].name if prompt.media else "", text, truth)
+    @property
+    def name(self) -> str:
+        """Unique in an evaluation: the index, and the turn where every question is asked."""
+        return f"{self.index}.{self.turn}" if self.turn else str(self.index)
 
 
 @dataclass(frozen=True)
@@ -42,6 +52,7 @@ class Prompts:
     Attributes:
         context: tokens of question and answer together.
         room: tokens of them reserved for the answer.
+        asked: the record and the turn of every question; empty for the last question of each record.
 
     """
 
@@ -49,14 +60,38 @@ class Prompts:
     context: int
     room: int
     max_retries: int
+    asked: tuple[tuple[int, int], ...] = ()
 
     def __getitem__(self, position: int) -> Sample:
         prompt = self.prompt(position)
         return self.encode(prompt, self.frames(prompt))
 
+    def __len__(self) -> int:
+        return len(self.asked) or len(self.records)
+
     def prompt(self, position: int) -> conversation.Conversation:
         """Return a record's conversation up to the question."""
-        return conversation.question_and_answer(self.records.conversation(position))[0]
+        return self._question(position).prompt
+
+    def question(self, position: int, index: int) -> Question:
+        """Return a question, whose record has an index in the annotation file."""
+        found = self._question(position)
+        media = found.prompt.media[0].name if found.prompt.media else ""
+        turn = found.turn if self.asked else 0
+        return Question(
+            index, found.prompt.record_id, media, found.text, found.truth, turn, self._identity(found.prompt)
+        )
+
+    def _question(self, position: int) -> turns.Asked:
+        record, turn = self.asked[position] if self.asked else (position, 0)
+        found = turns.asked(self.records.conversation(record), every=bool(turn))
+        return found[turn - 1] if turn else found[0]
+
+    def _identity(self, prompt: conversation.Conversation) -> str:
+        """Return a hash of a prompt: its messages, its media's content and their frame rate."""
+        media = [(item.kind, content_of(self.records.folder / item.name)) for item in prompt.media]
+        shown = json.dumps([prompt.messages, media, prompt.video_fps], sort_keys=True, ensure_ascii=True)
+        return hashlib.sha256(shown.encode()).hexdigest()[:32]
 
     def frames(self, prompt: conversation.Conversation) -> list[Frames]:
         """Return the sampled and resized frames of a prompt's media, retrying unreadable files."""
@@ -89,6 +124,19 @@ class Prompts:
             raise BlockedError.of(
                 "question_too_long", message, fix, path=prompt.record_id, got=needed, expected=self.context
             ) from None
+
+
+def content_of(path: Path) -> str:
+    """Return the size of a file and a hash of its beginning, middle and end; of a small file, of all of it."""
+    try:
+        size, digest = path.stat().st_size, hashlib.sha256()
+        with path.open("rb") as file:
+            for start in (0, size // 2, size - HASHED_BYTES) if size > 3 * HASHED_BYTES else (0,):
+                file.seek(start)
+                digest.update(file.read(HASHED_BYTES if size > 3 * HASHED_BYTES else -1))
+    except OSError:
+        return "unreadable"  # reported when it is decoded
+    return f"{size}:{digest.hexdigest()}"
 
 
 def lengths(config: EvaluateConfig, records: data.Records, ranks: Ranks) -> list[int]:

@@ -1,16 +1,22 @@
-"""Saves one file per answered record under samples/, and reuses those of an earlier run."""
+"""Saves one file per answered question under samples/, and reuses the answers of an earlier run.
+
+An answer is reused where the same was asked: the same prompt about the same media, of the same model with the same
+settings. How it was judged does not matter: truths, task and scoring rules may change, and it is judged again.
+"""
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tao_skill_bank.models.cosmos_reason import answers, metrics
+from tao_skill_bank.models.cosmos_reason.answers import Response
 from tao_skill_bank.models.cosmos_reason.config import EvaluateConfig
-from tao_skill_bank.models.cosmos_reason.metrics import Kind
+from tao_skill_bank.models.cosmos_reason.metrics import Scored
 from tao_skill_bank.models.cosmos_reason.questions import Question
+from tao_skill_bank.models.cosmos_reason.verdicts import Rule
 
 
 @dataclass(frozen=True)
@@ -19,12 +25,12 @@ class SavedAnswers:
 
     folder: Path
     config: EvaluateConfig
-    kind: Kind
+    rule: Rule
     settings: str
 
     @classmethod
     def open(
-        cls, folder: Path, config: EvaluateConfig, kind: Kind, weights: Mapping[str, str | None]
+        cls, folder: Path, config: EvaluateConfig, rule: Rule, weights: Mapping[str, str | None]
     ) -> "SavedAnswers":
         """Create the folder. `weights` are fingerprints that distinguish models of the same name."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -34,55 +40,93 @@ class SavedAnswers:
             "model": {name: value for name, value in asdict(config.model).items() if name != "save_folder"},
             "weights": dict(weights),
             "vision": asdict(config.vision),
-            "system_prompt": config.dataset.system_prompt,
+            "scoring": config.evaluation.scoring,
             "generation": generation,
             "seed": config.evaluation.seed if config.generation.temperature > 0 else None,
             "engine": config.evaluation.engine,
         }
         settings = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
-        return cls(folder, config, kind, settings)
+        return cls(folder, config, rule, settings)
 
-    def write(self, question: Question, response: str) -> None:
-        """Save one answer atomically."""
+    def write(self, question: Question, response: Response) -> None:
+        """Save one answer with its verdict, atomically."""
         write_json(self._file(question), self._sample(question, response))
 
-    def read(self, questions: Sequence[Question]) -> dict[int, str]:
-        """Return the responses, by index, that the same model gave to the same questions with the same settings.
+    def read(self, questions: Sequence[Question]) -> dict[str, Response]:
+        """Return the responses, by name, that the same model gave to the same questions with the same settings.
 
         Partially written files and those of other runs are ignored.
         """
-        found = {}
-        for question in questions:
-            try:
-                sample = json.loads(self._file(question).read_text(encoding="utf-8"))
-            except (OSError, ValueError):
-                continue
-            response = sample.get("response") if isinstance(sample, dict) else None
-            if isinstance(response, str) and sample == self._sample(question, response):
-                found[question.index] = response
-        return found
+        found = {question.name: self._read(question) for question in questions}
+        return {name: response for name, response in found.items() if response is not None}
 
-    def _sample(self, question: Question, response: str) -> dict[str, Any]:
+    def _read(self, question: Question) -> Response | None:
+        try:
+            sample = json.loads(self._file(question).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        if not isinstance(sample, dict) or any(
+            sample.get(key) != value for key, value in self._asked(question).items()
+        ):
+            return None
+        text, is_cut, known = sample.get("response"), sample.get("hit_max_tokens"), sample.get("log_likelihoods", {})
+        if not isinstance(text, str) or not isinstance(is_cut, bool) or not isinstance(known, dict):
+            return None
+        return Response(text, is_cut, known)
+
+    def _asked(self, question: Question) -> dict[str, Any]:
+        return {"model": self.config.model.model_name, "asked": question.identity, "settings": self.settings}
+
+    def _sample(self, question: Question, response: Response) -> dict[str, Any]:
+        judged = scored(self.rule, question, response)
         return {
             "index": question.index,
             "id": question.record_id,
-            "video_id": question.media,
-            "question": question.text,
-            "response": response,
-            "gt": question.truth,
-            "correct": metrics.is_right(scored(self.config, question, response), self.kind),
-            "model": self.config.model.model_name,
-            "settings": self.settings,
+            **entry(judged, question),
+            "correct": judged.verdict.is_right,
+            **self._asked(question),
         }
 
     def _file(self, question: Question) -> Path:
-        return self.folder / f"{question.index}.json"
+        return self.folder / f"{question.name}.json"
 
 
-def scored(config: EvaluateConfig, question: Question, response: str) -> metrics.Scored:
-    """Return the answer and the truth, both parsed by the spec's answer type."""
-    kind = config.evaluation.answer_type
-    return metrics.Scored(question.record_id, answers.read(response, kind), answers.read(question.truth, kind))
+def scored(rule: Rule, question: Question, response: Response) -> Scored:
+    """Return an answer with its verdict."""
+    return Scored.of(question.record_id, question.media, response, question.truth, rule)
+
+
+def ids(questions: Sequence[Question]) -> list[str]:
+    """Return a unique id per question: its record's, with the turn, and with the index where records share one."""
+    named = [f"{question.record_id}:{question.turn}" if question.turn else question.record_id for question in questions]
+    counts = Counter(named)
+    return [
+        f"{name}#{question.index}" if counts[name] > 1 else name
+        for name, question in zip(named, questions, strict=True)
+    ]
+
+
+def entry(judged: Scored, question: Question) -> dict[str, Any]:
+    """Return an answer's entry of results.json, without its id."""
+    shown: dict[str, Any] = {
+        "video_id": question.media,
+        "question": question.text,
+        "response": judged.response.text,
+        "gt": question.truth,
+        "verdict": judged.verdict.outcome,
+        "read_as": judged.verdict.prediction,
+        "hit_max_tokens": judged.response.is_cut,
+    }
+    if question.turn:
+        shown["turn"] = question.turn
+    if judged.response.log_likelihoods:
+        probabilities = judged.probabilities
+        shown |= {
+            "confidence": max(probabilities.values()),
+            "probabilities": probabilities,
+            "log_likelihoods": dict(judged.response.log_likelihoods),
+        }
+    return shown
 
 
 def write_json(path: Path, document: Any) -> None:

@@ -16,6 +16,8 @@ import torch
 from tao_skill_bank.core.chat_endpoint import ChatEndpoint, SpecKeys
 from tao_skill_bank.errors import UnknownNameError
 from tao_skill_bank.models.cosmos_reason import chat_messages, model, vllm_server
+from tao_skill_bank.models.cosmos_reason.answers import Response
+from tao_skill_bank.models.cosmos_reason.choices import Choices
 from tao_skill_bank.models.cosmos_reason.config import EvaluateConfig
 from tao_skill_bank.models.cosmos_reason.processor import Processor
 from tao_skill_bank.models.cosmos_reason.questions import Prompts
@@ -38,7 +40,7 @@ class Outcome:
     """The outcome of a batch: its answers, or the error."""
 
     batch: Batch
-    texts: list[str] = field(default_factory=list)
+    responses: list[Response] = field(default_factory=list)
     failure: BaseException | None = None
 
 
@@ -55,7 +57,10 @@ class VllmEngine:
     def context(self) -> int:
         return self.config.model.max_length
 
-    def answers(self, batches: Sequence[Batch], prompts: Prompts) -> Iterator[tuple[Batch, list[str]]]:
+    def answers(
+        self, batches: Sequence[Batch], prompts: Prompts, choices: Sequence[Choices] = ()
+    ) -> Iterator[tuple[Batch, list[Response]]]:
+        assert not choices  # refused by a rule of the spec
         todo: SimpleQueue[Batch | None] = SimpleQueue()
         outcomes: SimpleQueue[Outcome] = SimpleQueue()
         left, in_flight, failure = iter(batches), 0, None
@@ -72,7 +77,7 @@ class VllmEngine:
                 outcome = outcomes.get()
                 in_flight -= 1
                 if outcome.failure is None:
-                    yield outcome.batch, outcome.texts
+                    yield outcome.batch, outcome.responses
                 failure = failure or outcome.failure  # no new requests; wait for those in flight
         finally:
             for _ in range(concurrency):
@@ -87,16 +92,16 @@ class VllmEngine:
             except BaseException as error:  # noqa: BLE001 - raised again in the consuming thread
                 outcomes.put(Outcome(batch, failure=error))
 
-    def _answer(self, batch: Batch, prompts: Prompts) -> list[str]:
+    def _answer(self, batch: Batch, prompts: Prompts) -> list[Response]:
         return [self._ask(position, prompts) for position in batch]
 
-    def _ask(self, position: int, prompts: Prompts) -> str:
+    def _ask(self, position: int, prompts: Prompts) -> Response:
         prompt = prompts.prompt(position)
         frames = prompts.frames(prompt)
         prompts.encode(prompt, frames)  # refuses too long questions, like the other engine
         how = self.config.generation
         extra = {"repetition_penalty": how.repetition_penalty, "top_k": -1, **chat_messages.untouched(frames)}
-        text = self.endpoint.ask(
+        reply = self.endpoint.reply(
             chat_messages.messages(prompt, frames),
             max_tokens=how.max_tokens,
             temperature=how.temperature,
@@ -106,7 +111,7 @@ class VllmEngine:
             seed=self.config.evaluation.seed + position,
             extra_body=extra,
         )
-        return text.strip()
+        return Response(reply.text.strip(), is_cut=reply.is_cut)
 
 
 @contextlib.contextmanager

@@ -36,7 +36,9 @@ def test_the_builtin_model_answers_in_the_right_form_at_chance_level(
     out = tmp_path / "evaluation"
     results = _read(out / "results.json")
     records = _read(clips / "test" / "annotations.json")
-    assert [set(result) for result in results] == [{"video_id", "question", "response", "gt"}] * 9
+    keys = ["video_id", "question", "response", "gt", "verdict", "read_as", "hit_max_tokens", "id"]
+    assert [list(result) for result in results] == [keys] * 9
+    assert [result["id"] for result in results] == [record["id"] for record in records]
     assert [result["video_id"] for result in results] == [record["video"] for record in records]
     assert [result["gt"] for result in results] == [record["conversations"][1]["value"] for record in records]
     assert all((clips / "test" / result["video_id"]).is_file() for result in results)
@@ -84,6 +86,112 @@ def test_limit_shards_and_saved_answers_choose_what_is_asked(
     (samples / "1.json").write_text(json.dumps(kept | {"correct": False, "model": "another"}))
     assert run_program("evaluate", evaluate_spec) == 0
     assert _read(tmp_path / "evaluation" / "results.json")[0]["response"] != "saved before"
+
+
+def test_choices_are_scored_with_confidence(evaluate_spec: Document, run_program: Run, tmp_path: Path) -> None:
+    evaluate_spec["evaluation"] |= {"scoring": "choices"}
+    assert run_program("evaluate", evaluate_spec) == 0
+    out = tmp_path / "evaluation"
+    results = _read(out / "results.json")
+    for result in results:
+        assert set(result["probabilities"]) == set(result["log_likelihoods"]) == {"left", "right", "straight"}
+        assert sum(result["probabilities"].values()) == pytest.approx(1.0)
+        assert result["confidence"] == max(result["probabilities"].values())
+        assert result["probabilities"][result["response"]] == result["confidence"]
+    summary = _read(out / "metrics_summary.json")
+    assert sum(each["count"] for each in summary["calibration"]["bins"]) == 9
+    assert 0 <= summary["metrics"]["ece"] <= 1
+    assert (summary["metrics"]["unparseable"], summary["metrics"]["hit_max_tokens"]) == (0, 0)
+    evaluate_spec["evaluation"] |= {"skip_saved": True}
+    assert run_program("evaluate", evaluate_spec) == 0
+    assert _read(out / "results.json") == results
+
+
+def test_choices_need_closed_questions_and_a_model_in_this_process(
+    evaluate_spec: Document, run_program: Run, clips: Path, tmp_path: Path
+) -> None:
+    spec = copy.deepcopy(evaluate_spec)
+    spec["evaluation"] |= {"scoring": "choices", "engine": "vllm"}
+    assert run_program("evaluate", spec) == 2
+    assert diagnosis(tmp_path / "evaluation")["code"] == "choices_on_server"
+    spec["evaluation"] |= {"engine": "transformers", "answer_type": "reasoning"}
+    assert run_program("evaluate", spec) == 2
+    assert diagnosis(tmp_path / "evaluation")["code"] == "choices_after_thought"
+    records = _read(clips / "test" / "annotations.json")
+    records[0]["conversations"][1]["value"] = "A ball that rolls."
+    (tmp_path / "annotations.json").write_text(json.dumps(records))
+    spec["evaluation"] |= {"answer_type": "freeform"}
+    spec["dataset"]["annotation_path"] = str(tmp_path / "annotations.json")
+    spec["task"]["type"] = ""
+    spec["model"]["model_name"] = "/nowhere"  # an error of the model would come later
+    assert run_program("evaluate", spec) == 3
+    assert diagnosis(tmp_path / "evaluation")["code"] == "no_choices"
+
+
+def test_every_question_of_a_record_is_asked_after_its_own_answers(
+    evaluate_spec: Document, run_program: Run, clips: Path, tmp_path: Path
+) -> None:
+    records = _read(clips / "test" / "annotations.json")[:4]
+    for record in records[:2]:
+        record["conversations"] += [{"from": "human", "value": "And then?"}, {"from": "gpt", "value": "straight"}]
+    (tmp_path / "annotations.json").write_text(json.dumps(records))
+    evaluate_spec["dataset"]["annotation_path"] = str(tmp_path / "annotations.json")
+    evaluate_spec["evaluation"] |= {"turns": "all"}
+    assert run_program("evaluate", evaluate_spec) == 0
+    out = tmp_path / "evaluation"
+    results = _read(out / "results.json")
+    names = [record["id"] for record in records]
+    assert [result["id"] for result in results] == [
+        f"{name}:{turn}" for name, count in zip(names, (2, 2, 1, 1), strict=True) for turn in range(1, count + 1)
+    ]
+    assert [result["gt"] for result in results][1::2][:2] == ["straight"] * 2
+    assert sorted(path.name for path in (out / "samples").iterdir()) == [
+        "0.1.json",
+        "0.2.json",
+        "1.1.json",
+        "1.2.json",
+        "2.1.json",
+        "3.1.json",
+    ]
+    assert len({_read(path)["asked"] for path in (out / "samples").iterdir()}) == 6
+    assert _read(out / "metrics_summary.json")["num_samples"] == 6
+
+
+def test_saved_answers_are_judged_again_and_asked_again_where_the_clip_changed(
+    evaluate_spec: Document, run_program: Run, clips: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(clips / "test", tmp_path / "clips")
+    annotations = tmp_path / "clips" / "annotations.json"
+    evaluate_spec["dataset"] = {"annotation_path": str(annotations), "media_dir": str(tmp_path / "clips")}
+    assert run_program("evaluate", evaluate_spec) == 0
+    out = tmp_path / "evaluation"
+    for index in range(9):
+        sample = _read(out / "samples" / f"{index}.json") | {"response": "left, as saved"}
+        (out / "samples" / f"{index}.json").write_text(json.dumps(sample))
+    records = _read(annotations)
+    for record in records:
+        record["conversations"][1]["value"] = "left"
+    annotations.write_text(json.dumps(records))
+    shutil.copy(tmp_path / "clips" / records[1]["video"], tmp_path / "clips" / records[0]["video"])
+    evaluate_spec["evaluation"] |= {"skip_saved": True, "batch_size": 1}
+    assert run_program("evaluate", evaluate_spec) == 0
+    results = _read(out / "results.json")
+    assert results[0]["response"] != "left, as saved"
+    assert [result["verdict"] for result in results[1:]] == ["right"] * 8
+    assert _read(out / "samples" / "3.json")["verdict"] == "right"
+
+
+def test_answers_that_hit_the_maximum_are_reported(
+    evaluate_spec: Document, run_program: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tao_skill_bank.models.cosmos_reason.generate._end_tokens", lambda *_: [0])
+    assert run_program("evaluate", evaluate_spec) == 0
+    out = tmp_path / "evaluation"
+    summary = _read(out / "metrics_summary.json")
+    assert summary["metrics"]["hit_max_tokens"] == 9
+    assert {result["hit_max_tokens"] for result in _read(out / "results.json")} == {True}
+    finding = next(found for found in summary["findings"] if found["code"] == "answers_cut")
+    assert finding["message"] in read_lines(out / "status.jsonl")[-1]["message"]
 
 
 def test_a_run_that_was_ended_gives_what_it_would_have_given_at_once(

@@ -91,6 +91,17 @@ class Evaluation:
         "freeform",
         doc="How the answer is read: a letter, the text after </think>, free text, or the raw response.",
     )
+    scoring: Literal["generate", "choices"] = parameter(
+        "generate",
+        doc="generate: the model writes its answer. choices: yes/no, letters and directions are scored by the "
+        "likelihood of each choice, with confidence and calibration; not with the engine vllm.",
+        popular=True,
+    )
+    turns: Literal["last", "all"] = parameter(
+        "last",
+        doc="Questions of a record with several turns: the last one, or every one, each after the record's own "
+        "earlier answers.",
+    )
     num_processes: int = parameter(1, doc="Processes that decode media.", minimum=1)
     skip_saved: bool = parameter(False, doc="Reuse per-sample results that are already saved.")
     seed: int = parameter(1, doc="Seed of sampling when temperature is above 0.", minimum=0)

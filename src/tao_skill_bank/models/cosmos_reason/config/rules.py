@@ -164,6 +164,30 @@ def _server_counts_from_the_start(engine: str, start: float | None) -> Problem |
     )
 
 
+def _server_gives_no_likelihoods(engine: str, scoring: str) -> Problem | None:
+    if engine != "vllm" or scoring != "choices":
+        return None
+    return Problem(
+        code="choices_on_server",
+        message="evaluation.scoring=choices needs the likelihoods of all choices, which a chat server does not return.",
+        fix="Set evaluation.engine=transformers, or evaluation.scoring=generate.",
+        path="evaluation.scoring",
+        got=scoring,
+    )
+
+
+def _choices_need_no_thought(answer_type: str, scoring: str) -> Problem | None:
+    if answer_type != "reasoning" or scoring != "choices":
+        return None
+    return Problem(
+        code="choices_after_thought",
+        message="evaluation.scoring=choices scores the answer without a thought, so there is no reasoning to read.",
+        fix="Set evaluation.answer_type=freeform or letter, or evaluation.scoring=generate.",
+        path="evaluation.answer_type",
+        got=answer_type,
+    )
+
+
 def _one_gpu(num_gpus: int) -> Problem | None:
     if num_gpus <= 1:
         return None
@@ -223,6 +247,8 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
         Rule(("model.max_length", "generation.max_tokens"), _room_for_the_question),
         Rule(("evaluation.engine", "model.enable_lora"), _server_has_a_checkpoint),
         Rule(("evaluation.engine", "vision.video_start"), _server_counts_from_the_start),
+        Rule(("evaluation.engine", "evaluation.scoring"), _server_gives_no_likelihoods),
+        Rule(("evaluation.answer_type", "evaluation.scoring"), _choices_need_no_thought),
         Rule(("evaluation.shard_id", "evaluation.total_shard"), _shard_exists),
         *_vision_rules("vision"),
     ),

@@ -9,10 +9,12 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 
 from tao_skill_bank.errors import JobFailedError
-from tao_skill_bank.models.cosmos_reason import answers, generate, loader, metrics
+from tao_skill_bank.models.cosmos_reason import answers, generate, loader
+from tao_skill_bank.models.cosmos_reason.answers import Response
 from tao_skill_bank.models.cosmos_reason.generate import Decoding
 from tao_skill_bank.models.cosmos_reason.processor import IGNORED
 from tao_skill_bank.models.cosmos_reason.quantization.records import Records
+from tao_skill_bank.models.cosmos_reason.verdicts import Rule, judge, kind_of
 
 BATCH = 8
 Progress = Callable[[int, str], None]  # records done since the last call, and the message
@@ -105,14 +107,11 @@ def _batches(count: int) -> Iterator[range]:
 
 
 def _final(response: str) -> str:
-    return answers.normalize(answers.read(response, "reasoning"))
+    return answers.normalize(answers.final(Response(response), "reasoning") or response)
 
 
 def _accuracy(responses: list[str], truths: list[str]) -> float:
-    read = [answers.read(truth, "reasoning") for truth in truths]
-    kind = metrics.kind_of(dict(enumerate(read)), "")
-    right = [
-        metrics.is_right(metrics.Scored("", answers.read(response, "reasoning"), truth), kind)
-        for response, truth in zip(responses, read, strict=True)
-    ]
+    places = {f"#{position}": truth for position, truth in enumerate(truths)}
+    rule = Rule(kind_of(places, "", "reasoning"), "reasoning")
+    right = [judge(Response(response), truth, rule).is_right for response, truth in zip(responses, truths, strict=True)]
     return sum(right) / len(right)

@@ -1,0 +1,105 @@
+"""Bootstrap confidence intervals of headline figures, by scipy: clips are drawn, with all of their questions."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+LEVEL = 0.95
+RESAMPLES = 2000
+BATCH_NUMBERS = 4_000_000  # of one batch of resamples: bounds the memory
+METHOD = "percentile bootstrap over clips"
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A confidence interval."""
+
+    low: float
+    high: float
+    level: float = LEVEL
+    method: str = METHOD
+
+
+@dataclass(frozen=True)
+class Clips:
+    """The clip of every answer, as 0, 1, ...: answers about one clip are not independent of each other."""
+
+    numbers: tuple[int, ...]
+    seed: int
+
+    @classmethod
+    def of(cls, names: Sequence[str], seed: int) -> "Clips":
+        """Number the names; every answer without a name is its own clip."""
+        known: dict[Any, int] = {}
+        keys = (name or position for position, name in enumerate(names))
+        return cls(tuple(known.setdefault(key, len(known)) for key in keys), seed)
+
+
+def of_mean(values: Sequence[float], clips: Clips) -> Interval | None:
+    """Return the interval of a mean over answers, None if all values are equal or there is one clip."""
+    if len(set(values)) < 2:
+        return None
+    return _interval([(1.0, value) for value in values], clips, lambda sums: sums[..., 1] / sums[..., 0])
+
+
+def of_classes(
+    truths: Sequence[str], predictions: Sequence[str], labels: Sequence[str], clips: Clips
+) -> dict[str, Interval]:
+    """Return the intervals of accuracy, balanced accuracy and macro F1, without those that have no spread."""
+    import numpy as np
+
+    columns = [
+        [1.0, float(truth == prediction)]
+        + [float(truth == label) for label in labels]
+        + [float(prediction == label) for label in labels]
+        + [float(truth == prediction == label) for label in labels]
+        for truth, prediction in zip(truths, predictions, strict=True)
+    ]
+    if len({tuple(row) for row in columns}) < 2:
+        return {}
+    count = len(labels)
+
+    def parts(sums: Any) -> tuple[Any, Any, Any]:
+        return sums[..., 2 : 2 + count], sums[..., 2 + count : 2 + 2 * count], sums[..., 2 + 2 * count :]
+
+    def accuracy(sums: Any) -> Any:
+        return sums[..., 1] / sums[..., 0]
+
+    def balanced(sums: Any) -> Any:
+        support, _, hits = parts(sums)
+        return (hits / np.maximum(support, 1)).sum(-1) / (support > 0).sum(-1)
+
+    def macro_f1(sums: Any) -> Any:
+        support, named, hits = parts(sums)
+        return (2 * hits / np.maximum(support + named, 1)).mean(-1)
+
+    found = {"accuracy": accuracy, "balanced_accuracy": balanced, "macro_f1": macro_f1}
+    intervals = {name: _interval(columns, clips, statistic) for name, statistic in found.items()}
+    return {name: interval for name, interval in intervals.items() if interval and interval.low < interval.high}
+
+
+def _interval(rows: Sequence[Sequence[float]], clips: Clips, statistic: Callable[[Any], Any]) -> Interval | None:
+    """Resample clips; `statistic` gets the sums of the rows, shape (..., columns)."""
+    import numpy as np
+    from scipy.stats import bootstrap
+
+    count = max(clips.numbers, default=-1) + 1
+    if count < 2:
+        return None
+    sums = np.zeros((count, len(rows[0])))
+    np.add.at(sums, list(clips.numbers), np.asarray(rows, dtype=float))
+
+    def resampled(indices: Any, axis: int = -1) -> Any:  # noqa: ARG001 - scipy passes the axis, always the last
+        return statistic(sums[indices].sum(axis=-2))
+
+    result = bootstrap(
+        (np.arange(count),),
+        resampled,
+        n_resamples=RESAMPLES,
+        batch=max(1, BATCH_NUMBERS // sums.size),
+        confidence_level=LEVEL,
+        method="percentile",
+        rng=np.random.default_rng(clips.seed),
+    )
+    interval = result.confidence_interval
+    return Interval(float(interval.low), float(interval.high))
