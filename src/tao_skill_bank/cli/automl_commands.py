@@ -98,7 +98,7 @@ def report(job: JobId, as_json: JsonFlag = False) -> None:
     from tao_skill_bank.cli import job_commands
 
     _search(job)
-    job_commands.report(job, None, as_json)
+    job_commands.report(job, as_json=as_json)
 
 
 def _next(now: "JobStatus") -> str:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from tao_skill_bank.contracts import JobRecord
     from tao_skill_bank.errors import Problem
     from tao_skill_bank.jobs.events import Event
+    from tao_skill_bank.jobs.service import JobHandle
+    from tao_skill_bank.runs.run_directory import RunDirectory
 
 JobId = Annotated[str, typer.Argument(help="Job id.")]
 
@@ -166,6 +168,10 @@ def report(
     out: Annotated[
         Path | None, typer.Option("--out", help="HTML file; report.html in the run directory by default.")
     ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option("--against", help="An earlier job to compare with, such as the evaluation of the base model."),
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Write a job's result as one self-contained HTML page; for a search, all its trials."""
@@ -175,21 +181,30 @@ def report(
 
     handle = JobHandle(job)
     now = handle.status()
-    if not handle.run_directory.plan_file.is_file():
-        message = f"The run directory of job {job} is gone: {handle.run_directory.path}."
-        raise UnknownNameError.of("run_directory_gone", message, "There is nothing left to report.", path=job)
+    folder = _existing(handle)
     target = out or handle.run_directory.report_file
-    if is_search(handle.run_directory):
+    if against is not None:
+        path = write_report({against: _existing(JobHandle(against)), job: folder}, target)
+    elif is_search(handle.run_directory):
         from tao_skill_bank.automl.run import controller
         from tao_skill_bank.automl.run import page as search_page
 
         path = search_page.write(controller.open_search(handle.run_directory.path), target, now.state, now.message)
     else:
-        path = write_report({"": handle.run_directory}, target)
+        path = write_report({"": folder}, target)
     if as_json:
         print_json(document({"job_id": job, "report": str(path)}))
     else:
         typer.echo(path)
+
+
+def _existing(handle: "JobHandle") -> "RunDirectory":
+    """Return a job's run directory. Raises UnknownNameError when it is gone."""
+    found = handle.run_directory
+    if not found.plan_file.is_file():
+        message = f"The run directory of job {handle.id} is gone: {found.path}."
+        raise UnknownNameError.of("run_directory_gone", message, "There is nothing left to report.", path=handle.id)
+    return found
 
 
 def diagnose(

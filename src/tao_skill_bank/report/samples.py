@@ -47,19 +47,19 @@ def gallery(runs: Sequence[RunView]) -> list[Sample]:
     evaluated = [run for run in runs if run.evaluation and run.evaluation.answers]
     if not evaluated:
         return []
-    judged = [(run, _verdicts(run)) for run in evaluated]
-    last, verdicts = judged[-1]
-    return [_sample(position, last, judged) for position in _chosen(last, verdicts)]
+    judged = [(run, verdicts(run)) for run in evaluated]
+    last, of_last = judged[-1]
+    return [_sample(position, last, judged) for position in _chosen(last, of_last)]
 
 
-def _chosen(run: RunView, verdicts: Sequence[bool]) -> list[int]:
+def _chosen(run: RunView, are_right: Sequence[bool]) -> list[int]:
     """Return the positions of as many wrong as right answers, cycling through the truths; deterministic."""
     seen: Counter[str] = Counter()
     wrong: list[tuple[int, int]] = []
     right: list[tuple[int, int]] = []
     for position, entry in enumerate(_answers(run)):
         truth = str(entry.get("gt"))
-        (right if verdicts[position] else wrong).append((seen[truth], position))
+        (right if are_right[position] else wrong).append((seen[truth], position))
         seen[truth] += 1
     num_wrong = min(len(wrong), max(MAX_SAMPLES // 2, MAX_SAMPLES - len(right)))
     chosen = [*sorted(wrong)[:num_wrong], *sorted(right)[: MAX_SAMPLES - num_wrong]]
@@ -69,7 +69,7 @@ def _chosen(run: RunView, verdicts: Sequence[bool]) -> list[int]:
 def _sample(position: int, run: RunView, judged: Sequence[tuple[RunView, Sequence[bool]]]) -> Sample:
     entry = _answers(run)[position]
     frames, reason = _frames(run, str(entry.get("video_id") or ""))
-    answers = (_answer_to(entry, position, other, verdicts) for other, verdicts in judged)
+    answers = (_answer_to(entry, position, other, are_right) for other, are_right in judged)
     return Sample(
         media=str(entry.get("video_id") or ""),
         question=str(entry.get("question") or ""),
@@ -80,24 +80,26 @@ def _sample(position: int, run: RunView, judged: Sequence[tuple[RunView, Sequenc
     )
 
 
-def _answer_to(asked: dict[str, Any], position: int, run: RunView, verdicts: Sequence[bool]) -> Answer | None:
+def _answer_to(asked: dict[str, Any], position: int, run: RunView, are_right: Sequence[bool]) -> Answer | None:
     """Return what a run answered to a question: at the same position, or wherever the run has the same question."""
     entries = _answers(run)
     key = (asked.get("video_id"), asked.get("question"))
     order = [position, *range(len(entries))] if position < len(entries) else range(len(entries))
     for index in order:
         if (entries[index].get("video_id"), entries[index].get("question")) == key:
-            return Answer(run.title, str(entries[index].get("response") or ""), verdicts[index])
+            return Answer(run.title, str(entries[index].get("response") or ""), are_right[index])
     return None
 
 
-def _verdicts(run: RunView) -> list[bool]:
+def verdicts(run: RunView) -> list[bool]:
     """Return the evaluator's verdict on each answer where it recorded one, else whether answer and truth agree."""
     first, step = _numbering(run)
     return [_is_right(run, entry, first + step * position) for position, entry in enumerate(_answers(run))]
 
 
 def _is_right(run: RunView, entry: dict[str, Any], index: int) -> bool:
+    if isinstance(entry.get("verdict"), str):
+        return bool(entry["verdict"] == "right")
     verdict = read_json_file(run.run.path / "samples" / f"{index}.json")
     is_right = verdict.get("correct") if isinstance(verdict, dict) else None
     if isinstance(is_right, bool) and all(verdict.get(key, value) == value for key, value in entry.items()):

@@ -31,6 +31,8 @@ class Evaluation:
         details: everything that results hold which are not a list.
         units: of metrics that are not fractions; a fraction from 0 to 1 is shown in percent.
         picture: comparison.png as a data URI, or empty.
+        intervals: low and high end of the confidence interval of a metric.
+        calibration: the reliability bins of confidences.
 
     """
 
@@ -46,6 +48,8 @@ class Evaluation:
     details: dict[str, Any] = field(default_factory=dict)
     units: dict[str, str] = field(default_factory=dict)
     picture: str = ""
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    calibration: tuple[dict[str, Any], ...] = ()
 
     @property
     def answers(self) -> tuple[dict[str, Any], ...]:
@@ -92,12 +96,18 @@ class RunView:
 
 @dataclass(frozen=True)
 class Headline:
-    """The main metric of the evaluations; `direction` is empty where the skill defines none."""
+    """The main metric of the evaluations; `direction` is empty where the skill defines none.
+
+    Attributes:
+        intervals: of the values, where any has one.
+
+    """
 
     metric: str
     values: tuple[tuple[str, float], ...]
     unit: str = ""
     direction: str = ""
+    intervals: tuple[tuple[float, float] | None, ...] = ()
 
     @property
     def better(self) -> str:
@@ -118,7 +128,7 @@ def read(role: str, run: RunDirectory) -> RunView:
         evaluation=_evaluation(run),
         inputs=tuple(_inputs(job)),
         route=_dict(plan.get("route")),
-        findings=tuple(_dicts(plan.get("findings"))),
+        findings=(*_dicts(plan.get("findings")), *results.findings(run)),
         plan_sha256=str(plan.get("sha256") or ""),
         spec=yaml12.render(job["spec"]) if job.get("spec") else "",
         request=json.dumps(request, indent=2, ensure_ascii=False) if request else "",
@@ -146,7 +156,8 @@ def headline(runs: Sequence[RunView]) -> Headline | None:
         of_kind = {name.partition("/")[2]: value for name, value in tables[0].items() if name.startswith(f"{kind}/")}
         return Headline(kind, tuple(of_kind.items()), unit, direction)
     values = tuple((run.title, table[metric]) for run, table in zip(evaluated, tables, strict=True))
-    return Headline(metric, values, unit, direction)
+    ranges = tuple(run.evaluation.intervals.get(metric) for run in evaluated if run.evaluation)
+    return Headline(metric, values, unit, direction, ranges if any(ranges) else ())
 
 
 def comparison(runs: Sequence[RunView]) -> list[tuple[str, list[float | None], str]]:
@@ -232,7 +243,18 @@ def _evaluation(run: RunDirectory) -> Evaluation | None:
         details={name: value for name, value in document.items() if name not in ("kind", "entries")},
         units={str(name): str(unit) for name, unit in _dict(summary.get("units")).items()},
         picture=_picture(run, result),
+        intervals=_intervals(summary.get("intervals")),
+        calibration=tuple(_dicts(_dict(summary.get("calibration")).get("bins"))),
     )
+
+
+def _intervals(stated: Any) -> dict[str, tuple[float, float]]:
+    ends = {name: (_dict(value).get("low"), _dict(value).get("high")) for name, value in _dict(stated).items()}
+    return {
+        name: (float(low), float(high))
+        for name, (low, high) in ends.items()
+        if isinstance(low, (int, float)) and isinstance(high, (int, float))
+    }
 
 
 def _kind_of(entries: Sequence[dict[str, Any]]) -> str:

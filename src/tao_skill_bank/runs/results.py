@@ -119,6 +119,12 @@ def _skipped(path: Path) -> tuple[dict[str, Any], ...]:
     return tuple(entry for entry in document if isinstance(entry, dict)) if isinstance(document, list) else ()
 
 
+def findings(run: RunDirectory) -> tuple[dict[str, Any], ...]:
+    """Return what the results of a run say about its evaluation, as metrics_summary.json lists it."""
+    listed = _object(read_json_file(run.path / "metrics_summary.json")).get("findings")
+    return tuple(entry for entry in listed if isinstance(entry, dict)) if isinstance(listed, list) else ()
+
+
 def write(run: RunDirectory, result: Result) -> None:
     """Write result.json. Raises OSError."""
     write_whole(run.result_file, json_text(to_json(result)))

@@ -1,11 +1,14 @@
-"""Why the base model of a search has no score, if it has none: the search then runs without a baseline."""
+"""The base model of a search: why it has no score, if it has none, and what its evaluation found about itself."""
 
 from pathlib import Path
+from typing import Any
 
 from tao_skill_bank.automl.plan.study import unscored_base
-from tao_skill_bank.automl.run.trials import TrialJobs
+from tao_skill_bank.automl.run.trials import BASELINE, FINAL, TrialJobs
 from tao_skill_bank.bank import catalog
-from tao_skill_bank.runs.run_directory import json_text, read_json_file, write_whole
+from tao_skill_bank.report import paired, views
+from tao_skill_bank.runs import results
+from tao_skill_bank.runs.run_directory import RunDirectory, json_text, read_json_file, write_whole
 
 FILE = "baseline_not_scored.json"
 
@@ -21,6 +24,18 @@ def why_not_scored(trials: TrialJobs) -> str:
 def note(trials: TrialJobs, reason: str) -> None:
     """Store why an evaluation of the base gave no score: a controller that replaces this one does not try again."""
     write_whole(_file(trials), json_text({"reason": reason}))
+
+
+def findings(trials: TrialJobs) -> list[dict[str, Any]]:
+    """Return the findings of the baseline's evaluation, such as answers of one class; empty while there is none."""
+    found = results.findings(RunDirectory(trials.run_dir / BASELINE))
+    return [{**entry, "message": f"The baseline: {entry.get('message', '')}"} for entry in found]
+
+
+def against_the_best(trials: TrialJobs) -> paired.Paired | None:
+    """Return how the evaluation of the best differs from the baseline's; None until both have answers in common."""
+    before, after = (views.read(name, RunDirectory(trials.run_dir / name)) for name in (BASELINE, FINAL))
+    return paired.compare(before, after)
 
 
 def _file(trials: TrialJobs) -> Path:

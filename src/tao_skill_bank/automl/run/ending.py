@@ -44,6 +44,8 @@ def require_baseline(trials: TrialJobs, pause: Pause) -> None:
             logger.warning("The base has no score, and the search runs without a baseline: %s", error)
             baseline.note(trials, str(error))
             return
+        for finding in baseline.findings(trials):
+            logger.warning("%s %s", finding["message"], finding.get("fix", ""))
     _require_metric(trials)
 
 
@@ -89,13 +91,14 @@ def conclude(trials: TrialJobs, reason: str, pause: Pause) -> str:
 
 def _summarise(trials: TrialJobs, message: str, metrics: dict[str, float | None], not_computed: dict[str, str]) -> None:
     """Write the summary and the page, which reads it; the search succeeds without its page."""
-    write_whole(trials.run_dir / SUMMARY, json_text({"metrics": metrics, "not_computed": not_computed}))
+    summary = {"metrics": metrics, "not_computed": not_computed, "findings": baseline.findings(trials)}
+    write_whole(trials.run_dir / SUMMARY, json_text(summary))
     try:
         page.write(trials, RunDirectory(trials.run_dir).report_file, State.COMPLETE, message)
     except Exception as error:  # noqa: BLE001 - a plot that fails must not fail hours of training
         traceback.print_exc()
         not_computed["report"] = f"{type(error).__name__}: {error}"
-        write_whole(trials.run_dir / SUMMARY, json_text({"metrics": metrics, "not_computed": not_computed}))
+        write_whole(trials.run_dir / SUMMARY, json_text(summary))
 
 
 def _scores(trials: TrialJobs, entries: Sequence[Entry], best: Entry) -> tuple[dict[str, float | None], dict[str, str]]:

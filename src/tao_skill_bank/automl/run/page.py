@@ -187,6 +187,13 @@ def _facts(trials: TrialJobs, entries: Sequence[Entry], now: progress.Progress, 
         not_computed = {"baseline": why} | not_computed
     for name, why in not_computed.items():
         facts.append(("Not computed", f"{name.replace('_', ' ')}: {why}"))
+    facts += [("Warning", f"{found['message']} {found.get('fix', '')}") for found in baseline.findings(trials)]
+    if (compared := baseline.against_the_best(trials)) is not None:
+        chance = f"; McNemar's exact test: p = {compared.p_value:.4f}" if compared.p_value is not None else ""
+        text = (
+            f"{compared.gained} newly right and {compared.lost} newly wrong of {compared.questions} questions{chance}"
+        )
+        facts.append(("Against the baseline", text))
     model = trials.plan.job.workload.model
     return [*facts, *([("Model", model)] if model else []), ("Folder", str(trials.run_dir))]
 

@@ -143,7 +143,7 @@ def _write_results(
     scored = [saved_answers.scored(saved.rule, question, responses[question.name]) for question in asked]
     ids = saved_answers.ids(asked)
     results = [
-        {**saved_answers.entry(judged, question), "id": name}
+        {**saved_answers.entry(judged, question, saved.rule), "id": name}
         for judged, question, name in zip(scored, asked, ids, strict=True)
     ]
     write_json(run.results_dir / "results.json", results)

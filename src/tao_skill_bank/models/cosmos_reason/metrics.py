@@ -7,11 +7,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tao_skill_bank.contracts import Finding
+from tao_skill_bank.core import intervals
+from tao_skill_bank.core.intervals import Clips, Interval
 from tao_skill_bank.errors import MissingExtraError
-from tao_skill_bank.models.cosmos_reason import answer_findings, calibration, intervals, text_metrics
+from tao_skill_bank.models.cosmos_reason import answer_findings, calibration, text_metrics
 from tao_skill_bank.models.cosmos_reason.answers import DIRECTIONS, YES_NO, Response
 from tao_skill_bank.models.cosmos_reason.calibration import Calibration
-from tao_skill_bank.models.cosmos_reason.intervals import Clips, Interval
 from tao_skill_bank.models.cosmos_reason.text_metrics import TextMetrics
 from tao_skill_bank.models.cosmos_reason.verdicts import Kind, Outcome, Rule, Verdict, judge, token_f1
 

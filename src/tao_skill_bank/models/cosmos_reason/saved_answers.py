@@ -82,7 +82,7 @@ class SavedAnswers:
         return {
             "index": question.index,
             "id": question.record_id,
-            **entry(judged, question),
+            **entry(judged, question, self.rule),
             "correct": judged.verdict.is_right,
             **self._asked(question),
         }
@@ -106,7 +106,7 @@ def ids(questions: Sequence[Question]) -> list[str]:
     ]
 
 
-def entry(judged: Scored, question: Question) -> dict[str, Any]:
+def entry(judged: Scored, question: Question, rule: Rule) -> dict[str, Any]:
     """Return an answer's entry of results.json, without its id."""
     shown: dict[str, Any] = {
         "video_id": question.media,
@@ -117,6 +117,8 @@ def entry(judged: Scored, question: Question) -> dict[str, Any]:
         "read_as": judged.verdict.prediction,
         "hit_max_tokens": judged.response.is_cut,
     }
+    if not rule.is_closed:
+        shown["token_f1"] = judged.token_f1
     if question.turn:
         shown["turn"] = question.turn
     if judged.response.log_likelihoods:

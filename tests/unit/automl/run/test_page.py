@@ -111,11 +111,20 @@ def test_evaluations_before_and_after_are_shown(search):
     search = replace(search, study=replace(search.study, keys=keys))
     for folder, accuracy in (("baseline", 0.5), ("final_evaluation", 0.75)):
         summary = {"metrics": {"accuracy": accuracy}}
+        if folder == "baseline":
+            finding = {"code": "one_class_answered", "severity": "warning", "message": "All say left.", "fix": "Look."}
+            summary["findings"] = [finding]
         (search.run_dir / folder).mkdir()
+        question = {"video_id": "a.mp4", "question": "?", "response": "left", "gt": "left"}
+        verdicts = ["right", "right" if accuracy > 0.5 else "wrong"]
+        entries = [{**question, "verdict": verdict} for verdict in verdicts]
+        (search.run_dir / folder / "results.json").write_text(json.dumps(entries))
         (search.run_dir / folder / "metrics_summary.json").write_text(json.dumps(summary))
     shown = shown_page(search)
     assert "0.75 accuracy · evaluation of the best" in shown.words
     assert "+0.25 accuracy · against the baseline's 0.5" in shown.words
+    assert "Warning The baseline: All say left. Look." in shown.words
+    assert "1 newly right and 0 newly wrong of 2 questions; McNemar's exact test: p = 1.0000" in shown.words
 
 
 def test_without_matplotlib_there_are_tables_and_what_to_install(search, monkeypatch):

@@ -5,7 +5,9 @@ import random
 
 import pytest
 
-from tao_skill_bank.models.cosmos_reason.intervals import Clips, of_classes, of_mean
+pytest.importorskip("scipy")
+
+from tao_skill_bank.core.intervals import Clips, of_classes, of_mean
 
 
 def _alone(count: int, seed: int = 1) -> Clips:

@@ -1,0 +1,43 @@
+"""The report of a job, alone and against an earlier one."""
+
+import pytest
+from report_runs import annotated, make_evaluation, seal
+from runs import make_job, make_record
+from typer.testing import CliRunner
+
+from tao_skill_bank.cli.main import app
+from tao_skill_bank.contracts import State
+from tao_skill_bank.errors import UnknownNameError
+from tao_skill_bank.jobs.store import JobStore
+
+
+def evaluation(tmp_path, name, is_right):
+    """Record a finished evaluation and return its job id."""
+    folder = tmp_path / name
+    make_evaluation(folder, tmp_path / "data", is_right)
+    seal(folder, "evaluate", (annotated("eval", tmp_path / "data"),))
+    job = make_job(folder, action="evaluate")
+    JobStore().create(make_record(job, terminal_state=State.COMPLETE))
+    return job.id
+
+
+def test_a_report_against_an_earlier_job_tests_the_difference(tmp_path):
+    before = evaluation(tmp_path, "before", lambda position: position > 20)
+    after = evaluation(tmp_path, "after", lambda _: True)
+    page = tmp_path / "page.html"
+    shown = CliRunner().invoke(app, ["report", after, "--against", before, "--out", str(page)])
+    assert shown.exit_code == 0, shown.output
+    text = page.read_text()
+    assert "Is the difference real?" in text
+    assert f"{after} against {before}, on the 24 questions that both answered" in text
+
+
+@pytest.mark.parametrize("against", ["nothing", None])
+def test_an_earlier_job_that_is_unknown_or_gone_is_one_error(tmp_path, against):
+    after = evaluation(tmp_path, "after", lambda _: True)
+    if against is None:
+        job = make_job(tmp_path / "gone", action="evaluate")
+        JobStore().create(make_record(job, terminal_state=State.COMPLETE))
+        against = job.id
+    shown = CliRunner().invoke(app, ["report", after, "--against", against])
+    assert isinstance(shown.exception, UnknownNameError)
