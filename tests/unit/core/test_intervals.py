@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-pytest.importorskip("scipy")
+pytest.importorskip("numpy")
 
 from tao_skill_bank.core.intervals import Clips, of_classes, of_mean
 
@@ -19,6 +19,21 @@ def test_the_interval_of_a_share_is_near_the_normal_one() -> None:
     assert interval is not None
     width = 1.96 * math.sqrt(0.6 * 0.4 / 400)
     assert (interval.low, interval.high) == pytest.approx((0.6 - width, 0.6 + width), abs=0.01)
+
+
+@pytest.mark.parametrize("distinct", [2, 60])
+def test_the_interval_is_that_of_scipy(distinct: int) -> None:
+    import numpy as np
+
+    bootstrap = pytest.importorskip("scipy.stats").bootstrap
+
+    source = random.Random(distinct)
+    values = [source.randrange(distinct) / distinct for _ in range(60)]
+    expected = bootstrap((values,), np.mean, n_resamples=20000, method="percentile", rng=np.random.default_rng(0))
+    interval = of_mean(values, _alone(60))
+    assert interval is not None
+    ends = expected.confidence_interval
+    assert (interval.low, interval.high) == pytest.approx((ends.low, ends.high), abs=0.02)
 
 
 def test_the_same_seed_gives_the_same_interval() -> None:

@@ -85,11 +85,10 @@ class Summary:
 
 def require_libraries(kind: Kind, names: Sequence[str], *, draws: bool) -> None:
     """Import the libraries that `summarize` and the confusion matrix need. Raises MissingExtraError."""
-    needed = ["scipy.stats"]
     if kind == "free_text":
-        needed += [library for name, library in text_metrics.LIBRARIES.items() if name in names]
+        needed = [library for name, library in text_metrics.LIBRARIES.items() if name in names]
     else:
-        needed += ["sklearn.metrics", *(["matplotlib"] if draws else [])]
+        needed = ["sklearn.metrics", *(["matplotlib"] if draws else [])]
     for library in needed:
         try:
             importlib.import_module(library)
