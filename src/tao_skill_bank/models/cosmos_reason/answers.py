@@ -16,9 +16,10 @@ ARTICLES = ("a", "an", "the")
 TAGGED = re.compile(r"<answer>(.*?)</answer>", re.DOTALL | re.IGNORECASE)
 THINK_OPENS, THINK_CLOSES, ANSWER_OPENS = "<think>", "</think>", "<answer>"
 STATED = re.compile(r"\banswer\b\W*(?:is\b|:)(.*)", re.DOTALL | re.IGNORECASE)  # "The answer is (B)"
-BOTH = re.compile(
-    r"\W*(?:yes\s*(?:/|\bor\b|\band\b)\s*no|no\s*(?:/|\bor\b|\band\b)\s*yes)\b", re.IGNORECASE
-)  # "Yes/no?"
+# "Yes or no?", "yes/no" and "no-one" open with neither yes nor no.
+NEITHER = re.compile(
+    r"\W*(?:yes\s*(?:/|\bor\b|\band\b)\s*no|no\s*(?:/|\bor\b|\band\b)\s*yes)\b|\W*(?:yes|no)[-'’]\w", re.IGNORECASE
+)
 LATIN = r"0-9A-Za-z_'\u00C0-\u024F"  # a letter next to these is part of a word
 BOXED = re.compile(r"\\boxed\{\W*(?:\\text\{)?\W*([A-Za-z])\W*\}")  # \boxed{C}
 STATED_LETTER = re.compile(
@@ -149,7 +150,7 @@ def stated_letter(text: str) -> str | None:
 def opening(text: str, labels: tuple[str, ...]) -> str | None:
     """Return the label that a text opens with, else None. "Yes or no" opens with neither."""
     first = next(iter(words(text[:100])), None)
-    return first if first in labels and not (labels == YES_NO and BOTH.match(text)) else None
+    return first if first in labels and not (labels == YES_NO and NEITHER.match(text)) else None
 
 
 def stated(text: str) -> str | None:

@@ -104,6 +104,7 @@ def test_answers_that_were_cut(kind: Kind, answer_type: AnswerType, response: st
 def test_the_kind_of_an_evaluation_follows_its_truths() -> None:
     assert kind_of({"#0": "yes", "#1": "Yes, two cars collide."}, "", "freeform") == "yes_no"
     assert kind_of({"#0": "yes", "#1": "a truck"}, "", "freeform") == "free_text"
+    assert kind_of({"#0": "No-one", "#1": "no"}, "", "freeform") == "free_text"
     assert kind_of({"#0": "B", "#1": "(C)", "#2": "A. A truck"}, "", "letter") == "letter"
     assert kind_of({"#0": "B", "#1": "A car"}, "", "letter") == "free_text"
     assert kind_of({"#0": "B", "#1": "A"}, "", "freeform") == "free_text"

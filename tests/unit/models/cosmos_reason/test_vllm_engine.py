@@ -104,6 +104,20 @@ def test_a_server_with_the_model_gives_the_results_of_the_model_here(
     assert len(server.requests) == 9
 
 
+def test_an_answer_that_the_server_cut_is_counted(
+    server_spec: Callable[..., Document], run_program: Run, tmp_path: Path
+) -> None:
+    def reply(_: Document) -> Any:
+        choice = {"message": {"role": "assistant", "content": "The ball goes"}, "finish_reason": "length"}
+        return (200, json.dumps({"choices": [choice]}).encode(), {}) if len(server.requests) <= 2 else "left"
+
+    with serving(reply) as server:
+        assert run_program("evaluate", server_spec(server.url, concurrency=1)) == 0
+    verdicts = [result["verdict"] for result in _read(tmp_path / "evaluation" / "results.json")]
+    assert verdicts.count("cut") == 2
+    assert _read(tmp_path / "evaluation" / "metrics_summary.json")["metrics"]["hit_max_tokens"] == 2
+
+
 def test_questions_are_under_way_together_and_no_more_than_asked_for(
     server_spec: Callable[..., Document], run_program: Run
 ) -> None:
