@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tao_skill_bank.models.cosmos_reason import bertscore
-from tao_skill_bank.models.cosmos_reason.metrics import Scored, TextMetrics, summarize
+from tao_skill_bank.models.cosmos_reason.text_metrics import TextMetrics, compute
 
 pytest.importorskip("bert_score")
 TRUTHS = ["the car turns right", "the truck", "left a truck turns", "left"]
@@ -69,10 +69,9 @@ def test_a_text_that_is_longer_than_the_encoder_takes_is_cut(encoder: Path) -> N
     [("/nowhere/encoder", 2, "is not available"), ("/nowhere/encoder", None, "metrics.bertscore_num_layers")],
 )
 def test_what_cannot_be_computed_is_null_with_the_reason(model: str, layers: int | None, reason: str) -> None:
-    samples = [Scored("r", "a car", "a truck")]
-    summary = summarize(samples, "free_text", TextMetrics(("bertscore",), model, layers))
-    assert summary.metrics["bertscore"] is None
-    assert reason in summary.not_computed["bertscore"]
+    found = compute(["a car"], ["a truck"], TextMetrics(("bertscore",), model, layers))
+    assert found.values["bertscore"] is None
+    assert reason in found.reasons["bertscore"]
 
 
 def test_more_layers_than_the_encoder_has_are_told(encoder: Path) -> None:
