@@ -2,7 +2,9 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,7 +18,7 @@ from tao_skill_bank.models.cosmos_reason.processor import Sample
 from tao_skill_bank.models.cosmos_reason.record_tokens import record_tokens
 from tao_skill_bank.training.distributed import Ranks
 
-HASHED_BYTES = 2**18
+HASHED_BYTES = 2**16
 TRANSIENT = "media_unreadable"  # may succeed when retried on a network file system
 
 
@@ -27,7 +29,7 @@ class Question:
     Attributes:
         index: position of its record in the annotation file.
         turn: its number among the questions of its record, from 1, where each of them is asked; 0 for the last one.
-        identity: hash of everything that the model is shown, see `Prompts.identity`.
+        identify: returns a hash of everything that the model is shown; it reads from the clips.
 
     """
 
@@ -37,7 +39,12 @@ class Question:
     text: str
     truth: str
     turn: int = 0
-    identity: str = ""
+    identify: Callable[[], str] = field(default=str, compare=False, repr=False)
+
+    @cached_property
+    def identity(self) -> str:
+        """A hash of everything that the model is shown: the prompt and the content of its media."""
+        return self.identify()
 
     @property
     def name(self) -> str:
@@ -78,9 +85,8 @@ class Prompts:
         found = self._question(position)
         media = found.prompt.media[0].name if found.prompt.media else ""
         turn = found.turn if self.asked else 0
-        return Question(
-            index, found.prompt.record_id, media, found.text, found.truth, turn, self._identity(found.prompt)
-        )
+        identify = partial(self._identity, found.prompt)
+        return Question(index, found.prompt.record_id, media, found.text, found.truth, turn, identify)
 
     def _question(self, position: int) -> turns.Asked:
         record, turn = self.asked[position] if self.asked else (position, 0)

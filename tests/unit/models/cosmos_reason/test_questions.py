@@ -122,3 +122,26 @@ def test_media_that_are_missing_are_not_read_again(records: Ask) -> None:
     with pytest.raises(BlockedError):
         Prompts(source, 4096, 6, 5)[0]
     assert source.tries == 1
+
+
+def test_the_identity_of_a_question_is_what_the_model_is_shown(records: Ask, tmp_path: Path) -> None:
+    source = records({}, _asked("Which way?"))
+    prompts = Prompts(source, 4096, 6, 0)
+    first, other = (prompts.question(position, position).identity for position in range(2))
+    assert len({first, other, ""}) == 3
+    renamed = records({"id": "renamed"})
+    assert Prompts(renamed, 4096, 6, 0).question(0, 7).identity == first
+    changed = records({"conversations": [*source.records[0]["conversations"][:-1], {"from": "gpt", "value": "up"}]})
+    assert Prompts(changed, 4096, 6, 0).question(0, 0).identity == first  # the truth is not shown
+    assert Prompts(records({"video_fps": 3.0}), 4096, 6, 0).question(0, 0).identity != first
+
+
+@pytest.mark.parametrize("place", [0, 150_000, 299_999])
+def test_a_changed_file_has_another_content(tmp_path: Path, place: int) -> None:
+    content = bytearray(300_000)
+    (tmp_path / "a").write_bytes(content)
+    content[place] = 1
+    (tmp_path / "b").write_bytes(content)
+    (tmp_path / "c").write_bytes(content)
+    assert questions.content_of(tmp_path / "a") != questions.content_of(tmp_path / "b")
+    assert questions.content_of(tmp_path / "b") == questions.content_of(tmp_path / "c")

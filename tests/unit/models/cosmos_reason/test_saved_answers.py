@@ -18,7 +18,8 @@ from tao_skill_bank.training.config import load_spec
 from .conftest import Document
 
 QUESTIONS = [
-    Question(index, f"r{index}", f"{index}.mp4", "Which way?", "left", identity=f"asked-{index}") for index in (0, 3)
+    Question(index, f"r{index}", f"{index}.mp4", "Which way?", "left", identify=f"asked-{index}".lower)
+    for index in (0, 3)
 ]
 LEFT = Response("left")
 RULE = Rule("its_directionality", "freeform")
@@ -99,7 +100,7 @@ def test_how_an_answer_was_judged_does_not_matter(opened: Opened) -> None:
 def test_an_answer_to_another_question_under_the_same_number_is_not_used(opened: Opened) -> None:
     saved = opened()
     saved.write(QUESTIONS[0], LEFT)
-    assert saved.read([replace(QUESTIONS[0], identity="another")]) == {}
+    assert saved.read([replace(QUESTIONS[0], identify="another".lower)]) == {}
     assert saved.read([replace(QUESTIONS[0], turn=1)]) == {}
 
 
