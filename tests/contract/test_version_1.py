@@ -16,6 +16,7 @@ import version_1
 
 from tao_skill_bank.cli.main import main
 from tao_skill_bank.contracts import Plan
+from tao_skill_bank.core import nested
 from tao_skill_bank.staging import fetch
 
 Answer = Callable[..., dict[str, Any]]
@@ -277,5 +278,8 @@ def test_the_command_of_the_refusal_plans_the_same_request(trainable: version_1.
         assert new["schema_version"] == Plan.schema_version
         assert planned["next"] == [f"tao-skills run --plan {path}"]
         assert {key: new["request"][key] for key in old["request"]} == old["request"]
-        assert new["job"]["spec"] == old["job"]["spec"]
+        before, now = (dict(nested.flatten(plan["job"]["spec"])) for plan in (old, new))
+        assert {path: now.get(path) for path in before} == before
+        defaults = dict(nested.flatten(answer("template", REASON, "train")["template"]))
+        assert all(value == defaults[path] for path, value in now.items() if path not in before), "keys added since"
         assert new["route"]["kind"] == old["route"]["kind"]

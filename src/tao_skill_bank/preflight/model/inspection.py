@@ -34,9 +34,10 @@ class Inspection:
 
 def sibling_module(job: Job, name: str) -> str | None:
     """Return the module `name` in the package of the one that trains; None when the model has none."""
-    module = f"{job.module.rpartition('.')[0]}.{name}"
+    package = job.module.rpartition(".")[0]
+    module = f"{package}.{name}"
     try:
-        return module if find_spec(module) else None
+        return module if package and find_spec(module) else None
     except ModuleNotFoundError:
         return None
 
