@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,23 +10,15 @@ from tao_skill_bank.contracts import Finding
 from tao_skill_bank.core import locations
 from tao_skill_bank.core.findings import blocking, from_error, info, listed, not_checked, warning
 from tao_skill_bank.data import probing
-from tao_skill_bank.data.annotations import Media, is_positive_number, media_of
 from tao_skill_bank.data.archive import Listing
 from tao_skill_bank.data.media_probe import MediaProbe
+from tao_skill_bank.data.records.reader import media_of
+from tao_skill_bank.data.records.values import Media
 from tao_skill_bank.data.scan import Sample, Scan, plain_name
 from tao_skill_bank.errors import BlockedError, MissingExtraError
 
+MAX_DECODED_FRAMES = 16  # of one list of frames
 RATE_TOLERANCE = 0.01  # 29.97 declared as 30 is within it, 25 declared as 24 is not
-
-
-@dataclass(frozen=True)
-class Target:
-    """A media file to decode and the record that names it."""
-
-    media: Media
-    file: Path
-    index: int | None
-    record: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -51,7 +43,11 @@ def samples_of(scan: Scan) -> list[Sample]:
     """Return the sampled records, the one with the most text among them."""
     chosen = list(scan.samples)
     longest = scan.longest
-    if longest and media_of(longest.record) and all(sample.index != longest.index for sample in chosen):
+    if (
+        longest
+        and media_of(longest.record, scan.rules.conversations_key)
+        and all(sample.index != longest.index for sample in chosen)
+    ):
         chosen.append(longest)
     return chosen
 
@@ -61,15 +57,17 @@ def decode(scan: Scan, listing: Listing | None, pool: Executor, timeout_seconds:
     if scan.failure or locations.is_uri(scan.media_path):
         return Decoded((), ())
     samples = samples_of(scan)
-    places = [[_file_of(scan, listing, media.name) for media in media_of(sample.record)] for sample in samples]
-    wanted = list(dict.fromkeys(file for files in places for file in files if file))
+    key = scan.rules.conversations_key
+    media_of_samples = [media_of(sample.record, key) for sample in samples]
+    places = [[_files_of(scan, listing, media) for media in each] for each in media_of_samples]
+    wanted = list(dict.fromkeys(file for files_of_media in places for files in files_of_media for file in files))
     outcomes, findings = decode_files(wanted, pool, timeout_seconds)
     records = []
-    for sample, files in zip(samples, places, strict=True):
-        probes = [outcomes.get(file) if file else None for file in files]
-        good = tuple(probe for probe in probes if isinstance(probe, MediaProbe))
-        if len(good) == len(files):
-            records.append(Probed(sample.index, sample.record, media_of(sample.record), good))
+    for sample, media, files_of_media in zip(samples, media_of_samples, places, strict=True):
+        probes = [_probe_of(item, files, outcomes) for item, files in zip(media, files_of_media, strict=True)]
+        good = tuple(probe for probe in probes if probe)
+        if len(good) == len(media):
+            records.append(Probed(sample.index, sample.record, media, good))
     return Decoded(tuple(records), tuple(findings))
 
 
@@ -91,19 +89,19 @@ def check(where: str, decoded: Decoded, num_frames: int | None) -> list[Finding]
     """Return the findings on decoded media: too short, another rate than declared, an uneven rate, cut off."""
     found = list(decoded.findings)
     clips = [
-        (record, media.name, probe)
+        (media, probe)
         for record in decoded.records
         for media, probe in zip(record.media, record.probes, strict=True)
         if media.kind == "video"
     ]
     found += _too_short(where, clips, num_frames)
     found += _other_rate(where, clips)
-    uneven = [name for _, name, probe in clips if probe.has_variable_rate]
+    uneven = [media.name for media, probe in clips if probe.has_variable_rate]
     if uneven:
         message = f"Clips of {where} have a variable frame rate: {listed(uneven)}; frame times will be off."
         fix = "Re-encode them at a constant rate: ffmpeg -i IN -vsync cfr OUT"
         found.append(warning("media_variable_rate", message, fix, where, files=uneven))
-    cut = [name for _, name, probe in clips if probe.num_frames < 0.98 * probe.declared_frames]
+    cut = [media.name for media, probe in clips if probe.num_frames < 0.98 * probe.declared_frames]
     if cut:
         message = f"Clips of {where} hold fewer frames than their header promises: {listed(cut)}."
         found.append(blocking("media_truncated", message, "Copy or encode them again.", where, files=cut))
@@ -115,6 +113,32 @@ def check(where: str, decoded: Decoded, num_frames: int | None) -> list[Finding]
     return found
 
 
+def _files_of(scan: Scan, listing: Listing | None, media: Media) -> list[Path]:
+    """Return the files of a medium that exist: of a list of frames some, evenly spread, the first and last included."""
+    step = max(1, (len(media.files) - 1) // (MAX_DECODED_FRAMES - 1))
+    chosen = dict.fromkeys([*media.files[::step], media.files[-1]])
+    return [file for name in chosen if (file := _file_of(scan, listing, name))]
+
+
+def _probe_of(media: Media, files: Sequence[Path], outcomes: Mapping[Path, MediaProbe]) -> MediaProbe | None:
+    """Return the probe of a medium; of a list of frames that of its first one, with the number and time of all."""
+    probes = [outcomes[file] for file in files if file in outcomes]
+    if not probes or len(probes) < len(files):
+        return None
+    if not media.frames:
+        return probes[0]
+    count, rate = len(media.frames), media.rate or 0.0
+    seconds = count / rate if rate else 0.0
+    return replace(
+        probes[0],
+        num_frames=count,
+        declared_frames=count,
+        decoded_frames=count,
+        duration_seconds=seconds,
+        container_fps=rate,
+    )
+
+
 def _file_of(scan: Scan, listing: Listing | None, name: str) -> Path | None:
     if listing:
         return listing.extracted.get(plain_name(name))
@@ -122,8 +146,12 @@ def _file_of(scan: Scan, listing: Listing | None, name: str) -> Path | None:
     return path if path.is_file() else None
 
 
-def _too_short(where: str, clips: Sequence[tuple[Probed, str, MediaProbe]], num_frames: int | None) -> list[Finding]:
-    short = {name: probe.num_frames for _, name, probe in clips if num_frames and probe.num_frames < num_frames}
+def _too_short(where: str, clips: Sequence[tuple[Media, MediaProbe]], num_frames: int | None) -> list[Finding]:
+    short = {
+        media.name: probe.num_frames
+        for media, probe in clips
+        if num_frames and probe.num_frames < num_frames and media.indices is None
+    }
     if not short:
         return []
     shown = listed([f"{name} ({frames})" for name, frames in short.items()])
@@ -132,12 +160,12 @@ def _too_short(where: str, clips: Sequence[tuple[Probed, str, MediaProbe]], num_
     return [blocking("media_too_short", message, fix, where, frames=short)]
 
 
-def _other_rate(where: str, clips: Sequence[tuple[Probed, str, MediaProbe]]) -> list[Finding]:
+def _other_rate(where: str, clips: Sequence[tuple[Media, MediaProbe]]) -> list[Finding]:
     off: dict[str, dict[str, float]] = {}
-    for record, name, probe in clips:
-        declared, stated = record.record.get("video_fps"), probe.container_fps
-        if is_positive_number(declared) and stated and abs(declared - stated) > RATE_TOLERANCE * stated:
-            off[name] = {"declared": float(declared), "container": round(stated, 3)}
+    for media, probe in clips:
+        declared, stated = media.rate, probe.container_fps
+        if declared and stated and abs(declared - stated) > RATE_TOLERANCE * stated:
+            off[media.name] = {"declared": declared, "container": round(stated, 3)}
     if not off:
         return []
     shown = listed([f"{name} ({rate['declared']:g}, container {rate['container']:g})" for name, rate in off.items()])

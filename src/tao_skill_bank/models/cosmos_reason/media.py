@@ -154,3 +154,55 @@ def _import(module: str, package: str = "") -> Any:
         return importlib.import_module(module)
     except ImportError:
         raise MissingExtraError.for_module(package or module, "train") from None
+
+
+def read_frames(
+    paths: Sequence[Path],
+    vision: VideoSampling,
+    *,
+    frames_per_second: float | None,
+    indices: Sequence[int] | None = None,
+    geometry: Geometry = tokens.QWEN3_VL,
+) -> Frames:
+    """Read and resize a clip that is given as one image per frame.
+
+    Args:
+        paths: the frames in order.
+        vision: frame sampling and pixel budgets.
+        frames_per_second: the rate of the clip that the frames, or their numbers, belong to.
+        indices: the number of every frame in a longer clip: all frames are shown; None to sample them like a clip.
+        geometry: patch sizes of the model.
+
+    Raises:
+        BlockedError: a frame is missing, is not an image or has another size than the first, the rate is missing, or
+            there are too few frames for the sampling.
+
+    """
+    image_module = _import("PIL.Image", "pillow")
+    for path in paths:
+        _require(path)
+    if not frames_per_second:
+        message = f"The frames from {paths[0]} have no rate."
+        raise BlockedError.of("frames_without_rate", message, "Add video_fps or sample_fps to the record.")
+    if indices is None:
+        numbers = tokens.frame_indices(vision, container_fps=frames_per_second, num_container_frames=len(paths))
+        chosen = [paths[number] for number in numbers]
+    else:
+        numbers, chosen = tuple(indices), list(paths)
+    frames: list[torch.Tensor] = []
+    source: tuple[int, int] | None = None
+    size = (0, 0)
+    for path in chosen:
+        try:
+            with image_module.open(path) as image:
+                pixels = _to_tensor(image.convert("RGB"))
+        except (OSError, ValueError) as error:
+            raise _unreadable(path, str(error)) from None
+        height, width = int(pixels.shape[1]), int(pixels.shape[2])
+        if source is None:
+            source = (height, width)
+            size = tokens.frame_size(vision, width=width, height=height, num_frames=len(chosen), geometry=geometry)
+        elif source != (height, width):
+            raise _unreadable(path, f"it has {width}x{height} pixels, the first frame {source[1]}x{source[0]}")
+        frames.append(resize(pixels, size))
+    return Frames(torch.stack(frames), tokens.timestamps(numbers, frames_per_second, geometry))

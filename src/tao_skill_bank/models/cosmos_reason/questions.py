@@ -5,8 +5,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from tao_skill_bank.data.annotations import media_of
 from tao_skill_bank.data.media_probe import MediaProbe
+from tao_skill_bank.data.records.reader import media_of
+from tao_skill_bank.data.records.values import Media
 from tao_skill_bank.errors import BlockedError, TaoSkillsError
 from tao_skill_bank.models.cosmos_reason import conversation, data
 from tao_skill_bank.models.cosmos_reason.config import EvaluateConfig
@@ -15,6 +16,7 @@ from tao_skill_bank.models.cosmos_reason.processor import Sample
 from tao_skill_bank.models.cosmos_reason.record_tokens import record_tokens
 from tao_skill_bank.training.distributed import Ranks
 
+CONVERSATIONS = "conversations"  # the key of turns in evaluation sets
 TRANSIENT = "media_unreadable"  # may succeed when retried on a network file system
 
 
@@ -108,18 +110,19 @@ def lengths(config: EvaluateConfig, records: data.Records, ranks: Ranks) -> list
 
 def _length(spec: dict[str, Any], record: data.Record, folder: Path) -> int:
     try:
-        return record_tokens(spec, record, [_header(folder / item.name, item.kind) for item in media_of(record)])
+        return record_tokens(spec, record, [_header(folder, item) for item in media_of(record, CONVERSATIONS)])
     except (TaoSkillsError, OSError, ValueError, ArithmeticError, LookupError):
         return 0
 
 
-def _header(path: Path, kind: str) -> MediaProbe:
-    """Return the header information of a file without reading its packets."""
-    if kind == "image":
+def _header(folder: Path, item: Media) -> MediaProbe:
+    """Return the header information of a medium without reading its packets."""
+    path = folder / item.name
+    if item.kind == "image" or item.frames:
         from PIL import Image
 
         with Image.open(path) as image:
-            return _probe(image.size, 1, 0.0, 0.0)
+            return _probe(image.size, len(item.files), 0.0, item.rate or 0.0)
     import av
 
     with av.open(str(path)) as container:
