@@ -127,15 +127,16 @@ def _probe_of(media: Media, files: Sequence[Path], outcomes: Mapping[Path, Media
         return None
     if not media.frames:
         return probes[0]
-    count, rate = len(media.frames), media.rate or 0.0
-    seconds = count / rate if rate else 0.0
+    if not media.rate:
+        return None  # the record's own issue
+    count = len(media.frames)
     return replace(
         probes[0],
         num_frames=count,
         declared_frames=count,
         decoded_frames=count,
-        duration_seconds=seconds,
-        container_fps=rate,
+        duration_seconds=count / media.rate,
+        container_fps=media.rate,
     )
 
 

@@ -16,6 +16,7 @@ MEDIA_KEYS: tuple[tuple[str, MediaKind], ...] = (
     ("images", "image"),
 )
 TIME_KEYS = ("video_fps", "video_start", "video_end", "start", "end", "sample_fps", "frames_indices")
+MAX_SECONDS = 1e9
 RATES = ("video_fps", "sample_fps")
 
 
@@ -50,7 +51,7 @@ def times_of(holder: Mapping[str, Any], place: str, issues: Issues, outer: Times
 def reads_bare(holder: Mapping[str, Any], name: str) -> bool:
     """Return whether the second is read from the key `start` or `end`: a number, without `video_start` or so."""
     seconds = number_of(holder.get(name))
-    return seconds is not None and seconds >= 0 and holder.get(f"video_{name}") is None
+    return seconds is not None and 0 <= seconds <= MAX_SECONDS and holder.get(f"video_{name}") is None
 
 
 def declared(record: Mapping[str, Any], times: Times, issues: Issues) -> list[Media]:
@@ -102,6 +103,7 @@ def _frame_times(count: int, place: str, times: Times, issues: Issues) -> tuple[
             issues.add("frames_without_rate", place, "frames_indices need video_fps")
         if len(times.indices) != count:
             issues.add("frames_indices_invalid", place, f"{len(times.indices)} numbers for {count} frames")
+            return None, None
         return times.video_fps, times.indices
     if times.sample_fps is not None:
         return times.sample_fps, tuple(range(count))
@@ -117,7 +119,7 @@ def _second(holder: Mapping[str, Any], name: str, place: str, issues: Issues) ->
     if value is None:
         return number_of(holder.get(name)) if reads_bare(holder, name) else None
     seconds = number_of(value)
-    if seconds is None or seconds < 0:
+    if seconds is None or not 0 <= seconds <= MAX_SECONDS:
         issues.add("clip_range_invalid", f"{place}{key}", shown(value))
         return None
     return seconds

@@ -7,6 +7,7 @@ from typing import Any
 from tao_skill_bank.data.media_probe import MediaProbe
 from tao_skill_bank.data.records import reader
 from tao_skill_bank.data.records.values import Media, Record, RecordRules
+from tao_skill_bank.errors import BlockedError
 from tao_skill_bank.models.cosmos_reason.config.shared import VideoSampling
 from tao_skill_bank.models.cosmos_reason.conversation import sampling_of, turns_of
 from tao_skill_bank.models.cosmos_reason.tokens import (
@@ -69,6 +70,9 @@ def _read(spec: Mapping[str, Any], record: Mapping[str, Any]) -> Record:
 def _video_layout(vision: VideoSampling, media: Media, probe: MediaProbe) -> tuple[tuple[float, ...], int]:
     """Return the time of every temporal patch of a clip, and the vision tokens of each of them."""
     rate = media.rate or probe.container_fps
+    if not rate:
+        message = f"Neither {media.name} nor its record has a frame rate."
+        raise BlockedError.of("media_without_rate", message, "Set video_fps in the record.", path=media.name)
     if media.indices is None:
         return video_layout(
             sampling_of(vision, media),
