@@ -231,7 +231,7 @@ def many_digits(root: Path) -> None:
         (other_case, "media_missing", "'videos/a.mp4' there (another case)", "mv FILE NAME"),
         (pointer, "annotation_unreadable", "Git LFS pointer", "git lfs pull"),
         (too_deep, "annotation_unreadable", "item 0: it is nested more than 100 levels deep", "strict JSON"),
-        (deep_lines, "annotation_unreadable", "line 2: it is nested more than 100 levels deep", "strict JSON"),
+        (deep_lines, "record_too_deep", "more than 100 levels deep (record 1,", "Flatten"),
         (many_digits, "annotation_unreadable", "more than 4300 digits", "strict JSON"),
     ],
 )

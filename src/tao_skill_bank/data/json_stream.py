@@ -9,15 +9,7 @@ import re
 from collections.abc import Collection, Iterator
 from typing import Any, TextIO
 
-from tao_skill_bank.core.limits import (
-    MAX_CHARACTERS,
-    MAX_DEPTH,
-    TOO_DEEP,
-    TOO_LONG,
-    TOO_MANY_DIGITS,
-    is_digits_error,
-    is_too_deep,
-)
+from tao_skill_bank.core.limits import MAX_CHARACTERS, TOO_DEEP, TOO_LONG, TOO_MANY_DIGITS, is_digits_error
 
 CHARACTERS_PER_READ = 1 << 20
 LONGEST_CUT_TOKEN = 16
@@ -132,21 +124,13 @@ def _bounded_lines(file: TextIO) -> Iterator[str]:
 
 
 def whole(text: str) -> Any:
-    """Return the JSON value of a text. Raises ValueError for anything else, and beyond the limits."""
+    """Return the JSON value of a text. Raises ValueError for anything else."""
     try:
-        value = DECODER.decode(text)
+        return DECODER.decode(text)
     except RecursionError:
         raise ValueError(TOO_DEEP) from None
     except ValueError as error:
         raise (ValueError(TOO_MANY_DIGITS) if is_digits_error(error) else error) from None
-    _require_shallow(text, 0, len(text), value)
-    return value
-
-
-def _require_shallow(text: str, start: int, end: int, value: Any) -> None:
-    """Refuse deep values; few brackets cannot be deep, and counting them is quick."""
-    if text.count("[", start, end) + text.count("{", start, end) > MAX_DEPTH and is_too_deep(value):
-        raise ValueError(TOO_DEEP)
 
 
 def _items_of_object(text: "_Window", envelope_keys: Collection[str]) -> Iterator[Any]:
@@ -255,7 +239,6 @@ class _Window:
             else:
                 # A number at the end of the window may continue beyond it.
                 if end < len(self.buffer) or not self._extend():
-                    _require_shallow(self.buffer, self.position, end, value)
                     self.position = end
                     return value
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
+from tao_skill_bank.core.limits import TOO_DEEP, is_too_deep
 from tao_skill_bank.data.annotations import stream_records
 from tao_skill_bank.data.media_probe import container_rate, require_decoder
 from tao_skill_bank.data.records.reader import media_of
@@ -81,6 +82,9 @@ class _Fixer:
         """Yield every record of the source, corrected where needed."""
         for record in stream_records(source):
             self.num_records += 1
+            if is_too_deep(record):
+                message = f"Record {self.num_records - 1} of {source} is beyond a limit: {TOO_DEEP}."
+                raise BlockedError.of("record_too_deep", message, "Flatten the record.", path=str(source))
             yield self._corrected(record)
 
     def _corrected(self, record: Any) -> Any:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tao_skill_bank.core.limits import MAX_DEPTH
 from tao_skill_bank.data.records.values import RecordIssue, RecordRules
 from tao_skill_bank.errors import BlockedError, Problem
 
@@ -21,6 +22,9 @@ class RecordIssueType:
 ISSUE_TYPES = {
     "record_not_object": RecordIssueType(
         "something else than a JSON object", "Write every record as {id, video, video_fps, conversations}."
+    ),
+    "record_too_deep": RecordIssueType(
+        f"lists or objects nested more than {MAX_DEPTH} levels deep", "Flatten the record, or drop the deep keys."
     ),
     "conversations_missing": RecordIssueType(
         "no '{key}'", "Add '{key}': [{from: human, value}, {from: gpt, value}], or name the right column."

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tao_skill_bank.core.limits import is_too_deep
 from tao_skill_bank.data.records import content, named_media, placement
 from tao_skill_bank.data.records import issues as issue_types
 from tao_skill_bank.data.records.content import DEFAULT_KEY, Reading, WrittenPart, WrittenTurn
@@ -48,6 +49,9 @@ def examine(raw: Any, rules: RecordRules) -> tuple[Record, tuple[RecordIssue, ..
     issues = Issues()
     if not isinstance(raw, dict):
         issues.add("record_not_object", detail=shown(raw))
+        return Record(), tuple(issues.found)
+    if is_too_deep(raw):
+        issues.add("record_too_deep")
         return Record(), tuple(issues.found)
     identity = _identity(raw, issues)
     of_times = Issues()

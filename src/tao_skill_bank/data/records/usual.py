@@ -2,13 +2,15 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
 from typing import Any
 
+from tao_skill_bank.core.limits import is_too_deep
 from tao_skill_bank.data.records.rates import FASTEST, SLOWEST
 from tao_skill_bank.data.records.values import RecordRules
 
 UNUSUAL = -1
+IMAGE_MARKER, VIDEO_MARKER = "<image>", "<video>"
+MANY = 2  # markers: more than a usual record has
 MAX_SHAPES = 1000
 MAX_NAME = 120  # characters of a name that is short enough in any file system
 ENDINGS = (".mp4", ".MP4", ".mkv", ".webm", ".avi", ".mov")
@@ -35,83 +37,82 @@ class UsualRecords:
         self._rate_required = "video_fps" in rules.required_fields
         self._read = {"id", "video", "video_fps", self._key, *rules.required_fields}
         self._plain: set[tuple[str, ...]] = set()
-        self._token_start = _common_start(rules.reserved_tokens)
-        self._tokens = re.compile("|".join(map(re.escape, rules.reserved_tokens))) if rules.reserved_tokens else None
+        self._marks = re.compile("|".join(map(re.escape, (IMAGE_MARKER, *rules.reserved_tokens))))
+        # What every mark and marker contains: a text without it has none of them.
+        self._sign = "<" if all("<" in token for token in rules.reserved_tokens) else ""
 
     def length(self, record: Any) -> int:
         """Return the characters of text of a faultless usual record, else UNUSUAL."""
         try:
             shape = tuple(record)
-            name, identity = record["video"], record["id"]
+            is_plain = shape in self._plain
             if not (
-                (shape in self._plain or self._is_usual(shape))
-                and name.isascii()
-                and name.endswith(ENDINGS)
-                and len(name) < MAX_NAME
-                and ":" not in name
-                and "\\" not in name
-                and "\0" not in name
-                and (identity.isascii() and "\0" not in identity if type(identity) is str else type(identity) is int)
-                and self._has_fields(record)
+                (is_plain or self._is_usual(shape, record))
+                and _is_usual_name(record["video"])
+                and _is_usual_id(record["id"])
+                and self._is_usual_rate(record.get("video_fps"))
             ):
                 return UNUSUAL
             length = self._text(record[self._key])
         except (KeyError, TypeError, AttributeError):
             return UNUSUAL
-        if length != UNUSUAL and shape not in self._plain:
+        if not is_plain and length != UNUSUAL and not self._read.issuperset(shape):
             self.shapes[shape] += 1
         return length
 
-    def _is_usual(self, shape: tuple[str, ...]) -> bool:
-        """Return whether records with these keys are usual; remember those without unread keys."""
-        if not RARER_KEYS.isdisjoint(shape):
+    def _is_usual(self, shape: tuple[str, ...], record: Any) -> bool:
+        """Return whether a record with these keys is usual; remember keys that are all read, and need no other look."""
+        if not RARER_KEYS.isdisjoint(shape) or any(record[name] is None for name in self._required):
             return False
-        if self._read.issuperset(shape) and len(self._plain) < MAX_SHAPES:
-            self._plain.add(shape)
+        if self._read.issuperset(shape):
+            if not self._required and len(self._plain) < MAX_SHAPES:
+                self._plain.add(shape)
             return True
-        return shape in self.shapes or len(self.shapes) < MAX_SHAPES
+        return (shape in self.shapes or len(self.shapes) < MAX_SHAPES) and not is_too_deep(record)
 
-    def _has_fields(self, record: Any) -> bool:
-        rate = record.get("video_fps")
+    def _is_usual_rate(self, rate: Any) -> bool:
         if type(rate) is float or type(rate) is int:
-            if not SLOWEST <= rate <= FASTEST:
-                return False
-        elif rate is not None or self._rate_required:
-            return False
-        return all(record[name] is not None for name in self._required)
+            return SLOWEST <= rate <= FASTEST
+        return rate is None and not self._rate_required
 
     def _text(self, turns: Any) -> int:
-        if type(turns) is not list:
-            return UNUSUAL
         length = num_markers = 0
         follows_user = has_answer = False
+        sign = self._sign
         for turn in turns:
             role, text = turn["from"], turn["value"]
-            if type(text) is not str or len(turn) != 2 or not (text.isascii() or _is_unicode(text)) or "\0" in text:
+            if len(turn) != 2 or (not text.isascii() and not _is_unicode(text)) or "\0" in text:
                 return UNUSUAL
+            if sign in text:
+                if self._marks.search(text):
+                    return UNUSUAL
+                num_markers += text.count(VIDEO_MARKER) if role in USER else MANY * (VIDEO_MARKER in text)
             if role in USER:
                 follows_user = True
-                if "<" in text:
-                    if "<image>" in text or self._has_token(text):
-                        return UNUSUAL
-                    num_markers += text.count("<video>")
-            elif role in ASSISTANT and follows_user and text and not text.isspace():
+            elif follows_user and role in ASSISTANT and text and not text.isspace():
                 follows_user, has_answer = False, True
-                if "<video>" in text or "<image>" in text or self._has_token(text):
-                    return UNUSUAL
             else:
                 return UNUSUAL
             length += len(text)
-        return length if turns and num_markers <= 1 and (has_answer or not self._needs_answer) else UNUSUAL
-
-    def _has_token(self, text: str) -> bool:
-        return self._tokens is not None and self._token_start in text and self._tokens.search(text) is not None
+        is_whole = type(turns) is list and turns and num_markers <= 1 and (has_answer or not self._needs_answer)
+        return length if is_whole else UNUSUAL
 
 
-def _common_start(tokens: Sequence[str]) -> str:
-    """Return what all tokens start with, which is quicker to look for."""
-    first, last = min(tokens, default=""), max(tokens, default="")
-    return first[: next((i for i, pair in enumerate(zip(first, last, strict=False)) if pair[0] != pair[1]), len(first))]
+def _is_usual_name(name: str) -> bool:
+    return (
+        name.endswith(ENDINGS)
+        and name.isascii()
+        and len(name) < MAX_NAME
+        and ":" not in name
+        and "\\" not in name
+        and "\0" not in name
+    )
+
+
+def _is_usual_id(identity: Any) -> bool:
+    if type(identity) is str:
+        return identity.isascii() and "\0" not in identity
+    return type(identity) is int
 
 
 def _is_unicode(text: str) -> bool:
