@@ -36,9 +36,9 @@ PREFLIGHT = """
 from pathlib import Path
 from tao_skill_bank import preflight
 from tao_skill_bank.contracts import Job, read_json
-from tao_skill_bank.platforms import _base
+from tao_skill_bank.platforms import base
 job = read_json(Job, Path(sys.argv[2]))
-told = sorted(finding.code for finding in preflight.run(job, _base.load("local")) if finding.severity != "info")
+told = sorted(finding.code for finding in preflight.run(job, base.load("local")) if finding.severity != "info")
 """
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from tao_skill_bank.core.limits import TOO_DEEP, TOO_MANY_DIGITS, is_digits_error, is_too_deep
 from tao_skill_bank.errors import RequestError
 
 # Section 10.3.2 of the YAML 1.2.2 specification, tag resolution of the core schema.
@@ -91,12 +92,24 @@ _Loader.add_constructor("tag:yaml.org,2002:float", _construct_float)
 def parse(text: str, source: str) -> Any:
     """Return the value of a YAML 1.2 document. Raises RequestError with the line and column of a mistake."""
     try:
-        return yaml.load(text, Loader=_Loader)
+        value = yaml.load(text, Loader=_Loader)
+    except RecursionError:
+        raise _beyond(source, TOO_DEEP) from None
+    except ValueError as error:
+        raise _beyond(source, TOO_MANY_DIGITS if is_digits_error(error) else str(error)) from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         message = f"{source} is not valid YAML{where}: {getattr(error, 'problem', error)}"
         raise RequestError.of("invalid_yaml", message, "Correct the YAML, or quote the value.", path=source) from None
+    if is_too_deep(value):
+        raise _beyond(source, TOO_DEEP)
+    return value
+
+
+def _beyond(source: str, limit: str) -> RequestError:
+    message = f"{source} is not valid YAML: {limit}."
+    return RequestError.of("invalid_yaml", message, "Correct the YAML, or quote the value.", path=source)
 
 
 def parse_value(text: str, source: str) -> Any:

@@ -1,41 +1,16 @@
-"""LLaVA annotation files: a list, an object with a list, or JSON lines; read as a stream."""
+"""Annotation files: a list, an object with a list, a mapping by id, or JSON lines; read as a stream."""
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TextIO, TypeGuard
+from typing import Any
 
-from tao_skill_bank.data.json_stream import DECODER, NoListError, stream_items
+from tao_skill_bank.data.json_stream import NoListError, stream_items
 from tao_skill_bank.errors import BlockedError
 
 ENVELOPE_KEYS = ("annotations", "data", "samples", "items")
 BYTE_ORDER_MARK = "\ufeff"
-ASSISTANT_ROLES = frozenset({"gpt", "assistant"})
-MediaKind = Literal["video", "image"]
-MEDIA_KEYS: tuple[tuple[str, MediaKind], ...] = (
-    ("video", "video"),
-    ("videos", "video"),
-    ("image", "image"),
-    ("images", "image"),
-)
-
-
-class Media(NamedTuple):
-    """One media file that a record names, relative to the dataset's media path."""
-
-    kind: MediaKind
-    name: str
-
-
-class Turn(NamedTuple):
-    """One turn of a conversation, in either format (from/value or role/content)."""
-
-    role: str
-    text: str
-
-    @property
-    def is_answer(self) -> bool:
-        return self.role in ASSISTANT_ROLES
+LINES_ENDINGS = (".jsonl", ".ndjson")
+POINTER = "version https://git-lfs.github.com/spec/"
 
 
 def stream_records(path: Path) -> Iterator[Any]:
@@ -55,8 +30,11 @@ def stream_records(path: Path) -> Iterator[Any]:
                 raise _unreadable(path, "is empty", "Write a JSON list of records into it.")
             if head.startswith(BYTE_ORDER_MARK):
                 raise _unreadable(path, "starts with a byte order mark", "Save it as UTF-8 without a byte order mark.")
+            if head.startswith(POINTER):
+                fix = f"Run git lfs pull in {path.parent}, or download the file itself."
+                raise _unreadable(path, "is a Git LFS pointer and not the file that it stands for", fix)
             file.seek(0)
-            yield from _json_lines(file) if path.suffix == ".jsonl" else stream_items(file, ENVELOPE_KEYS)
+            yield from stream_items(file, ENVELOPE_KEYS, as_lines=path.suffix in LINES_ENDINGS)
     except UnicodeDecodeError:
         raise _unreadable(path, "is not UTF-8", "Save it as UTF-8 without a byte order mark.") from None
     except NoListError as error:
@@ -72,48 +50,6 @@ def stream_records(path: Path) -> Iterator[Any]:
 def load_records(path: Path) -> list[dict[str, Any]]:
     """Return every record of an annotation file. Raises BlockedError like `stream_records`."""
     return list(stream_records(path))
-
-
-def media_of(record: Mapping[str, Any]) -> tuple[Media, ...]:
-    """Return the videos, then the images that a record names, each in order of appearance."""
-    found: list[Media] = []
-    for key, kind in MEDIA_KEYS:
-        value = record.get(key)
-        if isinstance(value, list):
-            found.extend([Media(kind, str(name)) for name in value])
-        elif value:
-            found.append(Media(kind, str(value)))
-    return tuple(found)
-
-
-def turns_of(record: Mapping[str, Any], conversations_key: str = "conversations") -> tuple[Turn, ...]:
-    """Return the turns of a record; content given as parts is joined, invalid turns are skipped."""
-    turns = record.get(conversations_key)
-    if not isinstance(turns, list):
-        return ()
-    return tuple(_turn(turn) for turn in turns if isinstance(turn, dict))
-
-
-def is_positive_number(value: Any) -> TypeGuard[float]:
-    """Return whether a value is a finite number above 0, as a frame rate must be."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < math.inf
-
-
-def _turn(turn: Mapping[str, Any]) -> Turn:
-    role = turn.get("from") or turn.get("role") or ""
-    content = turn.get("value") if "value" in turn else turn.get("content")
-    if isinstance(content, list):
-        content = "".join(str(part.get("text", "")) if isinstance(part, dict) else str(part) for part in content)
-    return Turn(str(role), content if isinstance(content, str) else "")
-
-
-def _json_lines(file: TextIO) -> Iterator[Any]:
-    for number, line in enumerate(file, start=1):
-        if line.strip():
-            try:
-                yield DECODER.decode(line)
-            except ValueError as error:
-                raise ValueError(f"line {number}: {getattr(error, 'msg', error)}") from None
 
 
 def _unreadable(path: Path, what: str, fix: str) -> BlockedError:

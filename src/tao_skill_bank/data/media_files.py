@@ -8,8 +8,9 @@ from pathlib import Path, PurePosixPath
 from tao_skill_bank.contracts import Finding
 from tao_skill_bank.core import hashes, locations
 from tao_skill_bank.core.findings import MAX_LISTED, blocking, info, listed, not_checked
-from tao_skill_bank.data.annotations import media_of
 from tao_skill_bank.data.archive import Listing
+from tao_skill_bank.data.near_misses import difference, near_misses
+from tao_skill_bank.data.records.reader import media_of
 from tao_skill_bank.data.scan import Scan, records_at
 
 StoredNames = Callable[[Sequence[str]], "array[int] | None"]
@@ -129,10 +130,15 @@ def _missing(scan: Scan, existing: "array[int]") -> list[Finding]:
     records, num_records = hashes.first_distinct((scan.media_records[position] for position in positions), MAX_LISTED)
     shown = records_at(scan.annotation_path, records)
     absent = {scan.media[position] for position in positions[: 2 * MAX_LISTED]}
-    names = [name for record in shown.values() for _, name in media_of(record) if hash(scan.path_of(name)) in absent]
+    media = (item for record in shown.values() for item in media_of(record, scan.rules.conversations_key))
+    names = [name for item in media for name in item.files if hash(scan.path_of(name)) in absent]
     path = scan.annotation_path
     told = listed(names[:MAX_LISTED], len(positions))
     where = listed(records, num_records)
     message = f"{len(positions)} media of {path} are not in {scan.media_path}: {told} (record {where})."
     fix = "Correct the names or the media path, add the files, or drop the records."
+    if near := near_misses(Path(scan.media_root), names[:MAX_LISTED]):
+        said = [f"{name!a} is {file!a} there (another {difference(name, file)})" for name, file in near.items()]
+        message += f" {listed(said)}."
+        fix = "Write the names as the files have them, or rename the files: mv FILE NAME."
     return [blocking("media_missing", message, fix, path, files=names[:MAX_LISTED], count=len(positions))]

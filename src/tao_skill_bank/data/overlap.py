@@ -12,7 +12,7 @@ from typing import Any
 from tao_skill_bank.contracts import Finding
 from tao_skill_bank.core import hashes
 from tao_skill_bank.core.findings import MAX_LISTED, listed, warning
-from tao_skill_bank.data.annotations import media_of
+from tao_skill_bank.data.records.reader import media_of
 from tao_skill_bank.data.scan import Scan, records_at
 
 MAX_COMPARED = 32
@@ -69,10 +69,14 @@ def _same_content(train: Scan, held_out: Scan) -> list[int]:
 
 
 def _is_same(train: Scan, train_record: Mapping[str, Any], held_out: Scan, record: Mapping[str, Any]) -> bool:
-    train_files = [Path(train.path_of(media.name)) for media in media_of(train_record)]
-    eval_files = [Path(held_out.path_of(media.name)) for media in media_of(record)]
+    train_files, eval_files = _files(train, train_record), _files(held_out, record)
     if not train_files and not eval_files:
         return train_record == record
     if len(train_files) != len(eval_files) or not all(path.is_file() for path in [*train_files, *eval_files]):
         return False
     return all(filecmp.cmp(ours, theirs, shallow=False) for ours, theirs in zip(train_files, eval_files, strict=True))
+
+
+def _files(scan: Scan, record: Mapping[str, Any]) -> list[Path]:
+    media = media_of(record, scan.rules.conversations_key)
+    return [Path(scan.path_of(name)) for item in media for name in item.files]

@@ -1,36 +1,10 @@
-"""Checks what the records of a dataset say: required fields, turns, ids. One finding per kind of fault."""
-
-from dataclasses import dataclass
+"""Checks what the records of a dataset say: required fields, turns, ids. One finding per type of issue."""
 
 from tao_skill_bank.contracts import Finding
 from tao_skill_bank.core import hashes
 from tao_skill_bank.core.findings import MAX_LISTED, blocking, info, listed, warning
+from tao_skill_bank.data.records.issues import issue_type
 from tao_skill_bank.data.scan import Scan, Tally, records_at
-
-
-@dataclass(frozen=True)
-class Fault:
-    """How an issue of records is worded: what the records do, and the fix."""
-
-    what: str
-    fix: str
-
-
-FAULTS = {
-    "record_not_object": Fault("are no JSON objects", "Write every record as {id, video, video_fps, conversations}."),
-    "conversations_missing": Fault(
-        "have no '{key}'", "Add '{key}': [{from: human, value}, {from: gpt, value}], or name the right column."
-    ),
-    "conversations_empty": Fault("have no turn under '{key}'", "Give a list of turns under '{key}', or drop them."),
-    "turn_invalid": Fault(
-        "have a turn without a known role or text", "Write turns as {from: human | gpt, value} or {role, content}."
-    ),
-    "answer_missing": Fault("have no assistant turn", "Add a {from: gpt, value} turn, or drop the records."),
-    "markers_disagree": Fault(
-        "have <video> or <image> markers that do not match the media they name",
-        "Write one marker per media file, or none.",
-    ),
-}
 
 
 def check(scan: Scan) -> list[Finding]:
@@ -41,37 +15,79 @@ def check(scan: Scan) -> list[Finding]:
     if not scan.num_records:
         message = f"Annotation file {path} holds no records."
         return [blocking("annotation_empty", message, "Write at least one record into it.", path)]
-    found = [_fault(scan, name, tally) for name, tally in sorted(scan.faults.items())]
-    found += _duplicates(scan)
+    found = [_issue(scan, code, tally) for code, tally in sorted(scan.issues.items())]
+    found += [*_duplicates(scan), *_formats(scan), *_bare_ranges(scan), *_unread(scan)]
     message = f"{path} holds {scan.num_records} {scan.input.role} records, {scan.num_usable} of them usable."
     evidence = {"records": scan.num_records, "usable": scan.num_usable, "with_video": scan.num_videos}
     return [*found, info("dataset_records", message, path, role=scan.input.role, **evidence)]
 
 
-def _fault(scan: Scan, name: str, tally: Tally) -> Finding:
+def _issue(scan: Scan, code: str, tally: Tally) -> Finding:
     path = scan.annotation_path
     evidence = {"records": tally.first, "count": tally.count}
     where = f"{tally.count} of {scan.num_records} records of {path}"
     which = f"(record {listed(tally.first, tally.count)}, counted from 0)"
-    if name == "id_missing":
+    if code == "id_missing":
         message = f"{where} have no id {which}; results name them by position."
-        return warning(name, message, "Give every record an id that no other one has.", path, **evidence)
-    fault = FAULTS.get(name)
-    if fault:
-        what, fix = (text.replace("{key}", scan.conversations_key) for text in (fault.what, fault.fix))
-        return blocking(name, f"{where} {what} {which}.", fix, path, **evidence)
-    field = name.removesuffix("_missing").removesuffix("_invalid")
-    what = "have no" if name.endswith("_missing") else "have an invalid"
-    return blocking(name, f"{where} {what} {field} {which}.", _field_fix(scan, field), path, **evidence)
+        return warning(code, message, "Give every record an id that no other one has.", path, **evidence)
+    kind = issue_type(code, scan.rules)
+    first = f"; in record {tally.first[0]}: {tally.example}" if str(tally.example) else ""
+    fix = _rate_fix(scan) if code.startswith("video_fps_") else kind.fix
+    return blocking(code, f"{where} have {kind.what} {which}{first}.", fix, path, **evidence)
 
 
-def _field_fix(scan: Scan, field: str) -> str:
+def _rate_fix(scan: Scan) -> str:
     path = scan.annotation_path
-    if field != "video_fps":
-        return f"Add {field} to the records."
     stem, dot, suffix = path.rpartition(".")
     copy = f"{stem}.with_fps{dot}{suffix}"
     return f"tao-skills data fix-video-fps {path} {copy} --media {scan.media_path}, then use {copy}."
+
+
+def _formats(scan: Scan) -> list[Finding]:
+    """Return a warning when turns are written in several ways: usually two sources were joined by mistake."""
+    formats = dict(scan.census.formats)
+    if scan.num_usual:
+        formats["from/value"] = min(formats.get("from/value", scan.first_usual), scan.first_usual)
+    if len(formats) < 2:
+        return []
+    first = ", ".join(f"{name} from record {index}" for name, index in sorted(formats.items(), key=lambda kv: kv[1]))
+    message = f"{scan.annotation_path} has turns of several formats: {first}; all of them are read."
+    fix = "If they come from two datasets by mistake, split the file; else nothing is to do."
+    return [warning("formats_mixed", message, fix, scan.annotation_path, first=formats)]
+
+
+def _bare_ranges(scan: Scan) -> list[Finding]:
+    census = scan.census
+    if not census.num_bare_ranges:
+        return []
+    message = (
+        f"{census.num_bare_ranges} records of {scan.annotation_path} have 'start' or 'end' (record "
+        f"{census.first_bare_range} first): these are read as seconds of the video, like video_start and video_end."
+    )
+    return [info("clip_range_read", message, scan.annotation_path, count=census.num_bare_ranges)]
+
+
+def _unread(scan: Scan) -> list[Finding]:
+    """Return the keys that nobody reads: a warning for those that look like misspelt ones, an info for the others."""
+    path, unread = scan.annotation_path, scan.census.unread
+    meant = {name: key for name, key in unread.items() if key.meant}
+    found = []
+    if meant:
+        said = [
+            f"{name} ({key.count} times{'' if key.first is None else f', record {key.first} first'}; "
+            f"did you mean {key.meant}?)"
+            for name, key in meant.items()
+        ]
+        message = f"Records of {path} have keys that nobody reads: {listed(said)}."
+        renamed = ", ".join(f"{name} to {key.meant}" for name, key in list(meant.items())[:MAX_LISTED])
+        fix = f"Rename {renamed}, or drop the keys."
+        found.append(warning("keys_misspelt", message, fix, path, keys={k: v.meant for k, v in meant.items()}))
+    others = {name: key.count for name, key in unread.items() if not key.meant}
+    if others:
+        said = [f"{name} ({count})" for name, count in others.items()]
+        message = f"Records of {path} have keys that nobody reads: {listed(said)}."
+        found.append(info("keys_not_read", message, path, keys=dict(list(others.items())[:MAX_LISTED])))
+    return found
 
 
 def _duplicates(scan: Scan) -> list[Finding]:

@@ -10,13 +10,15 @@ from tao_skill_bank.contracts import Finding
 from tao_skill_bank.core import locations
 from tao_skill_bank.core.findings import blocking, from_error, info, listed, not_checked, warning
 from tao_skill_bank.data import probing
-from tao_skill_bank.data.annotations import Media, MediaKind, is_positive_number, media_of
 from tao_skill_bank.data.archive import Listing
 from tao_skill_bank.data.media_probe import MediaProbe
+from tao_skill_bank.data.records.reader import media_of
+from tao_skill_bank.data.records.values import Media, MediaKind
 from tao_skill_bank.data.scan import Sample, Scan, plain_name
 from tao_skill_bank.errors import BlockedError, MissingExtraError
 
 KINDS: tuple[MediaKind, ...] = ("video", "image")
+MAX_DECODED_FRAMES = 16  # of one list of frames
 RATE_TOLERANCE = 0.01  # 29.97 declared as 30 is within it, 25 declared as 24 is not
 
 
@@ -49,7 +51,11 @@ def samples_of(scan: Scan) -> list[Sample]:
     """Return the sampled records, the one with the most text among them."""
     chosen = list(scan.samples)
     longest = scan.longest
-    if longest and media_of(longest.record) and all(sample.index != longest.index for sample in chosen):
+    if (
+        longest
+        and media_of(longest.record, scan.rules.conversations_key)
+        and all(sample.index != longest.index for sample in chosen)
+    ):
         chosen.append(longest)
     return chosen
 
@@ -59,17 +65,21 @@ def decode(scan: Scan, listing: Listing | None, pool: Executor, timeout_seconds:
     if scan.failure or locations.is_uri(scan.media_path):
         return Decoded((), ())
     samples = samples_of(scan)
-    places = [_files_of(scan, listing, sample) for sample in samples]
+    media_of_samples = [media_of(sample.record, scan.rules.conversations_key) for sample in samples]
+    places = [[_files_of(scan, listing, media) for media in each] for each in media_of_samples]
     users: dict[File, list[int]] = {}
-    for sample, files in zip(samples, places, strict=True):
-        for file in dict.fromkeys(files):
+    for sample, files_of_media in zip(samples, places, strict=True):
+        for file in dict.fromkeys(file for files in files_of_media for file in files):
             users.setdefault(file, []).append(sample.index)
     outcomes, findings = decode_files(users, pool, timeout_seconds)
     records = []
-    for sample, files in zip(samples, places, strict=True):
-        good = tuple(outcomes[file] for file in files if file in outcomes)
-        if len(good) == len(media_of(sample.record)):
-            records.append(Probed(sample.index, sample.record, media_of(sample.record), good))
+    for sample, media, files_of_media in zip(samples, media_of_samples, places, strict=True):
+        for item, files in zip(media, files_of_media, strict=True):
+            findings += _differing_sizes(item, sample.index, [outcomes[file] for file in files if file in outcomes])
+        probes = [_probe_of(item, files, outcomes) for item, files in zip(media, files_of_media, strict=True)]
+        good = tuple(probe for probe in probes if probe)
+        if len(good) == len(media):
+            records.append(Probed(sample.index, sample.record, media, good))
     return Decoded(tuple(records), tuple(findings))
 
 
@@ -110,14 +120,14 @@ def check(where: str, decoded: Decoded, num_frames: int | None) -> list[Finding]
     """Return the findings on decoded media: too short, another rate than declared, an uneven rate, cut off."""
     found = list(decoded.findings)
     clips = [
-        (record, media.name, probe)
+        (media, probe)
         for record in decoded.records
         for media, probe in zip(record.media, record.probes, strict=True)
         if media.kind == "video"
     ]
     found += _too_short(where, clips, num_frames)
     found += _other_rate(where, clips)
-    uneven = [name for _, name, probe in clips if probe.has_variable_rate]
+    uneven = [media.name for media, probe in clips if probe.has_variable_rate]
     if uneven:
         message = (
             f"Clips of {where} have a variable frame rate: {listed(uneven)}. Their frames' own times are used, "
@@ -125,7 +135,7 @@ def check(where: str, decoded: Decoded, num_frames: int | None) -> list[Finding]
         )
         found.append(info("media_variable_rate", message, where, files=uneven))
     found += _animated(where, decoded.records)
-    cut = [name for _, name, probe in clips if not probe.is_whole]
+    cut = [media.name for media, probe in clips if not probe.is_whole]
     if cut:
         message = f"Clips of {where} hold fewer frames that can be decoded than their header promises: {listed(cut)}."
         found.append(blocking("media_truncated", message, "Copy or encode them again.", where, files=cut))
@@ -151,10 +161,42 @@ def _animated(where: str, records: Sequence[Probed]) -> list[Finding]:
     return [warning("media_animated", message, fix, where, files=names)]
 
 
-def _files_of(scan: Scan, listing: Listing | None, sample: Sample) -> list[File]:
-    """Return the media files of a record that are here."""
-    media = media_of(sample.record)
-    return [File(item.kind, path) for item in media if (path := _file_of(scan, listing, item.name))]
+def _files_of(scan: Scan, listing: Listing | None, media: Media) -> list[File]:
+    """Return the files of a medium that exist: of a list of frames some, evenly spread, the first and last included."""
+    step = max(1, (len(media.files) - 1) // (MAX_DECODED_FRAMES - 1))
+    chosen = dict.fromkeys([*media.files[::step], media.files[-1]])
+    kind: MediaKind = "image" if media.frames else media.kind
+    return [File(kind, path) for name in chosen if (path := _file_of(scan, listing, name))]
+
+
+def _probe_of(media: Media, files: Sequence[File], outcomes: Mapping[File, MediaProbe]) -> MediaProbe | None:
+    """Return the probe of a medium; of a list of frames that of its first one, with the number and time of all."""
+    probes = [outcomes[file] for file in files if file in outcomes]
+    if not probes or len(probes) < len(files):
+        return None
+    if not media.frames:
+        return probes[0]
+    if not media.rate:
+        return None  # the record's own issue
+    count = len(media.frames)
+    return replace(
+        probes[0],
+        num_frames=count,
+        declared_frames=count,
+        decoded_frames=count,
+        duration_seconds=count / media.rate,
+        container_fps=media.rate,
+    )
+
+
+def _differing_sizes(media: Media, index: int, probes: Sequence[MediaProbe]) -> list[Finding]:
+    """Return the finding on a list of frames that are not all of one size, as the trainer refuses it."""
+    sizes = dict.fromkeys((probe.width, probe.height) for probe in probes) if media.frames else {}
+    if len(sizes) < 2:
+        return []
+    shown = listed([f"{width}x{height}" for width, height in sizes])
+    message = f"The frames of the clip {media.name} (record {index}) have different sizes: {shown}."
+    return [blocking("frame_sizes_differ", message, "Write all frames of a clip in one size.", records=[index])]
 
 
 def _named_by(finding: Finding, records: Sequence[int]) -> Finding:
@@ -172,8 +214,12 @@ def _file_of(scan: Scan, listing: Listing | None, name: str) -> Path | None:
     return path if path.is_file() else None
 
 
-def _too_short(where: str, clips: Sequence[tuple[Probed, str, MediaProbe]], num_frames: int | None) -> list[Finding]:
-    short = {name: probe.num_frames for _, name, probe in clips if num_frames and probe.num_frames < num_frames}
+def _too_short(where: str, clips: Sequence[tuple[Media, MediaProbe]], num_frames: int | None) -> list[Finding]:
+    short = {
+        media.name: probe.num_frames
+        for media, probe in clips
+        if num_frames and probe.num_frames < num_frames and media.indices is None
+    }
     if not short:
         return []
     shown = listed([f"{name} ({frames})" for name, frames in short.items()])
@@ -182,14 +228,14 @@ def _too_short(where: str, clips: Sequence[tuple[Probed, str, MediaProbe]], num_
     return [blocking("media_too_short", message, fix, where, frames=short)]
 
 
-def _other_rate(where: str, clips: Sequence[tuple[Probed, str, MediaProbe]]) -> list[Finding]:
+def _other_rate(where: str, clips: Sequence[tuple[Media, MediaProbe]]) -> list[Finding]:
     off: dict[str, dict[str, float]] = {}
-    for record, name, probe in clips:
-        declared, stated = record.record.get("video_fps"), probe.container_fps
+    for media, probe in clips:
+        declared, stated = media.rate, probe.container_fps
         if probe.has_variable_rate:
             continue  # its frames have times of their own
-        if is_positive_number(declared) and stated and abs(declared - stated) > RATE_TOLERANCE * stated:
-            off[name] = {"declared": float(declared), "container": round(stated, 3)}
+        if declared and stated and abs(declared - stated) > RATE_TOLERANCE * stated:
+            off[media.name] = {"declared": declared, "container": round(stated, 3)}
     if not off:
         return []
     shown = listed([f"{name} ({rate['declared']:g}, container {rate['container']:g})" for name, rate in off.items()])

@@ -9,13 +9,28 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from tao_skill_bank.contracts import Finding, Input
+from tao_skill_bank.contracts import Finding, Input, contract
 from tao_skill_bank.core import findings, hashes, locations
-from tao_skill_bank.data.annotations import media_of, stream_records
-from tao_skill_bank.data.record_rules import UNUSUAL, RecordRules
+from tao_skill_bank.data.annotations import stream_records
+from tao_skill_bank.data.records import reader
+from tao_skill_bank.data.records.census import Census
+from tao_skill_bank.data.records.usual import UNUSUAL, UsualRecords
+from tao_skill_bank.data.records.values import Media, RecordIssue, RecordRules
 from tao_skill_bank.errors import BlockedError
 
-CONVERSATIONS = "conversations"
+
+@contract
+class Options:
+    """How records are read.
+
+    Attributes:
+        conversations_key: where their turns are.
+        reserved_tokens: texts that the model's chat template writes, which no text of a record may contain.
+
+    """
+
+    conversations_key: str = "conversations"
+    reserved_tokens: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -28,8 +43,9 @@ class Sample:
 
 @dataclass
 class Tally:
-    """How often one fault occurs, and in which records first."""
+    """How many records have one issue, which of them come first, and the issue of the first one."""
 
+    example: RecordIssue
     count: int = 0
     first: list[int] = field(default_factory=list)
 
@@ -45,9 +61,12 @@ class Scan:
 
     Attributes:
         input: the annotations and their media.
-        conversations_key: where a record's turns are.
+        rules: what its records must hold.
         failure: why the file could not be read to its end, if so.
-        faults: fault name (`video_fps_missing`, `no_answer`, ...) to the records that have it.
+        num_further_frames: files of lists of frames but for the first of each.
+        num_usual, first_usual: records that the quick look has passed, and the first of them.
+        issues: code (`video_fps_missing`, `answer_missing`, ...) to the records that have the issue.
+        census: keys that nobody reads, and how turns are written.
         ids: hash of every record's id, in the order of the file.
         media, media_records: hash of every media path and the record that names it.
         folders: folders (or archive folders) of those paths, as written.
@@ -56,13 +75,17 @@ class Scan:
     """
 
     input: Input
-    conversations_key: str = CONVERSATIONS
+    rules: RecordRules = field(default_factory=RecordRules)
     failure: Finding | None = None
     num_records: int = 0
     num_usable: int = 0
     num_videos: int = 0
     num_remote_media: int = 0
-    faults: dict[str, Tally] = field(default_factory=dict)
+    num_further_frames: int = 0
+    num_usual: int = 0
+    first_usual: int = 0
+    issues: dict[str, Tally] = field(default_factory=dict)
+    census: Census = field(default_factory=Census)
     ids: "array[int]" = field(default_factory=hashes.new)
     media: "array[int]" = field(default_factory=hashes.new)
     media_records: "array[int]" = field(default_factory=lambda: array("L"))
@@ -80,8 +103,8 @@ class Scan:
 
     @property
     def num_media(self) -> int:
-        """Different media files that the records name."""
-        return len(self.media) - len(hashes.repeated(self.media))
+        """Different media that the records name; a list of frames is one."""
+        return max(0, len(self.media) - len(hashes.repeated(self.media)) - self.num_further_frames)
 
     @property
     def noun(self) -> str:
@@ -98,19 +121,19 @@ class Scan:
         return path_under(self.media_root, name)
 
 
-def scan(
-    given: Input, required_fields: tuple[str, ...], num_samples: int, conversations_key: str = CONVERSATIONS
-) -> Scan:
+def scan(given: Input, required_fields: tuple[str, ...], num_samples: int, options: Options | None = None) -> Scan:
     """Read the whole annotation file of an input in constant memory. One that cannot be read is a `failure`."""
-    result = Scan(given, conversations_key)
+    options = options or Options()
+    needs_answer = given.role in ("train", "eval")
+    rules = RecordRules(options.conversations_key, required_fields, needs_answer, options.reserved_tokens)
+    result = Scan(given, rules)
     path = result.annotation_path
     if locations.is_uri(path):
         message = f"Annotations {path} are not on this machine."
         fix = "Give their folder as a local path to have them checked before the launch."
         result.failure = findings.not_checked("annotation_remote", message, fix, path)
         return result
-    rules = RecordRules(conversations_key, required_fields, needs_answer=given.role in ("train", "eval"))
-    scanner = _Scanner(result, rules, num_samples)
+    scanner = _Scanner(result, num_samples)
     try:
         scanner.take(stream_records(Path(path)))
     except BlockedError as error:
@@ -121,9 +144,10 @@ def scan(
 class _Scanner:
     """Takes in records. The usual ones cost a microsecond or two each."""
 
-    def __init__(self, result: Scan, rules: RecordRules, num_samples: int) -> None:
+    def __init__(self, result: Scan, num_samples: int) -> None:
         self.result = result
-        self._rules = rules
+        self._usual = UsualRecords(result.rules)
+        self._clips_of_frames: set[int] = set()
         self._root = result.media_root
         self._samples = _EvenSamples(num_samples)
         self._longest_length = -1
@@ -131,13 +155,15 @@ class _Scanner:
     def take(self, records: Iterable[Any]) -> None:
         """Take in every record of a file."""
         result, root = self.result, self._root
-        usual_length, offer = self._rules.usual_length, self._samples.offer
+        usual_length, offer = self._usual.length, self._samples.offer
         for index, record in enumerate(records):
             result.num_records = index + 1
             length = usual_length(record)
             if length == UNUSUAL:
                 length = self._take_unusual(record, index)
             else:
+                if not result.num_usual:
+                    result.first_usual = index
                 identity, name = record["id"], record["video"]
                 if "./" in name or "//" in name:
                     name = plain_name(name)
@@ -147,7 +173,7 @@ class _Scanner:
                 result.media_records.append(index)
                 result.folders.add(path.rpartition("/")[0])
                 result.num_videos += 1
-                result.num_usable += 1
+                result.num_usual += 1
                 offer(index, record)
             if length > self._longest_length:
                 self._longest_length = length
@@ -156,40 +182,39 @@ class _Scanner:
     def finish(self) -> Scan:
         """Return the result with its samples chosen."""
         self.result.samples = self._samples.chosen()
+        self.result.num_usable += self.result.num_usual
+        self.result.census.add_shapes(self._usual.shapes, self.result.rules)
         return self.result
 
-    def _take_unusual(self, record: Any, index: int) -> int:
+    def _take_unusual(self, raw: Any, index: int) -> int:
         result = self.result
-        identity = record.get("id") if isinstance(record, dict) else None
-        result.ids.append(hash((id(self), index)) if identity is None else hash(str(identity)))
-        if not isinstance(record, dict):
-            self._note("record_not_object", index)
+        record, issues = reader.examine(raw, result.rules)
+        result.ids.append(hash((id(self), index)) if record.id is None else hash(record.id))
+        for code, issue in {issue.code: issue for issue in reversed(issues)}.items():
+            result.issues.setdefault(code, Tally(issue)).add(index)
+            result.num_remote_media += code == "media_address"
+        if not isinstance(raw, dict):
             return UNUSUAL
-        if identity is None:
-            self._note("id_missing", index)
-        media = media_of(record)
-        for _, name in media:
-            self._take_name(name, index)
-        result.num_videos += any(kind == "video" for kind, _ in media)
-        if media:
-            self._samples.offer(index, record)
-        faults, length = self._rules.look_closely(record, media)
-        for name in faults:
-            self._note(name, index)
-        result.num_usable += not faults
-        return length
+        if record.id is None:
+            result.issues.setdefault("id_missing", Tally(RecordIssue("id_missing"))).add(index)
+        for media in record.media:
+            self._take_media(media, index)
+        result.num_videos += any(media.kind == "video" for media in record.media)
+        result.census.add(record, raw, index)
+        if record.media:
+            self._samples.offer(index, raw)
+        result.num_usable += not issues
+        return record.num_characters
 
-    def _take_name(self, name: str, index: int) -> None:
-        if locations.is_uri(name):
-            self.result.num_remote_media += 1
-            return
-        path = path_under(self._root, name)
-        self.result.media.append(hash(path))
-        self.result.media_records.append(index)
-        self.result.folders.add(path.rpartition("/")[0])
-
-    def _note(self, fault: str, index: int) -> None:
-        self.result.faults.setdefault(fault, Tally()).add(index)
+    def _take_media(self, media: Media, index: int) -> None:
+        if media.frames and hash(media.frames) not in self._clips_of_frames:
+            self._clips_of_frames.add(hash(media.frames))
+            self.result.num_further_frames += len(set(media.frames)) - 1
+        for name in media.files:
+            path = path_under(self._root, name)
+            self.result.media.append(hash(path))
+            self.result.media_records.append(index)
+            self.result.folders.add(path.rpartition("/")[0])
 
 
 def plain_name(name: str) -> str:

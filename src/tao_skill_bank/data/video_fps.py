@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from tao_skill_bank.data.annotations import is_positive_number, media_of, stream_records
+from tao_skill_bank.core.limits import TOO_DEEP, is_too_deep
+from tao_skill_bank.data.annotations import stream_records
 from tao_skill_bank.data.media_probe import container_rate, require_decoder
+from tao_skill_bank.data.records.reader import media_of
 from tao_skill_bank.errors import BlockedError, ConflictError, Problem, RequestError
 
 MAX_PROBLEMS = 100
@@ -80,13 +82,16 @@ class _Fixer:
         """Yield every record of the source, corrected where needed."""
         for record in stream_records(source):
             self.num_records += 1
+            if is_too_deep(record):
+                message = f"Record {self.num_records - 1} of {source} is beyond a limit: {TOO_DEEP}."
+                raise BlockedError.of("record_too_deep", message, "Flatten the record.", path=str(source))
             yield self._corrected(record)
 
     def _corrected(self, record: Any) -> Any:
-        videos = [name for kind, name in media_of(record) if kind == "video"] if isinstance(record, dict) else []
-        if not videos or is_positive_number(record.get("video_fps")):
+        videos = [media for media in media_of(record) if media.kind == "video" and not media.frames]
+        if all(media.rate for media in videos):
             return record
-        rate = self._rate(self._root / videos[0])
+        rate = self._rate(self._root / videos[0].name)
         if rate is None:
             return record
         self.num_fixed += 1

@@ -11,7 +11,9 @@ from typing import Any
 from tao_skill_bank.contracts import Finding
 from tao_skill_bank.core import locations, settings
 from tao_skill_bank.core.findings import MAX_LISTED, blocking, info, not_checked
-from tao_skill_bank.data.annotations import is_positive_number, media_of, stream_records
+from tao_skill_bank.data.annotations import stream_records
+from tao_skill_bank.data.records.rates import rate_of
+from tao_skill_bank.data.records.reader import media_of
 from tao_skill_bank.errors import TaoSkillsError
 from tao_skill_bank.launch_check.arguments import BatchLimit
 
@@ -95,13 +97,13 @@ def _issues(index: int, record: Any, fields: tuple[str, ...]) -> Iterator[str]:
         yield f"record {index}: not a JSON object"
         return
     media = media_of(record)
-    shows_only_images = bool(media) and all(kind == "image" for kind, _ in media)
+    shows_only_images = bool(media) and all(item.kind == "image" for item in media)
     for field in fields:
         if field == "video_fps" and shows_only_images:
             continue
         if record.get(field) in (None, "", [], {}):
             yield f"record {index}: missing {field}"
-        elif field == "video_fps" and not is_positive_number(record[field]):
+        elif field == "video_fps" and rate_of(record[field]) is None:
             yield f"record {index}: invalid {field}"
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from tao_skill_bank.bank import catalog
 from tao_skill_bank.contracts import Finding, Plan, Request, Route, Workload
-from tao_skill_bank.data.annotations import is_positive_number
+from tao_skill_bank.data.records.rates import number_of
 from tao_skill_bank.errors import BackendError, BlockedError, MissingExtraError, Problem, RequestError, UnknownNameError
 from tao_skill_bank.platforms import Platform
 
@@ -52,7 +52,7 @@ def require_known_options(request: Request, platform: Platform) -> None:
             problems.append(
                 Problem("unknown_option", message, f"Use: {', '.join([*texts, *sorted(numbers)])}.", path, value)
             )
-        elif name in numbers and not is_positive_number(value):
+        elif name in numbers and (number_of(value) or 0) <= 0:
             message = f"Platform option {name} is {value!r}; expected a number above 0."
             problems.append(Problem("invalid_option", message, f"Write --option {name}=NUMBER.", path, value))
     if problems:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tao_skill_bank.data.annotations import media_of, stream_records
+from tao_skill_bank.data.annotations import stream_records
+from tao_skill_bank.data.records.reader import media_of
 from tao_skill_bank.errors import BlockedError, MissingExtraError
 from tao_skill_bank.runs.run_directory import RunDirectory
 

@@ -17,7 +17,8 @@ from pathlib import Path, PurePosixPath
 
 from tao_skill_bank.core import settings
 from tao_skill_bank.core.listing import listed
-from tao_skill_bank.data.annotations import media_of, stream_records
+from tao_skill_bank.data.annotations import stream_records
+from tao_skill_bank.data.records.reader import media_of
 from tao_skill_bank.errors import BlockedError
 from tao_skill_bank.staging import archives, blobs, places, store_errors, stores
 from tao_skill_bank.staging.progress import Progress, mib
@@ -106,8 +107,9 @@ def names_in(annotation: Path) -> list[str]:
         BlockedError: the file cannot be read, or a name points outside the media path.
 
     """
-    records = (record for record in stream_records(annotation) if isinstance(record, dict))
-    names = dict.fromkeys(media.name for record in records for media in media_of(record))
+    names = dict.fromkeys(
+        name for record in stream_records(annotation) for media in media_of(record) for name in media.files
+    )
     outside = [name for name in names if "://" in name or name.startswith("/") or ".." in PurePosixPath(name).parts]
     if outside:
         message = f"Media names in {annotation} point outside the media path: {listed(outside)}."

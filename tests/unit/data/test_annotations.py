@@ -3,7 +3,7 @@ import json
 import pytest
 
 from tao_skill_bank.data import json_stream
-from tao_skill_bank.data.annotations import is_positive_number, load_records, media_of, stream_records, turns_of
+from tao_skill_bank.data.annotations import load_records, stream_records
 from tao_skill_bank.data.json_stream import CHARACTERS_PER_READ, DECODER
 from tao_skill_bank.errors import BlockedError
 
@@ -116,37 +116,3 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path):
 def test_an_early_error_in_a_large_file_is_found_without_reading_all_of_it(tmp_path):
     text = '[{"id": 1}, {"id": oops}' + ', {"id": 2}' * 500_000 + "]"
     assert "item 1" in refusal(written(tmp_path, text))
-
-
-def test_media_are_videos_then_images():
-    record = {"images": ["c.png", "d.png"], "image": "b.png", "video": "a.mp4"}
-    assert [(media.kind, media.name) for media in media_of(record)] == [
-        ("video", "a.mp4"),
-        ("image", "b.png"),
-        ("image", "c.png"),
-        ("image", "d.png"),
-    ]
-    assert media_of({"id": "text only", "video": None}) == ()
-
-
-def test_turns_of_both_spellings_are_read():
-    record = {
-        "conversations": [
-            {"from": "human", "value": "q"},
-            {"role": "assistant", "content": [{"type": "video"}, {"type": "text", "text": "a"}]},
-        ]
-    }
-    assert [(turn.role, turn.text, turn.is_answer) for turn in turns_of(record)] == [
-        ("human", "q", False),
-        ("assistant", "a", True),
-    ]
-
-
-@pytest.mark.parametrize(("value", "is_rate"), [(30, True), (29.97, True), (0, False), (-1, False), (1e999, False)])
-def test_a_rate_is_a_finite_number_above_zero(value, is_rate):
-    assert is_positive_number(value) is is_rate
-
-
-@pytest.mark.parametrize("value", [True, "30", None, [30]])
-def test_a_rate_is_a_number(value):
-    assert not is_positive_number(value)

@@ -17,7 +17,7 @@ def root(tmp_path):
     records = [
         make_record(0, video_fps=99),
         make_record(1),
-        make_record(2, video_fps="24"),
+        make_record(2, video_fps="fast"),
         {"id": "é", "image": "a.png"},
     ]
     del records[1]["video_fps"]

@@ -4,23 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tao_skill_bank.contracts import Finding, Input, contract
+from tao_skill_bank.contracts import Finding, Input
 from tao_skill_bank.core import locations
 from tao_skill_bank.data import archive, media_files, overlap, record_findings, sampled_media
-from tao_skill_bank.data.annotations import media_of
 from tao_skill_bank.data.kinds import Context, Kind, Place, options_of
+from tao_skill_bank.data.records.reader import media_of
+from tao_skill_bank.data.records.values import RecordRules
 from tao_skill_bank.data.sampled_media import Decoded, Probed
-from tao_skill_bank.data.scan import CONVERSATIONS, Scan, plain_name, scan
+from tao_skill_bank.data.scan import Options, Scan, plain_name, scan
 
 ARCHIVE_SECONDS = 120.0
 NOTHING_DECODED = Decoded((), ())
-
-
-@contract
-class Options:
-    """How the records are read: `conversations_key` is where their turns are."""
-
-    conversations_key: str = CONVERSATIONS
 
 
 @dataclass(frozen=True)
@@ -59,12 +53,12 @@ class SeenAnnotations:
 def look(given: Input, context: Context) -> SeenAnnotations:
     """Scan the annotations and decode the sampled media, of a local copy where they lie in an object store."""
     path = given.paths["annotation_path"]
-    key = options_of(Options, given).conversations_key
+    options = options_of(Options, given)
     if path in context.unread:
-        return SeenAnnotations(Scan(given, key, context.unread[path]))
+        return SeenAnnotations(Scan(given, RecordRules(options.conversations_key), context.unread[path]))
     if path in context.local_copies:
         given = replace(given, paths={**given.paths, "annotation_path": context.local_copies[path]})
-    found = scan(given, context.required_fields, context.num_samples, key)
+    found = scan(given, context.required_fields, context.num_samples, options)
     listing = _list_archive(found, context.scratch)
     decoded = sampled_media.decode(found, listing, context.pool, context.decode_seconds)
     return SeenAnnotations(found, listing, decoded)
@@ -92,7 +86,8 @@ def _list_archive(found: Scan, scratch: Path) -> archive.Listing | None:
     if found.failure or not locations.is_archive(found.media_path) or not path.is_file():
         return None
     samples = sampled_media.samples_of(found)
-    wanted = {plain_name(name) for sample in samples for _, name in media_of(sample.record)}
+    key = found.rules.conversations_key
+    wanted = {plain_name(name) for sample in samples for media in media_of(sample.record, key) for name in media.files}
     target = scratch / str(len(list(scratch.iterdir())))
     target.mkdir()
     return archive.read(path, wanted, target, ARCHIVE_SECONDS)

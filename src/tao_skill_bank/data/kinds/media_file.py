@@ -9,8 +9,8 @@ from tao_skill_bank.contracts import Finding, Input, contract
 from tao_skill_bank.core import locations
 from tao_skill_bank.core.findings import blocking, not_checked
 from tao_skill_bank.data import sampled_media
-from tao_skill_bank.data.annotations import Media
 from tao_skill_bank.data.kinds import Context, Kind, Place, options_of
+from tao_skill_bank.data.records.values import Media
 from tao_skill_bank.data.sampled_media import Decoded, Probed
 
 WHERE = "the spec"  # that names the files

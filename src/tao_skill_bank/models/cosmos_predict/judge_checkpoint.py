@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tao_skill_bank.data.annotations import Media
+from tao_skill_bank.data.records.values import Media
 from tao_skill_bank.models.cosmos_predict import video_frames
 from tao_skill_bank.models.cosmos_predict.config.evaluate import Judge
 from tao_skill_bank.models.cosmos_reason import media, model

@@ -4,10 +4,10 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 
+from tao_skill_bank.data.records.reader import record_name
 from tao_skill_bank.models.cosmos_reason import data, loader
 from tao_skill_bank.models.cosmos_reason.config import TrainConfig
 from tao_skill_bank.models.cosmos_reason.config.shared import AnnotatedMedia
-from tao_skill_bank.models.cosmos_reason.conversation import record_name
 from tao_skill_bank.models.cosmos_reason.memory import Load
 from tao_skill_bank.models.cosmos_reason.packing import Packed, Packer
 from tao_skill_bank.models.cosmos_reason.processor import IGNORED, Processor, Sample

@@ -1,20 +1,14 @@
-"""Annotation records to chat messages: LLaVA or role/content turns, with media at their markers."""
+"""Annotation records as chat messages, with media at their places. No torch here."""
 
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from tao_skill_bank.data.annotations import Media, media_of
+from tao_skill_bank.data.records import reader
+from tao_skill_bank.data.records.values import Media, Part, Record, RecordRules, Turn
 from tao_skill_bank.errors import BlockedError
+from tao_skill_bank.models.cosmos_reason.config.shared import VideoSampling
+from tao_skill_bank.models.cosmos_reason.reserved_tokens import RESERVED_TOKENS
 
-ROLES = {
-    "human": "user",
-    "user": "user",
-    "gpt": "assistant",
-    "assistant": "assistant",
-    "system": "system",
-}
-MARKER = re.compile(r"\s*<(video|image)>\s*")
 Message = dict[str, Any]
 
 
@@ -23,41 +17,47 @@ class Conversation:
     """Chat messages in the chat template's format and their media, in order of appearance.
 
     Attributes:
-        record_id: the record's `id`, else its video or its position.
+        record_id: the record's `id`, else its position.
         messages: {"role", "content": [{"type": "text", "text"} | {"type": "video"} | {"type": "image"}]}.
         media: one entry per media part of the messages.
-        video_fps: the record's frame rate; None when it has none.
 
     """
 
     record_id: str
     messages: tuple[Message, ...]
     media: tuple[Media, ...]
-    video_fps: float | None = None
 
 
-def record_name(record: dict[str, Any], index: int) -> str:
-    """Return the name of a record in errors: its id, else its position."""
-    return str(record["id"]) if record.get("id") is not None else f"#{index}"
-
-
-def parse(record: dict[str, Any], index: int, *, key: str = "conversations", system_prompt: str = "") -> Conversation:
+def parse(raw: Any, index: int, *, key: str = "conversations", system_prompt: str = "") -> Conversation:
     """Return the conversation of a record. A system prompt in the record overrides the spec's.
 
+    Args:
+        raw: the record as it is in the annotation file.
+        index: its position there.
+        key: where its turns are.
+        system_prompt: that of the spec.
+
     Raises:
-        BlockedError: no turns, an unknown role, or markers that do not match the media.
+        BlockedError: everything that is wrong with the record.
 
     """
-    name = record_name(record, index)
-    turns = record.get(key)
-    if not isinstance(turns, list) or not turns:
-        raise _bad(name, f"has no turns under '{key}'", f"Give a list of turns under '{key}'.")
-    messages = [_message(turn, name) for turn in turns]
-    if system_prompt and messages[0]["role"] != "system":
-        messages.insert(0, {"role": "system", "content": [{"type": "text", "text": system_prompt}]})
-    media = media_of(record)
-    messages = _show_unmarked(messages, media, name)
-    return Conversation(name, tuple(messages), _in_order(messages, media, name), _frame_rate(record, name))
+    record = reader.read(raw, index, RecordRules(key, reserved_tokens=RESERVED_TOKENS))
+    return Conversation(record.name(index), tuple(map(_message, turns_of(record, system_prompt))), record.media)
+
+
+def turns_of(record: Record, system_prompt: str) -> tuple[Turn, ...]:
+    """Return the turns that are shown: the record's, with the spec's system prompt where it has none of its own."""
+    has_own = bool(record.turns) and record.turns[0].role == "system"
+    if has_own or not system_prompt:
+        return record.turns
+    return (Turn("system", (Part("text", system_prompt),)), *record.turns)
+
+
+def sampling_of(vision: VideoSampling, media: Media) -> VideoSampling:
+    """Return the frame sampling of one clip: the range of time of its record overrides the spec's."""
+    start = vision.video_start if media.start is None else media.start
+    end = vision.video_end if media.end is None else media.end
+    return replace(vision, video_start=start, video_end=end)
 
 
 def text_of(message: Message) -> str:
@@ -78,71 +78,17 @@ def question_and_answer(conversation: Conversation) -> tuple[Conversation, str, 
     messages = conversation.messages
     answers = [index for index, message in enumerate(messages) if message["role"] == "assistant"]
     if not answers or answers[-1] == 0 or messages[answers[-1] - 1]["role"] != "user":
-        raise _bad(conversation.record_id, "has no question with an answer", "End it with a user and a gpt turn.")
+        message = f"Record {conversation.record_id} has no question with an answer."
+        fix = "End it with a user and a gpt turn."
+        raise BlockedError.of("answer_missing", message, fix, path=conversation.record_id)
     asked = messages[: answers[-1]]
     shown = sum(part["type"] != "text" for message in asked for part in message["content"])
-    prompt = Conversation(conversation.record_id, asked, conversation.media[:shown], conversation.video_fps)
+    prompt = Conversation(conversation.record_id, asked, conversation.media[:shown])
     return prompt, text_of(asked[-1]), text_of(messages[answers[-1]])
 
 
-def _message(turn: Any, name: str) -> Message:
-    if not isinstance(turn, dict):
-        raise _bad(name, "has a turn that is not an object", "Write turns as {from, value} or {role, content}.")
-    role = ROLES.get(str(turn.get("from", turn.get("role"))).lower())
-    value = turn.get("value", turn.get("content"))
-    if role is None or value is None:
-        raise _bad(name, f"has a turn without a known role or text: {sorted(turn)}", "Use human and gpt turns.")
-    parts = value if isinstance(value, list) else [{"type": "text", "text": str(value)}]
-    return {"role": role, "content": [split for part in parts for split in _parts(part, role, name)]}
-
-
-def _parts(part: Any, role: str, name: str) -> list[dict[str, str]]:
-    kind = part.get("type") if isinstance(part, dict) else None
-    if kind in ("video", "image"):
-        return [{"type": kind}]
-    if kind != "text":
-        raise _bad(name, f"has a content part of unknown type {kind!r}", "Use text, video and image parts.")
-    text = str(part["text"])
-    if role != "user":
-        return [{"type": "text", "text": text}]
-    pieces = MARKER.split(text)  # text, kind, text, kind, ..., text
-    found = [
-        {"type": piece} if position % 2 else {"type": "text", "text": piece} for position, piece in enumerate(pieces)
+def _message(turn: Turn) -> Message:
+    content = [
+        {"type": "text", "text": part.text} if part.kind == "text" else {"type": part.kind} for part in turn.parts
     ]
-    return [entry for entry in found if entry["type"] != "text" or entry["text"]]
-
-
-def _show_unmarked(messages: list[Message], media: tuple[Media, ...], name: str) -> list[Message]:
-    """Put media without markers before the text of the first user turn."""
-    marked = {part["type"] for message in messages for part in message["content"]}
-    first = [{"type": item.kind} for item in media if item.kind not in marked]
-    if not first:
-        return messages
-    for index, message in enumerate(messages):
-        if message["role"] == "user":
-            shown = {**message, "content": [*first, *message["content"]]}
-            return [*messages[:index], shown, *messages[index + 1 :]]
-    raise _bad(name, "has media but no user turn", "Give it a human turn.")
-
-
-def _in_order(messages: list[Message], media: tuple[Media, ...], name: str) -> tuple[Media, ...]:
-    queues = {kind: [item for item in media if item.kind == kind] for kind in ("video", "image")}
-    shown = [part["type"] for message in messages for part in message["content"] if part["type"] != "text"]
-    for kind, queue in queues.items():
-        if shown.count(kind) != len(queue):
-            counts = f"marks {shown.count(kind)} <{kind}> but has {len(queue)} {kind} files"
-            raise _bad(name, counts, f"Write one <{kind}> marker per {kind}, or none.")
-    return tuple(queues[kind].pop(0) for kind in shown)
-
-
-def _frame_rate(record: dict[str, Any], name: str) -> float | None:
-    value = record.get("video_fps")
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
-        raise _bad(name, f"has video_fps {value!r}", "Give the frames per second of its video as a number above 0.")
-    return float(value)
-
-
-def _bad(name: str, what: str, fix: str) -> BlockedError:
-    return BlockedError.of("bad_record", f"Record {name} {what}.", fix, path=name)
+    return {"role": turn.role, "content": content}

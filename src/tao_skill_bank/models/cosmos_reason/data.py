@@ -13,7 +13,9 @@ import torch
 from torch.utils.data import Dataset
 
 from tao_skill_bank.core import settings
-from tao_skill_bank.data.annotations import Media, load_records, media_of
+from tao_skill_bank.data.annotations import load_records
+from tao_skill_bank.data.records.reader import media_of, record_name
+from tao_skill_bank.data.records.values import Media
 from tao_skill_bank.errors import BlockedError, Problem, TaoSkillsError
 from tao_skill_bank.models.cosmos_reason import conversation, feature_file, media
 from tao_skill_bank.models.cosmos_reason.config.shared import VideoSampling
@@ -55,10 +57,11 @@ class Records(Dataset[Sample]):
         self.records = records
         self.processor = processor
         self.presentation = presentation
-        self.folder = open_media(media_path, (item.name for record in records for item in media_of(record)))
-        self.kinds = frozenset(item.kind for record in records for item in media_of(record))
-        self.features: Mapping[tuple[str, float | None], Path] = {}  # by name and frame rate, see feature_cache.fill
-        self.unreadable: Mapping[tuple[str, float | None], Problem] = {}  # media without features, and why
+        shown = {item for record in records for item in media_of(record, presentation.conversations_key)}
+        self.folder = open_media(media_path, sorted({name for item in shown for name in item.files}))
+        self.kinds = frozenset(item.kind for item in shown)
+        self.features: Mapping[Media, Path] = {}  # see feature_cache.fill
+        self.unreadable: Mapping[Media, Problem] = {}  # media without features, and why
 
     def __len__(self) -> int:
         return len(self.records)
@@ -77,15 +80,15 @@ class Records(Dataset[Sample]):
         """Return a conversation's media: cached features if available, else frames, decoded or from the cache."""
         if self.features:
             self._require_readable(shown)
-            return [feature_file.read(self.features[item.name, shown.video_fps]) for item in shown.media]
+            return [feature_file.read(self.features[item]) for item in shown.media]
         try:
-            return [self.decode(item, shown.video_fps) for item in shown.media]
+            return [self.decode(item) for item in shown.media]
         except TaoSkillsError as error:
             raise _in_record(error, shown.record_id) from None
 
     def _require_readable(self, shown: Conversation) -> None:
         for item in shown.media:
-            if problem := self.unreadable.get((item.name, shown.video_fps)):
+            if problem := self.unreadable.get(item):
                 raise _in_record(BlockedError([problem]), shown.record_id)
 
     def known_bad(self) -> list[Skip]:
@@ -99,35 +102,36 @@ class Records(Dataset[Sample]):
                 found.append(Skip(index, problem.code, problem.message, problem.path))
         return found
 
-    def decode(self, item: Media, video_fps: float | None) -> media.Frames:
-        """Return the frames of a media file, from the cache of decoded clips if available."""
-        path = self.folder / item.name
+    def decode(self, item: Media) -> media.Frames:
+        """Return the frames of a medium, from the cache of decoded clips if available."""
         if not self.presentation.cache:
-            return self._decode(item, path, video_fps)
-        file = self._cache_file(item, path, video_fps)
+            return self._decode(item)
+        file = self._cache_file(item)
         if not file.is_file():
-            frames = self._decode(item, path, video_fps)
+            frames = self._decode(item)
             _write_cached(file, frames)
             return frames
         pixels, timestamps = torch.load(file, weights_only=True)
         return media.Frames(pixels, tuple(timestamps))
 
-    def _decode(self, item: Media, path: Path, video_fps: float | None) -> media.Frames:
+    def _decode(self, item: Media) -> media.Frames:
         geometry = self.processor.pixel_format.geometry
+        path, vision = self.folder / item.name, conversation.sampling_of(self.presentation.vision, item)
         if item.kind == "image":
-            return media.read_image(path, self.presentation.vision, geometry=geometry)
-        return media.read_video(path, self.presentation.vision, frames_per_second=video_fps, geometry=geometry)
+            return media.read_image(path, vision, geometry=geometry)
+        if not item.frames:
+            return media.read_video(path, vision, frames_per_second=item.rate, geometry=geometry)
+        paths = [self.folder / name for name in item.frames]
+        return media.read_frames(paths, vision, frames_per_second=item.rate, indices=item.indices, geometry=geometry)
 
-    def _cache_file(self, item: Media, path: Path, video_fps: float | None) -> Path:
+    def _cache_file(self, item: Media) -> Path:
         """Return the cache file of a clip, keyed by everything that determines its pixels."""
-        status = path.stat() if path.is_file() else None
         identity = {
-            "path": str(path.resolve()),
-            "size": status.st_size if status else None,
-            "changed": status.st_mtime_ns if status else None,
+            "files": [_file_identity(self.folder / name) for name in item.files],
             "kind": item.kind,
-            "video_fps": video_fps,
-            "vision": asdict(self.presentation.vision),
+            "video_fps": item.rate,
+            "indices": item.indices,
+            "vision": asdict(conversation.sampling_of(self.presentation.vision, item)),
             "geometry": asdict(self.processor.pixel_format.geometry),
         }
         key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
@@ -158,11 +162,16 @@ def split_by_id(records: Sequence[Record], test_size: float, seed: int) -> tuple
         BlockedError: one side would be empty.
 
     """
-    names = [conversation.record_name(record, index) for index, record in enumerate(records)]
+    names = [record_name(record, index) for index, record in enumerate(records)]
     chosen = held_out_names(names, test_size, seed, spec_path="train.train_policy.dataset.test_size")
     held_out = [record for name, record in zip(names, records, strict=True) if name in chosen]
     kept = [record for name, record in zip(names, records, strict=True) if name not in chosen]
     return kept, held_out
+
+
+def _file_identity(path: Path) -> tuple[str, int | None, int | None]:
+    status = path.stat() if path.is_file() else None
+    return str(path.resolve()), status.st_size if status else None, status.st_mtime_ns if status else None
 
 
 def _write_cached(file: Path, frames: media.Frames) -> None:

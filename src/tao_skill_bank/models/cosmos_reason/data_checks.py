@@ -8,13 +8,28 @@ from typing import Any
 from tao_skill_bank.contracts import Finding
 from tao_skill_bank.core.findings import warning
 from tao_skill_bank.data.media_probe import MediaProbe
+from tao_skill_bank.data.records.values import Media
 from tao_skill_bank.data.sampled_media import Probed
 from tao_skill_bank.errors import BlockedError
 from tao_skill_bank.models.cosmos_reason.config.shared import VideoSampling
-from tao_skill_bank.models.cosmos_reason.record_tokens import vision_of
-from tao_skill_bank.models.cosmos_reason.tokens import QWEN3_VL, frame_indices, frame_size
+from tao_skill_bank.models.cosmos_reason.conversation import sampling_of
+from tao_skill_bank.models.cosmos_reason.record_tokens import geometry_of, rate_of, vision_of
+from tao_skill_bank.models.cosmos_reason.tokens import Geometry, frame_indices, frame_size
 
 SMALL_PIXELS = 128 * 128  # 16 tokens: a thing that fills a quarter of the frame's width has a single one
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What decides the size of frames: the spec's sampling and the checkpoint's geometry."""
+
+    vision: VideoSampling
+    geometry: Geometry
+
+    def size(self, source: tuple[int, int], frames: int) -> tuple[int, int]:
+        """Return the (height, width) of every frame of a clip with frames of the size `source`."""
+        height, width = source
+        return frame_size(self.vision, height=height, width=width, num_frames=frames, geometry=self.geometry)
 
 
 @dataclass(frozen=True)
@@ -29,47 +44,47 @@ class Shown:
 
 def check(spec: Mapping[str, Any], records: Sequence[Probed]) -> list[Finding]:
     """Return a warning where clips share `total_pixels` over so many frames that each of them becomes small."""
-    vision = vision_of(spec)
-    shown = [found for record in records for found in _small(vision, record)]
-    return [_warning(spec, vision, shown, len(records))] if shown else []
+    budget = Budget(vision_of(spec), geometry_of(spec)[0])
+    shown = [found for record in records for found in _small(budget, record)]
+    return [_warning(spec, budget, shown, len(records))] if shown else []
 
 
-def _small(vision: VideoSampling, record: Probed) -> Iterator[Shown]:
+def _small(budget: Budget, record: Probed) -> Iterator[Shown]:
     """Yield the clips of a record whose frames are small because the budget is shared."""
     for media, probe in zip(record.media, record.probes, strict=True):
         if media.kind != "video":
             continue
         try:
-            frames = _num_frames(vision, record.record, probe)
+            frames = _num_frames(budget.vision, media, probe)
         except BlockedError:
             continue  # the prediction of its tokens says why
         source = (probe.height, probe.width)
-        size, alone = _size(vision, source, frames), _size(vision, source, 1)
+        size, alone = budget.size(source, frames), budget.size(source, 1)
         if _pixels(size) < min(SMALL_PIXELS, _pixels(alone)):
             yield Shown(media.name, frames, size, source)
 
 
-def _size(vision: VideoSampling, source: tuple[int, int], frames: int) -> tuple[int, int]:
-    return frame_size(vision, height=source[0], width=source[1], num_frames=frames)
-
-
-def _num_frames(vision: VideoSampling, record: Mapping[str, Any], probe: MediaProbe) -> int:
-    rate = float(record.get("video_fps") or probe.container_fps)
+def _num_frames(vision: VideoSampling, media: Media, probe: MediaProbe) -> int:
+    if media.indices is not None:
+        return len(media.indices)
+    rate = rate_of(media, probe)
     available = probe.num_frames or max(1, round(probe.duration_seconds * rate))
-    return len(frame_indices(vision, container_fps=rate, num_container_frames=available))
+    sampling, times = sampling_of(vision, media), probe.frame_seconds
+    return len(frame_indices(sampling, container_fps=rate, num_container_frames=available, frame_seconds=times))
 
 
-def _warning(spec: Mapping[str, Any], vision: VideoSampling, shown: Sequence[Shown], sampled: int) -> Finding:
+def _warning(spec: Mapping[str, Any], budget: Budget, shown: Sequence[Shown], sampled: int) -> Finding:
+    vision = budget.vision
     worst = min(shown, key=lambda clip: _pixels(clip.size))
     height, width = worst.size
-    tokens = _pixels(worst.size) // QWEN3_VL.factor**2
+    tokens = _pixels(worst.size) // budget.geometry.factor**2
     prefix = "custom.vision." if "custom" in spec else "vision." if "vision" in spec else ""
     message = (
         f"{worst.name} is shown as {worst.frames} frames of {width}x{height} pixels ({tokens} tokens each): they share "
         f"{prefix}total_pixels {vision.total_pixels}. Clips with frames below {SMALL_PIXELS} pixels: {len(shown)} in "
         f"{sampled} sampled records."
     )
-    frames, pixels = _enough(vision, worst)
+    frames, pixels = _enough(budget, worst)
     fewer = f"{prefix}nframes={frames}"
     if vision.nframes is None and vision.fps is not None:
         fewer = f"{prefix}fps={math.floor(1000 * vision.fps * frames / worst.frames) / 1000:g}"
@@ -77,15 +92,16 @@ def _warning(spec: Mapping[str, Any], vision: VideoSampling, shown: Sequence[Sho
     return warning("small_frames", message, fix, f"{prefix}total_pixels", size=[height, width], frames=worst.frames)
 
 
-def _enough(vision: VideoSampling, clip: Shown) -> tuple[int, int]:
+def _enough(budget: Budget, clip: Shown) -> tuple[int, int]:
     """Return how few frames, or else what budget, give this clip's frames the size that is not warned of."""
-    wanted = min(SMALL_PIXELS, _pixels(_size(vision, clip.source, 1)))
-    frames, budget = clip.frames, vision
-    while _pixels(_size(vision, clip.source, frames)) < wanted:
+    wanted = min(SMALL_PIXELS, _pixels(budget.size(clip.source, 1)))
+    frames, total_pixels = clip.frames, budget.vision.total_pixels
+    while _pixels(budget.size(clip.source, frames)) < wanted:
         frames = frames * 19 // 20
-    while _pixels(_size(budget, clip.source, clip.frames)) < wanted:
-        budget = replace(budget, total_pixels=budget.total_pixels * 21 // 20)
-    return frames, budget.total_pixels
+    while _pixels(budget.size(clip.source, clip.frames)) < wanted:
+        total_pixels = total_pixels * 21 // 20
+        budget = replace(budget, vision=replace(budget.vision, total_pixels=total_pixels))
+    return frames, total_pixels
 
 
 def _pixels(size: tuple[int, int]) -> int:

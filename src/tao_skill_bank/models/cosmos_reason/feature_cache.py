@@ -18,11 +18,12 @@ import torch
 from torch import Tensor
 
 from tao_skill_bank.core import settings
-from tao_skill_bank.data.annotations import Media
+from tao_skill_bank.data.records.values import Media
 from tao_skill_bank.errors import BlockedError, MissingExtraError, Problem, RequestError
 from tao_skill_bank.models.cosmos_reason import feature_file, loader, prepare
 from tao_skill_bank.models.cosmos_reason.blocks import Execution
 from tao_skill_bank.models.cosmos_reason.config import TrainConfig
+from tao_skill_bank.models.cosmos_reason.conversation import sampling_of
 from tao_skill_bank.models.cosmos_reason.data import Records
 from tao_skill_bank.models.cosmos_reason.media import Features
 from tao_skill_bank.models.cosmos_reason.network import Network, parts
@@ -60,12 +61,12 @@ class Unreadable:
 
 
 class Clips:
-    """Decodes media by their index in a list of (records that hold it, the medium, frames per second).
+    """Decodes media by their index in a list of (records that hold it, the medium).
 
     Media of `lenient`, the records that may be skipped, are returned as unreadable instead of raising.
     """
 
-    def __init__(self, media: Sequence[tuple[Records, Media, float | None]], lenient: Records | None = None) -> None:
+    def __init__(self, media: Sequence[tuple[Records, Media]], lenient: Records | None = None) -> None:
         self.media, self.lenient = media, lenient
 
     def __getitem__(self, index: int) -> Clip | Unreadable:
@@ -77,8 +78,8 @@ class Clips:
             return Unreadable(index, error.problems[0])
 
     def _clip(self, index: int) -> Clip:
-        records, item, video_fps = self.media[index]
-        frames = records.decode(item, video_fps)
+        records, item = self.media[index]
+        frames = records.decode(item)
         geometry = records.processor.pixel_format.geometry
         return Clip(index, patchify(frames.pixels, geometry), frames.grid(geometry), frames.timestamps)
 
@@ -105,7 +106,7 @@ def fill(config: TrainConfig, trainable: Any, sets: Sequence[Records], run: Run,
             fix = "Set train.train_policy.vision_feature_cache=off, or freeze the tower (vision and projector)."
             raise RequestError.of("trained_tower", message, fix, path="train.train_policy.vision_feature_cache")
         return False
-    shared = {"model": identity, "dtype": config.train.param_dtype, "vision": asdict(config.custom.vision)}
+    shared = {"model": identity, "dtype": config.train.param_dtype}
     hashed = range(run.ranks.rank, len(media), run.ranks.world)
     files: dict[int, Path] = {}
     for found in run.ranks.gather({index: _file(media[index], shared) for index in hashed}):
@@ -122,11 +123,11 @@ def fill(config: TrainConfig, trainable: Any, sets: Sequence[Records], run: Run,
         failed = _encode(config, network, Clips(media, lenient), {index: files[index] for index in own}, run)
     failed = {index: problem for found in run.ranks.gather(failed) for index, problem in found.items()}
     logger.info("vision features of %d media on disk, %d of them encoded now", len(media) - len(failed), len(missing))
-    sets[0].unreadable = {(media[index][1].name, media[index][2]): problem for index, problem in failed.items()}
+    sets[0].unreadable = {media[index][1]: problem for index, problem in failed.items()}
     for records in sets:
         records.features = {
-            (item.name, video_fps): files[index]
-            for index, (holder, item, video_fps) in enumerate(media)
+            item: files[index]
+            for index, (holder, item) in enumerate(media)
             if holder is records and index not in failed
         }
     return True
@@ -138,25 +139,28 @@ def is_wanted(config: TrainConfig) -> bool:
     return wanted == "on" or (wanted == "auto" and config.train.epoch > 1)
 
 
-def _media(sets: Sequence[Records]) -> list[tuple[Records, Media, float | None]]:
-    """Return the unique media per set and frame rate, in the order of the records."""
-    found: dict[tuple[int, str, float | None], tuple[Records, Media, float | None]] = {}
+def _media(sets: Sequence[Records]) -> list[tuple[Records, Media]]:
+    """Return the unique media per set, in the order of the records."""
+    found: dict[tuple[int, Media], tuple[Records, Media]] = {}
     for position, records in enumerate(sets):
         for index in range(len(records)):
             shown = records.conversation(index)
             for item in shown.media:
-                found.setdefault((position, item.name, shown.video_fps), (records, item, shown.video_fps))
+                found.setdefault((position, item), (records, item))
     return list(found.values())
 
 
-def _file(medium: tuple[Records, Media, float | None], shared: dict[str, Any]) -> Path:
-    records, item, video_fps = medium
-    file = records.folder / item.name
+def _file(medium: tuple[Records, Media], shared: dict[str, Any]) -> Path:
+    records, item = medium
+    files = [records.folder / name for name in item.files]
+    content = [content_hash(file) if file.is_file() else None for file in files]  # decoding reports missing files
     identity = {
         **shared,
-        "content": content_hash(file) if file.is_file() else None,  # decoding a missing file reports the record
+        "vision": asdict(sampling_of(records.presentation.vision, item)),
+        "content": content if item.frames else content[0],
         "kind": item.kind,
-        "video_fps": video_fps,
+        "video_fps": item.rate,
+        **({"indices": item.indices} if item.indices else {}),
         "geometry": asdict(records.processor.pixel_format.geometry),
     }
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()

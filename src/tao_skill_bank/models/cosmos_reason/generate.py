@@ -7,7 +7,8 @@ import torch
 
 from tao_skill_bank.models.cosmos_reason.answers import Response
 from tao_skill_bank.models.cosmos_reason.loader import Batch, to_device
-from tao_skill_bank.models.cosmos_reason.processor import TURN_END, Processor
+from tao_skill_bank.models.cosmos_reason.processor import Processor
+from tao_skill_bank.models.cosmos_reason.reserved_tokens import TURN_END
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from tao_skill_bank.data.annotations import Media
+from tao_skill_bank.data.records.values import Media
 from tao_skill_bank.errors import BlockedError
 from tao_skill_bank.models.cosmos_reason import media, model, out_of_memory
 from tao_skill_bank.models.cosmos_reason.config import InferenceConfig, rules

@@ -15,7 +15,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from tao_skill_bank.core import settings
 from tao_skill_bank.errors import BlockedError, Problem, TaoSkillsError
 from tao_skill_bank.models.cosmos_reason.positions import Grid
-from tao_skill_bank.models.cosmos_reason.processor import IGNORED, PADS, Processor, Sample
+from tao_skill_bank.models.cosmos_reason.processor import IGNORED, Processor, Sample
+from tao_skill_bank.models.cosmos_reason.reserved_tokens import PADS
 from tao_skill_bank.models.cosmos_reason.vision import normalize
 from tao_skill_bank.training import bad_samples, distributed, interruption
 from tao_skill_bank.training.bad_samples import SUBSTITUTES, Skip, SkipLog

@@ -7,6 +7,7 @@ trained here and then served through transformers 5 therefore see the sequences 
 """
 
 import json
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +19,16 @@ from tao_skill_bank.errors import BlockedError
 from tao_skill_bank.models.cosmos_reason.conversation import Conversation
 from tao_skill_bank.models.cosmos_reason.media import Features, Frames
 from tao_skill_bank.models.cosmos_reason.positions import Grid
+from tao_skill_bank.models.cosmos_reason.reserved_tokens import (
+    PADS,
+    RESERVED_TOKENS,
+    TURN_END,
+    VISION_END,
+    VISION_START,
+)
 from tao_skill_bank.models.cosmos_reason.tokens import Geometry, timestamp_text
 from tao_skill_bank.models.cosmos_reason.vision import PixelFormat, patchify
 
-VISION_START, VISION_END, TURN_END = "<|vision_start|>", "<|vision_end|>", "<|im_end|>"
-PADS = {"video": "<|video_pad|>", "image": "<|image_pad|>"}
 TOKEN_TYPE = {"image": 1, "video": 2}
 IGNORED = -100
 
@@ -104,6 +110,8 @@ class Processor:
         labels: list[int] = []
         for text, is_answer in pieces:
             ids = self.tokenizer(_expand(text, expansions, geometry), add_special_tokens=False)["input_ids"]
+            if is_answer:
+                self._check_label(conversation, text, ids)
             input_ids.extend(ids)
             labels.extend(ids if is_answer else [IGNORED] * len(ids))
         ids_tensor = torch.tensor(input_ids)
@@ -132,11 +140,11 @@ class Processor:
         Each piece is tokenized separately, so an answer's tokens are those that generation would have to produce.
         """
         messages = list(conversation.messages)
+        _check_texts(conversation)
         whole = self._render(messages, open_turn=answer)
         media_marks = sum(whole.count(pad) for pad in PADS.values())
         if media_marks != len(conversation.media):
-            message = f"Record {conversation.record_id} contains a reserved token such as {PADS['video']} in its text."
-            raise BlockedError.of("reserved_token", message, "Remove it from the text.", path=conversation.record_id)
+            raise _rewritten(conversation, "does not show every medium once")
         spans = [] if answer else self._answer_spans(messages, whole, conversation)
         pieces, end = [], 0
         for start, stop in spans:
@@ -149,20 +157,44 @@ class Processor:
         for index, message in enumerate(messages):
             if message["role"] != "assistant":
                 continue
-            start = len(self._render(messages[:index], open_turn=True))
-            stop = whole.find(TURN_END, start) + len(TURN_END)
-            if whole[:start] != self._render(messages[:index], open_turn=True) or stop < start:
-                fix = "Use the chat template of Qwen3-VL."
-                raise BlockedError.of("chat_template", "The checkpoint's chat template rewrites earlier turns.", fix)
+            before = self._render(messages[:index], open_turn=True)
+            answer = "".join(part["text"] for part in message["content"]) + TURN_END
+            start, stop = len(before), len(before) + len(answer)
+            if whole[:start] != before:
+                raise _rewritten(conversation, "rewrites earlier turns")
+            if whole[start:stop] != answer:
+                raise _rewritten(conversation, f"changes the answer of turn {index}")
             spans.append((start, stop))
         if not spans:
             message = f"Record {conversation.record_id} has no assistant turn to learn from."
             raise BlockedError.of("no_answer", message, "Give it a gpt turn.", path=conversation.record_id)
         return spans
 
+    def _check_label(self, conversation: Conversation, text: str, ids: Sequence[int]) -> None:
+        """Raise BlockedError unless the labels decode to exactly the answer and its turn end."""
+        decoded = self.tokenizer.decode(ids, clean_up_tokenization_spaces=False)
+        if decoded != text and decoded != unicodedata.normalize("NFC", text):  # Qwen's tokenizer composes characters
+            message = f"An answer of record {conversation.record_id} is not what its tokens say: {decoded[:80]!r}."
+            fix = "Use the tokenizer of Qwen3-VL, or correct the answer."
+            raise BlockedError.of("labels_differ", message, fix, path=conversation.record_id)
+
     def _render(self, messages: list[Any], *, open_turn: bool) -> str:
         text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=open_turn)
         return str(text)
+
+
+def _check_texts(conversation: Conversation) -> None:
+    """Raise BlockedError when a text contains a token that opens or ends turns or media."""
+    texts = [part["text"] for message in conversation.messages for part in message["content"] if "text" in part]
+    found = [token for token in RESERVED_TOKENS if any(token in text for text in texts)]
+    if found:
+        message = f"Record {conversation.record_id} contains the reserved token {found[0]} in its text."
+        raise BlockedError.of("reserved_token", message, "Remove it from the text.", path=conversation.record_id)
+
+
+def _rewritten(conversation: Conversation, what: str) -> BlockedError:
+    message = f"The checkpoint's chat template {what} (record {conversation.record_id})."
+    return BlockedError.of("chat_template", message, "Use the chat template of Qwen3-VL.", path=conversation.record_id)
 
 
 def joined(parts: Sequence[torch.Tensor]) -> torch.Tensor | None:

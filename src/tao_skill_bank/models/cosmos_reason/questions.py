@@ -3,13 +3,14 @@
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, cast
 
-from tao_skill_bank.data.annotations import media_of
-from tao_skill_bank.data.media_probe import probe_header
+from tao_skill_bank.data.media_probe import MediaProbe, probe_header
+from tao_skill_bank.data.records.reader import media_of
+from tao_skill_bank.data.records.values import Media
 from tao_skill_bank.errors import BlockedError, TaoSkillsError
 from tao_skill_bank.models.cosmos_reason import conversation, data, turns
 from tao_skill_bank.models.cosmos_reason.config import EvaluateConfig
@@ -18,6 +19,7 @@ from tao_skill_bank.models.cosmos_reason.processor import Sample
 from tao_skill_bank.models.cosmos_reason.record_tokens import record_tokens
 from tao_skill_bank.training.distributed import Ranks
 
+CONVERSATIONS = "conversations"  # the key of turns in evaluation sets
 HASHED_BYTES = 2**16
 TRANSIENT = "media_unreadable"  # may succeed when retried on a network file system
 
@@ -94,9 +96,13 @@ class Prompts:
         return found[turn - 1] if turn else found[0]
 
     def _identity(self, prompt: conversation.Conversation) -> str:
-        """Return a hash of a prompt: its messages, its media's content and their frame rate."""
-        media = [(item.kind, content_of(self.records.folder / item.name)) for item in prompt.media]
-        shown = json.dumps([prompt.messages, media, prompt.video_fps], sort_keys=True, ensure_ascii=True)
+        """Return a hash of a prompt: its messages, its media's content and their times."""
+        folder = self.records.folder
+        media = [
+            {**asdict(item), "name": "", "frames": [content_of(folder / name) for name in item.files]}
+            for item in prompt.media
+        ]
+        shown = json.dumps([prompt.messages, media], sort_keys=True, ensure_ascii=True)
         return hashlib.sha256(shown.encode()).hexdigest()[:32]
 
     def frames(self, prompt: conversation.Conversation) -> list[Frames]:
@@ -161,6 +167,13 @@ def lengths(config: EvaluateConfig, records: data.Records, ranks: Ranks) -> list
 
 def _length(spec: dict[str, Any], record: data.Record, folder: Path) -> int:
     try:
-        return record_tokens(spec, record, [probe_header(folder / item.name, item.kind) for item in media_of(record)])
+        return record_tokens(spec, record, [_header(folder, item) for item in media_of(record, CONVERSATIONS)])
     except (TaoSkillsError, OSError, ValueError, ArithmeticError, LookupError):
         return 0
+
+
+def _header(folder: Path, item: Media) -> MediaProbe:
+    """Return what the header of a medium says; of a list of frames that of its first one, with their number."""
+    if not item.frames:
+        return probe_header(folder / item.name, item.kind)
+    return replace(probe_header(folder / item.name, "image"), num_frames=len(item.frames))

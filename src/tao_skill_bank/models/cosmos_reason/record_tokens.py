@@ -4,23 +4,27 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tao_skill_bank.data.annotations import media_of, turns_of
 from tao_skill_bank.data.media_probe import MediaProbe
+from tao_skill_bank.data.records import reader
+from tao_skill_bank.data.records.values import Media, Record, RecordRules
+from tao_skill_bank.errors import BlockedError
 from tao_skill_bank.models.cosmos_reason import processor_files
 from tao_skill_bank.models.cosmos_reason.config.shared import VideoSampling
+from tao_skill_bank.models.cosmos_reason.conversation import sampling_of, turns_of
 from tao_skill_bank.models.cosmos_reason.tokens import (
     QWEN3_VL,
     START_AND_END,
     Geometry,
+    frame_size,
     image_tokens,
+    timestamp_tokens,
+    timestamps,
     video_layout,
-    video_tokens,
 )
 
 BYTES_PER_TOKEN = 3.5  # English gives Qwen's tokenizer 4 to 4.5, so this is conservative
 TOKENS_PER_TURN = 6  # <|im_start|>, role, line breaks, <|im_end|>
 LONE_TOKEN = re.compile(rb"[0-9]")  # Qwen's tokenizer gives every digit a token
-MARKER = re.compile(r"<(video|image)>")
 PIXELS = "total_pixels"  # what every spec of this skill calls the pixels of a video
 
 
@@ -30,53 +34,77 @@ def record_tokens(spec: Mapping[str, Any], record: Mapping[str, Any], probes: Se
     Args:
         spec: the nested spec of any action of this skill.
         record: the annotation record; a bare media file has no turns.
-        probes: one per media of the record, in the order of `media_of`.
+        probes: one per medium of the record, in the order in which they are shown.
 
     Raises:
         BlockedError: the sampling needs frames that a clip does not have.
 
     """
-    vision, geometry = vision_of(spec), _geometry(spec)[0]
-    total = _text_tokens(_system_prompt(spec)) + TOKENS_PER_TURN + answer_tokens(spec)
-    for media, probe in zip(media_of(record), probes, strict=True):
+    vision, geometry, shown = vision_of(spec), geometry_of(spec)[0], _read(spec, record)
+    total = _text_tokens(_prompt(spec)) + TOKENS_PER_TURN + answer_tokens(spec)
+    for media, probe in zip(shown.media, probes, strict=True):
         if media.kind == "image":
             total += image_tokens(vision, width=probe.width, height=probe.height, geometry=geometry)
         else:
-            total += video_tokens(vision, geometry=geometry, **_clip(record, probe))
-    turns = turns_of(record, _conversations_key(spec))
-    return total + sum(TOKENS_PER_TURN + _text_tokens(MARKER.sub("", turn.text)) for turn in turns)
+            times, per_group = _video_layout(vision, media, probe, geometry)
+            total += START_AND_END + sum(timestamp_tokens(each) + START_AND_END + per_group for each in times)
+    turns = turns_of(shown, _system_prompt(spec))
+    return total + sum(TOKENS_PER_TURN + _text_tokens(turn.text) for turn in turns)
 
 
 def feature_tokens(spec: Mapping[str, Any], record: Mapping[str, Any], probes: Sequence[MediaProbe]) -> int:
     """Return the vision tokens of a record's media only. Args and errors are those of `record_tokens`."""
-    vision, geometry, total = vision_of(spec), _geometry(spec)[0], 0
-    for media, probe in zip(media_of(record), probes, strict=True):
+    vision, geometry, total = vision_of(spec), geometry_of(spec)[0], 0
+    for media, probe in zip(_read(spec, record).media, probes, strict=True):
         if media.kind == "image":
             size = {"width": probe.width, "height": probe.height}
             total += image_tokens(vision, **size, geometry=geometry) - START_AND_END
         else:
-            groups, per_group = video_layout(vision, geometry=geometry, **_clip(record, probe))
-            total += len(groups) * per_group
+            times, per_group = _video_layout(vision, media, probe, geometry)
+            total += len(times) * per_group
     return total
 
 
-def _clip(record: Mapping[str, Any], probe: MediaProbe) -> dict[str, Any]:
-    return {
-        "width": probe.width,
-        "height": probe.height,
-        "duration_seconds": probe.duration_seconds,
-        "container_fps": (not probe.frame_seconds and record.get("video_fps")) or probe.container_fps,
-        "num_container_frames": probe.num_frames,
-        "frame_seconds": probe.frame_seconds,
-    }
+def _read(spec: Mapping[str, Any], record: Mapping[str, Any]) -> Record:
+    """Return the record as far as it is understood; what is wrong with it is reported elsewhere."""
+    return reader.examine(record, RecordRules(_conversations_key(spec)))[0]
+
+
+def _video_layout(
+    vision: VideoSampling, media: Media, probe: MediaProbe, geometry: Geometry
+) -> tuple[tuple[float, ...], int]:
+    """Return the time of every temporal patch of a clip, and the vision tokens of each of them."""
+    rate = rate_of(media, probe)
+    size = {"width": probe.width, "height": probe.height}
+    if media.indices is None:
+        return video_layout(
+            sampling_of(vision, media),
+            geometry=geometry,
+            **size,
+            duration_seconds=probe.duration_seconds,
+            container_fps=rate,
+            num_container_frames=probe.num_frames,
+            frame_seconds=probe.frame_seconds,
+        )
+    rows, columns = frame_size(vision, **size, num_frames=len(media.indices), geometry=geometry)
+    return timestamps(media.indices, rate, geometry), (rows // geometry.factor) * (columns // geometry.factor)
+
+
+def rate_of(media: Media, probe: MediaProbe) -> float:
+    """Return the frames per second by which a clip is sampled. Raises BlockedError when nothing says it."""
+    rate = (not probe.frame_seconds and media.rate) or probe.container_fps
+    if not rate:
+        message = f"Neither {media.name} nor its record has a frame rate."
+        raise BlockedError.of("media_without_rate", message, "Set video_fps in the record.", path=media.name)
+    return rate
 
 
 def basis(spec: Mapping[str, Any]) -> str:
     """Return where the bounds of a frame's size were read, besides the spec's own."""
-    return f"frame sizes by {_geometry(spec)[1]}"
+    return f"frame sizes by {geometry_of(spec)[1]}"
 
 
-def _geometry(spec: Mapping[str, Any]) -> tuple[Geometry, str]:
+def geometry_of(spec: Mapping[str, Any]) -> tuple[Geometry, str]:
     """Return the geometry of the checkpoint whose processor a spec uses (an adapter's is that of its base)."""
     model = spec.get("policy") or spec.get("model") or spec
     keys = ("base_model_path",) if model.get("enable_lora") else ("model_name_or_path", "model_name", "model_path")
@@ -102,8 +130,11 @@ def _text_tokens(text: str) -> int:
 
 def _system_prompt(spec: Mapping[str, Any]) -> str:
     holders = (spec.get("custom") or {}, spec.get("dataset") or {}, spec)
-    system_prompt = next((holder["system_prompt"] for holder in holders if holder.get("system_prompt")), "")
-    return f"{system_prompt}{spec.get('prompt') or ''}"
+    return next((str(holder["system_prompt"]) for holder in holders if holder.get("system_prompt")), "")
+
+
+def _prompt(spec: Mapping[str, Any]) -> str:
+    return str(spec.get("prompt") or "")
 
 
 def answer_tokens(spec: Mapping[str, Any]) -> int:

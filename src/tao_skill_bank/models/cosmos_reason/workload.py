@@ -6,6 +6,7 @@ from typing import Any
 
 from tao_skill_bank.bank import early_stop
 from tao_skill_bank.contracts import HardwareNeed, Input, WarmUp, Workload
+from tao_skill_bank.models.cosmos_reason.reserved_tokens import RESERVED_TOKENS
 
 Spec = Mapping[str, Any]
 # The oldest GPU architecture that computes in a scheme, from vLLM's list of supported hardware: int8 from Turing,
@@ -160,7 +161,8 @@ def _base(model: Spec) -> str | None:
 
 def _use(role: str, dataset: Spec, media_key: str, conversations_key: str = "conversations") -> Input:
     paths = {"annotation_path": dataset["annotation_path"], "media_path": dataset[media_key]}
-    return Input(role, "annotations", paths, {"conversations_key": conversations_key})
+    options = {"conversations_key": conversations_key, "reserved_tokens": list(RESERVED_TOKENS)}
+    return Input(role, "annotations", paths, options)
 
 
 DESCRIBERS = {

@@ -61,7 +61,7 @@ def test_the_last_answer_of_many_turns_is_the_one_asked_for() -> None:
         {"id": "x", "conversations": ["hi"]},
         {"id": "x", "video": "a.mp4", "conversations": _turns("<video> <video>", "left")},
         {"id": "x", "conversations": _turns("<video> which?", "left")},
-        {"id": "x", "video": "a.mp4", "video_fps": "4", "conversations": _turns("Which?", "left")},
+        {"id": "x", "video": "a.mp4", "video_fps": "fast", "conversations": _turns("Which?", "left")},
     ],
 )
 def test_a_bad_record_is_named(record: dict[str, Any]) -> None:

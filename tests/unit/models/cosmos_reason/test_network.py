@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from tao_skill_bank.data.annotations import Media
+from tao_skill_bank.data.records.values import Media
 from tao_skill_bank.models.cosmos_reason import loader
 from tao_skill_bank.models.cosmos_reason.blocks import Execution
 from tao_skill_bank.models.cosmos_reason.conversation import Conversation, parse

@@ -1,8 +1,8 @@
 import pytest
 from preflight_worlds import codes, make_job, make_record, only
 
-from tao_skill_bank.data.annotations import Media
 from tao_skill_bank.data.media_probe import MediaProbe
+from tao_skill_bank.data.records.values import Media
 from tao_skill_bank.data.sampled_media import Probed
 from tao_skill_bank.models.cosmos_reason.config.shared import VideoSampling
 from tao_skill_bank.models.cosmos_reason.record_tokens import record_tokens

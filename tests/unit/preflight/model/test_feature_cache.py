@@ -5,8 +5,8 @@ from preflight_worlds import QuietPlatform, look, make_job, make_record, use_of,
 
 from tao_skill_bank import preflight
 from tao_skill_bank.core import settings
-from tao_skill_bank.data.annotations import Media
 from tao_skill_bank.data.media_probe import MediaProbe
+from tao_skill_bank.data.records.values import Media
 from tao_skill_bank.data.sampled_media import Probed
 from tao_skill_bank.preflight.model import feature_cache
 from tao_skill_bank.preflight.model.inspection import Inspection
