@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from tao_skill_bank.data.annotations import Media
 from tao_skill_bank.data.media_probe import MediaProbe
+from tao_skill_bank.data.records.values import Media
 from tao_skill_bank.data.sampled_media import Probed
 from tao_skill_bank.models.cosmos_reason import data_checks
 
@@ -22,7 +22,7 @@ def clip(seconds: int, *, width: int = 1280, height: int = 720) -> Probed:
         container_fps=30,
         has_variable_rate=False,
     )
-    return Probed(0, {"video": "a.mp4", "video_fps": 30}, (Media("video", "a.mp4"),), (probe,))
+    return Probed(0, {"video": "a.mp4", "video_fps": 30}, (Media("video", "a.mp4", rate=30.0),), (probe,))
 
 
 def codes(vision: dict[str, Any], *records: Probed) -> list[str]:
