@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - one row per kind
 """Every kind of record that people bring ends in the plan as it should: read, warned of, or refused with the fix.
 
 What is read is then loaded as the trainer loads it, and the frames and texts are compared with what was meant.
