@@ -5,7 +5,10 @@ from typing import Any
 import pytest
 
 from tao_skill_bank.errors import BlockedError
-from tao_skill_bank.models.cosmos_reason.conversation import parse, question_and_answer
+from tao_skill_bank.models.cosmos_reason.config.shared import VideoSampling
+from tao_skill_bank.models.cosmos_reason.conversation import parse, question_and_answer, sampling_of, text_of
+
+RANGES: tuple[dict[str, Any], ...] = ({}, {"video_end": 2})
 
 
 def _parts(record: dict[str, Any], turn: int = 0) -> list[str]:
@@ -67,3 +70,18 @@ def test_the_last_answer_of_many_turns_is_the_one_asked_for() -> None:
 def test_a_bad_record_is_named(record: dict[str, Any]) -> None:
     with pytest.raises(BlockedError, match="Record x"):
         parse(record, 0)
+
+
+def test_the_range_of_time_of_a_record_overrides_that_of_the_spec() -> None:
+    spec = VideoSampling(fps=1.0, video_start=1.0, video_end=9.0)
+    whole, part = (
+        parse({"video": "a.mp4", **more, "conversations": _turns("?", "left")}, 0).media[0] for more in RANGES
+    )
+    assert sampling_of(spec, whole) == spec
+    assert sampling_of(spec, part) == VideoSampling(fps=1.0, video_start=1.0, video_end=2.0)
+    assert whole != part  # caches are keyed by the medium
+
+
+def test_the_system_prompt_of_a_record_is_shown_instead_of_that_of_the_spec() -> None:
+    parsed = parse({"system": "Be brief.", "conversations": _turns("?", "left")}, 0, system_prompt="Ignored.")
+    assert [text_of(message) for message in parsed.messages] == ["Be brief.", "?", "left"]
