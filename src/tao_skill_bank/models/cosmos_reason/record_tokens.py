@@ -46,7 +46,7 @@ def record_tokens(spec: Mapping[str, Any], record: Mapping[str, Any], probes: Se
         if media.kind == "image":
             total += image_tokens(vision, width=probe.width, height=probe.height, geometry=geometry)
         else:
-            times, per_group = _video_layout(vision, media, probe, geometry)
+            times, per_group = video_layout_of(vision, media, probe, geometry)
             total += START_AND_END + sum(timestamp_tokens(each) + START_AND_END + per_group for each in times)
     turns = turns_of(shown, _system_prompt(spec))
     return total + sum(TOKENS_PER_TURN + _text_tokens(turn.text) for turn in turns)
@@ -60,7 +60,7 @@ def feature_tokens(spec: Mapping[str, Any], record: Mapping[str, Any], probes: S
             size = {"width": probe.width, "height": probe.height}
             total += image_tokens(vision, **size, geometry=geometry) - START_AND_END
         else:
-            times, per_group = _video_layout(vision, media, probe, geometry)
+            times, per_group = video_layout_of(vision, media, probe, geometry)
             total += len(times) * per_group
     return total
 
@@ -70,7 +70,7 @@ def _read(spec: Mapping[str, Any], record: Mapping[str, Any]) -> Record:
     return reader.examine(record, RecordRules(_conversations_key(spec)))[0]
 
 
-def _video_layout(
+def video_layout_of(
     vision: VideoSampling, media: Media, probe: MediaProbe, geometry: Geometry
 ) -> tuple[tuple[float, ...], int]:
     """Return the time of every temporal patch of a clip, and the vision tokens of each of them."""

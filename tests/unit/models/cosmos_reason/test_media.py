@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from tao_skill_bank.data import media_probe
+from tao_skill_bank.data.records.values import Media
 from tao_skill_bank.errors import BlockedError
 from tao_skill_bank.models.cosmos_reason import record_tokens, tokens
 from tao_skill_bank.models.cosmos_reason.config.shared import VideoSampling
@@ -77,8 +78,9 @@ def test_the_tokens_of_a_variable_rate_are_predicted_exactly(tmp_path: Path) -> 
         predicted = record_tokens.feature_tokens({"custom": {"vision": vision}}, record, [probe])
         time, rows, columns = frames.grid(tokens.QWEN3_VL)
         assert predicted == time * rows * columns // 4
-        clip = record_tokens._clip(record, probe)
-        assert tokens.video_layout(VideoSampling(**vision), **clip)[0] == pytest.approx(frames.timestamps)
+        medium = Media("video", "clip.mp4", rate=10.0)
+        times_shown, _ = record_tokens.video_layout_of(VideoSampling(**vision), medium, probe, tokens.QWEN3_VL)
+        assert times_shown == pytest.approx(frames.timestamps)
 
 
 def test_a_turned_clip_is_upright_and_its_size_predicted(tmp_path: Path) -> None:

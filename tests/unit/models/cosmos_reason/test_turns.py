@@ -39,9 +39,9 @@ def test_the_last_question_is_the_last_of_all() -> None:
     assert last == asked(parse(RECORD, 0), every=True)[-1:]
 
 
-def test_an_answer_without_a_question_is_not_asked() -> None:
-    turns: list[dict[str, Any]] = [{"from": "gpt", "value": "hello"}, *RECORD["conversations"][:2]]  # type: ignore[index]
-    found = asked(parse({**RECORD, "images": ["1.png"], "conversations": turns}, 0), every=True)
-    assert [one.text for one in found] == ["What is this?"]
+def test_a_conversation_without_a_question_or_its_answer_is_refused() -> None:
+    turns: list[dict[str, Any]] = RECORD["conversations"]  # type: ignore[assignment]
+    with pytest.raises(BlockedError, match="does not follow a user turn"):
+        parse({"id": "r", "conversations": [{"from": "gpt", "value": "hello"}, *turns]}, 0)
     with pytest.raises(BlockedError, match="no question with an answer"):
-        asked(parse({"id": "r", "conversations": turns[:1]}, 0), every=True)
+        asked(parse({"id": "r", "conversations": [{"from": "human", "value": "hello"}]}, 0), every=True)
