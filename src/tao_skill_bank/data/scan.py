@@ -32,6 +32,7 @@ class Options:
     conversations_key: str = "conversations"
     reserved_tokens: tuple[str, ...] = ()
 
+ANSWERED = ("train", "eval", "calibration")  # roles whose records are learned from, scored or measured by their answers
 
 @dataclass(frozen=True)
 class Sample:
@@ -124,7 +125,7 @@ class Scan:
 def scan(given: Input, required_fields: tuple[str, ...], num_samples: int, options: Options | None = None) -> Scan:
     """Read the whole annotation file of an input in constant memory. One that cannot be read is a `failure`."""
     options = options or Options()
-    needs_answer = given.role in ("train", "eval")
+    needs_answer = given.role in ANSWERED
     rules = RecordRules(options.conversations_key, required_fields, needs_answer, options.reserved_tokens)
     result = Scan(given, rules)
     path = result.annotation_path

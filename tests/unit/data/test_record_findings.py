@@ -108,7 +108,7 @@ def test_turns_with_role_and_content_are_accepted(dataset):
 def test_calibration_records_need_no_answer(dataset):
     root = dataset(records=[make_record(0, conversations=[QUESTION])])
     assert codes(findings_of(root, "calibration")) == ["dataset_records"]
-    assert "answer_missing" in codes(findings_of(root, "eval"))
+    assert all("answer_missing" in codes(findings_of(root, role)) for role in ("eval", "calibration"))
 
 
 def test_repeated_ids_block_and_are_named(dataset):
