@@ -43,12 +43,11 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _isolated_machine(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory, shared: Path) -> None:
     """Keep a test away from the developer's own jobs, models, token and hub.
 
-    Model inspections and embedded models are shared: they depend on nothing else, and each costs seconds.
+    Only model inspections are shared: they depend on nothing else, and each costs seconds.
     """
     state = tmp_path_factory.mktemp("machine") / "state"
-    for folder, name in (("cache", "inspect"), ("models", "builtin")):
-        (state / folder).mkdir(parents=True)
-        (state / folder / name).symlink_to(shared / name)
+    (state / "cache").mkdir(parents=True)
+    (state / "cache" / "inspect").symlink_to(shared / "inspect")
     monkeypatch.setenv("TAO_STATE_DIR", str(state))
     for name in ("HF_TOKEN", "TAO_DEVICE", "TAO_SKILL_BANK_PATH", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
         monkeypatch.delenv(name, raising=False)

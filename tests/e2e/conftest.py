@@ -15,6 +15,13 @@ from tao_skill_bank.samples import vlm
 TINY = ("--set", "policy.model_name_or_path=builtin://tiny-cosmos-reason")
 
 
+@pytest.fixture(autouse=True)
+def _embedded_models(_isolated_machine: None, state_dir: Path, shared: Path) -> None:
+    """Share the embedded models between these tests: making one takes a launch many seconds."""
+    (state_dir / "models").mkdir()
+    (state_dir / "models" / "builtin").symlink_to(shared / "builtin")
+
+
 @pytest.fixture(scope="session")
 def sample_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small sample dataset, shared; tests that change it take `data`."""
