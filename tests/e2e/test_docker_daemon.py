@@ -48,6 +48,11 @@ def call_script(verb, folder):
         return done.returncode, said.read()
 
 
+@pytest.fixture(autouse=True)
+def _embedded_models() -> None:
+    """Make models in the state folder itself: containers do not see what it links to."""
+
+
 @pytest.fixture(scope="module")
 def folder():
     if reason := why_not():
