@@ -36,6 +36,7 @@ IMPORT_BY_NAME = {
     "cli/data_commands.py": "samples",
     "cli/main.py": "the commands",
     "core/admitted_pickle.py": "the classes that its caller admits",
+    "data/convert/sources/__init__.py": "formats that are converted",
     "data/kinds/__init__.py": "kinds of input",
     "demo/__init__.py": "demos",
     "demo/_session.py": "samples",

@@ -1,4 +1,4 @@
-"""data sample, data fix-video-fps, data stage, data upload."""
+"""data sample, data convert, data fix-video-fps, data stage, data upload."""
 
 import importlib
 import pkgutil
@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from tao_skill_bank.cli.output import JsonFlag, command, document, print_json, print_next
-from tao_skill_bank.errors import MissingExtraError, UnknownNameError
+from tao_skill_bank.errors import MissingExtraError, RequestError, UnknownNameError
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -34,6 +34,45 @@ def sample(
         return
     typer.echo("\t".join([str(out), *(f"{split}={count}" for split, count in counts.items())]))
     print_next(following)
+
+
+@app.command("convert")
+def convert(
+    source: Annotated[Path, typer.Argument(help="Annotation file, table or dataset folder, which is only read.")],
+    out: Annotated[Path, typer.Argument(help="New folder.")],
+    to: Annotated[str, typer.Option("--to", help="llava (records with their media) or clips (captioned clips).")],
+    camera: Annotated[str, typer.Option("--camera", help="LeRobot: the video to take, if there are several.")] = "",
+    question: Annotated[
+        str, typer.Option("--question", help="LeRobot to llava: the question; {task} stands for the task.")
+    ] = "",
+    answer: Annotated[str, typer.Option("--answer", help='LeRobot to llava: the answer, such as "{task}".')] = "",
+    columns: Annotated[
+        list[str] | None, typer.Option("--column", help="KEY=NAME: the source's name for a key; repeatable.")
+    ] = None,
+    conversations: Annotated[
+        str, typer.Option("--conversations", help="Key of the turns of a record.")
+    ] = "conversations",
+    media_root: Annotated[
+        Path | None, typer.Option("--media-root", help="Folder or tar archive of the media; the source's by default.")
+    ] = None,
+    media: Annotated[
+        str, typer.Option("--media", help="copy, or link: symbolic links to the source's files.")
+    ] = "copy",
+    as_json: JsonFlag = False,
+) -> None:
+    """Convert a dataset into a new folder; whatever has no place there is listed."""
+    from tao_skill_bank.contracts import to_json
+    from tao_skill_bank.data.convert import converter
+
+    options = _conversion(to, camera, question, answer, columns, conversations, media_root, media)
+    done = converter.convert(source, out, options)
+    if as_json:
+        print_json(document(to_json(done)))
+        return
+    typer.echo(f"{out}\trecords={done.records}\tmedia={done.media}")
+    for left in done.left_out:
+        first = f" (first: {left.first})" if left.first else ""
+        typer.echo(f"left out: {left.what}: {left.count}{first}", err=True)
 
 
 @app.command("fix-video-fps")
@@ -101,6 +140,33 @@ def upload(job: Annotated[str, typer.Argument(help="Job id.")], as_json: JsonFla
         print_problems(problems)
         typer.echo(f"{uri}\t{manifest.state}\tfiles={len(manifest.files)}")
     raise typer.Exit(code)
+
+
+def _conversion(
+    to: str,
+    camera: str,
+    question: str,
+    answer: str,
+    columns: list[str] | None,
+    conversations: str,
+    media_root: Path | None,
+    media: str,
+) -> Any:
+    """Return the options of a conversion. Raises RequestError for those that are not understood."""
+    from tao_skill_bank.data.convert.values import TARGETS, Options
+
+    if to not in TARGETS:
+        raise RequestError.of(
+            "target_unknown", f"Unknown target '{to}'.", f"Use --to {' or '.join(TARGETS)}.", path="to"
+        )
+    if media not in ("copy", "link"):
+        raise RequestError.of("media_unknown", f"Unknown value '{media}'.", "Use --media copy or link.", path="media")
+    pairs = [column.partition("=") for column in columns or ()]
+    if wrong := [column for column, (key, _, name) in zip(columns or (), pairs, strict=True) if not (key and name)]:
+        message = f"--column {wrong[0]} is not KEY=NAME."
+        raise RequestError.of("column_invalid", message, "Write it as --column question=prompt.", path="column")
+    names = {key: name for key, _, name in pairs}
+    return Options(to, camera, question, answer, names, conversations, media_root, media == "link")
 
 
 def _samples(kind: str) -> Any:
