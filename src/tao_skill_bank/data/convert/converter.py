@@ -13,7 +13,7 @@ from tao_skill_bank.data.convert.notes import LeftOut, Notes
 from tao_skill_bank.data.convert.record_folder import RecordFolder
 from tao_skill_bank.data.convert.sources import Source
 from tao_skill_bank.data.convert.values import TARGETS, Episode, Options, RawRecord
-from tao_skill_bank.data.media_probe import require_decoder
+from tao_skill_bank.data.media.clip_index import require_decoder
 from tao_skill_bank.data.video_fps import refuse_overwriting
 from tao_skill_bank.errors import ConflictError, RequestError
 
@@ -87,15 +87,18 @@ def _write(source: Source, path: Path, work: Path, options: Options, notes: Note
 
 
 def _write_episodes(episodes: list[Episode], work: Path, options: Options, notes: Notes) -> tuple[int, int]:
-    """Cut episodes once all of them are known to be usable."""
-    require_decoder()
+    """Write records first, which are quick to refuse, then cut the clips."""
     notes.raise_problems()
+    require_decoder()
     if options.target == "clips":
         clip_folder.write(episodes, work, notes)
+        clip_folder.write_captions(episodes, work)
         return len(episodes), len(episodes)
     media = media_files.MediaFiles(work, notes)
     folder = RecordFolder(work, replace(options, conversations_key="conversations"), media, notes)
-    folder.write(clip_folder.as_records(episodes, work, options, notes))
+    folder.write(clip_folder.as_records(episodes, options))
+    notes.raise_problems()
+    clip_folder.write(episodes, work, notes)
     return folder.num_records, folder.num_media
 
 

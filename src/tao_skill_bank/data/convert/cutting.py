@@ -1,127 +1,74 @@
 """Cuts a part out of a video file, frame by frame, at a constant rate."""
 
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from tao_skill_bank.data.constant_rate import MAX_DENOMINATOR, QUALITY
 from tao_skill_bank.data.convert.values import Episode
+from tao_skill_bank.data.media import clip_frames
+from tao_skill_bank.data.media.clip_index import whole_clip_index
 
-MAX_PIXELS = 2**26
-SEEK_MARGIN_SECONDS = 1.0
 
-
-def cut(episode: Episode, target: Path) -> None:
-    """Encode the frames of an episode; `target` gets exactly `num_frames` of them.
+def frames_of(episode: Episode) -> range:
+    """Return the positions of an episode's frames in its video, without decoding them.
 
     Raises:
-        ValueError: they cannot be decoded, are more or fewer than that, or do not lie at the rate's times.
+        ValueError: they are more or fewer than its table says, or do not lie at the times of its rate.
+        BlockedError: the video cannot be used.
+
+    """
+    index = whole_clip_index(episode.video)
+    if not index.is_timed:
+        raise ValueError("its frames have no times")
+    times = [float(tick * index.tick_seconds) for tick in index.ticks]
+    half = 0.5 / episode.rate  # times in tables are rounded
+    first, last = 0, len(times)
+    if episode.start is not None and episode.end is not None:
+        first, last = (bisect_left(times, seconds - half) for seconds in (episode.start, episode.end))
+    if last - first != episode.num_frames:
+        where = "" if episode.start is None else f" between {episode.start:.6g} and {episode.end:.6g} seconds"
+        raise ValueError(f"it has {last - first} frames{where} where its table says {episode.num_frames}")
+    start = times[first] if episode.start is None else episode.start
+    _check_times(times[first:last], start, episode.rate)
+    return range(first, last)
+
+
+def _check_times(times: Sequence[float], start: float, rate: float) -> None:
+    for position, time in enumerate(times):
+        due = start + position / rate
+        if abs(time - due) > 0.5 / rate:
+            place = f"frame {position} lies at {time:.4g} s"
+            raise ValueError(f"{place} where {due:.4g} s belongs at {rate:g} frames per second")
+
+
+def cut(episode: Episode, frames: range, target: Path) -> None:
+    """Encode some frames of an episode's video as a player shows them, one after the other.
+
+    Raises:
+        ValueError: the file cannot be written, or has other frames than the video.
+        BlockedError: frames cannot be decoded.
 
     """
     import av
 
-    try:
-        with av.open(str(episode.video)) as container:
-            if not container.streams.video:
-                raise ValueError("it has no video stream")
-            stream = container.streams.video[0]
-            stream.thread_type = "AUTO"
-            frames = _checked(_frames(container, episode), episode)
-            _encode(frames, target, episode.rate, stream.sample_aspect_ratio)
-    except (av.FFmpegError, OSError) as error:
-        raise ValueError(f"it cannot be decoded: {error.strerror or error}") from None
-
-
-def _frames(container: Any, episode: Episode) -> Iterator[Any]:
-    """Yield the frames between the start and the end of an episode; all of them for a whole file."""
-    stream = container.streams.video[0]
-    if episode.start is None or episode.end is None:
-        yield from container.decode(stream)
-        return
-    half = 0.5 / episode.rate  # times in tables are rounded
-    frames = _decode_from(container, stream, episode.start, half)
-    for frame in frames:
-        time = _time(frame)
-        if time >= episode.end - half:
-            return
-        if time >= episode.start - half:
-            yield frame
-
-
-def _decode_from(container: Any, stream: Any, start: float, half: float) -> Iterator[Any]:
-    """Decode from a keyframe at or before the start; from the first one where seeking overshoots."""
-    if start > SEEK_MARGIN_SECONDS:
-        container.seek(int((start - SEEK_MARGIN_SECONDS) / stream.time_base), stream=stream)
-        frames = container.decode(stream)
-        first = next(frames, None)
-        if first is not None and _time(first) <= start + half:
-            yield first
-            yield from frames
-            return
-        container.seek(0, stream=stream)
-    yield from container.decode(stream)
-
-
-def _checked(frames: Iterator[Any], episode: Episode) -> Iterator[Any]:
-    """Yield the frames, each of which must lie within half an interval of its time."""
-    count, start = 0, episode.start
-    for frame in frames:
-        time = _time(frame)
-        start = time if start is None else start
-        due = start + count / episode.rate
-        count += 1
-        if count > episode.num_frames:
-            raise ValueError(f"it has more frames than the {episode.num_frames} that its table says{_where(episode)}")
-        if abs(time - due) > 0.5 / episode.rate:
-            place = f"frame {count - 1} lies at {time:.4g} s"
-            raise ValueError(f"{place} where {due:.4g} s belongs at {episode.rate:g} frames per second")
-        _check_picture(frame)
-        yield frame
-    if count != episode.num_frames:
-        raise ValueError(f"it has {count} frames where its table says {episode.num_frames}{_where(episode)}")
-
-
-def _where(episode: Episode) -> str:
-    return "" if episode.start is None else f" between {episode.start:.6g} and {episode.end:.6g} seconds"
-
-
-def _check_picture(frame: Any) -> None:
-    if frame.width * frame.height > MAX_PIXELS:
-        raise ValueError(f"its frames of {frame.width}x{frame.height} pixels are larger than {MAX_PIXELS:,} pixels")
-    if frame.rotation:
-        raise ValueError(f"it is shown rotated by {frame.rotation} degrees; store it upright")
-
-
-def _time(frame: Any) -> float:
-    if frame.pts is None:
-        raise ValueError("it has frames without a time")
-    return float(frame.pts * frame.time_base)
-
-
-def _encode(frames: Iterator[Any], target: Path, rate: float, aspect: Fraction | None) -> None:
-    import av
-
     codec = next(name for name in QUALITY if name in av.codecs_available)
-    ticks = Fraction(rate).limit_denominator(MAX_DENOMINATOR)
+    ticks = Fraction(episode.rate).limit_denominator(MAX_DENOMINATOR)
+    count = 0
     with av.open(str(target), "w") as output:
         stream: Any = None
-        for position, frame in enumerate(frames):
-            shown = frame.reformat(format="yuv444p" if frame.width % 2 or frame.height % 2 else "yuv420p")
+        for _, pixels in clip_frames.iterate(episode.video, frames, seek=True):
+            height, width = pixels.shape[:2]
             if stream is None:
                 stream = output.add_stream(codec, rate=ticks, options=QUALITY[codec])
-                _describe(stream, shown, aspect)
-            shown.pts, shown.time_base, shown.pict_type = position, 1 / ticks, 0
+                stream.width, stream.height = width, height
+                stream.pix_fmt = "yuv444p" if width % 2 or height % 2 else "yuv420p"  # odd sizes cannot be halved
+            shown = av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(format=stream.pix_fmt)
+            shown.pts, shown.time_base = count, 1 / ticks
             output.mux(stream.encode(shown))
-        if stream is not None:
-            output.mux(stream.encode())
-
-
-def _describe(stream: Any, frame: Any, aspect: Fraction | None) -> None:
-    """Give the stream the size, colours and pixel shape of the frames."""
-    stream.width, stream.height, stream.pix_fmt = frame.width, frame.height, frame.format.name
-    context = stream.codec_context
-    for name in ("color_range", "color_primaries", "color_trc", "colorspace"):
-        setattr(context, name, int(getattr(frame, name)))
-    if aspect:
-        context.sample_aspect_ratio = aspect
+            count += 1
+        output.mux(stream.encode())
+    if count != len(frames) or len(whole_clip_index(target)) != count:
+        raise ValueError(f"{count} of its {len(frames)} frames were written")

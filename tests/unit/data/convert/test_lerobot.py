@@ -5,12 +5,14 @@ from pathlib import Path
 
 import av
 import pytest
+from media_pool import clip, corners, with_matrix
 from robot_datasets import FPS, TOP, WRIST, frame_numbers, info, version_2, version_3, write_frames, write_json
 
 from tao_skill_bank.data import clip_folders
 from tao_skill_bank.data.convert.converter import convert
 from tao_skill_bank.data.convert.values import Options
-from tao_skill_bank.errors import BlockedError, ConflictError, RequestError
+from tao_skill_bank.data.media import clip_index
+from tao_skill_bank.errors import BlockedError, ConflictError, MissingExtraError, RequestError
 
 CLIPS = Options("clips")
 ASKED = Options("llava", question="What is the robot doing?", answer="{task}")
@@ -38,12 +40,12 @@ def test_episodes_of_layout_2_become_captioned_clips(tmp_path: Path):
 def test_episodes_of_layout_3_are_cut_out_of_their_files_at_a_constant_rate(tmp_path: Path):
     done = convert(version_3(tmp_path / "in"), tmp_path / "out", CLIPS)
     clips = sorted((tmp_path / "out/videos").iterdir())
-    assert [frame_numbers(clip) for clip in clips] == [
+    assert [frame_numbers(path) for path in clips] == [
         list(range(5)), list(range(5, 13)), list(range(13, 25)), list(range(6))
     ]  # fmt: skip
     assert done.records == len(clips)
-    for clip in clips:
-        with av.open(str(clip)) as container:
+    for path in clips:
+        with av.open(str(path)) as container:
             assert container.streams.video[0].average_rate == FPS
     assert (tmp_path / "out/metas/episode_000002.txt").read_text() == "Task 2.\n"
 
@@ -155,13 +157,13 @@ def test_a_video_with_other_frames_than_its_table_says_is_refused(tmp_path: Path
     with pytest.raises(BlockedError, match="it has 7 frames where its table says 8"):
         convert(source, tmp_path / "out", CLIPS)
     write_frames(video, range(9))
-    with pytest.raises(BlockedError, match="more frames than the 8"):
+    with pytest.raises(BlockedError, match="it has 9 frames where its table says 8"):
         convert(source, tmp_path / "out", CLIPS)
     write_frames(video, range(8), fps=12)
     with pytest.raises(BlockedError, match="at 10 frames per second"):
         convert(source, tmp_path / "out", CLIPS)
     video.write_bytes(b"no video")
-    with pytest.raises(BlockedError, match="cannot be decoded"):
+    with pytest.raises(BlockedError, match=r"cannot be used|cannot be read|is not a video"):
         convert(source, tmp_path / "out", CLIPS)
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
@@ -243,3 +245,47 @@ def test_a_frame_of_odd_size_keeps_its_size(tmp_path: Path):
     with av.open(str(tmp_path / "out/videos/episode_000000.mp4")) as container:
         frame = next(container.decode(video=0))
     assert (frame.width, frame.height) == (47, 31)
+
+
+def test_clips_are_upright_as_a_player_shows_the_video(tmp_path: Path):
+    source = version_2(tmp_path / "in", lengths=(4,), tasks=("Wave.",))
+    with_matrix(source / f"videos/chunk-000/{TOP}/episode_000000.mp4", (0, 1, -1, 0))
+    convert(source, tmp_path / "out", CLIPS)
+    with av.open(str(tmp_path / "out/videos/episode_000000.mp4")) as container:
+        frame = next(container.decode(video=0))
+    assert (frame.width, frame.height, frame.rotation) == (32, 48, 0)
+
+
+@pytest.mark.parametrize(
+    "text", ["#EXTM3U\n#EXT-X-TARGETDURATION:1\n/etc/passwd\n", "ffconcat version 1.0\nfile x.mp4\n"]
+)
+def test_a_playlist_under_the_name_of_a_video_is_not_followed(tmp_path: Path, text):
+    source = version_2(tmp_path / "in")
+    (source / f"videos/chunk-000/{TOP}/episode_000001.mp4").write_text(text)
+    with pytest.raises(BlockedError, match=r"episode_000001\.mp4"):
+        convert(source, tmp_path / "out", CLIPS)
+
+
+def test_a_video_with_a_variable_rate_is_refused(tmp_path: Path):
+    source = version_2(tmp_path / "in", lengths=(5,), tasks=("Wave.",))
+    clip(source / f"videos/chunk-000/{TOP}/episode_000000.mp4", [corners()] * 5, times=[0, 10, 20, 30, 70])
+    with pytest.raises(BlockedError, match=r"frame 4 lies at 0\.7 s where 0\.4 s belongs"):
+        convert(source, tmp_path / "out", CLIPS)
+
+
+def test_a_task_that_would_be_read_as_a_medium_is_refused_in_records_and_kept_in_captions(tmp_path: Path):
+    source = version_2(tmp_path / "in", lengths=(5,), tasks=("Watch the <video> now.",))
+    with pytest.raises(BlockedError) as raised:
+        convert(source, tmp_path / "out", ASKED)
+    assert codes(raised) == ["answer_with_media"]
+    convert(source, tmp_path / "out", CLIPS)
+    assert (tmp_path / "out/metas/episode_000000.txt").read_text() == "Watch the <video> now.\n"
+
+
+def test_without_a_decoder_the_extra_is_named(tmp_path: Path, monkeypatch):
+    source = version_2(tmp_path / "in")
+    monkeypatch.setattr(clip_index, "find_spec", lambda _: None)
+    with pytest.raises(MissingExtraError) as raised:
+        convert(source, tmp_path / "out", CLIPS)
+    assert raised.value.problems[0].fix == "pip install 'tao-skill-bank[train]'"
+    assert not (tmp_path / "out").exists()
