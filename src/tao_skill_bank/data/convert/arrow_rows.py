@@ -38,8 +38,20 @@ def read_parquet(path: Path, columns: Sequence[str] | None = None) -> Iterator[R
             names = None if columns is None else [name for name in columns if name in file.schema_arrow.names]
             classes = class_names(_features_of(file.schema_arrow))
             for batch in file.iter_batches(ROWS_AT_ONCE, columns=names):
+                batch.validate(full=True)
                 yield from rows_of(batch, classes)
-    except (arrow.ArrowException, OSError) as error:
+    except (arrow.ArrowException, OSError, ValueError, ArithmeticError) as error:
+        raise unreadable(path, error) from None
+
+
+def column_names(path: Path) -> list[str]:
+    """Return the names of the columns of a parquet file. Raises like `read_parquet`."""
+    arrow = require_arrow()
+    from pyarrow import parquet
+
+    try:
+        return list(parquet.read_schema(path).names)
+    except (arrow.ArrowException, OSError, ValueError) as error:
         raise unreadable(path, error) from None
 
 
@@ -53,7 +65,7 @@ def read_stream(path: Path, features: Mapping[str, Any]) -> Iterator[Row]:
                 batch.validate(full=True)
                 for start in range(0, batch.num_rows, ROWS_AT_ONCE):
                     yield from rows_of(batch.slice(start, ROWS_AT_ONCE), classes)
-    except (arrow.ArrowException, OSError) as error:
+    except (arrow.ArrowException, OSError, ValueError, ArithmeticError) as error:
         raise unreadable(path, error) from None
 
 

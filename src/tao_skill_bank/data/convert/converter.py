@@ -15,7 +15,7 @@ from tao_skill_bank.data.convert.sources import Source
 from tao_skill_bank.data.convert.values import TARGETS, Episode, Options, RawRecord
 from tao_skill_bank.data.media.clip_index import require_decoder
 from tao_skill_bank.data.video_fps import refuse_overwriting
-from tao_skill_bank.errors import ConflictError, RequestError
+from tao_skill_bank.errors import BlockedError, ConflictError, RequestError
 
 TEMPLATE_NAME = re.compile(r"\{(\w*)\}")
 SCRATCH = ".scratch"
@@ -66,6 +66,10 @@ def convert(source: Path, target: Path, options: Options | None = None) -> Conve
         notes.raise_problems()
         shutil.rmtree(work / SCRATCH, ignore_errors=True)
         work.rename(target)
+    except OSError as error:
+        message = f"{source} cannot be converted to {target}: {error}."
+        fix = "Make the source readable, and give a folder with space that can be written."
+        raise BlockedError.of("files_unusable", message, fix, path=str(error.filename or target)) from None
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return Conversion(str(target), found.TITLE, records, media, notes.left_out)

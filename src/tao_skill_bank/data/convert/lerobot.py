@@ -1,7 +1,7 @@
 """What both layouts of LeRobot datasets share: info.json, cameras, splits, tasks and their checks."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ INFO = Path("meta", "info.json")
 PLACEHOLDER = re.compile(r"\{(\w{1,40})(?::0?([0-9]{1,2})d)?\}")
 RANGE = re.compile(r"([0-9]{1,12}):([0-9]{1,12})")
 MOST = 10**9
+KNOWN_KEYS = frozenset({"codebase_version", "fps", "features", "splits", "chunks_size", "video_path", "data_path"})
+SIZES = ("total_", "_size_in_mb")  # parts of keys that describe the files
 OWN_FEATURES = ("timestamp", "frame_index", "episode_index", "index", "task_index")  # what places a frame
 SEVERAL = "; "
 
@@ -36,6 +38,7 @@ class Info:
         chunks_size: episodes per folder, in layout 2.
         num_episodes: as it says; None where it does not.
         splits: the ranges of episodes by name.
+        unread: the other keys.
 
     """
 
@@ -47,6 +50,7 @@ class Info:
     chunks_size: int
     num_episodes: int | None
     splits: Mapping[str, range]
+    unread: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,8 @@ def read_info(root: Path, default_path: str) -> Info:
         raise invalid(path, "has a video_path that is not text")
     total = whole_number(value.get("total_episodes"))
     splits = _splits(path, value.get("splits"))
-    return Info(value["codebase_version"], rate, cameras, features, template, size, total, splits)
+    unread = tuple(key for key in value if key not in KNOWN_KEYS and not any(part in key for part in SIZES))
+    return Info(value["codebase_version"], rate, cameras, features, template, size, total, splits, unread)
 
 
 def camera_of(root: Path, info: Info, camera: str) -> str:
@@ -122,6 +127,13 @@ def fill(template: str, values: Mapping[str, Any], named_in: str) -> str:
 def whole_number(value: Any) -> int | None:
     """Return a number that can count; None for anything else."""
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < MOST else None
+
+
+def note_unread(row: Mapping[str, Any], read: Collection[str], table: str, notes: Notes) -> None:
+    """Note the fields of an episode that have no place."""
+    for key, value in row.items():
+        if key not in read and value is not None:
+            notes.leave_out(f"key {key} of {table}")
 
 
 def invalid(path: Path, what: str) -> BlockedError:
@@ -164,12 +176,9 @@ def _episode(root: Path, info: Info, row: Row, tasks: Mapping[int, str], notes: 
     if not video.is_file():
         message = f"{name} of {root} has no video: {row.video} is missing."
         notes.problem("episode_video_missing", message, "Download the missing chunks.", str(video))
-    split = ""
-    if len(info.splits) > 1 and index is not None:
-        found = [each for each, indices in info.splits.items() if index in indices]
-        split = found[0] if found else ""
-        if len(found) != 1:
-            faults.append(f"is in {len(found)} of the splits {', '.join(info.splits)}")
+    found = [each for each, indices in info.splits.items() if index is not None and index in indices]
+    if info.splits and len(found) != 1:
+        faults.append(f"is in {len(found)} of the splits {', '.join(info.splits)}")
     for fault in faults:
         fix = "Correct the dataset's tables, or write the dataset again."
         notes.problem("episode_invalid", f"{name} of {root} {fault}.", fix, str(root))
@@ -179,6 +188,7 @@ def _episode(root: Path, info: Info, row: Row, tasks: Mapping[int, str], notes: 
         notes.leave_out(
             f"when each of several tasks of an episode is done (they are joined with {SEVERAL!r})", first=name
         )
+    split = found[0] if len(info.splits) > 1 else ""
     return Episode(name, video, row.start, row.end, info.rate, length, caption, split)
 
 
@@ -200,8 +210,9 @@ def _faults(info: Info, row: Row, index: int | None, length: int | None) -> Iter
 def _caption(value: Any, tasks: Mapping[int, str]) -> str:
     """Return the tasks of an episode, given as texts or by their numbers."""
     values = value if isinstance(value, list) else []
-    texts = [tasks.get(each, "") if isinstance(each, int) else each for each in values]
-    return SEVERAL.join(text.strip() for text in texts) if all(isinstance(text, str) for text in texts) else ""
+    texts = [tasks.get(each, "") if whole_number(each) is not None else each for each in values]
+    is_text_only = all(isinstance(text, str) and text.strip() for text in texts)
+    return SEVERAL.join(text.strip() for text in texts) if is_text_only else ""
 
 
 def _check_number(root: Path, info: Info, count: int, notes: Notes) -> None:
@@ -211,11 +222,13 @@ def _check_number(root: Path, info: Info, count: int, notes: Notes) -> None:
 
 
 def _note_features(info: Info, camera: str, num_frames: int, num_episodes: int, notes: Notes) -> None:
+    for key in info.unread:
+        notes.leave_out(f"key {key} of info.json")
     for name in info.features:
         if name in info.cameras and name != camera:
-            notes.leave_out(f"camera {name[:80]}", num_episodes)
+            notes.leave_out(f"camera {name}", num_episodes)
         elif name != camera and name not in OWN_FEATURES:
-            notes.leave_out(f"feature {name[:80]}", num_frames)
+            notes.leave_out(f"feature {name}", num_frames)
 
 
 def _is_table(path: Path) -> bool:

@@ -76,7 +76,7 @@ class MediaFiles:
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 self._put(found.source, path, links=links)
-            except OSError as error:
+            except (FileNotFoundError, PermissionError) as error:
                 self._notes.problem(
                     "media_unreadable", f"{found.source} cannot be placed: {error.strerror}.",
                     "Make the file readable.", str(found.source),

@@ -7,6 +7,7 @@ from tao_skill_bank.errors import BlockedError, Problem
 
 MAX_PROBLEMS = 100
 MAX_ENTRIES = 1000  # different things without a place
+MAX_SHOWN = 300  # characters
 REST = "others"
 
 
@@ -33,6 +34,7 @@ class Notes:
 
     def leave_out(self, what: str, count: int = 1, first: str = "") -> None:
         """Count something that has no place in the result."""
+        what, first = printable(what), printable(first)
         if what not in self._left_out and len(self._left_out) >= MAX_ENTRIES:
             what = REST
         entry = self._left_out.setdefault(what, LeftOut(what, 0, first))
@@ -53,6 +55,12 @@ class Notes:
         """Raise BlockedError if there are any problems."""
         if self.num_problems:
             raise BlockedError([*self.problems, *_rest(self.num_problems)])
+
+
+def printable(text: str) -> str:
+    """Return a name as one line for a terminal, whatever it holds."""
+    shown = text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in shown)
 
 
 def _rest(count: int) -> Sequence[Problem]:

@@ -77,6 +77,7 @@ def test_what_has_no_place_is_listed_with_counts(tmp_path: Path):
         "files data/*.parquet": 2,
         "files meta/*.jsonl": 1,
         "files videos/*.mp4": 2,
+        "key robot_type of info.json": 1,
     }
 
 
@@ -289,3 +290,26 @@ def test_without_a_decoder_the_extra_is_named(tmp_path: Path, monkeypatch):
         convert(source, tmp_path / "out", CLIPS)
     assert raised.value.problems[0].fix == "pip install 'tao-skill-bank[train]'"
     assert not (tmp_path / "out").exists()
+
+
+def test_fields_of_episodes_without_a_place_are_counted(tmp_path: Path):
+    done = convert(version_3(tmp_path / "in", change=lambda row: {**row, "success": True}), tmp_path / "out", CLIPS)
+    assert left_out(done)["key success of meta/episodes"] == 4
+    source = version_2(tmp_path / "in2")
+    rows = (source / "meta/episodes.jsonl").read_text().replace('"length"', '"quality": 3, "length"')
+    (source / "meta/episodes.jsonl").write_text(rows)
+    assert left_out(convert(source, tmp_path / "out2", CLIPS))["key quality of episodes.jsonl"] == 2
+
+
+def test_an_episode_outside_of_every_split_is_refused(tmp_path: Path):
+    with pytest.raises(BlockedError, match=r"episode_000001 of .* is in 0 of the splits train"):
+        convert(version_2(tmp_path / "in", splits={"train": "0:1"}), tmp_path / "out", CLIPS)
+
+
+def test_tasks_by_number_are_looked_up_and_several_are_joined(tmp_path: Path):
+    source = version_2(tmp_path / "in")
+    rows = (source / "meta/episodes.jsonl").read_text().replace('["Lift the cup."]', "[0, 1]")
+    (source / "meta/episodes.jsonl").write_text(rows)
+    done = convert(source, tmp_path / "out", CLIPS)
+    assert (tmp_path / "out/metas/episode_000000.txt").read_text() == "Lift the cup.; Push the box.\n"
+    assert any(what.startswith("when each of several tasks") for what in left_out(done))

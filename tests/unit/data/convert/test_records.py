@@ -263,3 +263,25 @@ def test_the_source_is_only_read(tmp_path: Path):
     assert {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in source.rglob("*")} == before
     with av.open(str(tmp_path / "out/videos/a.mp4")) as container:
         assert np.mean([frame.to_ndarray().mean() for frame in container.decode(video=0)]) > 0
+
+
+def test_keys_next_to_the_list_of_records_are_named(tmp_path: Path):
+    source = source_of(tmp_path / "in", {"info": {"year": 2025}, "annotations": [FORMS["llava"]], "licence": "x"})
+    done = convert(source, tmp_path / "out")
+    assert left_out(done) == {"key info next to annotations": 1, "key licence next to annotations": 1}
+
+
+def test_names_cannot_write_on_the_terminal(tmp_path: Path):
+    record = {**FORMS["llava"], "a\x1b[2Jb\ud800": 1}
+    done = convert(source_of(tmp_path / "in", [record]), tmp_path / "out")
+    assert left_out(done) == {"key a\\x1b[2Jb\\ud800": 1}
+
+
+def test_a_folder_that_cannot_be_written_is_one_clear_error(tmp_path: Path, monkeypatch):
+    def fails(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("shutil.copyfile", fails)
+    with pytest.raises(BlockedError, match="No space left on device"):
+        convert(source_of(tmp_path / "in", [FORMS["llava"]]), tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]

@@ -3,6 +3,7 @@
 import io
 import json
 from pathlib import Path
+from random import Random
 
 import pyarrow as pa
 import pytest
@@ -184,6 +185,7 @@ def test_a_saved_dictionary_keeps_its_splits(tmp_path: Path):
         ("state.json", {"_data_files": [{"filename": "../../secret.arrow"}]}, "not in its folder"),
         ("state.json", {"_data_files": [{"filename": "data-9.arrow"}]}, "1 files that are missing: data-9.arrow"),
         ("state.json", {}, "names no files"),
+        ("state.json", {"_data_files": [], "_indices_data_files": [{"filename": "i.arrow"}]}, "table of indices"),
         ("dataset_dict.json", {"splits": ["../.."]}, "names no splits"),
     ],
 )
@@ -256,3 +258,27 @@ def test_columns_of_a_table_have_the_names_that_the_user_gives(tmp_path: Path):
     options = Options(columns={"question": "prompt", "answer": "label", "image": "picture"})
     convert(write_parquet(tmp_path / "x.parquet", rows), tmp_path / "out", options)
     assert written(tmp_path / "out")[0]["conversations"][1]["value"] == "left"
+
+
+@pytest.mark.parametrize("form", ["parquet", "arrow"])
+def test_a_damaged_table_is_converted_or_refused_and_never_a_crash(tmp_path: Path, form):
+    random = Random(17)
+    source = save_to_disk(tmp_path / "in", [image_row(1)]) if form == "arrow" else write_parquet(
+        tmp_path / "x.parquet", [image_row(1)]
+    )  # fmt: skip
+    file = next(source.glob("*.arrow")) if form == "arrow" else source
+    sound = file.read_bytes()
+    refused = []
+    for number in range(150):
+        damaged = bytearray(sound)
+        for _ in range(random.randint(1, 6)):
+            damaged[random.randrange(len(damaged))] = random.randrange(256)
+        file.write_bytes(damaged)
+        try:
+            convert(source, tmp_path / f"out{number}")
+        except BlockedError as error:
+            refused += [(number, problem) for problem in error.problems]
+    numbers = {number for number, _ in refused}
+    assert 0 < len(numbers) < 150
+    assert all(problem.fix for _, problem in refused)
+    assert {number for number in range(150) if not (tmp_path / f"out{number}").exists()} == numbers

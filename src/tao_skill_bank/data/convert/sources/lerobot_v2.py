@@ -14,6 +14,8 @@ from tao_skill_bank.errors import BlockedError
 TITLE = "a LeRobot dataset of layout 2"
 TARGETS: tuple[Target, ...] = ("clips", "llava")
 VERSIONS = ("v2.0", "v2.1")
+EPISODES = "episodes.jsonl"
+READ = ("episode_index", "length", "tasks")
 VIDEO_PATH = "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4"
 
 
@@ -41,7 +43,7 @@ def read(path: Path, options: Options, notes: Notes) -> Iterator[Episode]:
         for row in _rows(path / "meta" / "tasks.jsonl", optional=True)
         if (number := lerobot.whole_number(row.get("task_index"))) is not None
     }
-    rows = (_row(each, path, info, camera) for each in _rows(path / "meta" / "episodes.jsonl"))
+    rows = (_row(each, path, info, camera, notes) for each in _rows(path / "meta" / EPISODES))
     yield from lerobot.episodes(path, info, rows, tasks, options, notes)
 
 
@@ -54,7 +56,8 @@ def _rows(path: Path, *, optional: bool = False) -> Iterator[dict[str, Any]]:
         yield row
 
 
-def _row(row: dict[str, Any], path: Path, info: Info, camera: str) -> Row:
+def _row(row: dict[str, Any], path: Path, info: Info, camera: str, notes: Notes) -> Row:
+    lerobot.note_unread(row, READ, EPISODES, notes)
     index = lerobot.whole_number(row.get("episode_index")) or 0
     values = {"episode_chunk": index // info.chunks_size, "video_key": camera, "episode_index": index}
     video = lerobot.fill(info.video_path, values, str(path / lerobot.INFO))

@@ -12,6 +12,7 @@ from tao_skill_bank.data.convert.values import Episode, Options, Target
 TITLE = "a LeRobot dataset of layout 3"
 TARGETS: tuple[Target, ...] = ("clips", "llava")
 VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
+LAYOUT = ("videos/", "data/", "meta/", "stats/", "dataset_from_index", "dataset_to_index")  # what places an episode
 TEXT_COLUMNS = ("task", "__index_level_0__")  # tasks are the index of the table that is stored
 
 
@@ -32,15 +33,17 @@ def read(path: Path, options: Options, notes: Notes) -> Iterator[Episode]:
     tables = sorted((path / "meta" / "episodes").glob("*/*.parquet"))
     if not tables:
         raise lerobot.invalid(path / "meta" / "episodes", "holds no table of episodes")
-    yield from lerobot.episodes(path, info, _rows(path, tables, info, camera), _tasks(path), options, notes)
+    yield from lerobot.episodes(path, info, _rows(path, tables, info, camera, notes), _tasks(path), options, notes)
 
 
-def _rows(path: Path, tables: list[Path], info: Info, camera: str) -> Iterator[Row]:
+def _rows(path: Path, tables: list[Path], info: Info, camera: str, notes: Notes) -> Iterator[Row]:
     key = f"videos/{camera}"
     columns = ["episode_index", "length", "tasks"]
     of_video = [f"{key}/{name}" for name in ("chunk_index", "file_index", "from_timestamp", "to_timestamp")]
     for table in tables:
-        for row in arrow_rows.read_parquet(table, (*columns, *of_video)):
+        names = [name for name in arrow_rows.column_names(table) if not name.startswith(LAYOUT)]
+        for row in arrow_rows.read_parquet(table, (*names, *of_video)):
+            lerobot.note_unread(row, (*columns, *of_video), "meta/episodes", notes)
             if missing := [name for name in of_video if row.get(name) is None]:
                 raise lerobot.invalid(table, f"lacks {', '.join(missing)}")
             chunk, file, start, end = (row[name] for name in of_video)

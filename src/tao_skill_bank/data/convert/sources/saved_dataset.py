@@ -57,7 +57,10 @@ def _splits(path: Path) -> list[str]:
 
 
 def _files(folder: Path) -> list[Path]:
-    entries = _document(folder / STATE).get("_data_files")
+    state = _document(folder / STATE)
+    entries = state.get("_data_files")
+    if state.get("_indices_data_files"):
+        raise _invalid(folder / STATE, "selects rows by a table of indices (flatten_indices() removes it)")
     if not isinstance(entries, list):
         raise _invalid(folder / STATE, "names no files")
     names = [entry.get("filename") if isinstance(entry, dict) else None for entry in entries]
