@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
-from tao_skill_bank.data.convert import clip_folder, media_files, record_folder, sources
+from tao_skill_bank.data.convert import clip_folder, media_files, record_folder, sources, unused_files
 from tao_skill_bank.data.convert.notes import LeftOut, Notes
 from tao_skill_bank.data.convert.record_folder import RecordFolder
 from tao_skill_bank.data.convert.sources import Source
@@ -64,6 +64,8 @@ def convert(source: Path, target: Path, options: Options | None = None) -> Conve
         if not records and not notes.num_problems:
             notes.problem("records_missing", f"{source} holds no records.", "Give data with records.", str(source))
         notes.raise_problems()
+        if source.is_dir():
+            unused_files.note(source, notes)
         shutil.rmtree(work / SCRATCH, ignore_errors=True)
         work.rename(target)
     except OSError as error:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tao_skill_bank.core.limits import MAX_CHARACTERS, TOO_LONG
-from tao_skill_bank.data.convert import safe_paths, unused_files
+from tao_skill_bank.data.convert import safe_paths
 from tao_skill_bank.data.convert.notes import Notes
 from tao_skill_bank.data.convert.values import Episode, Options
 from tao_skill_bank.data.json_stream import whole
@@ -147,7 +147,8 @@ def episodes(
     """Yield the usable episodes of a dataset; whatever is wrong with others is noted, and so is what has no place."""
     camera = camera_of(root, info, options.camera)
     seen: set[int] = set()
-    used = {str(root / INFO), *(str(path) for path in (root / "meta").rglob("*") if _is_table(path))}
+    for path in (root / INFO, *filter(_is_table, (root / "meta").rglob("*"))):
+        notes.use(path)
     num_frames = 0
     for row in rows:
         episode = _episode(root, info, row, tasks, notes)
@@ -158,11 +159,10 @@ def episodes(
             seen.add(index)
         if episode:
             num_frames += episode.num_frames
-            used.add(str(episode.video))
+            notes.use(episode.video)
             yield episode
     _check_number(root, info, len(seen), notes)
     _note_features(info, camera, num_frames, len(seen), notes)
-    unused_files.note(root, used, notes)
 
 
 def _episode(root: Path, info: Info, row: Row, tasks: Mapping[int, str], notes: Notes) -> Episode | None:

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from tao_skill_bank.core import locations
 from tao_skill_bank.data import archive
 from tao_skill_bank.data.convert.notes import Notes
+from tao_skill_bank.data.media.clip_index import require_decoder
 from tao_skill_bank.data.media_probe import container_rate
 from tao_skill_bank.errors import BlockedError, RequestError
 
@@ -40,11 +41,6 @@ class MediaFiles:
     def num_placed(self) -> int:
         return len(self._placed)
 
-    @property
-    def used(self) -> set[str]:
-        """The paths of the files in the source that records name."""
-        return {str(found.source) for found in self._placed.values()}
-
     def find(self, name: str, split: str, where: str) -> str | None:
         """Return the name in the result of a file that a record names; None, with a problem, for none that can be."""
         if name not in self._found:
@@ -53,6 +49,7 @@ class MediaFiles:
         if found is None:
             return None
         self._placed[f"{split}/{found.name}"] = found
+        self._notes.use(self.root / found.name)
         return found.name
 
     def rate(self, name: str) -> float | None:
@@ -60,6 +57,7 @@ class MediaFiles:
         found = self._found[name]
         path = found.source if found else self.root
         if path not in self.rates:
+            require_decoder()
             try:
                 self.rates[path] = container_rate(path)
             except BlockedError as error:
@@ -93,9 +91,9 @@ class MediaFiles:
     def _look_up(self, name: str, where: str) -> Found | None:
         path = self.root / name
         relative = os.path.relpath(os.path.normpath(path), os.path.normpath(self.root))
-        if relative.startswith(".."):
+        if _leads_out(relative):
             relative = os.path.relpath(os.path.realpath(path), self._real_root)
-        if relative.startswith("..") or relative == ".":
+        if _leads_out(relative) or relative == ".":
             message = f"{where} names {name}, which is outside of {self.root}."
             self._notes.problem("media_outside_root", message, "Give the common folder with --media-root.", where)
             return None
@@ -118,6 +116,10 @@ class MediaFiles:
             raise BlockedError.of("disk_full", message, "Free some space, or use --media link.", path=str(target))
 
 
+def _leads_out(relative: str) -> bool:
+    return PurePosixPath(relative).parts[:1] == ("..",)
+
+
 def of_root(root: Path, wanted: Callable[[], set[str]], scratch: Path, notes: Notes) -> MediaFiles:
     """Return the media below a folder, or those members of a tar archive that are wanted.
 
@@ -134,10 +136,14 @@ def of_root(root: Path, wanted: Callable[[], set[str]], scratch: Path, notes: No
     scratch.mkdir()
     plain = {PurePosixPath(name).as_posix() for name in wanted()}
     listing = archive.read(root, plain, scratch, ARCHIVE_SECONDS)
-    if listing.error or listing.unsafe:
-        what = f"cannot be read: {listing.error}" if listing.error else f"has unsafe members: {listing.unsafe[:5]}"
+    if listing.error or listing.unsafe or not listing.is_complete:
+        reason = listing.error or "it takes too long"
+        what = f"has unsafe members: {listing.unsafe[:5]}" if listing.unsafe else f"cannot be read: {reason}"
         message = f"Archive {root} {what}."
         raise BlockedError.of("archive_unreadable", message, "Write it again with plain files.", path=str(root))
+    notes.use(root)
+    if unnamed := len(listing.names) - len(listing.extracted):
+        notes.leave_out(f"members of {root.name} that no record shows", unnamed)
     members = scratch / "members"
     for name, file in listing.extracted.items():
         (members / name).parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,9 @@
-"""What a conversion notes while it reads: what has no place in its result, and everything that is wrong."""
+"""What a conversion notes while it reads: files it used, what has no place in its result, what is wrong."""
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from tao_skill_bank.errors import BlockedError, Problem
 
@@ -21,24 +23,36 @@ class LeftOut:
 
 
 class Notes:
-    """Collects what is left out and the problems."""
+    """Collects what is left out and the problems.
+
+    Attributes:
+        problems: the first of them.
+        num_problems: all of them.
+        used: absolute paths of the files that were read.
+
+    """
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []
         self.num_problems = 0
+        self.used: set[str] = set()
         self._left_out: dict[str, LeftOut] = {}
 
     @property
     def left_out(self) -> tuple[LeftOut, ...]:
         return tuple(self._left_out.values())
 
+    def use(self, path: Path) -> None:
+        """Note a file of the source that was read."""
+        self.used.add(os.path.abspath(path))  # noqa: PTH100 - links are not followed
+
     def leave_out(self, what: str, count: int = 1, first: str = "") -> None:
         """Count something that has no place in the result."""
-        what, first = printable(what), printable(first)
         if what not in self._left_out and len(self._left_out) >= MAX_ENTRIES:
             what = REST
-        entry = self._left_out.setdefault(what, LeftOut(what, 0, first))
-        entry.count += count
+        if what not in self._left_out:
+            self._left_out[what] = LeftOut(printable(what), 0, printable(first))
+        self._left_out[what].count += count
 
     def add(self, problems: Iterable[Problem]) -> None:
         """Take in problems; beyond MAX_PROBLEMS they are only counted."""

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
-from tao_skill_bank.core.limits import MAX_DEPTH, TOO_DEEP, is_too_deep
 from tao_skill_bank.data.convert import llava
 from tao_skill_bank.data.convert.media_files import RESERVED, MediaFiles
 from tao_skill_bank.data.convert.notes import Notes
@@ -48,9 +47,6 @@ class RecordFolder:
 
     def _add(self, item: RawRecord, stack: ExitStack) -> None:
         self.num_records += 1
-        if is_too_deep(item.raw, MAX_DEPTH):
-            self._notes.problem("record_too_deep", f"{item.place}: {TOO_DEEP}.", "Drop the record.", item.place)
-            return
         record, issues = examine(item.raw, self._rules)
         name = record.name(item.index)
         if issues:
@@ -68,7 +64,8 @@ class RecordFolder:
             self._notes.add([Problem("record_not_plain", f"{where} has no plain form: {error}.", fix, item.place)])
             return
         self._note_losses(record, item, where)
-        self._append(json.dumps(written, ensure_ascii=False), item, stack)
+        self._append(json.dumps(written, ensure_ascii=False), item.split, stack)
+        self._store({name for media in placed.media for name in media.files}, item)
 
     def _with_media(self, record: Record, item: RawRecord, where: str) -> Record | None:
         """Return a record with the names and rates that its media have in the result."""
@@ -103,18 +100,21 @@ class RecordFolder:
             if name not in named:
                 self._notes.leave_out("media that no turn shows", first=where)
 
-    def _append(self, line: str, item: RawRecord, stack: ExitStack) -> None:
-        folder = self._folder / item.split
-        file = self._files.get(item.split)
+    def _append(self, line: str, split: str, stack: ExitStack) -> None:
+        file = self._files.get(split)
         separator = ","
         if file is None:
             separator = "["
-            folder.mkdir(parents=True, exist_ok=True)
-            file = stack.enter_context((folder / RESERVED).open("x", encoding="utf-8"))
-            self._files[item.split] = file
+            path = self._folder / split / RESERVED
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = stack.enter_context(path.open("x", encoding="utf-8"))
+            self._files[split] = file
         file.write(f"{separator}\n{line}")
-        for name, content in item.blobs.items():
-            path = folder / name
+
+    def _store(self, names: set[str], item: RawRecord) -> None:
+        """Write those media of a table that its record shows, each content once."""
+        for name in names & item.blobs.keys():
+            path, content = self._folder / item.split / name, item.blobs[name]
             if str(path) not in self._blobs:
                 self._blobs.add(str(path))
                 if content is not None:

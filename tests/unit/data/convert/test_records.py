@@ -14,9 +14,10 @@ from robot_datasets import write_frames
 
 from tao_skill_bank.data.convert.converter import convert
 from tao_skill_bank.data.convert.values import Options
+from tao_skill_bank.data.media import clip_index
 from tao_skill_bank.data.records.reader import examine
 from tao_skill_bank.data.records.values import RecordRules
-from tao_skill_bank.errors import BlockedError, ConflictError, RequestError
+from tao_skill_bank.errors import BlockedError, ConflictError, MissingExtraError, RequestError
 
 STRICT = RecordRules(required_fields=("video_fps",), needs_answer=True)
 TEXTS = ("Which way?", "left")
@@ -43,6 +44,10 @@ def written(out: Path):
 
 def left_out(done):
     return {left.what: left.count for left in done.left_out}
+
+
+def keys_left_out(done):
+    return {what: count for what, count in left_out(done).items() if not what.startswith("files ")}
 
 
 FRAMES = [f"frames/{number}.png" for number in range(4)]
@@ -130,7 +135,7 @@ def test_keys_without_a_place_are_counted(tmp_path: Path):
     records = [{**FORMS["columns"], "id": str(index), "source": "web", "weight": index} for index in range(3)]
     records[2]["weight"] = None
     done = convert(source_of(tmp_path / "in", records), tmp_path / "out")
-    assert left_out(done) == {"key source": 3, "key weight": 2}
+    assert keys_left_out(done) == {"key source": 3, "key weight": 2}
     assert done.left_out[0].first.startswith("Record 0 ")
 
 
@@ -155,6 +160,7 @@ def test_media_of_an_archive_next_to_the_annotations_are_unpacked(tmp_path: Path
     assert (done.records, done.media) == (2, 1)
     assert (tmp_path / "out/videos/a.mp4").read_bytes() == content
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["annotations.json", "videos"]
+    assert left_out(done) == {"members of videos.tar.gz that no record shows": 1, "files frames/*.png": 4}
 
 
 def test_an_archive_with_unsafe_members_is_refused(tmp_path: Path):
@@ -217,7 +223,7 @@ def test_columns_have_the_names_that_the_user_gives(tmp_path: Path):
     options = Options(columns={"question": "prompt", "answer": "label"})
     done = convert(source_of(tmp_path / "in", [record]), tmp_path / "out", options)
     assert written(tmp_path / "out")[0]["conversations"] == turns("<video>\nWhich?")
-    assert left_out(done) == {"key answer": 1}
+    assert keys_left_out(done) == {"key answer": 1}
     with pytest.raises(BlockedError, match="no column 'reply'"):
         convert(tmp_path / "in", tmp_path / "other", replace(options, columns={"answer": "reply"}))
 
@@ -268,13 +274,13 @@ def test_the_source_is_only_read(tmp_path: Path):
 def test_keys_next_to_the_list_of_records_are_named(tmp_path: Path):
     source = source_of(tmp_path / "in", {"info": {"year": 2025}, "annotations": [FORMS["llava"]], "licence": "x"})
     done = convert(source, tmp_path / "out")
-    assert left_out(done) == {"key info next to annotations": 1, "key licence next to annotations": 1}
+    assert keys_left_out(done) == {"key info next to annotations": 1, "key licence next to annotations": 1}
 
 
 def test_names_cannot_write_on_the_terminal(tmp_path: Path):
     record = {**FORMS["llava"], "a\x1b[2Jb\ud800": 1}
     done = convert(source_of(tmp_path / "in", [record]), tmp_path / "out")
-    assert left_out(done) == {"key a\\x1b[2Jb\\ud800": 1}
+    assert keys_left_out(done) == {"key a\\x1b[2Jb\\ud800": 1}
 
 
 def test_a_folder_that_cannot_be_written_is_one_clear_error(tmp_path: Path, monkeypatch):
@@ -285,3 +291,28 @@ def test_a_folder_that_cannot_be_written_is_one_clear_error(tmp_path: Path, monk
     with pytest.raises(BlockedError, match="No space left on device"):
         convert(source_of(tmp_path / "in", [FORMS["llava"]]), tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
+def test_files_of_a_folder_that_no_record_names_are_counted(tmp_path: Path):
+    record = {**FORMS["llava"], "video": "./videos/../videos/a.mp4"}
+    source = source_of(tmp_path / "in", [record, {**FORMS["frames"], "id": "2"}])
+    (source / "val.json").write_text("[]")
+    (source / "LICENSE").write_text("")
+    done = convert(source, tmp_path / "out")
+    assert left_out(done) == {"file LICENSE": 1, "files *.json": 1, "files videos/*.mp4": 1}
+    assert left_out(convert(source / "annotations.json", tmp_path / "other")) == {}
+
+
+def test_a_name_that_begins_with_two_dots_is_inside(tmp_path: Path):
+    source = source_of(tmp_path / "in", [{**FORMS["llava"], "video": "..a/b.mp4"}])
+    write_frames(source / "..a/b.mp4", range(3))
+    convert(source, tmp_path / "out")
+    assert (tmp_path / "out/..a/b.mp4").is_file()
+
+
+def test_without_a_decoder_a_missing_rate_names_the_extra(tmp_path: Path, monkeypatch):
+    source = source_of(tmp_path / "in", [{"video": "videos/a.mp4", "conversations": turns()}] * 3)
+    monkeypatch.setattr(clip_index, "find_spec", lambda _: None)
+    with pytest.raises(MissingExtraError) as raised:
+        convert(source, tmp_path / "out")
+    assert raised.value.problems[0].fix == "pip install 'tao-skill-bank[train]'"

@@ -54,7 +54,8 @@ def all_sources() -> Sequence[Source]:
 def find(path: Path) -> Source:
     """Return the format of a path. Raises BlockedError when there is none, or several."""
     if not path.exists():
-        raise BlockedError.of("source_missing", f"{path} does not exist.", "Give an existing path.", path=str(path))
+        fix = "Give an existing path; tao-skills data stage URI FOLDER stages what lies in an object store."
+        raise BlockedError.of("source_missing", f"{path} does not exist.", fix, path=str(path))
     known = all_sources()
     found = [source for source in known if source.detect(path)]
     if len(found) == 1:

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from tao_skill_bank.data.convert import arrow_rows, lerobot, unused_files
+from tao_skill_bank.data.convert import arrow_rows, lerobot
 from tao_skill_bank.data.convert.columns import Columns
 from tao_skill_bank.data.convert.notes import Notes
 from tao_skill_bank.data.convert.values import Options, RawRecord, Target
@@ -38,14 +38,13 @@ def read(path: Path, options: Options, notes: Notes) -> Iterator[RawRecord]:
     columns = Columns(options.columns, notes)
     counts: Counter[str] = Counter()
     for file, split in splits.items():
+        notes.use(file)
         for record in arrow_rows.records(
             arrow_rows.read_parquet(file), file, columns, notes, split=split, first=counts[split]
         ):
             counts[split] = record.index + 1
             yield record
     columns.finish(str(path))
-    if path.is_dir():
-        unused_files.note(path, set(map(str, files)), notes)
 
 
 def _split(file: Path, root: Path) -> str:

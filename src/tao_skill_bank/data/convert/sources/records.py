@@ -37,6 +37,7 @@ def media_root(path: Path) -> Path:
 def read(path: Path, options: Options, notes: Notes) -> Iterator[RawRecord]:
     """Yield the records of the file."""
     file = next(path / name for name in NAMES if (path / name).is_file()) if path.is_dir() else path
+    notes.use(file)
     columns = Columns(options.columns, notes)
     for index, raw in enumerate(stream_records(file)):
         place = f"{file} record {index}"

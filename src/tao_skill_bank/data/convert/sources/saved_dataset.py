@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tao_skill_bank.core.limits import MAX_CHARACTERS, TOO_LONG
-from tao_skill_bank.data.convert import arrow_rows, safe_paths, unused_files
+from tao_skill_bank.data.convert import arrow_rows, safe_paths
 from tao_skill_bank.data.convert.columns import Columns
 from tao_skill_bank.data.convert.notes import Notes
 from tao_skill_bank.data.convert.values import Options, RawRecord, Target
@@ -30,21 +30,20 @@ def media_root(path: Path) -> Path:
 def read(path: Path, options: Options, notes: Notes) -> Iterator[RawRecord]:
     """Yield the records of all splits."""
     columns = Columns(options.columns, notes)
-    used: set[str] = set()
+    notes.use(path / SPLITS)
     for split in _splits(path):
         folder = path / split
-        used |= {str(folder / name) for name in (SPLITS, STATE, INFO)}
+        for name in (STATE, INFO):
+            notes.use(folder / name)
         features = _document(folder / INFO).get("features") if (folder / INFO).exists() else None
         first = 0
         for file in _files(folder):
-            used.add(str(file))
+            notes.use(file)
             rows = arrow_rows.read_stream(file, features if isinstance(features, dict) else {})
             for record in arrow_rows.records(rows, file, columns, notes, split=split, first=first):
                 first = record.index + 1
                 yield record
-    used.add(str(path / SPLITS))
     columns.finish(str(path))
-    unused_files.note(path, used, notes)
 
 
 def _splits(path: Path) -> list[str]:
