@@ -217,6 +217,12 @@ def test_a_camera_with_a_path_for_a_name_cannot_lead_elsewhere(tmp_path: Path):
     assert codes(raised) == ["path_outside_dataset"]
 
 
+def test_layout_2_0_is_read_like_2_1(tmp_path: Path):
+    source = version_2(tmp_path / "in")
+    write_json(source / "meta/info.json", info("v2.0", 2))
+    assert convert(source, tmp_path / "out", CLIPS).records == 2
+
+
 @pytest.mark.parametrize("version", ["v1.6", "v9.0"])
 def test_other_layouts_are_named(tmp_path: Path, version):
     source = version_2(tmp_path / "in")
