@@ -14,9 +14,10 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from tao_skill_bank.contracts import Finding
-from tao_skill_bank.data import caption_json, folder_tree, media_suffixes, near_names, text_files, unread_files
-from tao_skill_bank.data.caption_files import CAPTION_FOLDERS, VIDEOS, CaptionFiles, Match
-from tao_skill_bank.data.caption_tables import CaptionTables
+from tao_skill_bank.data import folder_tree, media_suffixes, near_names, text_files, unread_files
+from tao_skill_bank.data.captions import json_captions
+from tao_skill_bank.data.captions.files import CAPTION_FOLDERS, VIDEOS, CaptionFiles, Match
+from tao_skill_bank.data.captions.tables import CaptionTables
 from tao_skill_bank.data.clip_issues import ISSUE_TYPES, TABLES
 from tao_skill_bank.data.folder_tree import FolderTree
 from tao_skill_bank.data.issues import Issue, as_findings, as_problems
@@ -147,7 +148,7 @@ class _Captions:
                 found = text_files.read(self._folder / file)
                 text = found.text
                 if file.suffix.lower() == ".json":
-                    text = caption_json.caption_in(caption_json.parse(text), self._key)
+                    text = json_captions.caption_in(json_captions.parse(text), self._key)
             except EncodingError as error:
                 self._issues.append(Issue("not_utf8", str(file), str(error)))
                 continue

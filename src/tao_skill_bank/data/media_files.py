@@ -9,7 +9,7 @@ from tao_skill_bank.contracts import Finding
 from tao_skill_bank.core import hashes, locations
 from tao_skill_bank.core.findings import MAX_LISTED, blocking, info, listed, not_checked
 from tao_skill_bank.data.archive import Listing
-from tao_skill_bank.data.near_misses import difference, near_misses
+from tao_skill_bank.data.near_names import difference, near_misses
 from tao_skill_bank.data.records.reader import media_of
 from tao_skill_bank.data.scan import Scan, records_at
 
@@ -138,7 +138,7 @@ def _missing(scan: Scan, existing: "array[int]") -> list[Finding]:
     message = f"{len(positions)} media of {path} are not in {scan.media_path}: {told} (record {where})."
     fix = "Correct the names or the media path, add the files, or drop the records."
     if near := near_misses(Path(scan.media_root), names[:MAX_LISTED]):
-        said = [f"{name!a} is {file!a} there (another {difference(name, file)})" for name, file in near.items()]
+        said = [f"{name!a} is {file!a} there (it differs {difference(name, file)})" for name, file in near.items()]
         message += f" {listed(said)}."
         fix = "Write the names as the files have them, or rename the files: mv FILE NAME."
     return [blocking("media_missing", message, fix, path, files=names[:MAX_LISTED], count=len(positions))]

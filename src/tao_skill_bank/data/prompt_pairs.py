@@ -13,7 +13,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tao_skill_bank.contracts import Finding
-from tao_skill_bank.data import caption_json, folder_tree, media_suffixes, near_names, text_files
+from tao_skill_bank.data import folder_tree, media_suffixes, near_names, text_files
+from tao_skill_bank.data.captions import json_captions
 from tao_skill_bank.data.issues import Issue, IssueType, as_findings, as_problems
 from tao_skill_bank.data.text_files import EncodingError
 from tao_skill_bank.errors import Problem
@@ -246,7 +247,7 @@ def _entry(line: str, where: str, base: Path) -> Prompt | Issue:
 def _object(line: str) -> dict[str, Any] | str:
     """Return the JSON object of a line, or why it cannot be used."""
     try:
-        entry = caption_json.parse(line)
+        entry = json_captions.parse(line)
     except ValueError as error:
         return str(error)
     return _wrong_fields(entry) or entry if isinstance(entry, dict) else "not a JSON object"

@@ -32,7 +32,9 @@ class Options:
     conversations_key: str = "conversations"
     reserved_tokens: tuple[str, ...] = ()
 
+
 ANSWERED = ("train", "eval", "calibration")  # roles whose records are learned from, scored or measured by their answers
+
 
 @dataclass(frozen=True)
 class Sample:

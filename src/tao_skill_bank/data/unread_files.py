@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from pathlib import PurePosixPath
 
 from tao_skill_bank.data import media_suffixes
-from tao_skill_bank.data.caption_files import CAPTION_FOLDERS, SUFFIXES, CaptionFiles
+from tao_skill_bank.data.captions.files import CAPTION_FOLDERS, SUFFIXES, CaptionFiles
 from tao_skill_bank.data.clip_issues import TABLES
 from tao_skill_bank.data.issues import Issue
 

@@ -1,3 +1,6 @@
+from pathlib import Path
+from unicodedata import normalize
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,3 +29,20 @@ def test_the_normal_form_is_its_own(name: str) -> None:
 
 def test_other_names_stay_apart() -> None:
     assert near_names.normal("a.txt") != near_names.normal("b.txt")
+
+
+COMPOSED, DECOMPOSED = (normalize(form, "vid\u00e9os/\u00e9.mp4") for form in ("NFC", "NFD"))
+
+
+@pytest.mark.parametrize(
+    ("there", "name"), [(DECOMPOSED, COMPOSED), (COMPOSED, DECOMPOSED), ("Videos/A.MP4", "videos/a.mp4")]
+)
+def test_a_file_in_another_form_or_case_is_found(tmp_path: Path, there: str, name: str) -> None:
+    (tmp_path / there).parent.mkdir()
+    (tmp_path / there).touch()
+    assert near_names.near_misses(tmp_path, [name, "absent/b.mp4", "b.mp4"]) == {name: there}
+
+
+def test_folders_are_not_taken_for_files(tmp_path: Path) -> None:
+    (tmp_path / "A.mp4").mkdir()
+    assert near_names.near_misses(tmp_path, ["a.mp4", "a.mp4/b.mp4"]) == {}

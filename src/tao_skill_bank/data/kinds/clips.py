@@ -8,7 +8,7 @@ from tao_skill_bank.contracts import Finding, Input, contract
 from tao_skill_bank.core import locations
 from tao_skill_bank.core.findings import blocking, info, not_checked
 from tao_skill_bank.data import clip_outcomes, folder_tree, media_suffixes, unread_files
-from tao_skill_bank.data.caption_files import VIDEOS
+from tao_skill_bank.data.captions.files import VIDEOS
 from tao_skill_bank.data.clip_issues import ISSUE_TYPES
 from tao_skill_bank.data.clip_outcomes import ClipOutcomes
 from tao_skill_bank.data.issues import Issue, as_findings

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tao_skill_bank.data.caption_csv import MAX_FIELD_LENGTH
+from tao_skill_bank.data.captions.csv_tables import MAX_FIELD_LENGTH
 from tao_skill_bank.data.convert.columns import Columns
 from tao_skill_bank.data.convert.notes import Notes
 from tao_skill_bank.data.convert.values import Options, RawRecord, Target

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from tao_skill_bank.data import caption_csv, caption_lines, near_names
-from tao_skill_bank.data.caption_files import CAPTION_FOLDERS, VIDEOS, lowered, sole_folders
-from tao_skill_bank.data.caption_rows import Row, Table
+from tao_skill_bank.data import near_names
+from tao_skill_bank.data.captions import csv_tables, line_tables
+from tao_skill_bank.data.captions.files import CAPTION_FOLDERS, VIDEOS, lowered, sole_folders
+from tao_skill_bank.data.captions.rows import Row, Table
 from tao_skill_bank.data.issues import Issue
 
 LINES_SUFFIX = ".jsonl"
@@ -37,8 +38,8 @@ class CaptionTables:
 
     def _read(self, file: PurePosixPath, base: PurePosixPath) -> Table:
         if file.suffix.lower() == LINES_SUFFIX:
-            return caption_lines.read(self._folder / file, self._key)
-        return caption_csv.read(self._folder / file, self._key, lambda name: self._find(name, base) is not None)
+            return line_tables.read(self._folder / file, self._key)
+        return csv_tables.read(self._folder / file, self._key, lambda name: self._find(name, base) is not None)
 
     def _add(self, file: PurePosixPath) -> None:
         base = file.parent.parent if file.parent.name in CAPTION_FOLDERS else file.parent

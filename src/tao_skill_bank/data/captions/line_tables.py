@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from tao_skill_bank.data import caption_json, text_files
-from tao_skill_bank.data.caption_rows import Row, Table, choose, plain
+from tao_skill_bank.data import text_files
+from tao_skill_bank.data.captions import json_captions
+from tao_skill_bank.data.captions.rows import Row, Table, choose, plain
 from tao_skill_bank.data.issues import Issue
 from tao_skill_bank.data.text_files import EncodingError
 
@@ -34,7 +35,7 @@ def read(path: Path, caption_key: str = "") -> Table:
 
 
 def _row(number: int, line: str, caption_key: str) -> tuple[Row, tuple[str, ...]]:
-    entry = caption_json.parse(line)
+    entry = json_captions.parse(line)
     if not isinstance(entry, dict):
         raise ValueError("not a JSON object")
     by_name = {plain(key): value for key, value in entry.items()}
@@ -44,4 +45,4 @@ def _row(number: int, line: str, caption_key: str) -> tuple[Row, tuple[str, ...]
     name, caption = by_name[columns.file_name], by_name[columns.caption]
     if not isinstance(name, str) or not name.strip():
         raise ValueError("no file name")
-    return Row(number, name.strip(), caption_json.caption_in(caption, caption_key)), columns.notes
+    return Row(number, name.strip(), json_captions.caption_in(caption, caption_key)), columns.notes

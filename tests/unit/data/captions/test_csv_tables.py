@@ -2,14 +2,14 @@ from pathlib import Path
 
 import pytest
 
-from tao_skill_bank.data import caption_csv
-from tao_skill_bank.data.caption_rows import Table
+from tao_skill_bank.data.captions import csv_tables
+from tao_skill_bank.data.captions.rows import Table
 
 
 def read(folder: Path, content: str | bytes, column: str = "") -> Table:
     path = folder / "metadata.csv"
     path.write_bytes(content.encode() if isinstance(content, str) else content)
-    return caption_csv.read(path, column, lambda name: name.startswith("k") and name.endswith(".mp4"))
+    return csv_tables.read(path, column, lambda name: name.startswith("k") and name.endswith(".mp4"))
 
 
 def rows(table: Table) -> list[tuple[int, str, str]]:

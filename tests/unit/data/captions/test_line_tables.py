@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from tao_skill_bank.data import caption_lines
+from tao_skill_bank.data.captions import line_tables
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,7 @@ from tao_skill_bank.data import caption_lines
 def test_a_line_gives_the_caption_of_a_clip(tmp_path: Path, line: str, caption: str, note: str) -> None:
     path = tmp_path / "metadata.jsonl"
     path.write_text(f"\n{line}\n", encoding="utf-8")
-    found = caption_lines.read(path)
+    found = line_tables.read(path)
     assert [(row.line, row.file_name, row.caption) for row in found.rows] == [(2, "a.mp4", caption)]
     assert [issue.detail for issue in found.issues] == ([note] if note else [])
 
@@ -38,7 +38,7 @@ def test_a_line_gives_the_caption_of_a_clip(tmp_path: Path, line: str, caption: 
 def test_a_bad_line_is_named_with_its_number_and_the_others_are_read(tmp_path: Path, line: str, reason: str) -> None:
     path = tmp_path / "metadata.jsonl"
     path.write_text(f'{line}\n{{"file_name": "b.mp4", "prompt": "Push"}}\n', encoding="utf-8")
-    found = caption_lines.read(path)
+    found = line_tables.read(path)
     assert [row.caption for row in found.rows] == ["Push"]
     (issue,) = found.issues
     assert (issue.code, issue.item, reason in issue.detail) == ("csv_row_invalid", "line 1", True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tao_skill_bank.data import text_files
-from tao_skill_bank.data.caption_rows import Row, Table, choose, plain
+from tao_skill_bank.data.captions.rows import Row, Table, choose, plain
 from tao_skill_bank.data.issues import Issue
 from tao_skill_bank.data.text_files import EncodingError
 
