@@ -66,7 +66,7 @@ def tiny_server(tiny_model: Path, processor: Processor) -> Callable[[Document], 
             decoded = [torch.from_numpy(frame.to_ndarray(format="rgb24")) for frame in container.decode(video=0)]
         pixels = torch.stack(decoded).permute(0, 3, 1, 2)
         frames = Frames(pixels, tokens.timestamps(tuple(range(len(pixels))), float(rate)))
-        turns = [{"from": "human", "value": question_of(body)}, {"from": "gpt", "value": ""}]
+        turns = [{"from": "human", "value": question_of(body)}, {"from": "gpt", "value": "left"}]  # not asked
         prompt = question_and_answer(parse({"video": "v", "conversations": turns}, 0))[0]
         sample = processor.encode(prompt, [frames], max_length=4096, answer=True)
         batch = collate([sample], Padding(processor, side="left"))
