@@ -23,6 +23,9 @@ class Named(NamedTuple):
     records: Sequence[int] = ()
 
 
+Naming = Callable[[Sequence[MediaFile]], Mapping[MediaFile, Named]]
+
+
 def errors(found: Look) -> dict[MediaFile, BlockedError]:
     """Return why files cannot be used: headers that cannot be read, and clips whose copy stopped early."""
     cut = {
@@ -33,15 +36,13 @@ def errors(found: Look) -> dict[MediaFile, BlockedError]:
     return {**found.broken, **cut}
 
 
-def unusable(
-    where: str, broken: Mapping[MediaFile, BlockedError], named: Callable[[MediaFile], Named]
-) -> list[Finding]:
+def unusable(where: str, broken: Mapping[MediaFile, BlockedError], named: Naming) -> list[Finding]:
     """Return a finding per code for files that cannot be used, with their names, reasons and records.
 
     Args:
         where: the annotations or the folder.
         broken: the files and why.
-        named: what to call a file; asked for those that are listed only.
+        named: what to call files; asked for those that are listed only.
 
     """
     by_code: dict[str, list[MediaFile]] = {}
@@ -68,9 +69,9 @@ def _unusable(
     code: str,
     files: Sequence[MediaFile],
     broken: Mapping[MediaFile, BlockedError],
-    named: Callable[[MediaFile], Named],
+    named: Naming,
 ) -> Finding:
-    shown = {file: named(file) for file in files[:MAX_LISTED]}
+    shown = named(files[:MAX_LISTED])
     records = sorted({index for each in shown.values() for index in each.records})
     evidence = {"files": [each.name for each in shown.values()], "records": records, "count": len(files)}
     problem = broken[files[0]].problems[0]

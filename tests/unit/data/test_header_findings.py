@@ -13,7 +13,9 @@ def clip(number):
 
 def test_one_unusable_file_is_named_with_its_record_as_a_decoded_one_is():
     broken = {clip(1): refused("/data/1.mp4", "it is empty")}
-    (found,) = header_findings.unusable("a.json", broken, lambda _: Named("1.mp4", [7, 9]))
+    (found,) = header_findings.unusable(
+        "a.json", broken, lambda files: {file: Named("1.mp4", [7, 9]) for file in files}
+    )
     assert found.message == "Media file /data/1.mp4 cannot be used: it is empty (record 7, 9)."
     assert (found.code, found.severity) == ("media_unreadable", "blocking")
     assert found.evidence == {"files": ["1.mp4"], "records": [7, 9], "count": 1}
@@ -22,7 +24,9 @@ def test_one_unusable_file_is_named_with_its_record_as_a_decoded_one_is():
 def test_many_unusable_files_are_one_finding_per_code_with_a_count():
     broken = {clip(number): refused("x", "it is empty") for number in range(30)}
     broken[clip(40)] = refused("x", "a pointer", code="media_lfs_pointer", fix="git lfs pull")
-    found = header_findings.unusable("a.json", broken, lambda file: Named(file.path[-7:], [3]))
+    found = header_findings.unusable(
+        "a.json", broken, lambda files: {file: Named(file.path[-7:], [3]) for file in files}
+    )
     assert [(each.code, each.evidence["count"]) for each in found] == [
         ("media_unreadable", 30),
         ("media_lfs_pointer", 1),
