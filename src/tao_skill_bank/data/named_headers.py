@@ -4,7 +4,7 @@ import os
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tao_skill_bank.contracts import Finding
 from tao_skill_bank.core import hashes, locations
@@ -16,6 +16,8 @@ from tao_skill_bank.data.media_facts import MediaFacts
 from tao_skill_bank.data.scan import Scan
 from tao_skill_bank.errors import BlockedError, MissingExtraError
 
+SKIPPED = "Else their records are skipped, as the spec says."
+
 
 @dataclass(frozen=True)
 class NamedHeaders:
@@ -24,6 +26,7 @@ class NamedHeaders:
     Attributes:
         broken: the files that cannot be used, and why.
         seconds: the budget.
+        skipped_share: that of `scan.Options`.
 
     """
 
@@ -31,6 +34,7 @@ class NamedHeaders:
     found: Look
     broken: dict[MediaFile, BlockedError]
     seconds: float = 0
+    skipped_share: float = 0
 
     def is_broken(self, file: MediaFile) -> bool:
         """Return whether a file need not be decoded, because its header says that it cannot be used."""
@@ -43,10 +47,16 @@ class NamedHeaders:
             message = f"Of the media in {self.scan.media_path} only samples were looked at; {BY_JOB}."
             fix = "Unpack it and give the folder, to have all of them looked at before the launch."
             return [not_checked("headers_not_read", message, fix, self.scan.media_path)]
-        return [
-            *header_findings.unusable(where, self.broken, self._named),
-            *header_findings.left(where, self.found, self.seconds),
-        ]
+        unusable = header_findings.unusable(where, self.broken, self._named)
+        if unusable and self._num_bad_records() <= self.skipped_share * self.scan.num_records:
+            unusable = [replace(finding, severity="warning", fix=f"{finding.fix} {SKIPPED}") for finding in unusable]
+        return [*unusable, *header_findings.left(where, self.found, self.seconds)]
+
+    def _num_bad_records(self) -> int:
+        """Return how many records show a file that cannot be used."""
+        bad = array("q", [hash(file.path) for file in self.broken])
+        positions = hashes.positions_in(self.scan.media, bad, present=True)
+        return hashes.first_distinct((self.scan.media_records[position] for position in positions), 0)[1]
 
     def add_to(self, facts: MediaFacts) -> None:
         """Add what usable headers say."""
@@ -82,7 +92,7 @@ class NamedHeaders:
         return file.path.removeprefix(f"{self.scan.media_root}/")
 
 
-def look(scan: Scan, pool: Executor, budget: Budget) -> NamedHeaders:
+def look(scan: Scan, pool: Executor, budget: Budget, skipped_share: float = 0) -> NamedHeaders:
     """Read the headers of the media that are files here; another check reports those that are not there.
 
     Without a decoder there are none: the check of the samples says so.
@@ -93,7 +103,7 @@ def look(scan: Scan, pool: Executor, budget: Budget) -> NamedHeaders:
         found = headers.look(sorted(_files(scan)), pool, budget)
     except MissingExtraError:
         return NamedHeaders(scan, Look(), {})
-    return NamedHeaders(scan, found, header_findings.errors(found), budget.seconds)
+    return NamedHeaders(scan, found, header_findings.errors(found), budget.seconds, skipped_share)
 
 
 def _files(scan: Scan) -> Iterator[MediaFile]:

@@ -26,11 +26,13 @@ class Options:
     Attributes:
         conversations_key: where their turns are.
         reserved_tokens: texts that the model's chat template writes, which no text of a record may contain.
+        skipped_share: of the records that the action skips where their media cannot be read; more of them block.
 
     """
 
     conversations_key: str = "conversations"
     reserved_tokens: tuple[str, ...] = ()
+    skipped_share: float = 0.0
 
 
 ANSWERED = ("train", "eval", "calibration")  # roles whose records are learned from, scored or measured by their answers

@@ -1,4 +1,5 @@
 import shutil
+from dataclasses import replace
 
 import media_pool
 import pytest
@@ -121,3 +122,12 @@ def test_annotations_that_cannot_be_read_name_no_files(many):
     write_annotations(many, "{")
     (seen,), context = look(use_of(many))
     assert named_headers.look(seen.scan, context.pool, Budget()).found.headers == {}
+
+
+@pytest.mark.parametrize(("share", "severity"), [(0.05, "warning"), (0.01, "blocking"), (0.0, "blocking")])
+def test_files_of_records_that_the_action_skips_are_a_warning_up_to_their_share(many, share, severity):
+    for index in (3, 5):
+        (many / "videos" / f"{index}.mp4").write_bytes(b"")
+    use = use_of(many)
+    found = findings(many, replace(use, options={**use.options, "skipped_share": share}))
+    assert only(found, "media_unreadable").severity == severity

@@ -63,7 +63,7 @@ def look(given: Input, context: Context) -> SeenAnnotations:
         given = replace(given, paths={**given.paths, "annotation_path": context.local_copies[path]})
     found = scan(given, context.required_fields, context.num_samples, options)
     listing = _list_archive(found, context.scratch)
-    named = named_headers.look(found, context.pool, context.header_budget)
+    named = named_headers.look(found, context.pool, context.header_budget, options.skipped_share)
     decoded = sampled_media.decode(found, listing, context.pool, context.decode_seconds, named.is_broken)
     return SeenAnnotations(found, listing, named, decoded)
 
