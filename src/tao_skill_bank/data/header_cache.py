@@ -39,7 +39,8 @@ def folder() -> Path:
 def key(kind: MediaKind, path: str) -> Key:
     """Return what a file's header is kept under. Raises OSError for a file that is not there."""
     status = os.stat(path)  # noqa: PTH116 - a million of them
-    return kind, os.fsencode(os.path.abspath(path)), status.st_size, status.st_mtime_ns  # noqa: PTH100
+    absolute = path if path[:1] == "/" else os.path.abspath(path)  # noqa: PTH100
+    return kind, os.fsencode(absolute), status.st_size, status.st_mtime_ns
 
 
 class HeaderCache:

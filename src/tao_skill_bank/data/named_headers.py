@@ -60,7 +60,7 @@ class NamedHeaders:
 
     def add_to(self, facts: MediaFacts) -> None:
         """Add what usable headers say."""
-        rates = self._declared_rates()
+        rates, usual = self._declared_rates()
         for file, header in self.found.headers.items():
             if file in self.broken:
                 continue
@@ -68,16 +68,18 @@ class NamedHeaders:
                 if header.is_animated:
                     facts.add_picture(self._name(file), is_animated=True)
                 continue
-            for declared in rates.get(hash(file.path), (None,)):
+            for declared in rates.get(hash(file.path), usual):
                 what = (header.num_frames, header.rate, declared)
                 facts.add_clip(self._name(file), *what, is_variable=header.is_variable)
 
-    def _declared_rates(self) -> dict[int, list[float]]:
-        """Return the different rates that records give each clip, by the hash of its path."""
+    def _declared_rates(self) -> tuple[dict[int, list[float]], list[float]]:
+        """Return the different rates that records give each clip, by the hash of its path, or the one of all clips."""
+        if len(different := set(self.scan.rates)) < 2:
+            return {}, list(different)
         rates: dict[int, list[float]] = {}
         for media, rate in set(zip(self.scan.media, self.scan.rates, strict=True)):
             rates.setdefault(media, []).append(rate)
-        return rates
+        return rates, []
 
     def _named(self, files: Sequence[MediaFile]) -> dict[MediaFile, Named]:
         wanted = array("q", [hash(file.path) for file in files])

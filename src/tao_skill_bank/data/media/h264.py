@@ -4,7 +4,8 @@ Section numbers are those of ITU-T H.264. ffmpeg reads the same, but decodes fra
 """
 
 from fractions import Fraction
-from typing import NamedTuple
+
+from tao_skill_bank.data.media.codec_parameters import Bits, FrameSize
 
 PARAMETERS_START = 6  # of avcC, after its version, profile, level and counts
 SEQUENCE_PARAMETERS = 7  # the type of their unit (table 7-1)
@@ -15,15 +16,6 @@ ASPECTS = (
     (0, 1), (1, 1), (12, 11), (10, 11), (16, 11), (40, 33), (24, 11), (20, 11), (32, 11), (80, 33), (18, 11),
     (15, 11), (64, 33), (160, 99), (4, 3), (3, 2), (2, 1),
 )  # fmt: skip  # table E-1
-MAX_ZEROS = 32  # of an Exp-Golomb code
-
-
-class FrameSize(NamedTuple):
-    """Pixels per row and column of stored frames, and the shape of a pixel; 1 where the track does not say it."""
-
-    width: int
-    height: int
-    pixel_aspect: Fraction
 
 
 def frame_size(configuration: bytes) -> FrameSize | None:
@@ -35,41 +27,12 @@ def frame_size(configuration: bytes) -> FrameSize | None:
     if not unit or unit[0] & 31 != SEQUENCE_PARAMETERS:
         return None
     try:
-        return _read(_Bits(unit[1:].replace(b"\0\0\3", b"\0\0")))
+        return _read(Bits(unit[1:].replace(b"\0\0\3", b"\0\0")))
     except ValueError:
         return None
 
 
-class _Bits:
-    """Reads numbers bit by bit. Raises ValueError past the end."""
-
-    def __init__(self, data: bytes) -> None:
-        self._value = int.from_bytes(data)
-        self._left = 8 * len(data)
-
-    def take(self, count: int) -> int:
-        """Return an unsigned number of `count` bits, u(n)."""
-        self._left -= count
-        if self._left < 0:
-            raise ValueError("the parameters end early")
-        return (self._value >> self._left) & ((1 << count) - 1)
-
-    def golomb(self) -> int:
-        """Return an unsigned Exp-Golomb number, ue(v) of 9.1."""
-        zeros = 0
-        while not self.take(1):
-            zeros += 1
-            if zeros > MAX_ZEROS:
-                raise ValueError("not an Exp-Golomb number")
-        return (1 << zeros) - 1 + self.take(zeros)
-
-    def signed(self) -> int:
-        """Return a signed Exp-Golomb number, se(v) of 9.1.1."""
-        code = self.golomb()
-        return (code + 1) // 2 if code % 2 else -(code // 2)
-
-
-def _read(bits: _Bits) -> FrameSize:
+def _read(bits: Bits) -> FrameSize:
     """Read seq_parameter_set_data (7.3.2.1.1) up to the pixel aspect."""
     profile = bits.take(8)
     bits.take(16)  # constraints, level
@@ -95,7 +58,7 @@ def _read(bits: _Bits) -> FrameSize:
     return FrameSize(width, height, aspect)
 
 
-def _chroma_format(bits: _Bits) -> int:
+def _chroma_format(bits: Bits) -> int:
     """Return the chroma format, and skip the scaling lists after it."""
     chroma = bits.golomb()
     if chroma not in CROPPED_BY:
@@ -115,7 +78,7 @@ def _chroma_format(bits: _Bits) -> int:
     return chroma
 
 
-def _skip_scaling_list(bits: _Bits, size: int) -> None:
+def _skip_scaling_list(bits: Bits, size: int) -> None:
     """Skip scaling_list (7.3.2.1.1.1)."""
     last = following = 8
     for _ in range(size):
@@ -124,7 +87,7 @@ def _skip_scaling_list(bits: _Bits, size: int) -> None:
         last = following or last
 
 
-def _skip_order_count(bits: _Bits) -> None:
+def _skip_order_count(bits: Bits) -> None:
     kind = bits.golomb()
     if kind == 0:
         bits.golomb()
@@ -136,7 +99,7 @@ def _skip_order_count(bits: _Bits) -> None:
             bits.signed()
 
 
-def _aspect(bits: _Bits) -> Fraction:
+def _aspect(bits: Bits) -> Fraction:
     """Return the pixel aspect at the start of vui_parameters (E.1.1)."""
     if not bits.take(1):
         return Fraction(1)

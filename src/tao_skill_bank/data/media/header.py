@@ -1,15 +1,17 @@
 """What the header of a media file says of what it shows, without decoding and mostly without reading its frames."""
 
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from tao_skill_bank.data.media import h264, picture
+from tao_skill_bank.data.media import h264, mpeg4, picture
 from tao_skill_bank.data.media.clip_index import Shape, is_enough, is_uneven, opened, orientation_of, shape_of
 from tao_skill_bank.data.media.content import MediaKind
 from tao_skill_bank.data.media.limits import require_size
 
 CONTAINER_ONLY = {"codec_whitelist": "none"}  # ten times faster: else ffmpeg decodes frames to look at them
+PARAMETERS = {"h264": h264.frame_size, "mpeg4": mpeg4.frame_size}  # codecs whose parameters are read here
 SQUARE = frozenset({"vp8", "vp9"})  # codecs whose frames do not say the shape of their pixels
 
 
@@ -87,15 +89,17 @@ def _clip(path: Path, options: dict[str, str]) -> Header | None:
 def _container_shape(path: Path, stream: Any) -> Shape | None:
     """Return the shape of frames without a look at any; None where only the codec knows it."""
     context = stream.codec_context
-    size = (context.width, context.height)
-    if not all(size):
-        return None
-    if stream.sample_aspect_ratio is not None:
+    known = (context.width, context.height)
+    if all(known) and stream.sample_aspect_ratio is not None:
         return shape_of(path, stream)
-    if context.name in SQUARE:
-        return Shape(*size, orientation=orientation_of(path))
-    said = h264.frame_size(context.extradata or b"") if context.name == "h264" else None
-    return Shape(*size, said.pixel_aspect, orientation_of(path)) if said and said[:2] == size else None
+    if all(known) and context.name in SQUARE:
+        return Shape(*known, orientation=orientation_of(path))
+    read = PARAMETERS.get(context.name)
+    said = read(context.extradata or b"") if read else None
+    if said is None or not all(said[:2]) or (any(known) and said[:2] != known):
+        return None
+    aspect = stream.sample_aspect_ratio or said.pixel_aspect
+    return Shape(said.width, said.height, Fraction(aspect), orientation_of(path))
 
 
 def _indexed(stream: Any) -> list[tuple[int, int]]:
