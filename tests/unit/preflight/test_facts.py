@@ -55,7 +55,7 @@ def test_the_inputs_are_seen_by_their_kinds_with_the_options_of_the_platform(kno
     assert seen.input == known.job.workload.inputs[0]
     assert len(known.records) == len(seen.records) <= 3  # two samples, and the longest record
     assert known.kind_context.decode_seconds == facts.DEFAULT_DECODE_SECONDS
-    assert known.kind_context.header_budget.left == 7
+    assert known.kind_context.header_budget.seconds == 7
 
 
 def test_every_name_that_a_check_may_use_is_one_of_the_facts(known):

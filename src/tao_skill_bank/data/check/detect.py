@@ -8,7 +8,7 @@ from typing import Any
 
 from tao_skill_bank.contracts import Input
 from tao_skill_bank.data import dataset_root, media_suffixes
-from tao_skill_bank.data.caption_files import CAPTION_FOLDERS, VIDEOS
+from tao_skill_bank.data.captions.files import CAPTION_FOLDERS, VIDEOS
 from tao_skill_bank.data.clip_issues import TABLES
 from tao_skill_bank.errors import BlockedError, RequestError
 
