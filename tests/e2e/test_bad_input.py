@@ -104,8 +104,8 @@ def empty_videos(data: Path) -> None:
         (media_outside_the_root, "media_outside_root", "../val/videos"),
         (missing_media, "media_missing", "videos/absent.mp4 (record 1)"),
         (no_video_fps, "video_fps_missing", "1 of 12 records"),
-        (unreadable_videos, "media_unreadable", "train-00000.mp4 cannot be used: it is text, not a video"),
-        (empty_videos, "media_unreadable", "train-00000.mp4 cannot be used: it is empty"),
+        (unreadable_videos, "media_unreadable", "train-00000.mp4 (record 0): it is text, not a video"),
+        (empty_videos, "media_unreadable", "train-00000.mp4 (record 0): it is empty"),
     ],
 )
 def test_bad_data_blocks_a_run_before_anything_is_written(

@@ -9,21 +9,30 @@ from typing import Any
 
 from tao_skill_bank.contracts import Finding
 from tao_skill_bank.core.findings import MAX_LISTED, blocking, listed
-from tao_skill_bank.data import probing
+from tao_skill_bank.data import header_findings, headers, media_probe, probing
+from tao_skill_bank.data.headers import Budget, Look, MediaFile
+from tao_skill_bank.data.media.header import Header
 from tao_skill_bank.data.media.refusals import reason_in
 from tao_skill_bank.data.media_probe import MediaProbe
 from tao_skill_bank.errors import BlockedError, MissingExtraError
 
-DECODE_SECONDS_IN_ALL = 20.0  # shared out over the clips of a folder; headers and packets are read besides
+DECODE_SECONDS_IN_ALL = 20.0  # shared out over the decoded clips of a folder; their packets are read besides
+MAX_DECODED = 256  # clips of a folder that are decoded; of the others the headers are read
 MAX_COMPARED = 32
 
 
 @dataclass(frozen=True)
 class ClipOutcomes:
-    """The probe of every clip of a folder, or why it cannot be decoded. Empty where clips could not be probed."""
+    """The probe of every clip of a folder, or why it cannot be decoded. Empty where clips could not be probed.
+
+    Attributes:
+        left: the finding on clips that were not reached in time, which have no outcome; else nothing.
+
+    """
 
     folder: str
     outcomes: Mapping[Path, MediaProbe | BlockedError] = field(default_factory=dict)
+    left: Sequence[Finding] = ()
 
     @property
     def probes(self) -> dict[Path, MediaProbe]:
@@ -37,7 +46,7 @@ class ClipOutcomes:
     def is_usable(self, video: Path, min_frames: int) -> bool:
         """Tell whether a clip is whole and long enough, as far as that is known."""
         outcome = self.outcomes.get(video)
-        return not self.outcomes or (
+        return outcome is None or (
             isinstance(outcome, MediaProbe) and outcome.is_whole and outcome.num_frames >= min_frames
         )
 
@@ -69,13 +78,39 @@ class ClipOutcomes:
         return [blocking("clips_truncated", message, "Copy or encode them again.", self.folder, **self.evidence(cut))]
 
 
-def probe(folder: str, videos: Sequence[Path], pool: Executor, timeout_seconds: float) -> ClipOutcomes:
-    """Probe every clip of a folder, each for at most `timeout_seconds`; without PyAV none is probed."""
-    decode_seconds = DECODE_SECONDS_IN_ALL / max(1, len(videos))
+def probe(
+    folder: str,
+    videos: Sequence[Path],
+    pool: Executor,
+    timeout_seconds: float,
+    budget: Budget,
+    num_decoded: int = MAX_DECODED,
+) -> ClipOutcomes:
+    """Read the header of every clip of a folder and decode some, each for at most `timeout_seconds`.
+
+    Without PyAV none is probed.
+    """
     try:
-        return ClipOutcomes(folder, probing.probe_all(videos, pool, timeout_seconds, decode_seconds))
+        found = headers.look((MediaFile("video", str(video)) for video in videos), pool, budget)
+        sampled = _evenly(videos, found, num_decoded)
+        decode_seconds = DECODE_SECONDS_IN_ALL / max(1, len(sampled))
+        decoded = probing.probe_all(sampled, pool, timeout_seconds, decode_seconds)
     except MissingExtraError:
         return ClipOutcomes(folder)
+    outcomes = {video: decoded.get(video) or _outcome(found, video) for video in videos}
+    known = {video: outcome for video, outcome in outcomes.items() if outcome is not None}
+    return ClipOutcomes(folder, known, header_findings.left(folder, found, budget.seconds))
+
+
+def _evenly(videos: Sequence[Path], found: Look, number: int) -> list[Path]:
+    """Return some clips, evenly spread, without those whose header hangs or crashes a process."""
+    sound = [video for video in videos if MediaFile("video", str(video)) not in found.broken]
+    return [sound[position * len(sound) // number] for position in range(number)] if len(sound) > number else sound
+
+
+def _outcome(found: Look, video: Path) -> MediaProbe | BlockedError | None:
+    outcome = found.of(MediaFile("video", str(video)))
+    return media_probe.of_header(outcome) if isinstance(outcome, Header) else outcome
 
 
 def in_both(ours: Iterable[Path], theirs: Iterable[Path]) -> list[Path]:

@@ -6,7 +6,6 @@ the fields of `MediaProbe`, or {"problem"}. At most SECONDS are spent on decodin
 
 import json
 import os
-import select
 import subprocess
 import sys
 import time
@@ -14,10 +13,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from tao_skill_bank.data.child_lines import ChildLines
 from tao_skill_bank.data.media import clip_index, picture
 from tao_skill_bank.data.media.clip_index import require_decoder
 from tao_skill_bank.data.media.content import MediaKind
-from tao_skill_bank.data.media.header import read_header
+from tao_skill_bank.data.media.header import Header, read_header
 from tao_skill_bank.data.media.refusals import reason_of, refused
 from tao_skill_bank.errors import BlockedError, Problem
 
@@ -59,6 +59,22 @@ class MediaProbe:
         return is_complete and (not self.reached_end or clip_index.is_enough(self.decoded_frames, self.num_frames))
 
 
+def of_header(header: Header) -> MediaProbe:
+    """Return what a header says as a probe that decoded nothing; a varying rate is its mean."""
+    return MediaProbe(
+        width=header.width,
+        height=header.height,
+        num_frames=header.num_present,
+        declared_frames=header.num_frames,
+        decoded_frames=0,
+        duration_seconds=header.duration_seconds,
+        container_fps=header.rate,
+        has_variable_rate=header.is_variable,
+        reached_end=False,
+        is_animated=header.is_animated,
+    )
+
+
 def probe_in_children(
     paths: Sequence[Path], timeout_seconds: float, decode_seconds: float | None = None, kind: MediaKind = "video"
 ) -> dict[Path, MediaProbe | BlockedError]:
@@ -85,20 +101,14 @@ def probe_in_children(
     while left := [path for path in paths if path not in found]:
         command = [sys.executable, "-m", "tao_skill_bank.data.media_probe", budget, kind, *map(str, left)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as child:
+            lines = ChildLines(child)
             for path in left:
-                line = _next_line(child, timeout_seconds)
+                line = lines.next(timeout_seconds)
                 found[path] = _outcome(path, line, child, timeout_seconds)
                 if not line:
                     break
             child.kill()
     return found
-
-
-def _next_line(child: "subprocess.Popen[bytes]", timeout_seconds: float) -> bytes | None:
-    """Return the child's next line; empty when it died, None when it hangs. The child writes complete lines."""
-    assert child.stdout
-    is_ready = select.select([child.stdout], [], [], timeout_seconds)[0]
-    return child.stdout.readline() if is_ready else None
 
 
 def _outcome(

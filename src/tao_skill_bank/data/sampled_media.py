@@ -1,6 +1,7 @@
 """Decodes sampled media under a timeout and compares them with what the records and the spec say."""
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,9 +9,11 @@ from typing import Any, NamedTuple
 
 from tao_skill_bank.contracts import Finding
 from tao_skill_bank.core import locations
-from tao_skill_bank.core.findings import blocking, from_error, info, listed, not_checked, warning
+from tao_skill_bank.core.findings import blocking, from_error, info, listed, not_checked
 from tao_skill_bank.data import probing
 from tao_skill_bank.data.archive import Listing
+from tao_skill_bank.data.headers import MediaFile
+from tao_skill_bank.data.media_facts import MediaFacts
 from tao_skill_bank.data.media_probe import MediaProbe
 from tao_skill_bank.data.records.reader import media_of
 from tao_skill_bank.data.records.values import Media, MediaKind
@@ -19,7 +22,6 @@ from tao_skill_bank.errors import BlockedError, MissingExtraError
 
 KINDS: tuple[MediaKind, ...] = ("video", "image")
 MAX_DECODED_FRAMES = 16  # of one list of frames
-RATE_TOLERANCE = 0.01  # 29.97 declared as 30 is within it, 25 declared as 24 is not
 
 
 class File(NamedTuple):
@@ -60,8 +62,17 @@ def samples_of(scan: Scan) -> list[Sample]:
     return chosen
 
 
-def decode(scan: Scan, listing: Listing | None, pool: Executor, timeout_seconds: float) -> Decoded:
-    """Decode the media of the sampled records. Another check reports files that do not exist."""
+def decode(
+    scan: Scan,
+    listing: Listing | None,
+    pool: Executor,
+    timeout_seconds: float,
+    is_broken: Callable[[MediaFile], bool] = lambda _: False,
+) -> Decoded:
+    """Decode the media of the sampled records.
+
+    Other checks report files that do not exist, and those that are broken, which are not decoded.
+    """
     if scan.failure or locations.is_uri(scan.media_path):
         return Decoded((), ())
     samples = samples_of(scan)
@@ -71,7 +82,8 @@ def decode(scan: Scan, listing: Listing | None, pool: Executor, timeout_seconds:
     for sample, files_of_media in zip(samples, places, strict=True):
         for file in dict.fromkeys(file for files in files_of_media for file in files):
             users.setdefault(file, []).append(sample.index)
-    outcomes, findings = decode_files(users, pool, timeout_seconds)
+    wanted = {file: records for file, records in users.items() if not is_broken(MediaFile(file.kind, str(file.path)))}
+    outcomes, findings = decode_files(wanted, pool, timeout_seconds)
     records = []
     for sample, media, files_of_media in zip(samples, media_of_samples, places, strict=True):
         for item, files in zip(media, files_of_media, strict=True):
@@ -116,49 +128,25 @@ def decode_files(
     return good, broken
 
 
-def check(where: str, decoded: Decoded, num_frames: int | None) -> list[Finding]:
-    """Return the findings on decoded media: too short, another rate than declared, an uneven rate, cut off."""
-    found = list(decoded.findings)
-    clips = [
-        (media, probe)
-        for record in decoded.records
-        for media, probe in zip(record.media, record.probes, strict=True)
-        if media.kind == "video"
-    ]
-    found += _too_short(where, clips, num_frames)
-    found += _other_rate(where, clips)
-    uneven = [media.name for media, probe in clips if probe.has_variable_rate]
-    if uneven:
-        message = (
-            f"Clips of {where} have a variable frame rate: {listed(uneven)}. Their frames' own times are used, "
-            "and video_fps of their records is not."
-        )
-        found.append(info("media_variable_rate", message, where, files=uneven))
-    found += _animated(where, decoded.records)
-    cut = [media.name for media, probe in clips if not probe.is_whole]
+def check(where: str, decoded: Decoded, facts: MediaFacts) -> list[Finding]:
+    """Return the findings on decoded media; `facts` holds what is known of other media of the dataset."""
+    shown = [pair for record in decoded.records for pair in zip(record.media, record.probes, strict=True)]
+    for media, probe in shown:
+        if media.kind == "image":
+            facts.add_picture(media.name, is_animated=probe.is_animated)
+        else:
+            frames = probe.num_frames if media.indices is None else sys.maxsize
+            what = (frames, probe.container_fps, media.rate)
+            facts.add_clip(media.name, *what, is_variable=probe.has_variable_rate)
+    found = [*decoded.findings, *facts.findings(where)]
+    cut = [media.name for media, probe in shown if media.kind == "video" and not probe.is_whole]
     if cut:
         message = f"Clips of {where} hold fewer frames that can be decoded than their header promises: {listed(cut)}."
         found.append(blocking("media_truncated", message, "Copy or encode them again.", where, files=cut))
     if decoded.records:
-        num_files = sum(len(record.probes) for record in decoded.records)
-        found.append(
-            info("media_decoded", f"{num_files} sampled media of {where} were decoded.", where, files=num_files)
-        )
+        message = f"{len(shown)} sampled media of {where} were decoded."
+        found.append(info("media_decoded", message, where, files=len(shown)))
     return found
-
-
-def _animated(where: str, records: Sequence[Probed]) -> list[Finding]:
-    names = [
-        media.name
-        for record in records
-        for media, probe in zip(record.media, record.probes, strict=True)
-        if probe.is_animated
-    ]
-    if not names:
-        return []
-    message = f"Pictures of {where} have several frames, of which only the first is shown: {listed(names)}."
-    fix = "To show all of them, convert them to clips (ffmpeg -i IN OUT.mp4) and name them under `video`."
-    return [warning("media_animated", message, fix, where, files=names)]
 
 
 def _files_of(scan: Scan, listing: Listing | None, media: Media) -> list[File]:
@@ -212,33 +200,3 @@ def _file_of(scan: Scan, listing: Listing | None, name: str) -> Path | None:
         return listing.extracted.get(plain_name(name))
     path = Path(scan.path_of(name))
     return path if path.is_file() else None
-
-
-def _too_short(where: str, clips: Sequence[tuple[Media, MediaProbe]], num_frames: int | None) -> list[Finding]:
-    short = {
-        media.name: probe.num_frames
-        for media, probe in clips
-        if num_frames and probe.num_frames < num_frames and media.indices is None
-    }
-    if not short:
-        return []
-    shown = listed([f"{name} ({frames})" for name, frames in short.items()])
-    message = f"Sampled clips of {where} have fewer frames than the {num_frames} that are asked for: {shown}."
-    fix = f"Ask for at most {min(short.values())} frames, sample by fps instead, or drop the clips."
-    return [blocking("media_too_short", message, fix, where, frames=short)]
-
-
-def _other_rate(where: str, clips: Sequence[tuple[Media, MediaProbe]]) -> list[Finding]:
-    off: dict[str, dict[str, float]] = {}
-    for media, probe in clips:
-        declared, stated = media.rate, probe.container_fps
-        if probe.has_variable_rate:
-            continue  # its frames have times of their own
-        if declared and stated and abs(declared - stated) > RATE_TOLERANCE * stated:
-            off[media.name] = {"declared": declared, "container": round(stated, 3)}
-    if not off:
-        return []
-    shown = listed([f"{name} ({rate['declared']:g}, container {rate['container']:g})" for name, rate in off.items()])
-    message = f"Sampled clips of {where} declare another video_fps than their container: {shown}."
-    fix = "Write the container's rate into video_fps, or keep it when the container is wrong."
-    return [warning("video_fps_differs", message, fix, where, files=off)]

@@ -26,11 +26,13 @@ class Options:
     Attributes:
         conversations_key: where their turns are.
         reserved_tokens: texts that the model's chat template writes, which no text of a record may contain.
+        skipped_share: of the records that the action skips where their media cannot be read; more of them block.
 
     """
 
     conversations_key: str = "conversations"
     reserved_tokens: tuple[str, ...] = ()
+    skipped_share: float = 0.0
 
 
 ANSWERED = ("train", "eval", "calibration")  # roles whose records are learned from, scored or measured by their answers
@@ -72,6 +74,8 @@ class Scan:
         census: keys that nobody reads, and how turns are written.
         ids: hash of every record's id, in the order of the file.
         media, media_records: hash of every media path and the record that names it.
+        rates: frames per second that the record gives each of them; 0 for none, and for pictures.
+        pictures: positions in `media` of files that are read as pictures: those of images and of lists of frames.
         folders: folders (or archive folders) of those paths, as written.
         longest: the record with the most text.
 
@@ -92,6 +96,8 @@ class Scan:
     ids: "array[int]" = field(default_factory=hashes.new)
     media: "array[int]" = field(default_factory=hashes.new)
     media_records: "array[int]" = field(default_factory=lambda: array("L"))
+    rates: "array[float]" = field(default_factory=lambda: array("f"))
+    pictures: "array[int]" = field(default_factory=lambda: array("L"))
     folders: set[str] = field(default_factory=set)
     samples: tuple[Sample, ...] = ()
     longest: Sample | None = None
@@ -174,6 +180,7 @@ class _Scanner:
                 result.ids.append(hash(identity if isinstance(identity, str) else str(identity)))
                 result.media.append(hash(path))
                 result.media_records.append(index)
+                result.rates.append(record.get("video_fps") or 0)
                 result.folders.add(path.rpartition("/")[0])
                 result.num_videos += 1
                 result.num_usual += 1
@@ -213,8 +220,12 @@ class _Scanner:
         if media.frames and hash(media.frames) not in self._clips_of_frames:
             self._clips_of_frames.add(hash(media.frames))
             self.result.num_further_frames += len(set(media.frames)) - 1
+        is_picture = bool(media.frames) or media.kind == "image"
         for name in media.files:
             path = path_under(self._root, name)
+            if is_picture:
+                self.result.pictures.append(len(self.result.media))
+            self.result.rates.append(0 if is_picture else media.rate or 0)
             self.result.media.append(hash(path))
             self.result.media_records.append(index)
             self.result.folders.add(path.rpartition("/")[0])

@@ -10,7 +10,7 @@ from tao_skill_bank.errors import BackendError, BlockedError, MissingExtraError,
 from tao_skill_bank.platforms import Platform
 
 CREDENTIAL, CHECKPOINT, STORAGE = "credential_", "checkpoint_missing", "storage_unreachable"
-COMMON_NUMBERS = {"preflight_samples", "preflight_decode_seconds"}
+COMMON_NUMBERS = {"preflight_samples", "preflight_decode_seconds", "preflight_header_seconds"}
 BLOCKING_FOR_AUTOML = {"train_eval_overlap"}
 
 

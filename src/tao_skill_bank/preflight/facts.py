@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from tao_skill_bank.bank import model_hooks
 from tao_skill_bank.contracts import Input, Job
-from tao_skill_bank.data import kinds
+from tao_skill_bank.data import header_findings, headers, kinds
 from tao_skill_bank.data.kinds import Context, Seen
 from tao_skill_bank.data.sampled_media import Probed
 from tao_skill_bank.platforms.base import Platform
@@ -78,6 +78,7 @@ class Facts:
             required_fields=self.job.dataset_required_fields,
             num_samples=int(_positive(options, "preflight_samples", DEFAULT_SAMPLES)),
             decode_seconds=_positive(options, "preflight_decode_seconds", DEFAULT_DECODE_SECONDS),
+            header_budget=headers.Budget(_positive(options, header_findings.OPTION, headers.DEFAULT_SECONDS)),
             local_copies={uri: path for path, uri in remote.uris.items()},
             unread=remote.failed,
             is_stored=places.is_remote,

@@ -15,9 +15,10 @@ NUM_WORKERS = 4
 def run(job: Job, platform: Platform, *, compares_resumed: bool = True) -> list[Finding]:
     """Look at the data, the machine and the platform, and report everything that prevents `job` from running.
 
-    Only the cache of model inspections is written. `platform.options` may hold `preflight_samples` (media
-    decoded per input) and `preflight_decode_seconds` (time for each of them). `compares_resumed` is false where the
-    caller's own request made the checkpoint that is resumed from.
+    Only the caches of model inspections and of media headers are written. `platform.options` may hold
+    `preflight_samples` (media decoded per input), `preflight_decode_seconds` (time for each of them) and
+    `preflight_header_seconds` (time for the headers of all media). `compares_resumed` is false where the caller's own
+    request made the checkpoint that is resumed from.
 
     Raises:
         RequestError: options of the platform that its engine would not understand.

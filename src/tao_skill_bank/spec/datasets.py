@@ -8,9 +8,8 @@ from tao_skill_bank.bank.catalog import did_you_mean
 from tao_skill_bank.bank.skill_info import DatasetContract, DataSource
 from tao_skill_bank.contracts import DatasetPaths, Request
 from tao_skill_bank.core import nested
+from tao_skill_bank.data.dataset_root import annotations_in, media_in
 from tao_skill_bank.errors import Problem
-
-ARCHIVES = ("videos.tar.gz", "images.tar.gz")  # media of a dataset root, next to its annotations
 
 
 def dataset_values(value: str | DatasetPaths, source: DataSource, contract: DatasetContract) -> dict[str, str]:
@@ -22,19 +21,7 @@ def dataset_values(value: str | DatasetPaths, source: DataSource, contract: Data
     if isinstance(value, DatasetPaths):
         return {source.annotation_path: absolute(value.annotation_path), source.media_path: absolute(value.media_path)}
     root = absolute(value)
-    return {source.annotation_path: _annotations_in(root, contract.annotation_file), source.media_path: _media_in(root)}
-
-
-def _annotations_in(root: str, name: str) -> str:
-    """Return the annotation file of a dataset root: the named one, or JSON lines of that name."""
-    path = f"{root}/{name}"
-    return f"{path}l" if not Path(path).exists() and Path(f"{path}l").is_file() else path
-
-
-def _media_in(root: str) -> str:
-    """Return what media of a dataset root are relative to: the root, or its only archive that is not unpacked there."""
-    packed = [name for name in ARCHIVES if Path(root, name).is_file() and not Path(root, name.split(".")[0]).is_dir()]
-    return f"{root}/{packed[0]}" if len(packed) == 1 else root
+    return {source.annotation_path: annotations_in(root, contract.annotation_file), source.media_path: media_in(root)}
 
 
 def dataset_problems(

@@ -8,6 +8,7 @@ import pytest
 from preflight_worlds import codes, make_job, make_record, only, use_of, write_clip
 
 from tao_skill_bank.data import archive, media_probe, sampled_media
+from tao_skill_bank.data.media_facts import MediaFacts
 from tao_skill_bank.data.scan import scan
 
 
@@ -18,7 +19,8 @@ def findings_of(tmp_path):
     def run(root, *, listing=None, use=None, timeout_seconds=200, **workload):
         with ThreadPoolExecutor(2) as pool:
             decoded = sampled_media.decode(scan(use or use_of(root), (), 8), listing, pool, timeout_seconds)
-        return sampled_media.check("the data", decoded, make_job(tmp_path, **workload).workload.num_frames)
+        facts = MediaFacts(make_job(tmp_path, **workload).workload.num_frames)
+        return sampled_media.check("the data", decoded, facts)
 
     return run
 
@@ -91,7 +93,7 @@ def test_clips_shorter_than_the_frames_asked_for_are_listed(dataset, findings_of
     write_clip(root / "videos" / "1.mp4", num_frames=5)
     found = only(findings_of(root, fps=None, num_frames=8), "media_too_short")
     assert found.severity == "blocking"
-    assert found.evidence == {"frames": {"videos/1.mp4": 5}}
+    assert found.evidence == {"frames": {"videos/1.mp4": 5}, "count": 1}
     assert "at most 5" in found.fix
 
 
@@ -110,7 +112,7 @@ def test_a_variable_frame_rate_is_named_and_its_own_times_are_used(dataset, find
     root = dataset()
     write_clip(root / "videos" / "0.mp4", num_frames=8, times=[0, 1, 2, 7, 8, 16, 17, 30])
     found = findings_of(root)
-    assert only(found, "media_variable_rate").evidence == {"files": ["videos/0.mp4"]}
+    assert only(found, "media_variable_rate").evidence == {"files": ["videos/0.mp4"], "count": 1}
     assert only(found, "media_variable_rate").severity == "info"
     assert "video_fps_differs" not in codes(found)
 

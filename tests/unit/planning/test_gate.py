@@ -69,6 +69,7 @@ def test_platform_options_that_mean_nothing_are_refused(options: dict[str, objec
 
 def test_of_many_platform_options_only_the_unknown_one_is_refused() -> None:
     known = {"device": "cpu", "grace_seconds": 5, "preflight_samples": 2, "preflight_decode_seconds": 1.5}
+    known["preflight_header_seconds"] = 60
     request = Request("s", "train", platform=PlatformRequest(options={**known, "grace_second": 5}))
     with pytest.raises(RequestError, match="Did you mean 'grace_seconds'") as caught:
         gate.require_known_options(request, platforms.load("local"))

@@ -39,7 +39,7 @@ def test_a_value_is_computed_once_however_many_threads_ask_for_it():
 @pytest.fixture
 def known(dataset, tmp_path):
     with ThreadPoolExecutor(2) as pool:
-        options = {"preflight_samples": 2, "preflight_decode_seconds": -1}
+        options = {"preflight_samples": 2, "preflight_decode_seconds": -1, "preflight_header_seconds": 7}
         job = make_job(tmp_path, use_of(dataset()), options=options)
         yield Facts(job, QuietPlatform(), compares_resumed=True, pool=pool, scratch=tmp_path)
 
@@ -55,6 +55,7 @@ def test_the_inputs_are_seen_by_their_kinds_with_the_options_of_the_platform(kno
     assert seen.input == known.job.workload.inputs[0]
     assert len(known.records) == len(seen.records) <= 3  # two samples, and the longest record
     assert known.kind_context.decode_seconds == facts.DEFAULT_DECODE_SECONDS
+    assert known.kind_context.header_budget.seconds == 7
 
 
 def test_every_name_that_a_check_may_use_is_one_of_the_facts(known):

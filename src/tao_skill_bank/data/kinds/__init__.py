@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
 from tao_skill_bank.contracts import Finding, Input, Workload, from_json
+from tao_skill_bank.data.headers import Budget
 from tao_skill_bank.data.sampled_media import Probed
 from tao_skill_bank.errors import BlockedError, Problem, RequestError
 
@@ -49,6 +50,7 @@ class Context:
         required_fields: what every record must have.
         num_samples: media that are decoded per input where not all of them are.
         decode_seconds: time limit for each of them.
+        header_budget: time for the headers of all media of all inputs.
         local_copies: index files in object stores to a copy on this machine.
         unread: index files in object stores to why there is no copy.
         is_stored: whether a path lies in an object store whose names can be listed.
@@ -62,6 +64,7 @@ class Context:
     required_fields: tuple[str, ...] = ()
     num_samples: int = 8
     decode_seconds: float = 20.0
+    header_budget: Budget = field(default_factory=Budget)
     local_copies: Mapping[str, str] = field(default_factory=dict)
     unread: Mapping[str, Finding] = field(default_factory=dict)
     is_stored: Callable[[str], bool] = lambda _: False

@@ -6,8 +6,10 @@ from pathlib import Path
 
 from tao_skill_bank.contracts import Finding, Input
 from tao_skill_bank.core import locations
-from tao_skill_bank.data import archive, media_files, overlap, record_findings, sampled_media
+from tao_skill_bank.data import archive, media_files, named_headers, overlap, record_findings, sampled_media
 from tao_skill_bank.data.kinds import Context, Kind, Place, options_of
+from tao_skill_bank.data.media_facts import MediaFacts
+from tao_skill_bank.data.named_headers import NamedHeaders
 from tao_skill_bank.data.records.reader import media_of
 from tao_skill_bank.data.records.values import RecordRules
 from tao_skill_bank.data.sampled_media import Decoded, Probed
@@ -19,10 +21,11 @@ NOTHING_DECODED = Decoded((), ())
 
 @dataclass(frozen=True)
 class SeenAnnotations:
-    """What the annotation file says, what its archive lists, if it has one, and the decoded samples."""
+    """What the annotation file says, what its archive lists, if it has one, headers of media, and decoded samples."""
 
     scan: Scan
     listing: archive.Listing | None = None
+    headers: NamedHeaders | None = None
     decoded: Decoded = NOTHING_DECODED
 
     @property
@@ -51,7 +54,7 @@ class SeenAnnotations:
 
 
 def look(given: Input, context: Context) -> SeenAnnotations:
-    """Scan the annotations and decode the sampled media, of a local copy where they lie in an object store."""
+    """Scan the annotations, of a local copy where they lie in an object store; look at all media, decode samples."""
     path = given.paths["annotation_path"]
     options = options_of(Options, given)
     if path in context.unread:
@@ -60,8 +63,9 @@ def look(given: Input, context: Context) -> SeenAnnotations:
         given = replace(given, paths={**given.paths, "annotation_path": context.local_copies[path]})
     found = scan(given, context.required_fields, context.num_samples, options)
     listing = _list_archive(found, context.scratch)
-    decoded = sampled_media.decode(found, listing, context.pool, context.decode_seconds)
-    return SeenAnnotations(found, listing, decoded)
+    named = named_headers.look(found, context.pool, context.header_budget, options.skipped_share)
+    decoded = sampled_media.decode(found, listing, context.pool, context.decode_seconds, named.is_broken)
+    return SeenAnnotations(found, listing, named, decoded)
 
 
 def check(seen: Sequence[SeenAnnotations], context: Context) -> list[Finding]:
@@ -73,11 +77,14 @@ def check(seen: Sequence[SeenAnnotations], context: Context) -> list[Finding]:
 
 
 def _check_one(seen: SeenAnnotations, context: Context) -> list[Finding]:
-    path = seen.scan.annotation_path
+    path, facts = seen.scan.annotation_path, MediaFacts(context.workload.num_frames)
+    if seen.headers:
+        seen.headers.add_to(facts)
     return [
         *record_findings.check(seen.scan),
         *media_files.check(seen.scan, seen.listing, context.is_stored, context.stored_names),
-        *sampled_media.check(path, seen.decoded, context.workload.num_frames),
+        *(seen.headers.findings() if seen.headers else []),
+        *sampled_media.check(path, seen.decoded, facts),
     ]
 
 

@@ -74,7 +74,7 @@ class SeenClips:
 
 
 def look(given: Input, context: Context) -> SeenClips:
-    """Read a folder and probe every clip in it."""
+    """Read a folder and look at every clip in it."""
     options, path = options_of(Options, given), given.paths["path"]
     if locations.is_uri(path):
         message = f"Clips {path} are not on this machine."
@@ -83,7 +83,7 @@ def look(given: Input, context: Context) -> SeenClips:
         return SeenClips(given, options, ClipFolder(Path(path)), ClipOutcomes(path), failure)
     found = clip_folders.read(Path(path), captions=options.captions, key=options.caption_key, nested=options.nested)
     videos = [clip.video for clip in found.clips]
-    outcomes = clip_outcomes.probe(path, videos, context.pool, context.decode_seconds)
+    outcomes = clip_outcomes.probe(path, videos, context.pool, context.decode_seconds, context.header_budget)
     return SeenClips(given, options, found, outcomes)
 
 
@@ -108,8 +108,8 @@ def _check_one(seen: SeenClips) -> list[Finding]:
     if seen.options.skips_unusable and seen.num_usable:
         found = [replace(each, severity="warning") if each.severity == "blocking" else each for each in found]
     found += clip_rates.check(seen.clips, seen.options.frames_per_second, seen.options.rate_key)
-    found += _cut_captions(seen)
-    if not seen.clips.outcomes:
+    found += [*_cut_captions(seen), *seen.clips.left]
+    if not (seen.clips.outcomes or seen.clips.left):
         message = f"Clips of {path} were not probed: PyAV is not installed here."
         found.append(not_checked("clips_not_probed", message, "pip install 'tao-skill-bank[train]'", path))
     return [*found, _summary(seen)]

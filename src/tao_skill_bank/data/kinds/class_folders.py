@@ -73,7 +73,7 @@ def read(root: Path) -> dict[str, list[Path]]:
 
 
 def look(given: Input, context: Context) -> SeenClasses:
-    """List the classes and probe every clip."""
+    """List the classes and look at every clip."""
     options, path = options_of(Options, given), given.paths["path"]
     root = Path(path)
     if locations.is_uri(path):
@@ -89,7 +89,7 @@ def look(given: Input, context: Context) -> SeenClasses:
         message = f"{path} holds no class folders."
         return SeenClasses(given, options, blocking("class_folders_missing", message, LAYOUT, path))
     videos = [video for found in classes.values() for video in found]
-    outcomes = clip_outcomes.probe(path, videos, context.pool, context.decode_seconds)
+    outcomes = clip_outcomes.probe(path, videos, context.pool, context.decode_seconds, context.header_budget)
     return SeenClasses(given, options, classes=classes, loose=_clips(root), clips=outcomes)
 
 
@@ -109,11 +109,11 @@ def _check_one(seen: SeenClasses) -> list[Finding]:
         return [seen.failure]
     path = seen.folder
     found = [*_alike(seen), *_empty(seen), *seen.clips.unreadable(), *seen.clips.truncated(), *_short(seen)]
-    found += _few(seen)
+    found += [*_few(seen), *seen.clips.left]
     if seen.loose:
         message = f"{path}: {len(seen.loose)} clips lie in no class folder: {_names(seen, seen.loose)}."
         found.append(warning("clips_without_class", message, LAYOUT, path, **seen.clips.evidence(seen.loose)))
-    if seen.videos and not seen.clips.outcomes:
+    if seen.videos and not (seen.clips.outcomes or seen.clips.left):
         message = f"Clips of {path} were not probed: PyAV is not installed here."
         found.append(not_checked("clips_not_probed", message, "pip install 'tao-skill-bank[train]'", path))
     counts = {name: len(videos) for name, videos in seen.classes.items()}

@@ -27,7 +27,7 @@ class Options:
 
 @dataclass(frozen=True)
 class SeenClips:
-    """The clips of a folder, some of them probed."""
+    """The clips of a folder and what is known of them."""
 
     input: Input
     failure: Finding | None = None
@@ -44,7 +44,7 @@ class SeenClips:
 
 
 def look(given: Input, context: Context) -> SeenClips:
-    """List the clips and probe as many as are sampled."""
+    """List the clips, read their headers, and decode as many as are sampled."""
     path = given.paths["path"]
     if locations.is_uri(path):
         return SeenClips(given, not_checked("clips_remote", f"Clips {path} are not on this machine.", FIX, path))
@@ -55,9 +55,8 @@ def look(given: Input, context: Context) -> SeenClips:
     videos = [file for place in (folder, folder / VIDEOS) for file in media_suffixes.clips_in(place)]
     if not videos:
         return SeenClips(given, blocking("clips_missing", f"{path} holds no mp4 files.", FIX, path))
-    step = max(1, len(videos) // context.num_samples)
-    sampled = videos[::step][: context.num_samples]
-    outcomes = clip_outcomes.probe(path, sampled, context.pool, context.decode_seconds)
+    how = (context.pool, context.decode_seconds, context.header_budget, context.num_samples)
+    outcomes = clip_outcomes.probe(path, videos, *how)
     return SeenClips(given, videos=videos, clips=outcomes, left_out=_left_out(folder, videos))
 
 
@@ -77,6 +76,7 @@ def check(seen: Sequence[SeenClips], _: Context) -> list[Finding]:
             continue
         broken = [*each.clips.unreadable(), *each.clips.truncated()]
         found += [replace(finding, severity="warning") for finding in broken]
+        found += each.clips.left
         found += as_findings(each.left_out, ISSUE_TYPES, Path(each.input.paths["path"]))
         path, count = each.input.paths["path"], len(each.videos)
         found.append(info("clips", f"{path} holds {count} {each.input.role} clips.", path, clips=count))

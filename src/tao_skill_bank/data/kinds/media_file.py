@@ -10,6 +10,7 @@ from tao_skill_bank.core import locations
 from tao_skill_bank.core.findings import blocking, not_checked
 from tao_skill_bank.data import sampled_media
 from tao_skill_bank.data.kinds import Context, Kind, Place, options_of
+from tao_skill_bank.data.media_facts import MediaFacts
 from tao_skill_bank.data.records.values import Media
 from tao_skill_bank.data.sampled_media import Decoded, Probed
 
@@ -63,7 +64,7 @@ def check(seen: Sequence[SeenFile], context: Context) -> list[Finding]:
     """Return the findings of all files together."""
     records = tuple(record for each in seen for record in each.decoded.records)
     findings = tuple(finding for each in seen for finding in each.decoded.findings)
-    return sampled_media.check(WHERE, Decoded(records, findings), context.workload.num_frames)
+    return sampled_media.check(WHERE, Decoded(records, findings), MediaFacts(context.workload.num_frames))
 
 
 KIND = Kind(title="media", options=Options, paths={"path": Place()}, look=look, check=check)

@@ -7,7 +7,8 @@ from pathlib import Path
 from tao_skill_bank.contracts import Finding, Input, contract
 from tao_skill_bank.core import locations
 from tao_skill_bank.core.findings import MAX_LISTED, blocking, info, listed, not_checked
-from tao_skill_bank.data import probing, prompt_pairs, text_length
+from tao_skill_bank.data import header_findings, headers, probing, prompt_pairs, text_length
+from tao_skill_bank.data.headers import MediaFile
 from tao_skill_bank.data.kinds import Context, Kind, Place, options_of
 from tao_skill_bank.data.media.refusals import reason_in
 from tao_skill_bank.data.media_probe import MediaProbe
@@ -16,6 +17,7 @@ from tao_skill_bank.data.sampled_media import Probed
 from tao_skill_bank.errors import BlockedError, MissingExtraError
 
 DECODE_SECONDS = 0.5  # of a clip; a picture takes less
+MAX_DECODED = 128  # pictures, and as many clips; of the others the headers are read
 
 
 @contract
@@ -27,13 +29,19 @@ class Options:
 
 @dataclass(frozen=True)
 class SeenPrompts:
-    """The prompts; `outcomes` has the probe of every picture or clip, `undecoded` says why there is none."""
+    """The prompts.
+
+    Attributes:
+        outcomes: the probe of pictures and clips that were decoded, and why others cannot be used.
+        unseen: findings on pictures and clips that were not looked at.
+
+    """
 
     input: Input
     found: PromptSet
     failure: Finding | None = None
     outcomes: Mapping[Path, MediaProbe | BlockedError] = field(default_factory=dict)
-    undecoded: Finding | None = None
+    unseen: Sequence[Finding] = ()
     num_media: int = 0
     noun: str = "prompts"
     records: Sequence[Probed] = ()
@@ -51,17 +59,33 @@ def look(given: Input, context: Context) -> SeenPrompts:
         failure = not_checked("prompts_remote", message, "Stage them locally to have them checked.", source)
         return SeenPrompts(given, PromptSet(Path(source)), failure)
     found = prompt_pairs.read(Path(source))
-    pictures = dict.fromkeys(prompt.image for prompt in found.prompts if prompt.image)
-    clips = dict.fromkeys(prompt.video for prompt in found.prompts if prompt.video)
-    how = (context.pool, context.decode_seconds, DECODE_SECONDS)
+    pictures = [prompt.image for prompt in found.prompts if prompt.image]
+    clips = [prompt.video for prompt in found.prompts if prompt.video]
     try:
-        outcomes = probing.probe_all(list(pictures), *how, kind="image") | probing.probe_all(list(clips), *how)
+        return SeenPrompts(given, found, None, *_outcomes(source, pictures, clips, context))
     except MissingExtraError as error:
         problem = error.problems[0]
         message = f"Pictures and clips were not decoded. {problem.message}"
-        undecoded = not_checked("media_not_decoded", message, problem.fix, source)
-        return SeenPrompts(given, found, undecoded=undecoded)
-    return SeenPrompts(given, found, outcomes=outcomes)
+        return SeenPrompts(given, found, unseen=[not_checked("media_not_decoded", message, problem.fix, source)])
+
+
+def _outcomes(
+    source: str, pictures: Sequence[Path], clips: Sequence[Path], context: Context
+) -> tuple[dict[Path, MediaProbe | BlockedError], list[Finding]]:
+    """Read the headers of pictures and clips and decode the first ones. Raises MissingExtraError."""
+    files = [MediaFile("image", str(path)) for path in pictures] + [MediaFile("video", str(path)) for path in clips]
+    seen = headers.look(files, context.pool, context.header_budget)
+    outcomes: dict[Path, MediaProbe | BlockedError] = {
+        Path(file.path): error for file, error in header_findings.errors(seen).items()
+    }
+    how = (context.pool, context.decode_seconds, DECODE_SECONDS)
+    outcomes |= probing.probe_all(_some(pictures, outcomes), *how, kind="image")
+    outcomes |= probing.probe_all(_some(clips, outcomes), *how)
+    return outcomes, header_findings.left(source, seen, context.header_budget.seconds)
+
+
+def _some(files: Sequence[Path], broken: Mapping[Path, object]) -> list[Path]:
+    return [path for path in dict.fromkeys(files) if path not in broken][:MAX_DECODED]
 
 
 def check(seen: Sequence[SeenPrompts], _: Context) -> list[Finding]:
@@ -78,7 +102,7 @@ def _check_one(seen: SeenPrompts) -> list[Finding]:
         return findings
     texts = [(prompt.name, prompt.prompt) for prompt in prompts]
     findings += text_length.check(source, "prompts", texts, options_of(Options, seen.input).text_tokens)
-    findings += [seen.undecoded] if seen.undecoded else _broken(source, seen.outcomes)
+    findings += [*seen.unseen, *_broken(source, seen.outcomes)]
     pictures = sum(prompt.image is not None for prompt in prompts)
     clips = sum(prompt.video is not None for prompt in prompts)
     message = f"{source} holds {len(prompts)} prompts, {pictures} with a picture and {clips} with a clip."

@@ -131,9 +131,14 @@ def whole_clip_index(path: Path) -> ClipIndex:
     """Read the index of a clip to decode. Raises BlockedError like `clip_index`, and when the clip is cut short."""
     index = clip_index(path)
     if not index.is_whole:
-        reason = f"it is cut short, with {len(index)} of the {index.declared_frames} frames of its header"
-        raise refused(path, reason, code="media_cut_short", fix="Copy or encode it again, or drop its records.")
+        raise cut_short(path, len(index), index.declared_frames)
     return index
+
+
+def cut_short(path: Path, num_frames: int, promised: int) -> BlockedError:
+    """Return the error of a clip that holds fewer frames than its header promises."""
+    reason = f"it is cut short, with {num_frames} of the {promised} frames of its header"
+    return refused(path, reason, code="media_cut_short", fix="Copy or encode it again, or drop its records.")
 
 
 @contextmanager
@@ -169,7 +174,7 @@ def shape_of(path: Path, stream: Any) -> Shape:
     """Return how the frames of an open stream are shown. Raises ValueError for a turn that is not of 90 degrees."""
     context = stream.codec_context
     aspect = stream.sample_aspect_ratio or Fraction(1)
-    return Shape(context.width, context.height, Fraction(aspect), _orientation(path))
+    return Shape(context.width, context.height, Fraction(aspect), orientation_of(path))
 
 
 def is_uneven(times: Sequence[float]) -> bool:
@@ -214,7 +219,8 @@ def _num_samples(path: Path) -> int:
         return sum(1 for packet in container.demux(stream) if packet.size)
 
 
-def _orientation(path: Path) -> Orientation:
+def orientation_of(path: Path) -> Orientation:
+    """Return how the frames of a clip are turned. Raises ValueError like `shape_of`, and BlockedError."""
     matrix = boxes.display_matrix(path)
     if matrix is not None:
         return orientation.of_matrix(matrix)

@@ -1,18 +1,21 @@
 """What the header of a media file says of what it shows, without decoding and mostly without reading its frames."""
 
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from tao_skill_bank.data.media import picture
-from tao_skill_bank.data.media.clip_index import is_uneven, opened, shape_of
+from tao_skill_bank.data.media import h264, mpeg4, picture
+from tao_skill_bank.data.media.clip_index import Shape, is_enough, is_uneven, opened, orientation_of, shape_of
 from tao_skill_bank.data.media.content import MediaKind
 from tao_skill_bank.data.media.limits import require_size
 
 CONTAINER_ONLY = {"codec_whitelist": "none"}  # ten times faster: else ffmpeg decodes frames to look at them
+PARAMETERS = {"h264": h264.frame_size, "mpeg4": mpeg4.frame_size}  # codecs whose parameters are read here
+SQUARE = frozenset({"vp8", "vp9"})  # codecs whose frames do not say the shape of their pixels
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Header:
     """A clip or picture.
 
@@ -20,6 +23,7 @@ class Header:
         width: pixels per row as shown.
         height: pixels per column as shown.
         num_frames: of a clip, estimated from its duration where the container has no count; 1 for a picture.
+        num_present: those of them that begin inside the file; fewer in a file whose copy stopped early.
         duration_seconds: 0 for a picture.
         rate: average frames per second; 0 for a picture, or where the container has none.
         is_variable: the rate varies, as far as the container's own index shows; MP4 and QuickTime have one.
@@ -34,6 +38,12 @@ class Header:
     rate: float = 0.0
     is_variable: bool = False
     is_animated: bool = False
+    num_present: int = 1
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the file reaches as far as its index says."""
+        return is_enough(self.num_present, self.num_frames)
 
 
 def read_header(path: Path, kind: MediaKind) -> Header:
@@ -57,26 +67,44 @@ def _clip(path: Path, options: dict[str, str]) -> Header | None:
     with opened(path, options) as (container, stream):
         import av
 
-        if options and (not stream.codec_context.width or stream.sample_aspect_ratio is None):
+        shape = _container_shape(path, stream) if options else shape_of(path, stream)
+        if shape is None:
             return None
-        shape = shape_of(path, stream)
         require_size(path, *shape.shown_size)
         rate = float(stream.average_rate or stream.guessed_rate or 0)
-        shown = _indexed_times(stream)
+        entries = _indexed(stream)
         seconds = float(container.duration or 0) / av.time_base
-        num_frames = len(shown) or stream.frames or round(seconds * rate)
+        num_frames = len(entries) or stream.frames or round(seconds * rate)
+        num_bytes = path.stat().st_size
         return Header(
             *shape.shown_size,
             num_frames=num_frames,
             duration_seconds=num_frames / rate if rate else seconds,
             rate=rate,
-            is_variable=is_uneven(shown),
+            is_variable=is_uneven([time for time, _ in entries]),
+            num_present=sum(start < num_bytes for _, start in entries) if entries else num_frames,
         )
 
 
-def _indexed_times(stream: Any) -> list[int]:
-    """Return the decoding times of the shown frames where the container's index lists all frames, else nothing."""
+def _container_shape(path: Path, stream: Any) -> Shape | None:
+    """Return the shape of frames without a look at any; None where only the codec knows it."""
+    context = stream.codec_context
+    known = (context.width, context.height)
+    if all(known) and stream.sample_aspect_ratio is not None:
+        return shape_of(path, stream)
+    if all(known) and context.name in SQUARE:
+        return Shape(*known, orientation=orientation_of(path))
+    read = PARAMETERS.get(context.name)
+    said = read(context.extradata or b"") if read else None
+    if said is None or not all(said[:2]) or (any(known) and said[:2] != known):
+        return None
+    aspect = stream.sample_aspect_ratio or said.pixel_aspect
+    return Shape(said.width, said.height, Fraction(aspect), orientation_of(path))
+
+
+def _indexed(stream: Any) -> list[tuple[int, int]]:
+    """Return when shown frames are decoded and where they begin, where the container's index has all; else nothing."""
     if not stream.frames:
         return []
     entries = [entry for entry in stream.index_entries if not entry.is_discard]
-    return [entry.timestamp for entry in entries] if len(stream.index_entries) > 1 else []
+    return [(entry.timestamp, entry.pos) for entry in entries] if len(stream.index_entries) > 1 else []

@@ -12,7 +12,7 @@ from tao_skill_bank.models.cosmos_reason.memory import Load
 from tao_skill_bank.models.cosmos_reason.packing import Packed, Packer
 from tao_skill_bank.models.cosmos_reason.processor import IGNORED, Processor, Sample
 from tao_skill_bank.models.cosmos_reason.vision import CHANNELS
-from tao_skill_bank.training import bad_samples
+from tao_skill_bank.training import bad_samples, media_look
 from tao_skill_bank.training.bad_samples import SUBSTITUTES, SkipLog
 from tao_skill_bank.training.entrypoint import Run
 
@@ -43,6 +43,19 @@ def datasets(config: TrainConfig, processor: Processor) -> tuple[data.Records, d
         return train_set, None
     shown = _presentation(config, cache=validation.enable_dataset_cache)
     return train_set, data.Records(held_out, held_out_source.media_path, processor, shown)
+
+
+def require_usable(config: TrainConfig, run: Run, train_set: data.Records, val_set: data.Records | None) -> None:
+    """Check the sets before a model is loaded: their number of steps, and the headers of all media.
+
+    Raises:
+        BlockedError: an epoch has no step, or media cannot be used.
+
+    """
+    loader.require_steps(len(train_set), world=run.ranks.world, batch=config.train.train_batch_per_replica)
+    media_look.require_readable(train_set.files(), run.ranks, skips=skip_policy(config).skips)
+    if val_set:
+        media_look.require_readable(val_set.files(), run.ranks)
 
 
 def write_split(config: TrainConfig, run: Run, train_set: data.Records, val_set: data.Records | None) -> None:

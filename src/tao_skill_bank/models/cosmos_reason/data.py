@@ -14,8 +14,9 @@ from torch.utils.data import Dataset
 
 from tao_skill_bank.core import settings
 from tao_skill_bank.data.annotations import load_records
+from tao_skill_bank.data.headers import MediaFile
 from tao_skill_bank.data.records.reader import media_of, record_name
-from tao_skill_bank.data.records.values import Media
+from tao_skill_bank.data.records.values import Media, MediaKind
 from tao_skill_bank.errors import BlockedError, Problem, TaoSkillsError
 from tao_skill_bank.models.cosmos_reason import conversation, feature_file, media
 from tao_skill_bank.models.cosmos_reason.config.shared import VideoSampling
@@ -65,6 +66,16 @@ class Records(Dataset[Sample]):
 
     def __len__(self) -> int:
         return len(self.records)
+
+    def files(self) -> dict[MediaFile, str]:
+        """Return every media file, each with the name of the first record that shows it."""
+        found: dict[MediaFile, str] = {}
+        for index, record in enumerate(self.records):
+            for item in media_of(record, self.presentation.conversations_key):
+                kind: MediaKind = "image" if item.frames else item.kind
+                for name in item.files:
+                    found.setdefault(MediaFile(kind, str(self.folder / name)), record_name(record, index))
+        return found
 
     def __getitem__(self, index: int) -> Sample:
         shown = self.conversation(index)

@@ -25,7 +25,7 @@ from tao_skill_bank.models.cosmos_reason.rank_assignment import Batch
 from tao_skill_bank.models.cosmos_reason.saved_answers import SavedAnswers, write_json
 from tao_skill_bank.models.cosmos_reason.text_metrics import TextMetrics
 from tao_skill_bank.models.cosmos_reason.verdicts import Rule
-from tao_skill_bank.training import distributed, entrypoint
+from tao_skill_bank.training import distributed, entrypoint, media_look
 from tao_skill_bank.training.entrypoint import Run
 
 
@@ -40,6 +40,7 @@ def evaluate(config: EvaluateConfig, run: Run) -> str:
     rule, options = _rule(config, all_records, chosen)
     with _engine(config, run) as engine:
         prompts, asked = _questions(config, engine, all_records, chosen)
+        media_look.require_readable(prompts.records.files(), run.ranks)
         saved = SavedAnswers.open(run.results_dir / "samples", config, rule, engine.weights)
         known = saved.read(asked) if settings.skip_saved else {}
         own = _own_batches(config, run, prompts, [question.name not in known for question in asked])

@@ -17,7 +17,6 @@ from tao_skill_bank.models.cosmos_reason import (
     eva,
     feature_cache,
     identity,
-    loader,
     model,
     optimizer,
     out_of_memory,
@@ -108,7 +107,7 @@ def train(config: TrainConfig, run: Run) -> str:
     resumed = resume.find(run.results_dir, settings.resume, FACTS, settings.epoch, settings.stop_epoch)
     base = model.find_checkpoint(config.policy.model_name_or_path, ranks)
     train_set, val_set = batches.datasets(config, Processor.load(base))
-    loader.require_steps(len(train_set), world=ranks.world, batch=settings.train_batch_per_replica)
+    batches.require_usable(config, run, train_set, val_set)
     fingerprint = identity.of(config, train_set.records, base, ranks.world)
     resume.require_same(resumed, fingerprint, FACTS)
     skips = SkipLog(batches.skip_policy(config), len(train_set), run.results_dir, resumed)

@@ -44,7 +44,7 @@ def _train(spec: Spec) -> Workload:
     parallelism = policy["parallelism"]
     conversations_key = policy_block["conversation_column_name"]
     checkpoints, validates = train["ckpt"], spec["validation"]["enable"]
-    datasets = [_use("train", custom["train_dataset"], "media_path", conversations_key)]
+    datasets = [_use("train", custom["train_dataset"], "media_path", conversations_key, **_skipping(spec))]
     if custom.get("val_dataset") and validates:
         datasets.append(_use("eval", custom["val_dataset"], "media_path", conversations_key))
     last = early_stop.last_epoch(train["epoch"], train.get("stop_epoch"))
@@ -72,6 +72,14 @@ def _train(spec: Spec) -> Workload:
         warm_up=WarmUp("train.optm_warmup_epochs", epochs=train.get("optm_warmup_epochs", 0)),
         unsized=tuple(set(UNSIZED) - {RATES}) if isinstance(train.get("optm_lr"), list) else UNSIZED,
     )
+
+
+def _skipping(spec: Spec) -> dict[str, float]:
+    """Return the share of training records that may be skipped; none where records are split off to validate on."""
+    custom, options = spec["custom"], spec["train"]["train_policy"]["dataset"]
+    is_split = spec["validation"]["enable"] and not custom.get("val_dataset") and options["test_size"]
+    skips = custom.get("on_bad_sample") == "skip" and not is_split
+    return {"skipped_share": custom["max_bad_share"]} if skips else {}
 
 
 def _float8_training() -> HardwareNeed:
@@ -159,9 +167,9 @@ def _base(model: Spec) -> str | None:
     return model["base_model_path"] if model["enable_lora"] else None
 
 
-def _use(role: str, dataset: Spec, media_key: str, conversations_key: str = "conversations") -> Input:
+def _use(role: str, dataset: Spec, media_key: str, conversations_key: str = "conversations", **more: float) -> Input:
     paths = {"annotation_path": dataset["annotation_path"], "media_path": dataset[media_key]}
-    options = {"conversations_key": conversations_key, "reserved_tokens": list(RESERVED_TOKENS)}
+    options = {"conversations_key": conversations_key, "reserved_tokens": list(RESERVED_TOKENS), **more}
     return Input(role, "annotations", paths, options)
 
 

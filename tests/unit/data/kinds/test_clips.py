@@ -28,10 +28,10 @@ def test_a_broken_clip_is_a_warning_since_the_action_may_not_read_it(tmp_path):
     assert only(found, "clips_unreadable").severity == "warning"
 
 
-def test_of_many_clips_as_many_are_probed_as_are_sampled(tmp_path):
+def test_the_header_of_every_clip_is_read_and_as_many_are_decoded_as_are_sampled(tmp_path):
     for index in range(6):
         (tmp_path / f"{index}.mp4").write_bytes(b"broken")
-    assert only(findings_of(tmp_path, num_samples=2), "clips_unreadable").evidence["count"] == 2
+    assert only(findings_of(tmp_path, num_samples=2), "clips_unreadable").evidence["count"] == 6
 
 
 def test_clips_that_are_left_out_are_named(tmp_path):
