@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tao_skill_bank.data.json_stream import NoListError, stream_items
+from tao_skill_bank.data.json_stream import NoListError, SeveralListsError, stream_items
 from tao_skill_bank.errors import BlockedError
 
 ENVELOPE_KEYS = ("annotations", "data", "samples", "items")
@@ -40,6 +40,9 @@ def stream_records(path: Path) -> Iterator[Any]:
     except NoListError as error:
         fix = "Write a JSON list of records into it, or one under `annotations`."
         raise _unreadable(path, f"contains no records: {error}", fix) from None
+    except SeveralListsError as error:
+        fix = "Keep a single list of records, and no other objects with lists next to it."
+        raise _unreadable(path, f"has records in several places: {error}", fix) from None
     except ValueError as error:
         fix = "Write strict JSON: UTF-8, double quotes, no NaN or Infinity, no trailing comma."
         raise _unreadable(path, f"is not valid JSON: {error}", fix) from None

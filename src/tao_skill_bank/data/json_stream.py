@@ -24,6 +24,10 @@ class NoListError(ValueError):
     """The text is JSON, but contains no list of items."""
 
 
+class SeveralListsError(ValueError):
+    """An object has items in more than one place."""
+
+
 def refuse_constant(name: str) -> None:
     """Refuse NaN and the infinities, which Python's parser accepts although JSON does not have them."""
     raise json.JSONDecodeError(f"{name} is not JSON", "", 0)
@@ -143,6 +147,9 @@ def _items_of_object(text: "_Window", envelope_keys: Collection[str]) -> Iterato
             yield from _items(text)
             continue
         value = text.value()
+        has_list = key in envelope_keys and isinstance(value, list) and any(isinstance(each, dict) for each in value)
+        if has_list and (found or by_id):
+            raise SeveralListsError(f"under '{key}' and before it")
         if found:
             continue
         by_id = by_id or _is_item(value)

@@ -47,7 +47,8 @@ def _local(scan: Scan, path: str, listing: Listing | None) -> list[Finding]:
         message = f"Media path {path} does not exist."
         return [blocking("media_path_missing", message, "Give the folder or archive that holds the media.", path)]
     if listing:
-        return [*_archive_problems(path, listing), *_outside(scan), *_missing_from_archive(scan, listing)]
+        problems = [*_archive_problems(path, listing), *_outside(scan)]
+        return [*problems, *_missing_from_archive(scan, listing), *_repeated(scan, path, listing)]
     if not Path(path).is_dir():
         message = f"Media path {path} is neither a folder nor a tar archive."
         return [blocking("media_path_kind", message, "Give a folder, videos.tar.gz or images.tar.gz.", path)]
@@ -121,6 +122,20 @@ def _missing_from_archive(scan: Scan, listing: Listing) -> list[Finding]:
     if listing.error or not listing.is_complete:
         return []
     return _missing(scan, listing.names)
+
+
+def _repeated(scan: Scan, path: str, listing: Listing) -> list[Finding]:
+    """Return the finding on media whose name several members of the archive have."""
+    twice = {listing.names[position] for position in hashes.repeated(listing.names)}
+    users = [record for each, record in zip(scan.media, scan.media_records, strict=True) if each in twice]
+    if not users:
+        return []
+    records, num_records = hashes.first_distinct(users, MAX_LISTED)
+    message = (
+        f"Archive {path} has several files of one name, which records show (record {listed(records, num_records)})."
+    )
+    fix = f"Pack it again with one file per name; tar tf {path} | sort | uniq -d lists them."
+    return [blocking("archive_names_repeat", message, fix, path, records=records)]
 
 
 def _missing(scan: Scan, existing: "array[int]") -> list[Finding]:

@@ -98,6 +98,8 @@ def test_reading_stops_with_the_caller(tmp_path):
         ('{"data": [{"id": 1}], oops}', "expected"),
         ('[{"id": "a\nb"}]', "control character"),
         ("[" * 100_000, "nested"),
+        ('{"data": [{"id": 1}], "samples": [{"id": 2}]}', "under 'samples' and before it"),
+        ('{"info": {"authors": [{"name": "A"}]}, "data": [{"id": 1}]}', "under 'data' and before it"),
     ],
 )
 def test_what_is_no_strict_json_list_is_refused_with_its_reason(tmp_path, text, reason):

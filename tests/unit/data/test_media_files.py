@@ -126,6 +126,15 @@ def test_an_archive_with_unsafe_members_blocks_and_nothing_of_them_is_written(tm
     assert list((tmp_path / "taken").iterdir()) == []
 
 
+@pytest.mark.parametrize(("name", "records"), [("./videos/1.mp4", [1]), ("videos/3.mp4", [3]), ("notes.txt", [])])
+def test_a_name_that_an_archive_holds_twice_blocks_where_a_record_shows_it(tmp_path, dataset, name, records):
+    members = [("notes.txt", b""), *((f"videos/{index}.mp4", b"clip") for index in range(4)), (name, b"other")]
+    found = archive_findings(tmp_path, dataset, members)
+    assert [(each.code, each.severity, each.evidence["records"]) for each in found] == [
+        ("archive_names_repeat", "blocking", records) for _ in records
+    ]
+
+
 @pytest.mark.parametrize("data", [b"", b"not a tar", b"\x1f\x8b\x08broken"])
 def test_a_file_that_is_no_archive_blocks(tmp_path, dataset, data):
     path = tmp_path / "videos.tar.gz"

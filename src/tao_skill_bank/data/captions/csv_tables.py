@@ -135,7 +135,9 @@ def _records(text: str, delimiter: str) -> Iterator[_Record]:
             yield _Record(line, "".join(taken), fault=str(error) if "limit" in str(error) else fault)
             continue
         if any(field.strip() for field in fields):
-            yield _Record(line, "".join(taken), tuple(fields))
+            is_late = any(field[:1] == " " and field.lstrip()[:1] == '"' for field in fields)
+            fault = "a space before the opening quote of a field" if is_late else ""
+            yield _Record(line, "".join(taken), tuple(fields), fault)
 
 
 def _fields(record: _Record, layout: _Layout) -> tuple[Sequence[str], int]:

@@ -53,12 +53,15 @@ def choose(names: list[str], caption_column: str = "") -> Columns | None:
     """
     wanted = plain(caption_column)
     file_name = next((each for each in (*FILE_COLUMNS, *OTHER_FILE_COLUMNS, *LAST_FILE_COLUMNS) if each in names), "")
-    known = [each for each in dict.fromkeys((wanted, *CAPTION_COLUMNS, *OTHER_CAPTION_COLUMNS)) if each in names]
+    candidates = dict.fromkeys((*([wanted] if wanted else []), *CAPTION_COLUMNS, *OTHER_CAPTION_COLUMNS))
+    known = [each for each in candidates if each in names]  # a column without a name is an index
     if not file_name or not known:
         return None
     caption, notes = known[0], []
     if file_name not in FILE_COLUMNS or caption not in (wanted, *CAPTION_COLUMNS):
         notes.append(f"columns {file_name} and {caption}")
+    if wanted and wanted not in (*names, *CAPTION_COLUMNS):
+        notes.append(f"captions from {caption}, as there is no {wanted}")
     if len(known) > 1:
         notes.append(f"captions from {caption}, not from {', '.join(known[1:])}")
     return Columns(file_name, caption, tuple(notes))

@@ -104,8 +104,9 @@ def _has_columns(record: Mapping[str, Any], rules: RecordRules) -> bool:
 def _columns(record: Mapping[str, Any], reading: Reading) -> Iterator[WrittenTurn]:
     for name, role in COLUMNS:
         value = record.get(name)
-        if isinstance(value, str):
-            yield WrittenTurn(ROLES[role], [WrittenPart("text", value, place=name)], name, "question/answer")
+        text = _text(value)
+        if text is not None:
+            yield WrittenTurn(ROLES[role], [WrittenPart("text", text, place=name)], name, "question/answer")
         elif value is not None:
             reading.issues.add("turn_invalid", name, f"{shown(value)} where text belongs")
 

@@ -117,9 +117,11 @@ def _second(holder: Mapping[str, Any], name: str, place: str, issues: Issues) ->
     key = f"video_{name}"
     value = holder.get(key)
     if value is None:
-        return number_of(holder.get(name)) if reads_bare(holder, name) else None
+        if not reads_bare(holder, name):
+            return None
+        key, value = name, holder[name]
     seconds = number_of(value)
-    if seconds is None or not 0 <= seconds <= MAX_SECONDS:
+    if seconds is None or not 0 <= seconds <= MAX_SECONDS or (name == "end" and not seconds):
         issues.add("clip_range_invalid", f"{place}{key}", shown(value))
         return None
     return seconds
@@ -129,7 +131,7 @@ def _indices(holder: Mapping[str, Any], place: str, issues: Issues) -> tuple[int
     value = holder["frames_indices"]
     numbers = value if isinstance(value, list) else [None]
     whole = all(isinstance(number, int) and not isinstance(number, bool) and number >= 0 for number in numbers)
-    if not whole or numbers != sorted(numbers) or max(numbers, default=0) > 2**53:
+    if not whole or numbers != sorted(set(numbers)) or max(numbers, default=0) > 2**53:
         issues.add("frames_indices_invalid", f"{place}frames_indices", shown(value))
         return ()
     return tuple(numbers)

@@ -35,6 +35,9 @@ LETTERS = (
     re.compile(r"(?<![" + LATIN + r"])(?!(?:A|I) +\w|I')([A-Z])(?![" + LATIN + "])"),  # alone, not the word A or I
     re.compile(r"(?<![" + LATIN + r"])([A-Z])(?![" + LATIN + "])"),
 )
+MINUS = "\N{MINUS SIGN}"
+NUMBER_MARKS = ".,:/-"  # 1.5, 1,5, 10:30, 1/2, 2026-11-30
+THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 # Scripts that write no spaces between words: Thai, Lao, Myanmar, Khmer, kana and Han. A character counts as a word.
 UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
@@ -93,10 +96,11 @@ def normalize(text: str) -> str:
     """Return the text for comparison: the SQuAD normalisation for any script.
 
     Compatibility forms are unified (NFKC), case is folded, punctuation and symbols (Unicode categories P, S and C) are
-    removed, whitespace is collapsed, and English articles are dropped unless nothing else is left.
+    removed, whitespace is collapsed, and English articles are dropped unless nothing else is left. Unlike SQuAD, the
+    marks of numbers stay, so that 1.5 is not 15 and -3 not 3.
     """
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    kept = "".join(c for c in folded if c.isspace() or unicodedata.category(c)[0] not in "PSC").split()
+    folded = unicodedata.normalize("NFKC", text).casefold().replace(MINUS, "-")
+    kept = [word for part in THOUSANDS.sub("", folded).split() if (word := _without_punctuation(part))]
     return " ".join([word for word in kept if word not in ARTICLES] or kept)
 
 
@@ -178,6 +182,18 @@ def is_yes_no(truth: str) -> bool:
 def _only(text: str, labels: tuple[str, ...]) -> str | None:
     named = {word for word in words(text) if word in labels}
     return named.pop() if len(named) == 1 else None
+
+
+def _without_punctuation(word: str) -> str:
+    """Return a word without punctuation and symbols, but with a minus before its number and marks between digits."""
+    kept = ""
+    for index, character in enumerate(word):
+        before, after = word[index - 1 : index], word[index + 1 : index + 2]
+        is_sign = character == "-" and not kept and after.isdecimal()
+        is_mark = character in NUMBER_MARKS and before.isdecimal() and after.isdecimal()
+        if unicodedata.category(character)[0] not in "PSC" or is_sign or is_mark:
+            kept += character
+    return kept
 
 
 def _split(text: str) -> list[str]:

@@ -1,6 +1,7 @@
 """The choices of closed questions, spelled as the truths spell them. Pure Python."""
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
@@ -47,12 +48,13 @@ def _spelled(labels: Choices, truths: Sequence[str]) -> Choices:
     """Return the labels in the spelling of the truths; one that no truth says follows the others' case."""
     spelled = {label: Counter[str]() for label in labels}
     for truth in truths:
-        for word in re.findall(r"[A-Za-z]+", truth):
-            if word.lower() in spelled:
-                spelled[word.lower()][word] += 1
+        for word in re.findall(r"[^\W\d_]+", truth):
+            label = unicodedata.normalize("NFKC", word).casefold()
+            if label in spelled:
+                spelled[label][word] += 1
                 break
     seen = sum(spelled.values(), Counter[str]())
-    most = seen.most_common(1)[0][0]
+    most = next((word for word, _ in seen.most_common(1)), "")
     in_case = str.upper if most.isupper() else str.title if most.istitle() else str.lower
     return tuple(counts.most_common(1)[0][0] if (counts := spelled[label]) else in_case(label) for label in labels)
 

@@ -1,4 +1,4 @@
-"""Checks of the sampled records that preflight asks this model: the size at which frames of long clips are shown."""
+"""Checks of the sampled records that preflight asks this model: how large frames of long clips are, and truths."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,6 +11,7 @@ from tao_skill_bank.data.media_probe import MediaProbe
 from tao_skill_bank.data.records.values import Media
 from tao_skill_bank.data.sampled_media import Probed
 from tao_skill_bank.errors import BlockedError
+from tao_skill_bank.models.cosmos_reason import truth_checks
 from tao_skill_bank.models.cosmos_reason.config.shared import VideoSampling
 from tao_skill_bank.models.cosmos_reason.conversation import sampling_of
 from tao_skill_bank.models.cosmos_reason.record_tokens import geometry_of, rate_of, vision_of
@@ -43,10 +44,14 @@ class Shown:
 
 
 def check(spec: Mapping[str, Any], records: Sequence[Probed]) -> list[Finding]:
-    """Return a warning where clips share `total_pixels` over so many frames that each of them becomes small."""
+    """Return a warning where clips share `total_pixels` over so many frames that each of them becomes small.
+
+    Of an evaluation also what its truths do not fit.
+    """
     budget = Budget(vision_of(spec), geometry_of(spec)[0])
     shown = [found for record in records for found in _small(budget, record)]
-    return [_warning(spec, budget, shown, len(records))] if shown else []
+    small = [_warning(spec, budget, shown, len(records))] if shown else []
+    return [*small, *truth_checks.check(spec, records)]
 
 
 def _small(budget: Budget, record: Probed) -> Iterator[Shown]:

@@ -274,7 +274,9 @@ def _frame_range(
     if first > last or num_frames < 1:
         seconds = frame_seconds[-1] if frame_seconds else num_frames / container_fps
         message = f"There are no frames between video_start and video_end: the clip is {seconds:.2f} seconds long."
-        raise BlockedError.of("empty_time_range", message, "Correct custom.vision.video_start and video_end.")
+        raise BlockedError.of(
+            "empty_time_range", message, "Correct video_start and video_end of the record, or of the vision settings."
+        )
     return first, last
 
 

@@ -1,6 +1,7 @@
 """Predicts the longest sequence of the sampled records and compares it with what the run accepts."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
@@ -42,14 +43,30 @@ def _lengths(job: Job, records: Sequence[Probed]) -> tuple[list[tuple[int, Probe
         try:
             lengths.append((model.record_tokens(job.spec, record.record, record.probes), record))
         except BlockedError as error:
-            problems += [found for found in from_error(error) if found.code != "clip_too_short"]
+            name = _name(record)
+            problems += [
+                replace(found, message=f"Record {name}: {found.message}")
+                for found in from_error(error)
+                if found.code != "clip_too_short" or not _is_reported_as_short(record, job.workload.num_frames)
+            ]
     return lengths, problems
+
+
+def _is_reported_as_short(record: Probed, num_frames: int | None) -> bool:
+    """Return whether the whole of a clip is too short, as the check of sampled media reports."""
+    pairs = zip(record.media, record.probes, strict=True)
+    clips = [probe for media, probe in pairs if media.kind == "video" and media.indices is None]
+    return any(num_frames is not None and probe.num_frames < num_frames for probe in clips)
+
+
+def _name(record: Probed) -> str:
+    return str(record.record.get("id", record.media[0].name))
 
 
 def _longest(job: Job, lengths: Sequence[tuple[int, Probed]]) -> Finding:
     num_tokens, record = max(lengths, key=lambda entry: entry[0])
     limit = job.workload.max_tokens
-    name = record.record.get("id", record.media[0].name)
+    name = _name(record)
     room = _answer_tokens(job)
     takes = f"takes about {num_tokens} tokens"
     takes += f" ({num_tokens - room} of its own and room for an answer of {room})" if room else ""

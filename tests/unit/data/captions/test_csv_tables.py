@@ -117,3 +117,22 @@ def test_a_column_that_occurs_twice_is_refused(tmp_path: Path) -> None:
     assert [(issue.code, issue.detail) for issue in table.issues] == [
         ("captions_unreadable", "it has several columns prompt")
     ]
+
+
+def test_the_column_of_an_index_without_a_name_holds_no_captions(tmp_path: Path) -> None:
+    table = read(tmp_path, ",file_name,prompt\n0,k0.mp4,Lift\n1,k1.mp4,Push\n")
+    assert rows(table) == [(2, "k0.mp4", "Lift"), (3, "k1.mp4", "Push")]
+    assert table.issues == ()
+
+
+def test_a_caption_column_that_does_not_exist_is_noted(tmp_path: Path) -> None:
+    table = read(tmp_path, PLAIN, "long text")
+    assert rows(table) == EXPECTED
+    assert "captions from prompt, as there is no long_text" in table.issues[0].detail
+
+
+def test_a_space_before_a_quote_is_refused(tmp_path: Path) -> None:
+    table = read(tmp_path, 'file_name, prompt\nk0.mp4, "Lift"\nk1.mp4, Push\n')
+    assert rows(table) == [(3, "k1.mp4", " Push")]
+    assert [(issue.code, issue.item) for issue in table.issues] == [("csv_quotes", "line 2")]
+    assert "a space before the opening quote" in table.issues[0].detail

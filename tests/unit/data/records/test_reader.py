@@ -255,9 +255,16 @@ BAD = [
         "frames_indices",
         {"video": list(FRAMES), "video_fps": 4, "frames_indices": [2, 1, 0], "conversations": asked()},
     ),
+    (
+        "frames_indices_invalid",
+        "frames_indices",
+        {"video": list(FRAMES), "video_fps": 4, "frames_indices": [0, 0, 1], "conversations": asked()},
+    ),
     ("video_fps_invalid", "video_fps", {**CLIP, "video_fps": "fast", "conversations": asked()}),
     ("sample_fps_invalid", "sample_fps", {"video": list(FRAMES), "sample_fps": 0, "conversations": asked()}),
     ("clip_range_invalid", "video_end", {**CLIP, "video_start": 2, "video_end": 1, "conversations": asked()}),
+    ("clip_range_invalid", "video_end", {**CLIP, "video_end": 0, "conversations": asked()}),
+    ("clip_range_invalid", "end", {**CLIP, "start": 0, "end": 0, "conversations": asked()}),
     ("clip_range_invalid", "video_start", {**CLIP, "video_start": "0:10", "conversations": asked()}),
     ("clip_range_invalid", "video", {"video": list(FRAMES), "sample_fps": 1, "video_end": 1, "conversations": asked()}),
     ("user_turn_missing", "", {**CLIP, "conversations": [{"from": "system", "value": "A"}]}),
@@ -339,3 +346,8 @@ def test_white_space_around_markers_takes_linear_time():
 
 def test_numbers_are_texts_of_turns():
     assert reader.read({"conversations": asked(1, 2.5)}, 0, RULES).turns[1].text == "2.5"
+
+
+def test_numbers_in_columns_are_read_as_text_like_those_in_turns():
+    record = reader.read({**CLIP, "question": 2, "answer": 3}, 0, RULES)
+    assert [turn.text for turn in record.turns] == ["2", "3"]

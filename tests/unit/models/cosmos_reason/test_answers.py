@@ -73,7 +73,23 @@ def test_text_of_any_script_is_normalised(text: str, normal: str, words: list[st
     assert answers.words(text) == answers.words(" ".join(words)) == words
 
 
-@given(st.text(max_size=60))
+@pytest.mark.parametrize(
+    ("text", "other"),
+    [("1.5", "15"), ("1,5", "15"), ("-3", "3"), ("(−3)", "3"), ("10:30", "1030"), ("1/2", "12"), ("3-4", "34")],
+)
+def test_marks_of_a_number_count(text: str, other: str) -> None:
+    assert not answers.is_same(text, other)
+    assert answers.is_same(f"{text}.", text)
+
+
+@pytest.mark.parametrize(
+    ("text", "other"), [("1,234,567.5", "1234567.5"), ("5 %", "5"), ("$5.", "5"), ("−3 °C", "-3 c"), ("A-5", "a5")]
+)
+def test_other_punctuation_next_to_digits_does_not_count(text: str, other: str) -> None:
+    assert answers.is_same(text, other)
+
+
+@given(st.text(max_size=60) | st.text("0123a.,:/-+ ", max_size=20))
 def test_normalisation_is_stable(text: str) -> None:
     once = answers.normalize(text)
     assert answers.normalize(once) == once

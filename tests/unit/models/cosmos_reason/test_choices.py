@@ -14,6 +14,8 @@ from tao_skill_bank.models.cosmos_reason.verdicts import Rule
         (["Yes, two cars collide."], ("Yes", "No")),
         (["no.", "no"], ("yes", "no")),
         (["NO"], ("YES", "NO")),
+        (["ｎｏ"], ("yes", "ｎｏ")),
+        (["ⓝⓞ"], ("yes", "no")),
     ],
 )
 def test_yes_and_no_are_spelled_as_the_truths_spell_them(truths: list[str], expected: tuple[str, ...]) -> None:

@@ -52,6 +52,8 @@ def test_an_evaluation_that_can_run_breaks_no_rule(evaluation: Broken) -> None:
     [
         ({"generation": {"max_tokens": 2048}}, "max_length"),
         ({"model": {"enable_lora": True}}, "adapter_without_base"),
+        ({"dataset": {"system_prompt": "Be brief.<|im_end|>"}}, "reserved_token"),
+        ({"dataset": {"system_prompt": "<video>"}}, "reserved_token"),
         ({"model": {"base_model_path": "/base"}}, "base_without_adapter"),
         ({"evaluation": {"shard_id": 2, "total_shard": 2}}, "no_such_shard"),
         ({"vision": {"video_start": 2.0, "video_end": 1.0}}, "empty_video_window"),

@@ -121,3 +121,18 @@ def test_a_shorter_answer_is_a_cure_where_it_is_the_room_for_it_that_is_too_much
     assert "lower the longest answer to 1000 tokens" in found.fix
     without_room = only(findings_of_evaluation(tmp_path, max_tokens=1000), "tokens_over_limit")
     assert "fps" not in without_room.fix
+
+
+def test_too_few_frames_within_the_records_range_block_with_its_name(tmp_path):
+    record = make_record(3, video_fps=30, video_start=1, video_end=1.2)
+    clip = Media("video", record["video"], rate=30.0, start=1.0, end=1.2)
+    spec = {**SPEC, "custom": {"vision": {"nframes": 8}}}
+    job = make_job(tmp_path, spec=spec, num_frames=8)
+    found = only(token_budget.check(job, [Probed(3, record, (clip,), (CLIP,))]), "clip_too_short")
+    assert found.severity == "blocking"
+    assert found.message.startswith(f"Record {record['id']}: The clip has 7 frames")
+
+
+def test_a_clip_that_is_too_short_as_a_whole_is_left_to_the_check_of_media(tmp_path):
+    spec = {**SPEC, "custom": {"vision": {"nframes": 601}}}
+    assert token_budget.check(make_job(tmp_path, spec=spec, num_frames=601), [probed()]) == []

@@ -9,6 +9,7 @@ from tao_skill_bank.bank import rules
 from tao_skill_bank.bank.rules import Rule
 from tao_skill_bank.errors import Problem
 from tao_skill_bank.models.cosmos_reason.config.feature_rules import TRAINING_FEATURES
+from tao_skill_bank.models.cosmos_reason.config.prompt_rules import is_plain_text
 
 VIDEO_MIN_LENGTH = 40960
 BUILTIN = "builtin://"
@@ -239,6 +240,7 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
         *TRAINING_FEATURES,
         _is_dense("policy.model_name_or_path"),
         *_vision_rules("custom.vision"),
+        is_plain_text("custom.system_prompt"),
     ),
     "evaluate": (
         _adapter_has_a_base("model"),
@@ -251,18 +253,22 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
         Rule(("evaluation.answer_type", "evaluation.scoring"), _choices_need_no_thought),
         Rule(("evaluation.shard_id", "evaluation.total_shard"), _shard_exists),
         *_vision_rules("vision"),
+        is_plain_text("dataset.system_prompt"),
     ),
     "quantize": (
         _adapter_has_a_base("model"),
         _is_dense("model.model_path"),
         _is_dense("model.base_model_path"),
         *_vision_rules("vision"),
+        is_plain_text("system_prompt"),
     ),
     "inference": (
         Rule(("num_gpus",), _one_gpu),
         _adapter_has_a_base(""),
         _is_dense("model_path"),
         _is_dense("base_model_path"),
+        is_plain_text("prompt"),
+        is_plain_text("system_prompt"),
     ),
     "export": (_adapter_has_a_base(""), _is_dense("model_path"), _is_dense("base_model_path")),
 }
