@@ -127,6 +127,7 @@ def test_watch_reports_the_end_and_what_to_do_next(name: str, made: version_1.In
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", version_1.RUNS)
 def test_a_report_shows_the_hash_that_the_record_has(name: str, made: version_1.Installed, answer: Answer) -> None:
     job = made.job(name)
@@ -159,6 +160,7 @@ def test_cancel_refuses_what_has_ended_and_changes_nothing(
     assert made.record(job) == before
 
 
+@pytest.mark.slow
 def test_the_gaps_of_an_evaluation_are_found(made: version_1.Installed, tmp_path: Path) -> None:
     script = PROJECT / "skills" / REASON / "scripts" / "analyze_gaps.py"
     run, gaps = made.run("reason_evaluate"), tmp_path / "gaps.parquet"

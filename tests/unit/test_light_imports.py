@@ -35,6 +35,7 @@ def loaded_after_importing(*modules: str) -> set[str]:
     return {name.partition(".")[0] for name in json.loads(finished.stdout)}
 
 
+@pytest.mark.slow
 def test_no_module_of_the_control_plane_loads_the_training_stack() -> None:
     assert len(CONTROL_PLANE) > 40
     assert loaded_after_importing(*CONTROL_PLANE) & HEAVY == set()

@@ -8,7 +8,7 @@ FORMS = ("datasets", "clips", "prompts", "media", "adapters")
 def workload_of_version_1(workload: dict[str, Any]) -> dict[str, Any]:
     """Return a workload of a version 1 plan in the current form: `inputs` replaces the fields of `FORMS`. Pure."""
     kept = {name: value for name, value in workload.items() if name not in FORMS}
-    return {**kept, "inputs": [*workload.get("inputs", ()), *_inputs(workload)]}
+    return {"warm_up": None, **kept, "inputs": [*workload.get("inputs", ()), *_inputs(workload)]}
 
 
 def _inputs(workload: dict[str, Any]) -> list[dict[str, Any]]:

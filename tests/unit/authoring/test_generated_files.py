@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flags", [[], ["--check"]])
 def test_a_skill_that_cannot_be_read_is_named_by_the_script(
     tmp_path: Path, project_root: Path, flags: list[str]

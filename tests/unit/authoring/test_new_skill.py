@@ -19,6 +19,7 @@ def wanted(tmp_path: Path) -> NewSkill:
     return NewSkill("tao-finetune-clips", "clips", "class_folders", tmp_path / "bank", tmp_path / "src")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", new_skill.KINDS)
 def test_every_kind_gives_files_that_parse(wanted: NewSkill, kind: str) -> None:
     written = new_skill.write(dataclasses.replace(wanted, kind=kind))
@@ -33,6 +34,7 @@ def test_every_kind_gives_files_that_parse(wanted: NewSkill, kind: str) -> None:
     assert info["data_format"] == kind
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", new_skill.KINDS)
 def test_what_is_written_is_formatted_and_linted_as_the_bank_is(
     wanted: NewSkill, kind: str, project_root: Path
@@ -47,6 +49,7 @@ def test_what_is_written_is_formatted_and_linted_as_the_bank_is(
         assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_every_module_that_is_written_finds_what_it_imports(wanted: NewSkill) -> None:
     written = new_skill.write(wanted)
     modules = [

@@ -115,6 +115,7 @@ BROKEN = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("code", "change"), BROKEN)
 def test_a_mistake_is_one_error_with_its_file_and_the_other_skills_are_listed(
     package: Path, facts: Path, code: str, change: Callable[[Path, Path], Path]

@@ -110,6 +110,7 @@ def test_a_broken_rule_is_worded_alike(tmp_path: Path) -> None:
     assert of_request(SKILLS[0], "export", overrides) == list(caught.value.problems)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "action"), ACTIONS)
 @pytest.mark.parametrize("value", [0, "x", [], True, -1.5, 3.5, float("nan"), [{"a": 1}]])
 def test_the_schema_lets_nothing_through_that_the_dataclass_refuses(

@@ -25,6 +25,7 @@ def answer(*words: object, code: int = 0) -> dict[str, Any]:
     return document
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "kind"),
     [((), "automl"), (("--say", "Tune it"), "automl"), (("--say", "no HPO"), "direct")],
@@ -36,6 +37,7 @@ def test_words_and_silence_decide_whether_a_plan_holds_a_search(words: tuple[str
     assert (document["study"] is not None) == (kind == "automl")
 
 
+@pytest.mark.slow
 def test_people_see_what_is_searched_before_anything_starts(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tao_skill_bank", "plan", "toy", "train", "--automl", "max_trials=7"]
     shown = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path).stdout
@@ -98,6 +100,7 @@ def test_what_a_search_hands_on_can_be_run_and_gone_on_from(tmp_path: Path) -> N
     assert plan["job"]["spec"]["train"]["resume"] == f"{best['results_dir']}/checkpoints/epoch_4"
 
 
+@pytest.mark.slow
 def test_a_request_file_says_the_same_as_the_options(tmp_path: Path) -> None:
     request = tmp_path / "request.yaml"
     automl = {"algorithm": "asha", "max_trials": 9, "ranges": {"lora.r": {"choices": [4, 8]}}}
@@ -108,6 +111,7 @@ def test_a_request_file_says_the_same_as_the_options(tmp_path: Path) -> None:
     assert ranks["choices"] == [4, 8]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "code", "path", "words"),
     [
@@ -139,6 +143,7 @@ def test_a_mistake_in_the_options_is_one_error_and_nothing_starts(
     assert not (state_dir / "jobs").exists()
 
 
+@pytest.mark.slow
 def test_every_mistake_is_reported_at_once() -> None:
     words = ("--automl", "algorithm=tpee", "--automl", "max_trials=0", "--automl", "max_hours=0")
     document = answer("validate", "toy", "train", *words, code=2)
@@ -158,6 +163,7 @@ def test_the_folder_of_another_request_is_left_alone(tmp_path: Path) -> None:
     assert (len(JobStore().all()), (run / "study.db").read_bytes()) == (jobs, study)
 
 
+@pytest.mark.slow
 def test_search_options_beside_a_plain_training_are_said_to_be_unused() -> None:
     document = answer("plan", "toy", "train", "--say", "no HPO", "--automl", "max_trials=3")
     assert [found["code"] for found in document["findings"] if found["path"] == "automl"] == ["automl_ignored"]

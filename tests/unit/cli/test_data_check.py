@@ -21,6 +21,7 @@ def run(*words):
     return finished
 
 
+@pytest.mark.slow
 def test_a_sound_dataset_is_described_and_exits_with_0(clips):
     finished = run(clips)
     assert finished.returncode == 0, finished.stderr
@@ -31,6 +32,7 @@ def test_a_sound_dataset_is_described_and_exits_with_0(clips):
     assert any(line.startswith("Tokens (by defaults of tao-finetune-cosmos-reason)") for line in lines)
 
 
+@pytest.mark.slow
 def test_one_json_document_has_everything(clips):
     (clips / "videos" / "2.mp4").write_bytes(b"")
     finished = run(clips, "--json")
@@ -43,6 +45,7 @@ def test_one_json_document_has_everything(clips):
     assert sum(bar["count"] for bar in tokens["bars"]) == 3
 
 
+@pytest.mark.slow
 def test_the_page_needs_nothing_else(clips, tmp_path):
     page = tmp_path / "pages" / "data.html"
     finished = run(clips, "--html", page)
@@ -52,6 +55,7 @@ def test_the_page_needs_nothing_else(clips, tmp_path):
     assert not re.search(r"<script|src=|href=|url\(|@import", text)
 
 
+@pytest.mark.slow
 def test_records_are_held_to_what_their_reader_needs(clips):
     records = json.loads((clips / "annotations.json").read_text())
     del records[1]["video_fps"]
@@ -64,6 +68,7 @@ def test_records_are_held_to_what_their_reader_needs(clips):
     assert len(codes) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [(["absent"], 3, "does not exist"), ([".", "--kind", "videos"], 2, "--kind annotations|captioned_clips")],

@@ -26,6 +26,7 @@ def dataset(store):
     return store
 
 
+@pytest.mark.slow
 def test_a_dataset_is_staged_with_what_its_annotations_name(dataset, tmp_path):
     out = tmp_path / "out"
     document = answer("data", "stage", "s3://lab/data", out, "--annotations", "s3://lab/data/annotations.json")
@@ -37,11 +38,13 @@ def test_a_dataset_is_staged_with_what_its_annotations_name(dataset, tmp_path):
     assert document["downloaded"] == 0
 
 
+@pytest.mark.slow
 def test_a_folder_is_staged_whole(dataset, tmp_path):
     assert answer("data", "stage", "s3://lab/data/videos/", tmp_path / "out")["files"] == 3
     assert (tmp_path / "out" / "2.mp4").read_bytes() == b"clip 2"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("uri", "code", "slug"),
     [
@@ -58,6 +61,7 @@ def test_a_place_that_cannot_be_staged_is_one_clear_error(dataset, tmp_path, uri
     assert error["fix"]
 
 
+@pytest.mark.slow
 def test_wrong_keys_end_with_the_code_of_credentials(dataset, tmp_path, monkeypatch):
     object_store.refuse_keys(dataset, monkeypatch)
     (error,) = answer("data", "stage", "s3://lab/data", tmp_path / "out", code=4)["errors"]

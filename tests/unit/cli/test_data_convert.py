@@ -22,6 +22,7 @@ def answer(*words, code=0):
     return document
 
 
+@pytest.mark.slow
 def test_a_conversion_says_what_it_wrote_and_what_it_left_out(tmp_path):
     version_2(tmp_path / "in")
     document = answer("data", "convert", tmp_path / "in", tmp_path / "out", "--to", "clips")

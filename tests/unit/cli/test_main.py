@@ -27,6 +27,7 @@ def answer(*arguments: str | Path, code: int) -> dict[str, Any]:
     return document
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "code", "error"),
     [
@@ -62,12 +63,14 @@ def test_a_mistake_ends_with_its_code_and_one_json_document(arguments: list[str]
         assert document["errors"][0]["code"] == error
 
 
+@pytest.mark.slow
 def test_people_get_the_error_on_stderr_and_nothing_on_stdout() -> None:
     finished = call("validate", SKILL, "train", "--train", "d", "--eval", "d", "--set", "train.epcoh=3")
     assert (finished.returncode, finished.stdout) == (2, "")
     assert "Did you mean train.epoch?" in finished.stderr
 
 
+@pytest.mark.slow
 def test_list_show_schema_and_template_agree() -> None:
     entry = next(e for e in answer("list", code=0)["skills"] if e["skill"] == SKILL)
     assert entry["automl"] is True
@@ -79,6 +82,7 @@ def test_list_show_schema_and_template_agree() -> None:
     assert answer("schema", "request", code=0)["schema"]["title"] == "request"
 
 
+@pytest.mark.slow
 def test_a_request_file_and_options_are_one_request(tmp_path: Path) -> None:
     request = tmp_path / "request.yaml"
     request.write_text(
@@ -106,6 +110,7 @@ def scripts_in(text: str) -> dict[str, str]:
     return {title: body for title, _, body in (part.partition("\n") for part in text.split("\n# --- ")[1:])}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("platform", ["slurm", "docker"])
 def test_a_plan_prints_exactly_what_an_engine_would_be_sent(platform: str, tmp_path: Path) -> None:
     out = tmp_path / "plan.json"
@@ -117,12 +122,14 @@ def test_a_plan_prints_exactly_what_an_engine_would_be_sent(platform: str, tmp_p
     assert shlex.split(shown["command"].replace("\\\n", "")) == sealed["argv"]
 
 
+@pytest.mark.slow
 def test_a_local_plan_prints_its_files_when_it_is_asked_to() -> None:
     assert scripts_in(call("plan", *EXPORT).stdout) == {}
     shown = scripts_in(call("plan", *EXPORT, "--show-files").stdout)
     assert list(shown) == ["command", "config/export.toml", "launch.sh"]
 
 
+@pytest.mark.slow
 def test_an_image_is_resolved_by_skill_and_by_key() -> None:
     assert answer("images", "resolve", SKILL, code=0)["commands"] == {
         "train": "cosmos-rl",
@@ -133,11 +140,13 @@ def test_an_image_is_resolved_by_skill_and_by_key() -> None:
     assert answer("images", "resolve", "cosmos-rI=x", code=5)["errors"][0]["code"] == "unknown_image"
 
 
+@pytest.mark.slow
 def test_the_next_command_of_an_answer_is_exact() -> None:
     document = answer("validate", SKILL, "train", "--train", "a b", "--eval", "d", code=0)
     assert document["next"] == [f"tao-skills plan {SKILL} train --train 'a b' --eval d"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "place", ["--set=custom.system_prompt=", "--set=nothing=", "--set=train.epoch=", "--image=", "--say="]
 )

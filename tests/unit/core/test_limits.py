@@ -16,6 +16,7 @@ def test_depth_counts_lists_and_mappings():
     assert not is_too_deep("text")
 
 
+@pytest.mark.slow
 def test_a_very_deep_value_is_measured_without_recursion():
     assert is_too_deep(nested(100_000))
 

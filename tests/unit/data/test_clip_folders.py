@@ -325,6 +325,7 @@ FILES = st.tuples(PARENTS, NAMES, SUFFIXES).map(lambda parts: "/".join([*parts[0
 CONTENTS = st.sampled_from(["", "Lift it.", '"Lift it."', "file_name,prompt\na.mp4,Lift it.\n", '{"file_name": "a"}'])
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(files=st.dictionaries(FILES, CONTENTS, max_size=10), nested=st.booleans())
 def test_every_file_is_used_or_named(files: dict[str, str], nested: bool) -> None:

@@ -91,6 +91,7 @@ def test_files_in_an_archive_are_left_to_the_job_and_that_is_said_once(many, tmp
     assert only(found, "headers_not_read").path == packed
 
 
+@pytest.mark.slow
 def test_frames_of_a_list_and_images_are_looked_at_as_pictures(tmp_path):
     from PIL import Image
 

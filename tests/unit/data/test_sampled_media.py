@@ -117,6 +117,7 @@ def test_a_variable_frame_rate_is_named_and_its_own_times_are_used(dataset, find
     assert "video_fps_differs" not in codes(found)
 
 
+@pytest.mark.slow
 def test_images_are_decoded_too(dataset, findings_of):
     from PIL import Image
 

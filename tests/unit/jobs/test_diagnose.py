@@ -220,6 +220,7 @@ def test_patterns_do_not_explode_on_a_long_line():
     assert codes(["nframes video batch mini_batch checkpoint resume no " * 20_000]) is not None
 
 
+@pytest.mark.slow
 def test_a_big_log_is_read_as_a_stream():
     def lines():
         for number in range(20_000):

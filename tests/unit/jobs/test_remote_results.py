@@ -36,6 +36,7 @@ def look_again(record):
     remote_results.mirror(record)
 
 
+@pytest.mark.slow
 def test_a_run_directory_on_another_machine_is_read_from_the_store(ended):
     remote_results.mirror(ended)
     run = RunDirectory(Path(ended.results_dir))
@@ -45,6 +46,7 @@ def test_a_run_directory_on_another_machine_is_read_from_the_store(ended):
     assert f"files are in {URI}" in status.message
 
 
+@pytest.mark.slow
 def test_the_store_is_asked_at_intervals_and_no_more_once_all_is_known(ended, store, monkeypatch):
     monkeypatch.setattr(remote_results, "MIRROR_SECONDS", 3600.0)  # no interval passes while this test runs
     remote_results.mirror(ended)
@@ -58,6 +60,7 @@ def test_the_store_is_asked_at_intervals_and_no_more_once_all_is_known(ended, st
     assert store.asked == []
 
 
+@pytest.mark.slow
 def test_what_an_earlier_job_left_there_is_not_taken_for_this_one(ended):
     later = replace(ended, id="cosmos-rl-train-0123456789ab")
     remote_results.mirror(later)
@@ -73,6 +76,7 @@ def test_a_run_directory_that_is_written_here_is_left_alone(ended, store):
     assert run.last_status()["step"] == 1
 
 
+@pytest.mark.slow
 def test_a_folder_that_was_removed_after_the_job_is_still_known(ended):
     over = replace(ended, platform="local", terminal_state=State.COMPLETE)
     shutil.rmtree(over.results_dir, ignore_errors=True)

@@ -131,8 +131,9 @@ def test_a_refused_submission_is_recorded_with_its_reason(tmp_path):
     assert "no-such-shell" in record.transitions[-1].message
 
 
-def test_nothing_is_launched_when_it_cannot_be_recorded(tmp_path, state_dir):
-    state_dir.write_text("in the place of the directory")
+def test_nothing_is_launched_when_it_cannot_be_recorded(tmp_path, monkeypatch):
+    (tmp_path / "state").write_text("in the place of the directory")
+    monkeypatch.setenv("TAO_STATE_DIR", str(tmp_path / "state"))
     with pytest.raises(BlockedError):
         service.launch(make_plan(make_job(tmp_path / "run")))
     assert not (tmp_path / "run").exists()

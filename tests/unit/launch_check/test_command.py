@@ -43,6 +43,7 @@ def machine(monkeypatch):
     return have
 
 
+@pytest.mark.slow
 def test_the_script_runs_and_exits_with_the_public_codes(project_root, tmp_path):
     script = project_root / "scripts" / "check_tao_launch_preflight.py"
 

@@ -111,6 +111,7 @@ def test_options_that_contradict_themselves_are_the_requests_mistake_and_no_find
         preflight.run(make_job(tmp_path, use_of(dataset())), Strict())
 
 
+@pytest.mark.slow
 def test_nothing_is_written_but_the_cache(dataset, tmp_path, monkeypatch):
     monkeypatch.setenv("TAO_STATE_DIR", str(tmp_path / "state"))
     root = dataset()

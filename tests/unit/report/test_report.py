@@ -50,6 +50,7 @@ def page(demo, demo_folder):
 # --- the page -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_page_needs_nothing_from_outside(page):
     assert "script" not in page.tags
     assert "link" not in page.tags

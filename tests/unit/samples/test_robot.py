@@ -34,6 +34,7 @@ def _frames(path: Path) -> np.ndarray:
         return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
 
 
+@pytest.mark.slow
 def test_the_same_seed_writes_the_same_bytes_and_another_seed_other_ones(data: Path, tmp_path: Path) -> None:
     assert _digest(robot.make(tmp_path / "a", train=12, val=3, test=3)) == _digest(data)
     other = _digest(robot.make(tmp_path / "b", train=3, val=3, test=3, seed=1))

@@ -52,6 +52,7 @@ def test_a_finished_dataset_is_left_alone_and_a_foreign_folder_is_refused(tmp_pa
     assert (tmp_path / "mine" / "notes.txt").read_text() == "keep"
 
 
+@pytest.mark.slow
 def test_the_answer_is_in_the_motion_and_not_in_any_single_frame() -> None:
     from sklearn.linear_model import LogisticRegression
 
@@ -75,6 +76,7 @@ def test_the_answer_is_in_the_motion_and_not_in_any_single_frame() -> None:
     assert accuracy([change(clip) for clip in train], [change(clip) for clip in test]) > 0.8
 
 
+@pytest.mark.slow
 def test_final_positions_are_distributed_alike_for_every_answer() -> None:
     from scipy.stats import ks_2samp
 

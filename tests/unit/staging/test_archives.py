@@ -31,6 +31,7 @@ def cheap_headers(monkeypatch):
     monkeypatch.setattr(archives, "SMALL_BYTES", 1000)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cheap_headers")
 def test_of_a_plain_archive_only_headers_and_named_members_come(store, files, tmp_path):
     store.put("media.tar", object_store.tar_of(files))

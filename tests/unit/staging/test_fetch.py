@@ -214,6 +214,7 @@ def test_a_dropped_connection_is_gone_on_with_where_it_ended(tmp_path: Path, wei
     assert second == f"bytes={10 * 2**20}-"  # the client writes 10 MiB at a time
 
 
+@pytest.mark.slow
 def test_a_killed_download_is_gone_on_with_by_the_next_process(tmp_path: Path, weights: Any) -> None:
     out = tmp_path / "models" / "open"
     command, environment = command_of(weights, out, tmp_path / "home")

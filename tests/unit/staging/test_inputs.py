@@ -30,6 +30,7 @@ def dataset(store, tmp_path):
     return f"s3://lab/data#named-in={annotation}"
 
 
+@pytest.mark.slow
 def test_only_the_named_media_are_downloaded(store, dataset, tmp_path):
     staged = inputs.stage(dataset, tmp_path / "media")
     assert (staged.files, staged.downloaded) == (40, staged.num_bytes)
@@ -40,6 +41,7 @@ def test_only_the_named_media_are_downloaded(store, dataset, tmp_path):
     assert (tmp_path / "media" / "videos" / "390.mp4").read_bytes() == b"clip 390" * 100
 
 
+@pytest.mark.slow
 def test_what_is_here_is_not_downloaded_again(store, dataset, tmp_path):
     inputs.stage(dataset, tmp_path / "media")
     store.asked.clear()
@@ -49,6 +51,7 @@ def test_what_is_here_is_not_downloaded_again(store, dataset, tmp_path):
     assert (tmp_path / "other").resolve() == (tmp_path / "media").resolve()
 
 
+@pytest.mark.slow
 def test_a_change_in_the_store_is_seen_by_the_next_job_and_not_by_the_running_one(store, dataset, tmp_path):
     inputs.stage(dataset, tmp_path / "running")
     store.put("data/videos/010.mp4", b"another clip")
@@ -70,6 +73,7 @@ def test_a_file_and_a_folder_are_staged_whole(store, tmp_path):
     assert (tmp_path / "config.json").read_bytes() == b"{}"
 
 
+@pytest.mark.slow
 def test_media_that_are_not_there_are_named_before_anything_is_downloaded(store, dataset, tmp_path):
     annotate(tmp_path / "annotations.json", ["videos/000.mp4", "videos/nowhere.mp4"])
     with pytest.raises(BlockedError) as caught:
@@ -80,6 +84,7 @@ def test_media_that_are_not_there_are_named_before_anything_is_downloaded(store,
     assert not (tmp_path / "media").exists()
 
 
+@pytest.mark.slow
 def test_a_name_that_leaves_the_media_path_is_refused(dataset, tmp_path):
     annotate(tmp_path / "annotations.json", ["../secret.mp4"])
     with pytest.raises(BlockedError, match=r"\.\./secret\.mp4"):
@@ -93,6 +98,7 @@ def test_a_key_that_leaves_the_folder_makes_no_file_anywhere(name):
         stores.relative(entries, "s3://lab/data")
 
 
+@pytest.mark.slow
 def test_a_dropped_connection_is_gone_on_with_where_it_ended(store, tmp_path, monkeypatch):
     monkeypatch.setattr(blobs, "FIRST_WAIT_SECONDS", 0.01)
     body = os.urandom(20 * 2**20)
@@ -105,6 +111,7 @@ def test_a_dropped_connection_is_gone_on_with_where_it_ended(store, tmp_path, mo
     assert asked == ["bytes=0-8388607", "bytes=8388608-16777215", "bytes=8388608-16777215", "bytes=16777216-20971519"]
 
 
+@pytest.mark.slow
 def test_a_download_that_was_killed_is_gone_on_with_by_the_next_process(store, tmp_path):
     body = os.urandom(20 * 2**20)
     store.put("big.bin", body)
@@ -161,6 +168,7 @@ def test_an_encrypted_file_whose_etag_is_no_md5_is_taken(store, tmp_path, monkey
     assert store.downloads() == ["data/clip.mp4"]
 
 
+@pytest.mark.slow
 def test_two_jobs_at_once_download_everything_once(store, dataset, tmp_path):
     with ThreadPoolExecutor(2) as pool:
         for future in [pool.submit(inputs.stage, dataset, tmp_path / name) for name in ("one", "two")]:
@@ -179,6 +187,7 @@ def test_a_missing_bucket_is_told_from_a_missing_file(store, tmp_path, uri, code
     assert caught.value.exit_code == 3
 
 
+@pytest.mark.slow
 def test_wrong_keys_are_told_as_a_credential(store, dataset, tmp_path, monkeypatch):
     object_store.refuse_keys(store, monkeypatch)
     with pytest.raises(BlockedError) as caught:
@@ -187,6 +196,7 @@ def test_wrong_keys_are_told_as_a_credential(store, dataset, tmp_path, monkeypat
     assert "AKIAWRONG" not in str(caught.value.problems)
 
 
+@pytest.mark.slow
 def test_no_keys_are_told_as_a_credential(store, dataset, tmp_path, monkeypatch):
     for name in object_store.KEYS:
         monkeypatch.delenv(name)
@@ -196,12 +206,14 @@ def test_no_keys_are_told_as_a_credential(store, dataset, tmp_path, monkeypatch)
     assert (caught.value.problems[0].code, caught.value.exit_code) == ("credential_missing", 4)
 
 
+@pytest.mark.slow
 def test_an_endpoint_that_is_down_is_named(store, dataset, tmp_path, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     with pytest.raises(BackendError, match=r"http://127\.0\.0\.1:9"):
         inputs.stage(dataset, tmp_path / "media")
 
 
+@pytest.mark.slow
 def test_a_disk_without_room_is_told_before_the_download(store, dataset, tmp_path, monkeypatch):
     monkeypatch.setattr(blobs, "SPARE_BYTES", 2**60)
     with pytest.raises(BlockedError) as caught:
@@ -218,6 +230,7 @@ def test_a_folder_of_the_user_is_never_replaced(store, tmp_path):
     assert (tmp_path / "clip.mp4").read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_a_folder_that_lists_many_more_than_are_named_is_not_read_to_its_end(store, tmp_path, monkeypatch):
     monkeypatch.setattr(stores, "LIST_PAGE", 10)
     store.put_many({f"data/{number:03}.mp4": b"clip %d" % number for number in range(100)})

@@ -18,6 +18,7 @@ def job(store, tmp_path):
     return make_job(run, fetches=(("s3://lab/data/clip.mp4", str(run / "inputs" / "media.mp4")),))
 
 
+@pytest.mark.slow
 def test_inputs_are_there_when_the_trainer_starts(job):
     handle = service.launch(make_plan(job))
     assert handle.wait(60).state is State.COMPLETE
@@ -27,6 +28,7 @@ def test_inputs_are_there_when_the_trainer_starts(job):
     assert (first["state"], first["message"][:6]) == ("STARTED", "Staged")
 
 
+@pytest.mark.slow
 def test_keys_that_are_refused_where_the_job_runs_end_it_with_the_code_of_credentials(job, store, monkeypatch):
     object_store.refuse_keys(store, monkeypatch)
     handle = service.launch(make_plan(job))

@@ -171,6 +171,7 @@ def test_wrong_keys_and_a_missing_bucket_are_told_with_their_cure(store, run, mo
     assert "AKIAWRONG" not in (run / "logs" / "upload.json").read_text()
 
 
+@pytest.mark.slow
 def test_a_manifest_is_read_from_the_store(store, run):
     assert uploads.read_manifest(URI) is None
     uploader(run).finish()
@@ -184,6 +185,7 @@ def job(store, tmp_path, fake_trainer):
     return make_job(tmp_path / "run", results_uri=URI, upload_excludes=("cache",))
 
 
+@pytest.mark.slow
 def test_a_job_ends_once_its_results_are_there(store, job):
     handle = service.launch(make_plan(job))
     status = handle.wait(timeout_seconds=600)

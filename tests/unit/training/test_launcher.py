@@ -35,6 +35,7 @@ def start(folder: Path, act: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
 def test_a_signal_reaches_every_rank_and_their_exit_code_is_the_jobs(tmp_path: Path, number: signal.Signals) -> None:
     process = start(tmp_path, "wait")
@@ -46,6 +47,7 @@ def test_a_signal_reaches_every_rank_and_their_exit_code_is_the_jobs(tmp_path: P
     assert "Traceback" not in errors
 
 
+@pytest.mark.slow
 def test_the_code_of_the_rank_that_failed_first_is_the_jobs(tmp_path: Path) -> None:
     process = start(tmp_path, "fail")
     _, errors = process.communicate(timeout=600)
@@ -65,6 +67,7 @@ def test_nodes_that_do_not_find_each_other_are_no_fault_of_the_program(tmp_path:
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.slow
 def test_success_is_success(tmp_path: Path) -> None:
     process = start(tmp_path, "succeed")
     process.communicate(timeout=600)

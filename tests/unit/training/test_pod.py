@@ -114,6 +114,7 @@ def test_a_pod_that_waits_for_others_ends_when_it_is_told_to(tmp_path: Path) -> 
     assert not (tmp_path / "here").exists()
 
 
+@pytest.mark.slow
 def test_a_second_start_goes_on_from_what_the_first_one_saved(tmp_path: Path) -> None:
     options = ("--restart-config", "again.toml")
     show = 'echo "config $TAO_CONFIG"; exit 75'
@@ -141,6 +142,7 @@ def test_a_pod_whose_peer_was_started_again_ends_its_command_and_says_why(tmp_pa
     again.process.communicate()
 
 
+@pytest.mark.slow
 def test_the_code_of_the_pod_that_failed_by_itself_is_kept(tmp_path: Path) -> None:
     pods = [
         Started(tmp_path, f"exit {code}", "--nodes", "2", index=index, uid=str(index))

@@ -142,6 +142,7 @@ LEAVES = dict(schemas.leaves(catalog.find(REASON).schema("train")))
 OPEN = [path for path, leaf in LEAVES.items() if leaf.get("automl_enabled") is not False]
 
 
+@pytest.mark.slow
 @UNHURRIED
 @given(path=st.sampled_from(OPEN), wanted=WANTED, last=st.booleans())
 def test_whatever_range_a_request_gives_is_refused_with_a_cure_or_leads_to_values_inside_it(

@@ -56,6 +56,7 @@ def searched_points(draw: st.DrawFn) -> tuple[Skill, Space, dict[str, Any], dict
     return skill, found, own, draw(points(found))
 
 
+@pytest.mark.slow
 @UNHURRIED
 @given(searched_points())
 def test_every_point_of_every_skill_gives_values_inside_the_schemas_bounds(case: Any) -> None:
@@ -113,6 +114,7 @@ def test_a_point_is_found_again_from_its_values(case: Any) -> None:
     assert found.outside(values) == () or any(dimension.kind == "share" for dimension in found.dimensions)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [skill.name for skill in MODEL_SKILLS])
 def test_every_point_is_a_spec_that_the_ordinary_path_accepts(name: str) -> None:
     skill = catalog.find(name)

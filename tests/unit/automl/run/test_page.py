@@ -54,6 +54,7 @@ def search(tmp_path):
     return search
 
 
+@pytest.mark.slow
 def test_the_page_needs_nothing_from_outside_and_every_picture_has_a_text(search):
     shown = shown_page(search)
     assert "script" not in shown.tags
@@ -63,6 +64,7 @@ def test_the_page_needs_nothing_from_outside_and_every_picture_has_a_text(search
     assert all(shown.alternatives)
 
 
+@pytest.mark.slow
 def test_the_page_tells_the_best_trial_and_what_it_gains_over_the_recipe(search):
     shown = shown_page(search, State.COMPLETE, "5 trials, the budget is spent.")
     assert "COMPLETE" in shown.words
@@ -73,6 +75,7 @@ def test_the_page_tells_the_best_trial_and_what_it_gains_over_the_recipe(search)
     assert re.search(r"lora\.r 1 to 64, powers of two 8 16", shown.words)
 
 
+@pytest.mark.slow
 def test_the_table_has_every_trial_with_what_became_of_it(search):
     shown = shown_page(search)
     assert re.search(r"0 recipe complete 0\.8 2 1 h 0 min recipe 8 0\.001 linear 16", shown.words)
@@ -84,6 +87,7 @@ def test_the_table_has_every_trial_with_what_became_of_it(search):
     assert "<q>Rates &lt;script&gt;alert(1)&lt;/script&gt; up.</q>" in shown.html
 
 
+@pytest.mark.slow
 def test_the_best_request_is_written_and_shown(search):
     shown = shown_page(search)
     assert f"tao-skills run --request {search.run_dir}/best_request.yaml" in shown.words
@@ -98,6 +102,7 @@ def test_a_search_that_has_not_begun_makes_a_page(tmp_path):
     assert shown.words.count("Not drawn:") == 1
 
 
+@pytest.mark.slow
 def test_a_recipe_that_was_paused_earlier_is_reported_with_the_difference(tmp_path):
     search = make_search(tmp_path / "run", {"train.epoch": 9}, algorithm="asha")
     add_recipe(search, 1.0, state=TrialState.PAUSED)
@@ -106,6 +111,7 @@ def test_a_recipe_that_was_paused_earlier_is_reported_with_the_difference(tmp_pa
     assert "against the recipe's 1, -50.0%; the recipe was paused after epoch 1" in shown.words
 
 
+@pytest.mark.slow
 def test_evaluations_before_and_after_are_shown(search):
     keys = replace(search.study.keys, evaluation=AutomlEvaluation("evaluate", "accuracy", "maximize"))
     search = replace(search, study=replace(search.study, keys=keys))
@@ -135,6 +141,7 @@ def test_without_matplotlib_there_are_tables_and_what_to_install(search, monkeyp
     assert "Best so far" in shown.words
 
 
+@pytest.mark.slow
 def test_a_page_that_cannot_be_written_is_one_clear_error(search):
     (search.run_dir / "file").write_text("")
     with pytest.raises(BlockedError, match="cannot be written"):

@@ -25,6 +25,7 @@ def search(tmp_path):
     return search
 
 
+@pytest.mark.slow
 def test_every_plot_that_one_objective_allows_is_a_picture_for_light_and_for_dark(search):
     from PIL import Image
 
@@ -43,12 +44,14 @@ def test_every_plot_that_one_objective_allows_is_a_picture_for_light_and_for_dar
         assert len(plot.alt) > 40
 
 
+@pytest.mark.slow
 def test_the_history_has_the_best_so_far(search):
     history = drawn(search)["Optimization history"]
     assert history.rows[0] == (0, 0.9, 0.9)
     assert history.rows[-1] == (5, pytest.approx(0.4), pytest.approx(0.4))
 
 
+@pytest.mark.slow
 def test_importances_name_the_parameter_that_decides(tmp_path):
     search = make_search(tmp_path / "run")
     add_recipe(search, 0.9)
@@ -60,6 +63,7 @@ def test_importances_name_the_parameter_that_decides(tmp_path):
     assert rows[0][1] > 0.5
 
 
+@pytest.mark.slow
 def test_scores_by_epoch_are_those_of_every_trial_that_did_not_fail(search):
     add_trial(search, 1e-3, 3, 0.1, state=TrialState.FAILED, why="It broke.")
     found = drawn(search)["Scores by epoch"]
@@ -68,6 +72,7 @@ def test_scores_by_epoch_are_those_of_every_trial_that_did_not_fail(search):
     assert "trial 5, reached 0.4" in found.alt
 
 
+@pytest.mark.slow
 def test_paused_trials_show_their_rungs(tmp_path):
     search = make_search(tmp_path / "run", {"train.epoch": 9}, algorithm="asha")
     add_recipe(search, 0.9, 0.8, 0.7, state=TrialState.PAUSED)
@@ -91,6 +96,7 @@ def test_two_objectives_have_a_front(tmp_path):
     assert [row[-1] for row in found["Pareto front"].rows] == ["yes", "yes", "no", "yes"]
 
 
+@pytest.mark.slow
 def test_a_metric_that_is_maximised_is_shown_as_it_is(tmp_path):
     search = make_search(tmp_path / "run", metric="val/accuracy", direction="maximize")
     add_recipe(search, -0.5)
@@ -110,6 +116,7 @@ def test_too_few_trials_leave_every_plot_out_with_its_reason(tmp_path):
     assert found["Scores by epoch"].missing == "All scores are from epoch 1."
 
 
+@pytest.mark.slow
 def test_trials_that_are_all_alike_are_no_traceback(tmp_path):
     search = make_search(tmp_path / "run")
     for _ in range(5):
@@ -119,6 +126,7 @@ def test_trials_that_are_all_alike_are_no_traceback(tmp_path):
     assert found["Parallel coordinates"].light
 
 
+@pytest.mark.slow
 def test_what_optuna_meets_is_said_in_place_of_the_plot(search, monkeypatch):
     import optuna.visualization.matplotlib
 
@@ -142,6 +150,7 @@ def test_without_matplotlib_the_figures_are_there_as_tables(search, monkeypatch)
     assert found["Parameter importances"].rows
 
 
+@pytest.mark.slow
 def test_logarithmic_axes_show_values_and_no_exponents(search, monkeypatch):
     from matplotlib.figure import Figure
 

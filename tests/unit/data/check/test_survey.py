@@ -28,6 +28,7 @@ def histogram(found, title):
     return next(each for each in found.histograms if each.title == title)
 
 
+@pytest.mark.slow
 def test_a_dataset_of_records_is_described_by_split(splits):
     found = survey.look(splits)
     assert (found.kind, found.is_usable) == ("annotations", True)
@@ -42,12 +43,14 @@ def test_a_dataset_of_records_is_described_by_split(splits):
     assert histogram(found, "Frames").count == 15
 
 
+@pytest.mark.slow
 def test_classes_of_very_different_sizes_are_a_warning(splits):
     found = only(survey.look(splits).findings, "classes_unbalanced")
     assert found.path == str(splits / "train" / "annotations.json")
     assert (found.severity, found.evidence) == ("warning", {"largest": 11, "smallest": 1})
 
 
+@pytest.mark.slow
 def test_faults_block_and_copies_in_two_splits_are_a_warning(splits):
     shutil.copy(splits / "train" / "videos" / "4.mp4", splits / "val" / "videos" / "1.mp4")
     (splits / "train" / "videos" / "7.mp4").write_bytes(b"")
@@ -58,12 +61,14 @@ def test_faults_block_and_copies_in_two_splits_are_a_warning(splits):
     assert found.splits[0].num_broken == 1
 
 
+@pytest.mark.slow
 def test_tokens_are_those_that_a_model_predicts_of_headers(splits):
     reading = Reading(tokens=lambda _, probes: 100 + probes[0].num_frames, tokens_by="by a model")
     found = histogram(survey.look(splits, reading=reading), "Tokens")
     assert (found.unit, found.count, found.least, found.most) == ("by a model", 15, 108, 128)
 
 
+@pytest.mark.slow
 def test_without_a_model_tokens_are_left_out_with_the_reason(splits):
     assert histogram(survey.look(splits, reading=Reading(no_tokens="none here")), "Tokens").missing == "none here"
 
@@ -79,6 +84,7 @@ def test_answers_with_many_values_are_open(splits):
     assert "open" in histogram(found, "Classes").missing
 
 
+@pytest.mark.slow
 def test_records_lack_what_the_reader_needs(splits):
     records = [make_record(index) for index in range(12)]
     del records[3]["video_fps"]
@@ -97,6 +103,7 @@ def test_class_folders_are_classes(tmp_path):
     assert dict(found.splits[0].classes) == {"cut": 2, "lift": 1}
 
 
+@pytest.mark.slow
 def test_prompts_and_captioned_clips_are_described_by_their_media(tmp_path):
     from PIL import Image
 

@@ -154,8 +154,8 @@ def test_classes_are_written_by_name(tmp_path: Path):
     rows = [{"question": "Which?", "answer": 1, "image": {"bytes": picture(1)}}]
     convert(write_parquet(tmp_path / "x.parquet", rows, metadata), tmp_path / "out")
     assert written(tmp_path / "out")[0]["conversations"][1]["value"] == "right"
-    with pytest.raises(BlockedError, match="1 where text belongs"):
-        convert(write_parquet(tmp_path / "y.parquet", rows), tmp_path / "other")
+    convert(write_parquet(tmp_path / "y.parquet", rows), tmp_path / "other")
+    assert written(tmp_path / "other")[0]["conversations"][1]["value"] == "1", "a number without a name is its own"
 
 
 def test_a_saved_dataset_is_read_with_all_its_files(tmp_path: Path):

@@ -1,6 +1,7 @@
 import shutil
 from array import array
 
+import pytest
 from preflight_worlds import codes, findings_on, look, make_record, only, use_of
 
 from tao_skill_bank.contracts import Finding, Input
@@ -9,6 +10,7 @@ ROOT = "s3://lab/data"
 REMOTE = Input("train", "annotations", {"annotation_path": f"{ROOT}/annotations.json", "media_path": ROOT})
 
 
+@pytest.mark.slow
 def test_records_media_and_sets_are_checked_together(dataset):
     root = dataset(records=[make_record(0, video_fps=None), make_record(1), make_record(9)])
     found = findings_on(use_of(root), use_of(root, "eval"), required_fields=("video_fps",))
@@ -49,6 +51,7 @@ def test_remote_annotations_without_a_copy_say_why():
     assert findings_on(REMOTE, unread={REMOTE.paths["annotation_path"]: why}) == [why]
 
 
+@pytest.mark.slow
 def test_two_archives_are_taken_apart_without_mixing_their_samples(dataset, tmp_path):
     inputs = []
     for role, name in (("train", "one"), ("eval", "two")):

@@ -54,6 +54,7 @@ def test_every_problem_of_a_folder_is_told_at_once(clips):
     assert all(finding.fix for finding in found if finding.severity == "blocking")
 
 
+@pytest.mark.slow
 def test_clips_that_the_action_leaves_out_are_a_warning_while_any_is_left(clips):
     root = clips(a=13, b=5)
     found = findings_of(root, skips_unusable=True)
@@ -122,6 +123,7 @@ def test_clips_of_the_rate_that_the_spec_says_are_not_mentioned(clips):
     assert codes(findings_of(clips(), frames_per_second=4.0, rate_key="dataset.fps")) == ["clips"]
 
 
+@pytest.mark.slow
 def test_captions_that_are_longer_than_the_encoder_takes_are_a_warning_with_their_prefix(clips):
     root = clips(a=13, b=13)
     (root / "metas" / "a.txt").write_text("The gripper waits. " * 40)
@@ -150,6 +152,7 @@ def test_what_is_left_out_stays_a_note_where_unusable_clips_are_skipped(clips):
     ]
 
 
+@pytest.mark.slow
 def test_a_clip_in_both_sets_overlaps_whatever_its_name(clips):
     train, held_out = clips(a=13, b=17), clips("val", x=11, y=12)
     assert "train_eval_overlap" not in codes(findings_on(clip_set(train), clip_set(held_out, "eval")))

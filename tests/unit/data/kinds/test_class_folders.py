@@ -29,6 +29,7 @@ def findings_of(root, **options):
     return findings_on(classes(root, **options))
 
 
+@pytest.mark.slow
 def test_sound_classes_are_summed_up_and_their_clips_counted_for_the_steps(labelled, tmp_path):
     root = labelled(left=2, right=3)
     found = only(findings_of(root), "class_folders")
@@ -81,6 +82,7 @@ def test_clips_outside_of_a_class_are_a_warning_and_hidden_files_are_left_out(la
     assert only(found, "clips_without_class").evidence == {"files": ["loose.mp4"], "count": 1}
 
 
+@pytest.mark.slow
 def test_classes_that_the_training_lacks_block_the_evaluation(labelled):
     train, held_out = labelled(), labelled("val", frames=20, left=1, up=1)
     found = findings_on(classes(train), classes(held_out, "eval"))
@@ -88,6 +90,7 @@ def test_classes_that_the_training_lacks_block_the_evaluation(labelled):
     assert "train_eval_overlap" not in codes(found)
 
 
+@pytest.mark.slow
 def test_a_clip_in_both_sets_overlaps_whatever_its_name(labelled):
     train, held_out = labelled(), labelled("val", frames=20, left=1, right=1)
     shutil.copy(train / "left" / "1.mp4", held_out / "right" / "0.mp4")

@@ -19,12 +19,14 @@ def findings_of(source, **options):
     return findings_on(Input("eval", "prompt_pairs", {"path": str(source)}, options))
 
 
+@pytest.mark.slow
 def test_pairs_are_decoded_and_summed_up(pairs):
     found = findings_of(pairs)
     assert codes(found) == ["prompts"]
     assert found[0].evidence == {"prompts": 5, "pictures": 3, "clips": 1}
 
 
+@pytest.mark.slow
 def test_a_picture_that_cannot_be_decoded_blocks_beside_other_problems(pairs):
     (pairs / "png.png").write_bytes(b"no picture")
     (pairs / "alone.txt").write_text("")
@@ -46,6 +48,7 @@ def test_without_a_decoder_pairs_are_not_decoded(pairs, monkeypatch):
     assert codes(findings_of(pairs)) == ["media_not_decoded", "prompts"]
 
 
+@pytest.mark.slow
 def test_first_frames_of_every_format_that_is_read_can_be_decoded(tmp_path):
     for suffix in ("png", "jpg", "jfif", "webp", "bmp", "tif", "gif", "ppm"):
         picture_format = {"jfif": "jpeg"}.get(suffix)
@@ -56,6 +59,7 @@ def test_first_frames_of_every_format_that_is_read_can_be_decoded(tmp_path):
     assert found[0].evidence == {"prompts": 8, "pictures": 8, "clips": 0}
 
 
+@pytest.mark.slow
 def test_a_prompt_that_is_longer_than_the_encoder_takes_is_a_warning(pairs):
     (pairs / "alone.txt").write_text("The gripper waits. " * 40)
     assert codes(findings_of(pairs), "warning") == []

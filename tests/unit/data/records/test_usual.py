@@ -102,6 +102,7 @@ def test_the_quick_look_passes_only_what_the_reader_passes():
     assert sum(map(held_to_the_reader, RECORDS)) > 0
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None, derandomize=True)
 @given(ANY_RECORD)
 def test_the_quick_look_is_held_to_the_reader(record):

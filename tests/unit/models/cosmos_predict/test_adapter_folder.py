@@ -42,6 +42,7 @@ def trained(request, tiny_pipeline, tmp_path):
     return transformer, tmp_path / "adapter"
 
 
+@pytest.mark.slow
 def test_an_adapter_comes_back_to_the_bit_with_its_scale(trained, tiny_pipeline):
     transformer, folder = trained
     loaded = transformer_of(tiny_pipeline)
@@ -52,6 +53,7 @@ def test_an_adapter_comes_back_to_the_bit_with_its_scale(trained, tiny_pipeline)
     assert loaded.transformer_blocks[0].attn1.to_q.scaling == {"default": 9 / 4}
 
 
+@pytest.mark.slow
 def test_plain_diffusers_loads_the_same_adapter(trained, tiny_pipeline, monkeypatch):
     transformer, folder = trained
     plain = plain_diffusers.load(tiny_pipeline, monkeypatch)

@@ -44,12 +44,14 @@ def skipped(folder):
     return [Path(re.search(r"\S+\.mp4", entry["message"])[0]).name for entry in found]
 
 
+@pytest.mark.slow
 def test_the_first_one_stops_the_training_by_default(train_to):
     folder, code = train_to("run")
     assert code == 3
     assert train_to.name in diagnosis(folder)["cause"]
 
 
+@pytest.mark.slow
 def test_more_than_the_share_ends_the_training_with_the_file(train_to):
     folder, code = train_to("run", dataset={"on_bad_sample": "skip"})
     assert code == 3

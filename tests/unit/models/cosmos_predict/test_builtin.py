@@ -72,6 +72,7 @@ def test_latents_are_normalised_by_what_the_vae_measured(tiny_pipeline: Path) ->
     assert 0.7 < latents.std() < 1.3
 
 
+@pytest.mark.slow
 def test_the_same_bytes_are_made_every_time_with_any_number_of_threads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

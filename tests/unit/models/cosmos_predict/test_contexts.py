@@ -37,6 +37,7 @@ def prepare(folder, run, captions=CAPTIONS, *, keep=True):
     return contexts.prepare(captions, Base(folder, torch.float32), run, keep=keep)
 
 
+@pytest.mark.slow
 def test_kept_contexts_are_those_that_are_encoded_every_time(tiny_pipeline, run, encoded):
     kept, fresh = prepare(tiny_pipeline, run), prepare(tiny_pipeline, run, keep=False)
     assert kept.encoder is None
@@ -47,6 +48,7 @@ def test_kept_contexts_are_those_that_are_encoded_every_time(tiny_pipeline, run,
     assert not torch.equal(kept.of(asked[:1]), kept.of(asked[1:2]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep", [True, False])
 def test_a_dropped_caption_is_the_projection_of_zeros(keep, tiny_pipeline, run):
     made = prepare(tiny_pipeline, run, keep=keep)
@@ -57,6 +59,7 @@ def test_a_dropped_caption_is_the_projection_of_zeros(keep, tiny_pipeline, run):
     torch.testing.assert_close(found[:1], made.of(CAPTIONS[:1]))
 
 
+@pytest.mark.slow
 def test_a_second_run_encodes_new_captions_alone_and_loads_no_encoder_for_none(
     tiny_pipeline, run, encoded, monkeypatch
 ):
@@ -69,6 +72,7 @@ def test_a_second_run_encodes_new_captions_alone_and_loads_no_encoder_for_none(
     assert set(prepare(tiny_pipeline, run).kept) == set(CAPTIONS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["transformer", "tokenizer"])
 def test_contexts_of_another_projection_or_tokenizer_are_made_anew(part, tiny_pipeline, run, encoded, tmp_path):
     prepare(tiny_pipeline, run)

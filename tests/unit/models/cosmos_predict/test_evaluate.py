@@ -117,6 +117,7 @@ def _failure(tmp_path: Path) -> Document:
 # --- what is written ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_base_and_adapter_are_compared(generated: Path, run: Callable[..., int], tmp_path: Path) -> None:
     def reply(body: Document) -> str:
         asks_for_action = "Pick" in question_of(body) or "Push" in question_of(body)
@@ -160,6 +161,7 @@ def test_base_and_adapter_are_compared(generated: Path, run: Callable[..., int],
     assert states[-1]["message"] == "Compared 2 variants on 4 videos."
 
 
+@pytest.mark.slow
 def test_the_report_shows_the_comparison(generated: Path, run: Callable[..., int], tmp_path: Path) -> None:
     assert run(_document(generated)) == 0
     result = results.read(RunDirectory(tmp_path / "out"))
@@ -174,6 +176,7 @@ def test_the_report_shows_the_comparison(generated: Path, run: Callable[..., int
     assert "<h2>Samples</h2>" not in page
 
 
+@pytest.mark.slow
 def test_reference_clips_of_the_same_names_are_a_variant(
     generated: Path, run: Callable[..., int], tmp_path: Path
 ) -> None:
@@ -186,6 +189,7 @@ def test_reference_clips_of_the_same_names_are_a_variant(
     assert len(_read(tmp_path / "out" / "results.json")) == 5
 
 
+@pytest.mark.slow
 def test_views_of_a_scene_are_compared_across(run: Callable[..., int], tmp_path: Path) -> None:
     folder = tmp_path / "plain"
     for view in range(2):
@@ -198,6 +202,7 @@ def test_views_of_a_scene_are_compared_across(run: Callable[..., int], tmp_path:
     assert _read(tmp_path / "out" / "metrics_summary.json")["metrics"]["cross_view/plain"] < 1
 
 
+@pytest.mark.slow
 def test_without_a_prompt_only_physics_is_judged(run: Callable[..., int], tmp_path: Path) -> None:
     folder = tmp_path / "plain"
     scenes.write_clip(folder / "base" / "pick_seed3.mp4", scenes.flight(2))
@@ -216,6 +221,7 @@ def test_without_a_prompt_only_physics_is_judged(run: Callable[..., int], tmp_pa
 # --- going on where it was ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_what_was_measured_is_not_measured_again(generated: Path, run: Callable[..., int], tmp_path: Path) -> None:
     with serving(lambda _: "Score: 4") as server:
         document = _document(generated) | _judged(server.url)
@@ -314,6 +320,7 @@ def _with_results(text: str) -> Callable[[Path], None]:
     return lambda folder: (folder / "results.json").write_text(text) and None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spoil", "code"),
     [

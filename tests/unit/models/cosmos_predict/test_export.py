@@ -45,6 +45,7 @@ def sample(script):
     return script(prompt="left", negative_prompt="ugly", latents=start, output_type="latent", **sizes).frames
 
 
+@pytest.mark.slow
 def test_the_merged_pipeline_gives_the_videos_of_base_and_adapter(run, adapter, tiny_pipeline, tmp_path, monkeypatch):
     assert run(ExportConfig(str(adapter), model=Model(str(tiny_pipeline)), weight=0.7, dtype="float32")) == 0
     beside = plain_diffusers.load(tiny_pipeline, monkeypatch)
@@ -69,6 +70,7 @@ def test_the_other_parts_are_the_bases_and_the_base_stays_as_it_is(run, adapter,
     assert {entry["dtype"] for name, entry in header.items() if name != "__metadata__"} == {"BF16"}
 
 
+@pytest.mark.slow
 def test_exporting_again_replaces_what_is_there(run, adapter, tiny_pipeline, tmp_path):
     for weight in (1.0, 0.5):
         assert run(ExportConfig(str(adapter), model=Model(str(tiny_pipeline)), weight=weight)) == 0

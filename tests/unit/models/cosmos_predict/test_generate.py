@@ -129,6 +129,7 @@ def latents(monkeypatch):
 # --- what is made -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_folder_of_inputs_becomes_videos_results_and_a_gallery(run, spec, inputs, adapters, tmp_path):
     assert run(spec(inputs=str(inputs), adapters=use(adapters, "lora"), seeds=[0, 3])) == 0
     results = results_of(tmp_path / "run")
@@ -150,6 +151,7 @@ def test_a_folder_of_inputs_becomes_videos_results_and_a_gallery(run, spec, inpu
     assert all(f'src="{entry["output"]}"' in page for entry in results)
 
 
+@pytest.mark.slow
 def test_seeds_matter_and_give_the_same_video_again(run, spec, tmp_path, latents):
     assert run(spec(seeds=[0, 1])) == 0
     assert run(spec(seeds=[1]), tmp_path / "again") == 0
@@ -175,6 +177,7 @@ def script(tiny_pipeline, monkeypatch):
     return sample
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["lora", "dora"])
 def test_an_adapter_gives_the_same_video_as_in_a_plain_diffusers_script(run, spec, adapters, script, latents, name):
     picture = adapters["picture"]
@@ -185,6 +188,7 @@ def test_an_adapter_gives_the_same_video_as_in_a_plain_diffusers_script(run, spe
     assert (base - theirs).abs().max() > 0.05
 
 
+@pytest.mark.slow
 def test_frames_are_those_of_a_plain_diffusers_script(run, spec, adapters, script, monkeypatch):
     written = []
     monkeypatch.setattr(video_file, "write", lambda _path, frames, _fps: written.append(frames))
@@ -194,6 +198,7 @@ def test_frames_are_those_of_a_plain_diffusers_script(run, spec, adapters, scrip
     assert np.abs(written[0] - theirs).max() <= 1
 
 
+@pytest.mark.slow
 def test_a_single_adapter_is_the_same_swapped_blended_and_fused(run, spec, adapters, tmp_path, latents):
     for mode in ("swap", "blend", "fuse"):
         settings = {"adapter_mode": mode, "include_base": False, "adapters": use(adapters, "dora", weight=0.6)}
@@ -219,6 +224,7 @@ def test_several_adapters_are_the_same_blended_and_fused_and_neither_alone(run, 
     assert (blended - dora).abs().max() > 0.02
 
 
+@pytest.mark.slow
 def test_the_base_beside_fused_adapters_is_the_plain_base(run, spec, adapters, tmp_path, latents):
     assert run(spec(), tmp_path / "base") == 0
     assert run(spec(adapter_mode="fuse", adapters=use(adapters, "lora"))) == 0
@@ -227,6 +233,7 @@ def test_the_base_beside_fused_adapters_is_the_plain_base(run, spec, adapters, t
     assert (beside - fused).abs().max() > 0.02
 
 
+@pytest.mark.slow
 def test_a_batch_gives_the_videos_of_its_rows(run, spec, inputs, tmp_path, latents):
     assert run(spec(inputs=str(inputs)), tmp_path / "single") == 0
     assert run(spec(inputs=str(inputs), batch_size=2), tmp_path / "batched") == 0
@@ -234,6 +241,7 @@ def test_a_batch_gives_the_videos_of_its_rows(run, spec, inputs, tmp_path, laten
         torch.testing.assert_close(batched, alone, atol=2e-4, rtol=2e-4)
 
 
+@pytest.mark.slow
 def test_without_guidance_no_negative_prompt_is_needed(run, spec, tmp_path, latents):
     assert run(spec(guidance_scale=1.0, negative_prompt=None)) == 0
     assert run(spec(), tmp_path / "guided") == 0
@@ -248,6 +256,7 @@ def test_the_negative_prompt_of_the_pipeline_is_the_default(spec):
     assert generator.negative_prompt(spec(negative_prompt="")) == ""
 
 
+@pytest.mark.slow
 def test_bf16_makes_a_video(run, spec, adapters, tmp_path):
     assert run(spec(mixed_precision="bf16", adapters=use(adapters, "dora"))) == 0
     assert len(results_of(tmp_path / "run")) == 2
@@ -256,6 +265,7 @@ def test_bf16_makes_a_video(run, spec, adapters, tmp_path):
 # --- resuming -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_resumed_run_keeps_finished_videos_and_makes_the_missing_ones(run, spec, inputs, tmp_path, latents):
     folder = tmp_path / "run"
     assert run(spec(inputs=str(inputs))) == 0
@@ -271,6 +281,7 @@ def test_a_resumed_run_keeps_finished_videos_and_makes_the_missing_ones(run, spe
     assert {name: (folder / name).stat().st_mtime_ns for name in stamps} == stamps
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_where_it_was(run, spec, inputs, tmp_path, monkeypatch):
     folder = tmp_path / "run"
     plain, calls = video_file.write, []
@@ -291,6 +302,7 @@ def test_a_killed_run_goes_on_where_it_was(run, spec, inputs, tmp_path, monkeypa
     assert len(results_of(folder)) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [{"num_steps": 3}, {"guidance_scale": 2.0}, {"skip_saved": False}], ids=str)
 def test_a_video_of_other_settings_is_made_again(run, spec, latents, changes):
     assert run(spec()) == 0
@@ -298,12 +310,14 @@ def test_a_video_of_other_settings_is_made_again(run, spec, latents, changes):
     assert len(latents) == 2
 
 
+@pytest.mark.slow
 def test_another_adapter_of_the_same_name_makes_its_videos_again(run, spec, adapters, latents):
     assert run(spec(adapters=[AdapterUse(str(adapters["lora"]), "mine")])) == 0
     assert run(spec(adapters=[AdapterUse(str(adapters["dora"]), "mine")])) == 0
     assert len(latents) == 3  # the base is kept
 
 
+@pytest.mark.slow
 def test_a_picture_that_changed_makes_its_video_again(run, spec, inputs, latents):
     assert run(spec(inputs=str(inputs))) == 0
     Image.new("RGB", (48, 32), "red").save(inputs / "picture.png")
@@ -311,6 +325,7 @@ def test_a_picture_that_changed_makes_its_video_again(run, spec, inputs, latents
     assert len(latents) == 4
 
 
+@pytest.mark.slow
 def test_nothing_is_loaded_when_all_is_there(run, spec, monkeypatch):
     assert run(spec()) == 0
     monkeypatch.setattr(pipeline, "load_transformer", None)
@@ -331,6 +346,7 @@ def checker(monkeypatch):
     return fake
 
 
+@pytest.mark.slow
 def test_the_checker_is_recorded(run, spec, checker, tmp_path):
     assert run(spec(safety_checker="auto")) == 0
     assert json.loads((tmp_path / "run" / "generation.json").read_text())["safety_checker"] == "cosmos_guardrail"
@@ -341,12 +357,14 @@ def test_an_unsafe_prompt_stops_the_run_before_anything_is_made(run, spec, check
     assert failure(tmp_path / "run")["code"] == "unsafe_prompt"
 
 
+@pytest.mark.slow
 def test_what_the_checker_changes_is_what_is_written(run, spec, checker, tmp_path):
     checker.check_video_safety = np.zeros_like
     assert run(spec(safety_checker="auto")) == 0
     assert frames_of(tmp_path / "run" / results_of(tmp_path / "run")[0]["output"]).max() < 8
 
 
+@pytest.mark.slow
 def test_a_video_that_the_checker_withholds_is_left_out_and_told(run, spec, checker, tmp_path, latents):
     checker.check_video_safety = lambda _frames: None
     assert run(spec(safety_checker="auto")) == 0
@@ -417,6 +435,7 @@ def test_a_folder_that_is_no_pipeline_stops_the_run(run, spec, inputs, tmp_path,
     check_stops(run, other, tmp_path / "run", "no_pipeline", "model_index.json", monkeypatch)
 
 
+@pytest.mark.slow
 def test_an_adapter_of_another_model_stops_the_run_before_a_video_is_made(run, spec, adapters, tmp_path, latents):
     from safetensors.torch import save_file
 

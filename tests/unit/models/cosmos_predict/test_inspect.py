@@ -21,6 +21,7 @@ def spec(model=MODEL, lora=None, **settings):
     return TrainConfig(Dataset("clips"), Model(model), lora or Lora(), Train(**settings))
 
 
+@pytest.mark.slow
 def test_the_2b_has_about_50_million_trainable_weights_at_rank_32():
     found = inspect(spec())
     assert 2.0e9 < found["parameters"] < 2.2e9
@@ -39,6 +40,7 @@ def test_the_2b_has_about_50_million_trainable_weights_at_rank_32():
     json.dumps(found)
 
 
+@pytest.mark.slow
 def test_what_the_workload_calls_unsized_changes_nothing_of_the_answer():
     changes = {
         "dataset.on_bad_sample": "skip",
@@ -70,12 +72,14 @@ def test_what_the_workload_calls_unsized_changes_nothing_of_the_answer():
     assert found[0] == found[1]
 
 
+@pytest.mark.slow
 def test_dora_adds_one_magnitude_per_output():
     plain, dora = inspect(spec()), inspect(spec(lora=Lora(use_dora=True)))
     magnitudes = 28 * (8 * 2048 + 4 * 2048 + 2048)
     assert dora["trainable_parameters"] - plain["trainable_parameters"] == magnitudes
 
 
+@pytest.mark.slow
 def test_the_14b_works_by_its_config():
     found = inspect(spec("hf_model://nvidia/Cosmos-Predict2.5-14B@diffusers/base/post-trained"))
     assert 14e9 < found["parameters"] < 15e9
@@ -101,6 +105,7 @@ def test_names_that_match_nothing_are_told():
     assert (none["lora"]["unmatched"], none["trainable_parameters"]) == (["q_proj"], 0)
 
 
+@pytest.mark.slow
 def test_a_mode_that_the_spec_chose_is_the_only_way():
     found = inspect(spec(gradient_checkpointing="full"))
     assert [way["name"] for way in found["ways"]] == ["gradient_checkpointing full"]

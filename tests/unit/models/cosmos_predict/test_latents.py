@@ -47,6 +47,7 @@ def prepared(
     return items, latents.prepare(wanted, source, run, keep=keep)
 
 
+@pytest.mark.slow
 def test_kept_latents_are_those_of_the_vae(tiny_pipeline, data, run):
     items, kept = prepared(tiny_pipeline, data, run)
     _, fresh = prepared(tiny_pipeline, data, run, keep=False)
@@ -59,6 +60,7 @@ def test_kept_latents_are_those_of_the_vae(tiny_pipeline, data, run):
     assert torch.equal(fresh.load(items[2], 5), pixels)
 
 
+@pytest.mark.slow
 def test_a_second_run_encodes_nothing(tiny_pipeline, data, run, encoded, monkeypatch):
     prepared(tiny_pipeline, data, run)
     assert len(encoded) == 12
@@ -67,6 +69,7 @@ def test_a_second_run_encodes_nothing(tiny_pipeline, data, run, encoded, monkeyp
     assert len(encoded) == 12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "count"),
     [
@@ -85,6 +88,7 @@ def test_what_latents_depend_on_is_encoded_again(changes, count, tiny_pipeline, 
     assert len(encoded) == count
 
 
+@pytest.mark.slow
 def test_a_clip_with_other_content_is_encoded_again_and_no_other(tiny_pipeline, data, run, encoded):
     items, first = prepared(tiny_pipeline, data, run)
     before = first.load(items[1], 0)
@@ -99,6 +103,7 @@ def test_a_clip_with_other_content_is_encoded_again_and_no_other(tiny_pipeline, 
     assert len(encoded) == 2
 
 
+@pytest.mark.slow
 def test_another_vae_has_latents_of_its_own(tiny_pipeline, data, run, encoded, tmp_path):
     import json
 
@@ -111,6 +116,7 @@ def test_another_vae_has_latents_of_its_own(tiny_pipeline, data, run, encoded, t
     assert len(encoded) == 12
 
 
+@pytest.mark.slow
 def test_progress_is_told_in_the_run_directory(tiny_pipeline, data, run):
     prepared(tiny_pipeline, data, run)
     told = [line["message"] for line in predict_training.lines(run.results_dir / "status.jsonl")]

@@ -207,6 +207,7 @@ def test_test_pairs_with_faults_stop_as_clips_do(run: Prepare, source: Path, pai
         run(source, test_source=str(pairs), skip_unusable=True)
 
 
+@pytest.mark.slow
 def test_the_program_downloads_from_the_hub(source: Path, tmp_path: Path) -> None:
     config = tmp_path / "prepare.toml"
     lines = {"source": "hf_dataset://acme/robot", "results_dir": str(tmp_path / "run"), "min_frames": 9}

@@ -128,6 +128,7 @@ def test_features_of_two_views_match_along_the_known_epipolar_lines() -> None:
     assert np.median(sampson.distances(scenes.fundamental(FIRST, SECOND), first, second)) < 0.5
 
 
+@pytest.mark.slow
 def test_a_rigid_video_is_excellent_and_one_that_wobbles_grows_worse(tmp_path: Path) -> None:
     frames = scenes.flight(9)
     found = [
@@ -144,6 +145,7 @@ def test_a_rigid_video_is_excellent_and_one_that_wobbles_grows_worse(tmp_path: P
     assert all(error.inliers <= error.matches for error in found)
 
 
+@pytest.mark.slow
 def test_the_same_video_gives_the_same_numbers(tmp_path: Path) -> None:
     clip = scenes.write_clip(tmp_path / "clip.mp4", scenes.wobble(scenes.flight(5), 3))
     assert sampson.temporal(clip, OPTIONS) == sampson.temporal(clip, OPTIONS)

@@ -117,6 +117,7 @@ def test_the_default_rate_peaks_at_the_published_value():
     assert rates == pytest.approx({0: 0, 500: 1.075e-5, 1000: 2.15e-5, 100_000: 8.6e-6})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["tensorboard"])
 def test_metrics_go_to_the_loggers_that_the_spec_names(name, train_to):
     folder, code = train_to("run", logging={"logger": [name, "console"]}, validation={"enable": False})
@@ -216,6 +217,7 @@ def test_a_checkpoint_that_asks_for_code_is_refused_and_runs_nothing(name, train
     assert not (tmp_path / "mark").exists()
 
 
+@pytest.mark.slow
 def test_a_finished_run_has_nothing_to_train(train_to):
     train_to("run")
     folder, code = train_to("run", train={"resume": True})
@@ -255,6 +257,7 @@ def test_caches_change_no_loss(train_to):
     assert curve(encoded, "val/avg_loss") == pytest.approx(curve(cached, "val/avg_loss"), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_second_run_loads_neither_vae_nor_text_encoder(train_to, monkeypatch):
     first, _ = train_to("first")
     for name in ("load_vae", "load_text_encoder"):
@@ -264,6 +267,7 @@ def test_a_second_run_loads_neither_vae_nor_text_encoder(train_to, monkeypatch):
     assert curve(second) == curve(first)
 
 
+@pytest.mark.slow
 def test_reading_threads_change_no_loss(train_to):
     read, _ = train_to("read", dataset={"dataloader_num_workers": 2})
     alone, _ = train_to("alone")

@@ -32,6 +32,7 @@ def held_out(tiny_pipeline, robot_data, run):
     return make
 
 
+@pytest.mark.slow
 def test_the_loss_is_the_mean_of_the_formula_over_clips_and_levels(held_out, denoiser, run):
     judged = held_out(validation={"num_samples": 3})
     levels = flow.shifted(flow.even_times(3, "logitnormal").double(), 5.0)

@@ -32,6 +32,7 @@ def mixture(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SKILL.info.huggingface_model_ids)
 def test_every_named_checkpoint_has_the_parameters_of_its_name(
     name: str, train_spec: Document, write_config: object

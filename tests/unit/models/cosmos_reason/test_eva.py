@@ -54,6 +54,7 @@ def start(config: TrainConfig, records: Records) -> Any:
     return network
 
 
+@pytest.mark.slow
 def test_adapters_start_at_the_main_directions_of_what_a_layer_reads(config: TrainConfig, records: Records) -> None:
     network = start(config, records)
     name = "base_model.model.model.language_model.layers.1.mlp.down_proj"
@@ -84,6 +85,7 @@ def test_ranks_are_shared_out_by_it_and_their_sum_stays(config: TrainConfig, rec
     assert network.peft_config["default"].rank_pattern
 
 
+@pytest.mark.slow
 def test_two_starts_are_equal(config: TrainConfig, records: Records) -> None:
     first, second = (dict(start(config, records).named_parameters()) for _ in range(2))
     assert first.keys() == second.keys()

@@ -29,6 +29,7 @@ def _read(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 def test_the_builtin_model_answers_in_the_right_form_at_chance_level(
     evaluate_spec: Document, run_program: Run, clips: Path, tmp_path: Path
 ) -> None:
@@ -71,6 +72,7 @@ def test_answers_in_a_batch_are_those_of_single_questions(tiny_model: Path, proc
     assert torch.allclose(together, torch.stack(alone), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_limit_shards_and_saved_answers_choose_what_is_asked(
     evaluate_spec: Document, run_program: Run, tmp_path: Path
 ) -> None:
@@ -157,6 +159,7 @@ def test_every_question_of_a_record_is_asked_after_its_own_answers(
     assert _read(out / "metrics_summary.json")["num_samples"] == 6
 
 
+@pytest.mark.slow
 def test_saved_answers_are_judged_again_and_asked_again_where_the_clip_changed(
     evaluate_spec: Document, run_program: Run, clips: Path, tmp_path: Path
 ) -> None:
@@ -194,6 +197,7 @@ def test_answers_that_hit_the_maximum_are_reported(
     assert finding["message"] in read_lines(out / "status.jsonl")[-1]["message"]
 
 
+@pytest.mark.slow
 def test_a_run_that_was_ended_gives_what_it_would_have_given_at_once(
     evaluate_spec: Document, run_program: Run, tmp_path: Path
 ) -> None:

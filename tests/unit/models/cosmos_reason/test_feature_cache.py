@@ -33,6 +33,7 @@ def files(state_dir: Path) -> list[Path]:
     return sorted((state_dir / "cache" / "features").rglob("*.safetensors"))
 
 
+@pytest.mark.slow
 def test_training_on_features_repeats_the_losses_of_training_on_clips(
     lora_spec: Document, run_program: Run, state_dir: Path, tmp_path: Path, write_config: Callable[..., Path]
 ) -> None:
@@ -51,6 +52,7 @@ def test_training_on_features_repeats_the_losses_of_training_on_clips(
     assert [value.nbytes for value in values] == [tokens * per_token] * 33
 
 
+@pytest.mark.slow
 def test_a_second_training_encodes_nothing(
     lora_spec: Document, run_program: Run, state_dir: Path, tmp_path: Path
 ) -> None:
@@ -96,6 +98,7 @@ def test_a_trained_tower_has_no_features_to_keep(
     assert files(state_dir) == []
 
 
+@pytest.mark.slow
 def test_a_disk_without_room_stops_only_who_insists(
     lora_spec: Document, run_program: Run, state_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

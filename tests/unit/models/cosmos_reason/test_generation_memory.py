@@ -113,6 +113,7 @@ def make_evaluation_job(evaluate_spec: Document, tmp_path: Path) -> Callable[[],
     return make
 
 
+@pytest.mark.slow
 def test_an_action_that_nobody_sizes_is_refused_by_the_program(write_config: Callable[..., Path]) -> None:
     command = [sys.executable, "-m", "tao_skill_bank.models.cosmos_reason.inspect", "--action", "export"]
     finished = subprocess.run(

@@ -93,6 +93,7 @@ def test_packed_samples_give_transformers_loss_and_gradients(
     _assert_same_gradients(_gradients(model), _gradients(plain))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"use_dora": True}, {"use_rslora": True}, {"modules_to_save": ["visual"]}])
 def test_adapters_compute_what_peft_computes(options: dict[str, Any], tiny_model: Path, processor: Processor) -> None:
     from peft import LoraConfig, get_peft_model

@@ -84,6 +84,7 @@ def test_every_kind_of_adapter_trains_and_plain_peft_gives_the_trainers_loss(
     assert abs(loss - start) > 1e-3
 
 
+@pytest.mark.slow
 def test_patterns_give_layers_their_own_rank(train_spec: Document, run_program: Run) -> None:
     from safetensors.torch import load_file
 
@@ -102,6 +103,7 @@ def test_patterns_give_layers_their_own_rank(train_spec: Document, run_program: 
     assert len(ranks) > 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parts", [["vision"], ["vision", "projector"], ["llm", "lm_head"]])
 def test_frozen_parts_stay_as_they_are_and_the_others_learn(
     parts: list[str], train_spec: Document, run_program: Run, tiny_model: Path
@@ -117,6 +119,7 @@ def test_frozen_parts_stay_as_they_are_and_the_others_learn(
     assert changed == {part_of(name) for name in before} - set(parts)
 
 
+@pytest.mark.slow
 def test_frozen_parts_get_no_adapters(
     train_spec: Document, run_program: Run, tiny_model: Path, clips: Path, processor: Processor
 ) -> None:
@@ -206,6 +209,7 @@ def test_an_adapter_on_a_base_in_4_bits_trains_and_merges_onto_the_whole_base(
     assert _mean_loss(merged, clips, processor) == pytest.approx(expected, rel=0.1)  # 4 bits are not exact
 
 
+@pytest.mark.slow
 def test_a_packed_training_resumes(train_spec: Document, run_program: Run) -> None:
     pytest.importorskip("bitsandbytes")
     train_spec["policy"]["lora"] = {**LORA, "load_in_4bit": True, "use_dora": True}
@@ -249,6 +253,7 @@ def test_float8_is_refused_on_a_device_without_it(train_spec: Document, run_prog
     assert "train.fp8.enable_fp8=false" in found["cure"]
 
 
+@pytest.mark.slow
 def test_a_part_with_a_rate_of_its_own_moves_at_it(train_spec: Document, run_program: Run, tiny_model: Path) -> None:
     from tao_skill_bank.models.cosmos_reason.optimizer import part_of
 

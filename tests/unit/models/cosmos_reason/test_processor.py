@@ -45,6 +45,7 @@ def _record(*turns: str) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CLIPS)
 def test_sequences_pixels_and_counts_equal_those_of_transformers(
     case: tuple[int, int, int, int, VideoSampling], processor: Processor, tmp_path: Path

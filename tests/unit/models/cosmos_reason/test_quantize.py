@@ -33,6 +33,7 @@ SCHEMES = {
 WEIGHT_ERROR = {"FP8_DYNAMIC": 0.03, "FP8": 0.03, "W8A16": 0.01, "W4A16": 0.13, "NVFP4": 0.11}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SCHEMES)
 def test_a_scheme_is_packed_loads_again_and_costs_little(
     quantize_spec: Document, run_program: Run, tmp_path: Path, tiny_model: Path, name: str
@@ -74,6 +75,7 @@ def test_a_scheme_is_packed_loads_again_and_costs_little(
     assert 0 < float((weight - unquantized).norm() / unquantized.norm()) < WEIGHT_ERROR[name]
 
 
+@pytest.mark.slow
 def test_a_float8_cache_writes_a_scale_for_keys_and_values_of_every_layer(
     quantize_spec: Document, run_program: Run, tmp_path: Path
 ) -> None:
@@ -89,6 +91,7 @@ def test_a_float8_cache_writes_a_scale_for_keys_and_values_of_every_layer(
     assert abs(_results(tmp_path)["evaluation"]["delta"]["token_loss"]) < 0.005
 
 
+@pytest.mark.slow
 def test_what_is_measured_is_the_folder_that_was_written(
     quantize_spec: Document, run_program: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,6 +110,7 @@ def test_what_is_measured_is_the_folder_that_was_written(
     assert _results(tmp_path)["evaluation"]["delta"]["token_loss"] > 1
 
 
+@pytest.mark.slow
 def test_the_result_tells_the_records_tokens_and_answers(
     quantize_spec: Document, run_program: Run, tmp_path: Path
 ) -> None:
@@ -124,6 +128,7 @@ def test_the_result_tells_the_records_tokens_and_answers(
     assert not list((tmp_path / "quantization" / "safetensors").glob(".*"))
 
 
+@pytest.mark.slow
 def test_without_held_out_data_it_says_that_nothing_was_evaluated(
     quantize_spec: Document, run_program: Run, tmp_path: Path
 ) -> None:
@@ -139,6 +144,7 @@ def test_without_held_out_data_it_says_that_nothing_was_evaluated(
     assert set(summary["not_computed"]) == {"token_loss", "accuracy"}
 
 
+@pytest.mark.slow
 def test_a_purely_dynamic_scheme_decodes_no_calibration_clip(
     quantize_spec: Document, run_program: Run, tmp_path: Path
 ) -> None:
@@ -149,6 +155,7 @@ def test_a_purely_dynamic_scheme_decodes_no_calibration_clip(
     assert "from the weights" in calibration["reason"]
 
 
+@pytest.mark.slow
 def test_records_of_text_and_images_calibrate_beside_videos(
     quantize_spec: Document, run_program: Run, tmp_path: Path, clips: Path
 ) -> None:
@@ -189,6 +196,7 @@ def test_a_sequence_longer_than_allowed_is_an_error_with_the_tokens_it_needs(
     assert not _folder(tmp_path).exists()
 
 
+@pytest.mark.slow
 def test_an_adapter_is_merged_first(
     quantize_spec: Document, run_program: Run, tmp_path: Path, tiny_model: Path, adapter: Path
 ) -> None:
@@ -207,6 +215,7 @@ def test_an_adapter_is_merged_first(
     assert float((base - merged).norm() / merged.norm()) > 0.1
 
 
+@pytest.mark.slow
 def test_a_quantized_checkpoint_is_not_quantized_again_but_can_be_evaluated(
     quantize_spec: Document, evaluate_spec: Document, run_program: Run, tmp_path: Path
 ) -> None:
@@ -249,6 +258,7 @@ def test_a_model_that_has_diverged_fails_before_anything_is_written(
     assert not _folder(tmp_path).exists()
 
 
+@pytest.mark.slow
 def test_an_earlier_result_is_replaced_whole(quantize_spec: Document, run_program: Run, tmp_path: Path) -> None:
     del quantize_spec["dataset"]
     quantize_spec["quantize"]["skip_test_generation"] = True

@@ -48,6 +48,7 @@ def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
+@pytest.mark.slow
 def test_a_stopped_training_goes_on_exactly(spec: Document, run_program: Run, tmp_path: Path) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     assert run_program("train", with_train(spec, whole)) == 0
@@ -100,6 +101,7 @@ def test_two_processes_go_on_exactly(
     assert json.loads((parts / "exit" / "rank_1.json").read_text())["exit_code"] == 0
 
 
+@pytest.mark.slow
 def test_a_second_training_with_another_rate_encodes_nothing(
     spec: Document, run_program: Run, tmp_path: Path, state_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

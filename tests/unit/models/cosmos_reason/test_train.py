@@ -472,6 +472,7 @@ def _torchrun(config: Path, processes: int) -> "subprocess.CompletedProcess[str]
     )
 
 
+@pytest.mark.slow
 def test_two_deterministic_trainings_are_equal_to_the_last_bit(
     train_spec: Document, run_program: Run, tmp_path: Path
 ) -> None:

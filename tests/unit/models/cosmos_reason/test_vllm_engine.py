@@ -80,6 +80,7 @@ def _read(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 def test_a_server_with_the_model_gives_the_results_of_the_model_here(
     evaluate_spec: Document,
     server_spec: Callable[..., Document],
@@ -190,6 +191,7 @@ def test_a_busy_server_is_asked_again_by_the_client(server_spec: Callable[..., D
     assert len(server.requests) == 9 + 2
 
 
+@pytest.mark.slow
 def test_a_server_that_is_not_there_or_has_another_model_is_one_error(
     server_spec: Callable[..., Document], run_program: Run, tmp_path: Path
 ) -> None:

@@ -204,6 +204,7 @@ def test_a_pod_that_runs_is_running_and_one_that_waits_is_not(cluster, record):
     assert (now.state, now.message) == (State.PENDING, "Waits for its pods: ContainerCreating")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "reason", "how", "expected"),
     [

@@ -188,6 +188,7 @@ def test_a_killed_process_group_is_an_infrastructure_error(start):
     assert "killed" in now.message
 
 
+@pytest.mark.slow
 def test_a_killed_rank_fails_the_whole_job(start):
     two = Resources(processes_per_node=2, device="cpu")
     run = start("start", "wait_for:never", distributed=True, resources=two)
@@ -257,6 +258,7 @@ def test_cancel_stops_every_process_and_a_second_cancel_changes_nothing(start):
     assert run.status().state is State.CANCELED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_signal_from_outside_is_an_infrastructure_error_that_says_how_to_go_on(start, processes):
     several = Resources(processes_per_node=processes, device="cpu")

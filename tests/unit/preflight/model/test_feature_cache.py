@@ -42,6 +42,7 @@ def test_machines_elsewhere_have_no_folder_to_look_at(estimated):
     assert estimated([probed(64)], runs_here=False).folder is None
 
 
+@pytest.mark.slow
 def test_nothing_is_estimated_for_a_model_that_keeps_nothing_or_without_sampled_media(estimated):
     assert estimated([probed(64)], told=None) is None
     assert estimated([]) is None

@@ -129,6 +129,7 @@ def test_the_hubs_answer_becomes_a_finding(tmp_path, model, code, severity):
     assert SECRET not in str(found)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("hub", "with_token")
 def test_a_gated_repository_names_its_agreement_page(tmp_path):
     assert "https://huggingface.co/org/gated" in findings_of(tmp_path, "hf_model://org/gated")[0].fix

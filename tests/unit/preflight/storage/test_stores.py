@@ -53,6 +53,7 @@ def found(job, *, runs_here=True):
     return {finding.code: finding for finding in findings}
 
 
+@pytest.mark.slow
 def test_small_annotations_are_read_and_media_are_looked_up_by_name(remote, tmp_path, state_dir):
     findings = found(remote_job(tmp_path))
     assert findings["dataset_records"].evidence["usable"] == 2

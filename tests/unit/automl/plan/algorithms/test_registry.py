@@ -51,6 +51,7 @@ def test_every_point_lies_in_the_space_and_no_forbidden_choice_is_made(name: str
                 assert isinstance(coordinate, float if dimension.kind in points.REAL else int)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OFFERED)
 @settings(max_examples=8, deadline=None)
 @given(order=st.integers(0, 10_000), parallel=st.integers(1, 5), failing=st.sets(st.integers(0, 13), max_size=6))

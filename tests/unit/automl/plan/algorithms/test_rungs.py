@@ -118,6 +118,7 @@ def test_bohb_learns_from_the_longest_trainings_of_which_there_are_enough() -> N
     assert sum(lr < 1e-5 for lr in modelled) > 0.8 * len(modelled)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["asha", "hyperband", "hyperband_es", "bohb"])
 @settings(max_examples=15, deadline=None)
 @given(

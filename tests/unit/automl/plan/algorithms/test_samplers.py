@@ -55,6 +55,7 @@ def test_a_failed_trial_teaches_nothing() -> None:
     assert proposals[0] == proposals[1]
 
 
+@pytest.mark.slow
 def test_covariance_adaptation_carries_its_state_with_the_trials() -> None:
     setup = replace(SETUP, max_trials=60)
     trials = Simulator(algorithms.build("cmaes", setup), setup, None).run()
@@ -80,6 +81,7 @@ def test_a_short_search_begins_to_learn_sooner() -> None:
     assert [samplers.startup(replace(SETUP, max_trials=trials)) for trials in (6, 12, 20, 60)] == [4, 4, 6, 10]
 
 
+@pytest.mark.slow
 def test_covariance_adaptation_reads_no_state_that_asks_for_code(tmp_path: Path) -> None:
     setup = replace(SETUP, max_trials=60)
     trials = Simulator(algorithms.build("cmaes", setup), setup, None).run()

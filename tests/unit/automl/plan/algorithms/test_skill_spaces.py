@@ -26,6 +26,7 @@ def score(point: Mapping[str, Coordinate], epoch: int) -> float:
     return (sum(len(str(coordinate)) for coordinate in point.values()) % 11) / 11 + 1 / epoch
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("skill", [*SKILLS, "made-up"])
 @pytest.mark.parametrize("name", NAMES)
 def test_every_trial_is_a_spec_that_the_schema_allows(name: str, skill: str, tmp_path: Path) -> None:

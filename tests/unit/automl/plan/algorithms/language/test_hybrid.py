@@ -33,6 +33,7 @@ def plans(*planned: dict[str, Any]) -> Any:
     return lambda _: json.dumps(next(script))
 
 
+@pytest.mark.slow
 def test_phases_follow_each_other_to_the_end_of_the_search() -> None:
     with serving(plans(WIDE, NARROW)) as server:
         trials = run("hybrid", setup(server.url))
@@ -128,6 +129,7 @@ def test_an_endpoint_that_fails_between_two_phases_stops_the_search() -> None:
     assert seen == [2, 3]
 
 
+@pytest.mark.slow
 def test_every_sampler_that_is_offered_can_fill_a_phase() -> None:
     for name in hybrid.phase_samplers():
         with serving(plans({**WIDE, "sampler": name, "trials": 6})) as server:

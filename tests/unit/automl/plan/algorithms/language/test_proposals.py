@@ -41,6 +41,7 @@ def _direct(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
 
 
+@pytest.mark.slow
 def test_a_model_that_climbs_searches_to_the_end_and_beats_the_recipe() -> None:
     with serving(neighbour_of_the_best) as server:
         trials = run("llm", setup(server.url))
@@ -241,6 +242,7 @@ def test_the_noise_of_the_request_decides() -> None:
         assert f"The configuration to improve on: {kept}." in asked
 
 
+@pytest.mark.slow
 def test_experiments_go_on_to_the_end_of_the_search() -> None:
     with serving(neighbour_of_the_best) as server:
         trials = run("autoresearch", setup(server.url))

@@ -121,6 +121,7 @@ def test_missing_and_unknown_parameters_are_named_all_at_once() -> None:
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(
     st.dictionaries(
