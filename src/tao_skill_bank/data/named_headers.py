@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from tao_skill_bank.contracts import Finding
 from tao_skill_bank.core import hashes, locations
-from tao_skill_bank.core.findings import MAX_LISTED, not_checked
+from tao_skill_bank.core.findings import MAX_LISTED, blocking, listed, not_checked
 from tao_skill_bank.data import header_findings, headers
 from tao_skill_bank.data.header_findings import BY_JOB, Named
 from tao_skill_bank.data.headers import Budget, Look, MediaFile
@@ -50,7 +50,30 @@ class NamedHeaders:
         unusable = header_findings.unusable(where, self.broken, self._named)
         if unusable and self._num_bad_records() <= self.skipped_share * self.scan.num_records:
             unusable = [replace(finding, severity="warning", fix=f"{finding.fix} {SKIPPED}") for finding in unusable]
-        return [*unusable, *header_findings.left(where, self.found, self.seconds)]
+        return [*unusable, *self._differing_sizes(where), *header_findings.left(where, self.found, self.seconds)]
+
+    def _differing_sizes(self, where: str) -> list[Finding]:
+        """Return the finding on lists of frames that are not all of one size, which the trainer refuses."""
+        scan, bounds = self.scan, self.scan.frame_lists
+        if not bounds:
+            return []
+        headers = self.found.headers.items()
+        sizes = {hash(file.path): (header.width, header.height) for file, header in headers if file.kind == "image"}
+        records: list[int] = []
+        example: dict[tuple[int, int], None] = {}
+        for start, stop in zip(bounds[::2], bounds[1::2], strict=True):
+            found = dict.fromkeys(sizes[name] for name in scan.media[start:stop] if name in sizes)
+            if len(found) > 1:
+                example = example or found
+                records.append(scan.media_records[start])
+        if not records:
+            return []
+        shown = listed([f"{width}x{height}" for width, height in example])
+        message = f"Frames of one clip in {where} have different sizes (record {listed(records)})"
+        message += f"; in record {records[0]}: {shown}."
+        fix = "Write all frames of a clip in one size."
+        evidence = {"records": records[:MAX_LISTED], "count": len(records)}
+        return [blocking("frame_sizes_differ", message, fix, where, **evidence)]
 
     def _num_bad_records(self) -> int:
         """Return how many records show a file that cannot be used."""

@@ -87,7 +87,9 @@ def decode(
     records = []
     for sample, media, files_of_media in zip(samples, media_of_samples, places, strict=True):
         for item, files in zip(media, files_of_media, strict=True):
-            findings += _differing_sizes(item, sample.index, [outcomes[file] for file in files if file in outcomes])
+            if listing:  # else the headers of all of them are compared
+                probes_known = [outcomes[file] for file in files if file in outcomes]
+                findings += _differing_sizes(item, sample.index, probes_known)
         probes = [_probe_of(item, files, outcomes) for item, files in zip(media, files_of_media, strict=True)]
         good = tuple(probe for probe in probes if probe)
         if len(good) == len(media):

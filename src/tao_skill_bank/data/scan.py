@@ -69,6 +69,7 @@ class Scan:
         rules: what its records must hold.
         failure: why the file could not be read to its end, if so.
         num_further_frames: files of lists of frames but for the first of each.
+        frame_lists: where in `media` every different list of frames begins and ends, one after the other.
         num_usual, first_usual: records that the quick look has passed, and the first of them.
         issues: code (`video_fps_missing`, `answer_missing`, ...) to the records that have the issue.
         census: keys that nobody reads, and how turns are written.
@@ -98,6 +99,7 @@ class Scan:
     media_records: "array[int]" = field(default_factory=lambda: array("L"))
     rates: "array[float]" = field(default_factory=lambda: array("f"))
     pictures: "array[int]" = field(default_factory=lambda: array("L"))
+    frame_lists: "array[int]" = field(default_factory=lambda: array("L"))
     folders: set[str] = field(default_factory=set)
     samples: tuple[Sample, ...] = ()
     longest: Sample | None = None
@@ -220,6 +222,8 @@ class _Scanner:
         if media.frames and hash(media.frames) not in self._clips_of_frames:
             self._clips_of_frames.add(hash(media.frames))
             self.result.num_further_frames += len(set(media.frames)) - 1
+            start = len(self.result.media)
+            self.result.frame_lists.extend((start, start + len(media.frames)))
         is_picture = bool(media.frames) or media.kind == "image"
         for name in media.files:
             path = path_under(self._root, name)

@@ -3,12 +3,14 @@ from dataclasses import replace
 
 import media_pool
 import pytest
+from PIL import Image
 from preflight_worlds import codes, findings_on, look, make_record, only, use_of, write_annotations, write_clip
 
 from tao_skill_bank.contracts import Workload
 from tao_skill_bank.data import named_headers
 from tao_skill_bank.data.headers import Budget, MediaFile
 
+TURNS_OF_CLIP = [{"from": "human", "value": "?"}, {"from": "gpt", "value": "!"}]
 TURNS = [{"from": "human", "value": "<image>?"}, {"from": "gpt", "value": "!"}]
 
 
@@ -52,6 +54,20 @@ def test_a_clip_whose_copy_stopped_early_is_found_by_its_header(many):
     (many / "videos" / "20.mp4").write_bytes(data[: -len(data) // 4])
     found = only(findings(many), "media_cut_short")
     assert found.evidence["records"] == [20]
+
+
+def test_one_frame_of_another_size_is_found_in_a_long_list(tmp_path):
+    (tmp_path / "frames").mkdir()
+    for index in range(40):
+        Image.new("RGB", (64, 32 if index == 17 else 64)).save(tmp_path / "frames" / f"{index}.png")
+    names = [f"frames/{index}.png" for index in range(40)]
+    good = {"id": "good", "video": names[:17], "video_fps": 10, "conversations": TURNS_OF_CLIP}
+    bad = {"id": "bad", "video": names, "video_fps": 10, "conversations": TURNS_OF_CLIP}
+    pair = {"id": "pair", "images": names[16:18], "conversations": TURNS_OF_CLIP}
+    write_annotations(tmp_path, [good, bad, pair])
+    found = only(findings(tmp_path), "frame_sizes_differ")
+    assert (found.severity, found.evidence) == ("blocking", {"records": [1], "count": 1})
+    assert found.message.endswith("have different sizes (record 1); in record 1: 64x64, 64x32.")
 
 
 def test_a_sampled_file_that_is_broken_is_reported_once(many):
