@@ -35,6 +35,10 @@ LETTERS = (
     re.compile(r"(?<![" + LATIN + r"])(?!(?:A|I) +\w|I')([A-Z])(?![" + LATIN + "])"),  # alone, not the word A or I
     re.compile(r"(?<![" + LATIN + r"])([A-Z])(?![" + LATIN + "])"),
 )
+BRACKETED = r"[(\[]?([A-Z])[)\]]?"
+JOINED = re.compile(  # A or B, (A) and (C), A/B: several choices, and so none
+    r"(?<![" + LATIN + r"])" + BRACKETED + r"\s*(?:/|&|,|,?\s*\b(?:or|and)\b)\s*" + BRACKETED + r"(?![" + LATIN + "])"
+)
 MINUS = "\N{MINUS SIGN}"
 NUMBER_MARKS = ".,:/-"  # 1.5, 1,5, 10:30, 1/2, 2026-11-30
 THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
@@ -142,6 +146,7 @@ def letter(text: str) -> str | None:
     """Return the letter of a choice in upper case, by the most reliable pattern that matches, else None.
 
     "The answer is B", letters that open the answer ("B", "b. A truck") and bracketed ones come before standalone ones.
+    A letter that is joined with another one ("A or B") is none.
     """
     return _letter(text, LETTERS)
 
@@ -205,5 +210,10 @@ def _letter(text: str, patterns: tuple[re.Pattern[str], ...]) -> str | None:
     for pattern in patterns:
         found = list(pattern.finditer(folded))
         if found:
-            return next(group for group in found[-1].groups() if group).upper()
+            group = found[-1].lastindex or 0
+            start, chosen = found[-1].start(group), found[-1].group(group).upper()
+            is_joined = any(
+                pair.start() <= start < pair.end() and pair[1] != pair[2] for pair in JOINED.finditer(folded)
+            )
+            return None if is_joined else chosen
     return None

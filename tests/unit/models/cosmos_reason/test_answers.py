@@ -48,6 +48,11 @@ def test_the_final_part_depends_on_the_answer_type(kind: AnswerType, response: s
         ("答案是B", "B"),
         ("Ｂ", "B"),
         ("Évasion", None),
+        ("A and B", None),
+        ("The answer is A or B.", None),
+        ("It is (A), (C)", None),
+        ("Both A and B are red, so it is C", "C"),
+        ("The answer is B, A and C are wrong", None),
     ],
 )
 def test_letters(response: str, expected: str | None) -> None:
