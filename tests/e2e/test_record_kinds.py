@@ -227,7 +227,7 @@ def many_digits(root: Path) -> None:
     ("broken", "code", "words", "fix"),
     [
         (other_form, "media_missing", "differs in its Unicode form", "mv FILE NAME"),
-        (other_case, "media_missing", "'videos/a.mp4' there (another case)", "mv FILE NAME"),
+        (other_case, "media_missing", "'videos/a.mp4' there (it differs in upper and lower case)", "mv FILE NAME"),
         (pointer, "annotation_unreadable", "Git LFS pointer", "git lfs pull"),
         (too_deep, "annotation_unreadable", "item 0: it is nested more than 100 levels deep", "strict JSON"),
         (deep_lines, "record_too_deep", "more than 100 levels deep (record 1,", "Flatten"),

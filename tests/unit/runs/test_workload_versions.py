@@ -77,4 +77,4 @@ def test_the_old_document_is_left_as_it_is_and_a_new_one_too():
     assert before == OLD
     assert not set(FORMS) & set(upgraded)
     assert workload_of_version_1(upgraded) == upgraded
-    assert workload_of_version_1({"model": "m"}) == {"model": "m", "inputs": []}
+    assert workload_of_version_1({"model": "m"}) == {"model": "m", "inputs": [], "warm_up": None}
