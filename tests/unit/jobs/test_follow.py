@@ -16,7 +16,8 @@ from tao_skill_bank.jobs.follow import follow
 pytestmark = pytest.mark.usefixtures("fake_trainer")
 
 FOLLOWER = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # shells start what runs in the background without it
 from rich.console import Console
 from tao_skill_bank.jobs.follow import follow
 from tao_skill_bank.jobs.service import JobHandle
