@@ -31,7 +31,7 @@ demo-predict: setup  ## Fine-tune a tiny video model with LoRA and DoRA, generat
 test: setup  ## Run all tests.
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
-test-fast: setup  ## Run the tests that need no engine and train nothing (about two minutes).
+test-fast: setup  ## Run the tests that need no engine and train nothing (about three minutes).
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not slow' --ignore=tests/e2e
 
 lint: setup  ## Format check, lint, types and import layers.
