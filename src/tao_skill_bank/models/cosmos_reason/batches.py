@@ -90,6 +90,7 @@ def training_batches(
     )
     workers = loader.Workers(options.dataloader_num_workers, options.dataloader_prefetch_factor)
     workers = workers.bounded(load.patches * load.samples * _patch_bytes(records))
+    workers = workers.worthwhile(len(order) * settings.epoch)
     return order, _loader(records, order, workers, packer, skips)
 
 
@@ -101,6 +102,7 @@ def validation_batches(
     order = loader.ValidationOrder(len(records), ranks=(run.ranks.rank, run.ranks.world), batch=settings.batch_size)
     workers = loader.Workers(settings.dataloader_num_workers, settings.dataloader_prefetch_factor)
     workers = workers.bounded(load.patches * settings.batch_size * _patch_bytes(records))
+    workers = workers.worthwhile(len(order) * config.train.epoch // settings.freq_in_epoch)
     return _loader(records, order, workers, packer)
 
 

@@ -200,7 +200,7 @@ def _encode(
 ) -> dict[int, Problem]:
     """Encode media into files; return those that cannot be decoded and may be skipped, with the reason."""
     options = config.train.train_policy
-    workers = loader.Workers(options.dataloader_num_workers, options.dataloader_prefetch_factor)
+    workers = loader.Workers(options.dataloader_num_workers, options.dataloader_prefetch_factor).worthwhile(len(files))
     order = [[loader.Slot(index)] for index in files]
     clips: loader.Batches[Clip | Unreadable] = loader.Batches(source, order, workers, _only)
     failed: dict[int, Problem] = {}

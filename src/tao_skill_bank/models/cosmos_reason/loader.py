@@ -22,6 +22,7 @@ from tao_skill_bank.training import bad_samples, distributed, interruption
 from tao_skill_bank.training.bad_samples import SUBSTITUTES, Skip, SkipLog
 
 MAX_THREADS, BATCHES_PER_THREAD = 4, 2  # features of a clip are 130 MB for an 8B
+BATCHES_PER_PROCESS = 8  # starting a process takes some 3 s of CPU
 TIMEOUT_SECONDS = 600  # a loader process without output for this long hangs on a broken file
 MODEL_KEYS = {"video": ("pixel_values_videos", "video_grid_thw"), "image": ("pixel_values", "image_grid_thw")}
 
@@ -219,6 +220,13 @@ class Workers:
         batches = max(1, free // max(1, batch_bytes))  # text-only batches have no bytes to count
         count = min(self.count, batches)
         return Workers(count, min(self.prefetch, max(1, batches // max(1, count))))
+
+    def worthwhile(self, num_batches: int) -> "Workers":
+        """Return these settings with at most one process for every few batches of the whole run, maybe none.
+
+        A process imports torch and transformers before its first batch, which takes as long as decoding some batches.
+        """
+        return Workers(min(self.count, num_batches // BATCHES_PER_PROCESS), self.prefetch)
 
 
 class Batches(Generic[T]):

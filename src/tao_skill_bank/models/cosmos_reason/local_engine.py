@@ -61,7 +61,7 @@ class LocalEngine:
         source = loader.Batches(
             prompts,
             [[loader.Slot(position) for position in batch] for batch in batches],
-            loader.Workers(_workers(self.config, self.device), PREFETCHED_BATCHES),
+            loader.Workers(_workers(self.config, self.device), PREFETCHED_BATCHES).worthwhile(len(batches)),
             loader.Padding(self.processor, side="left"),
         )
         for inputs, batch in zip(source, batches, strict=True):

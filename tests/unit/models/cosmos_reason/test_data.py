@@ -153,3 +153,9 @@ def test_workers_keep_no_more_ready_than_memory_has_room_for() -> None:
     some = Workers(4, 100).bounded(free // 40)
     assert some.count == 4
     assert 4 * some.prefetch * (free // 40) < 2 * free
+
+
+@pytest.mark.parametrize(("num_batches", "count"), [(3, 0), (8, 1), (40, 5), (10_000, 8)])
+def test_few_batches_start_no_loader_process_that_costs_more_than_it_saves(num_batches: int, count: int) -> None:
+    assert Workers(8, 4).worthwhile(num_batches) == Workers(count, 4)
+    assert Workers(0, 4).worthwhile(num_batches).count == 0

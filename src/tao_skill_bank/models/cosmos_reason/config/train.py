@@ -72,7 +72,9 @@ class TrainPolicy:
         automl=False,
     )
     dataloader_num_workers: int = parameter(
-        8, doc="Loader processes per GPU, at most one per core; 0 loads in the trainer.", minimum=0
+        8,
+        doc="Loader processes per GPU, at most one per core and per 8 batches of the run; 0 loads in the trainer.",
+        minimum=0,
     )
     dataloader_prefetch_factor: int = parameter(8, doc="Batches prefetched per loader process.", minimum=1)
     conversation_column_name: str = parameter(
@@ -177,7 +179,9 @@ class Validation:
     enable: bool = parameter(True, doc="Compute the validation loss.", automl=False)
     freq_in_epoch: int = parameter(1, doc="Epochs between two validations.", minimum=1, automl=False)
     batch_size: int = parameter(4, doc="Samples per GPU in one validation forward pass.", minimum=1, automl=False)
-    dataloader_num_workers: int = parameter(8, doc="Loader processes per GPU.", minimum=0, automl=False)
+    dataloader_num_workers: int = parameter(
+        8, doc="Loader processes per GPU, at most one per core and per 8 batches of the run.", minimum=0, automl=False
+    )
     dataloader_prefetch_factor: int = parameter(
         8, doc="Batches prefetched per loader process.", minimum=1, automl=False
     )
