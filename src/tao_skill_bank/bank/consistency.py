@@ -5,7 +5,7 @@ Sources are read and not imported, but for `facts.py`: a program of the training
 
 import ast
 import importlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import yaml
@@ -107,6 +107,10 @@ def _config_problems(info: SkillInfo, package: Path) -> Iterator[Problem]:
         yield names
     elif "RULES" not in names:
         yield _problem("rules_missing", rules, "it has no RULES", "Add RULES: action to its rules; {} for none.")
+    else:
+        for action in (action for action in _literal_keys(rules, "RULES") if action not in info.actions):
+            why = f"RULES has the action '{action}', which the skill does not have"
+            yield _problem("action_unknown", rules, why, _nearest(action, info.actions))
 
 
 def _hook_problems(package: Path) -> Iterator[Problem]:
@@ -158,7 +162,11 @@ def _fact_problems(skill: Skill, package: Path) -> Iterator[Problem]:
 
 
 def _key_problems(skill: Skill, info: SkillInfo) -> Iterator[Problem]:
-    """Yield the spec keys that skill_info.yaml names and the packaged schema of the action does not have."""
+    """Yield what skill_info.yaml names and is not there: the action that scores, spec keys of an action's schema."""
+    if info.automl and info.automl.evaluation and info.automl.evaluation.action not in info.actions:
+        name = info.automl.evaluation.action
+        why = f"automl.evaluation names the action '{name}', which it does not have"
+        yield _problem("action_unknown", skill.info_path, why, _nearest(name, info.actions))
     for action in info.actions:
         if not skill.schema_path(action).is_file():
             continue
@@ -167,8 +175,7 @@ def _key_problems(skill: Skill, info: SkillInfo) -> Iterator[Problem]:
         for key in dict.fromkeys(_spec_keys(info, action)):
             if key not in known:
                 why = f"action {action} names the spec key '{key}', which its schema does not have"
-                hint = catalog.did_you_mean(key, known)
-                yield _problem("spec_key_unknown", skill.info_path, f"{why}.{hint}".removesuffix("."), "")
+                yield _problem("spec_key_unknown", skill.info_path, why, _nearest(key, known))
 
 
 def _spec_keys(info: SkillInfo, action: str) -> Iterator[str]:
@@ -196,9 +203,20 @@ def _names(path: Path) -> dict[str, ast.FunctionDef | None] | Problem:
         elif isinstance(node, ast.Import | ast.ImportFrom):
             found |= dict.fromkeys(alias.asname or alias.name for alias in node.names)
         elif isinstance(node, ast.Assign | ast.AnnAssign):
-            targets: Sequence[ast.expr] = node.targets if isinstance(node, ast.Assign) else [node.target]
-            found |= dict.fromkeys(target.id for target in targets if isinstance(target, ast.Name))
+            found |= dict.fromkeys(_bound(node))
     return found
+
+
+def _bound(node: ast.Assign | ast.AnnAssign) -> list[str]:
+    targets: Sequence[ast.expr] = node.targets if isinstance(node, ast.Assign) else [node.target]
+    return [target.id for target in targets if isinstance(target, ast.Name)]
+
+
+def _literal_keys(path: Path, name: str) -> Iterator[str]:
+    """Yield the strings that are keys of a dictionary which a module writes out under this name."""
+    for node in ast.parse(path.read_text(encoding="utf-8"), str(path)).body:
+        if isinstance(node, ast.Assign | ast.AnnAssign) and name in _bound(node) and isinstance(node.value, ast.Dict):
+            yield from (str(key.value) for key in node.value.keys if isinstance(key, ast.Constant))
 
 
 def _takes(function: ast.FunctionDef, count: int) -> bool:
@@ -208,6 +226,10 @@ def _takes(function: ast.FunctionDef, count: int) -> bool:
     least = most - len(arguments.defaults)
     needs_names = any(default is None for default in arguments.kw_defaults)
     return least <= count and (count <= most or arguments.vararg is not None) and not needs_names
+
+
+def _nearest(word: str, known: Iterable[str]) -> str:
+    return catalog.did_you_mean(word, known).strip()
 
 
 def _first(error: BaseException) -> str:

@@ -92,6 +92,7 @@ from tao_skill_bank.contracts import MonitoringMetric
 METRIC = MonitoringMetric("val/avg_loss", "maximize")
 FACTS = TrainingFacts(METRIC, EarlyStop("train.epoch", "train.stop_epoch"), "train.resume")
 """
+EVALUATION = "\n  evaluation: {action: evaluat, metric: accuracy, direction: maximize}"
 BROKEN = [
     ("package_missing", _facts("package: toy", "package: tyo")),
     ("package_missing", _facts("package: toy", "package: ../toy")),
@@ -108,6 +109,8 @@ BROKEN = [
     ("hook_signature", _write("inspect.py", "def main(): ...\n")),
     ("spec_class_missing", _write("config/__init__.py", "class TrainingConfig: ...\nclass EvaluateConfig: ...\n")),
     ("rules_missing", _write("config/rules.py", "ALL = {}\n")),
+    ("action_unknown", _write("config/rules.py", "RULES: dict[str, tuple] = {'trian': ()}\n")),
+    ("action_unknown", _facts("  batch: train.batch_size", "  batch: train.batch_size" + EVALUATION)),
     ("spec_key_unknown", _facts("parent: {resume: train.resume}", "parent: {resume: train.resum}")),
     ("facts_differ", _write("facts.py", FACTS)),
     ("facts_unreadable", _write("facts.py", "import no_such_module\n")),
