@@ -60,6 +60,7 @@ def parameter(  # noqa: PLR0913 - one keyword per schema keyword
     depends_on: str | None = None,
     option_weights: list[float] | None = None,
     pattern: str | None = None,
+    free_text: bool = False,
     template: Any = None,
 ) -> Any:
     """Return a pydantic field with the annotation keywords of an action schema.
@@ -74,6 +75,7 @@ def parameter(  # noqa: PLR0913 - one keyword per schema keyword
         min_length: fewest characters or items.
         max_length: most characters or items.
         pattern: regular expression of a string.
+        free_text: it is prose, such as a prompt: line ends and tabs are kept. Any other text is one plain line.
         search: the AutoML domain; its presence makes the parameter searchable.
         automl: True puts it among `automl_default_parameters`, False among the disabled ones,
             None leaves it available to a search that names it.
@@ -91,6 +93,8 @@ def parameter(  # noqa: PLR0913 - one keyword per schema keyword
             extra["math_cond"] = search.math_cond
     if automl is not None:
         extra["automl_enabled"] = automl
+    if free_text:
+        extra["free_text"] = True
     if popular:
         extra["popular"] = True
     if depends_on:

@@ -47,6 +47,7 @@ ACTION_META_SCHEMA: dict[str, Any] = {
                 "description": {"type": "string", "minLength": 1},
                 "automl_enabled": {"type": "boolean"},
                 "popular": {"type": "boolean"},
+                "free_text": {"type": "boolean", "description": "Prose: line ends and tabs are kept."},
                 "removable": {"type": "boolean", "description": "Deleting the key means no value, not its default."},
                 "depends_on": {"type": "string"},
                 "parent_param": {"type": "string"},

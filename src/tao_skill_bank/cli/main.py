@@ -1,6 +1,7 @@
 """`tao-skills`: registers the commands and turns errors into messages and exit codes."""
 
 import importlib
+import io
 import sys
 import traceback
 from collections.abc import Sequence
@@ -8,7 +9,7 @@ from typing import Any
 
 import typer
 
-from tao_skill_bank.cli import output
+from tao_skill_bank.cli import door, output
 from tao_skill_bank.errors import Problem, TaoSkillsError
 
 app = typer.Typer(
@@ -65,13 +66,18 @@ _register()
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and exit with the code that `references/errors.md` documents."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a file's name need not be text
     arguments = list(sys.argv[1:] if argv is None else argv)
     sys.exit(_run(arguments, as_json="--json" in arguments))
 
 
 def _run(arguments: list[str], *, as_json: bool) -> int:
+    root: Any = typer.main.get_command(app)
+    door.guard(root)
     try:
-        result: Any = typer.main.get_command(app).main(arguments, prog_name="tao-skills", standalone_mode=False)
+        result: Any = root.main(arguments, prog_name="tao-skills", standalone_mode=False)
     except TaoSkillsError as error:
         return output.fail(error, as_json=as_json)
     except CommandLineError as error:

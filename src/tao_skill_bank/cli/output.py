@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tao_skill_bank.core import plain_text
 from tao_skill_bank.errors import Problem, TaoSkillsError
 
 if TYPE_CHECKING:
@@ -48,14 +49,15 @@ def print_rows(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print a table on a terminal, tab-separated lines elsewhere."""
     if not sys.stdout.isatty():
         for row in rows:
-            typer.echo("\t".join(str(cell) for cell in row))
+            typer.echo("\t".join(plain_text.on_one_line(str(cell)) for cell in row))
         return
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(*header, box=None, pad_edge=False, header_style="bold")
     for row in rows:
-        table.add_row(*(str(cell) for cell in row))
+        table.add_row(*(Text(plain_text.shown(str(cell))) for cell in row))
     Console().print(table)
 
 
@@ -68,16 +70,16 @@ def print_findings(findings: "Sequence[Finding]") -> None:
     """Print findings on stderr, the blocking ones first."""
     order = list(SEVERITY_STYLE)
     for finding in sorted(findings, key=lambda found: order.index(found.severity)):
-        typer.echo(f"{_styled(finding.severity, SEVERITY_STYLE[finding.severity])}: {finding.message}", err=True)
+        typer.echo(f"{_styled(finding.severity, SEVERITY_STYLE[finding.severity])}: {plain_text.shown(finding.message)}", err=True)
         if finding.fix and finding.severity != "info":
-            typer.echo(f"  fix: {finding.fix}", err=True)
+            typer.echo(f"  fix: {plain_text.shown(finding.fix)}", err=True)
 
 
 def print_problems(problems: Sequence[Problem]) -> None:
     """Print errors with their fixes on stderr."""
     for problem in problems:
-        typer.echo(f"{_styled('error', 'bold red')}: {problem.message}", err=True)
-        typer.echo(f"  fix: {problem.fix}", err=True)
+        typer.echo(f"{_styled('error', 'bold red')}: {plain_text.shown(problem.message)}", err=True)
+        typer.echo(f"  fix: {plain_text.shown(problem.fix)}", err=True)
 
 
 def print_next(following: Sequence[str]) -> None:

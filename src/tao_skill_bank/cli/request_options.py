@@ -148,6 +148,7 @@ def to_request(options: Options) -> Any:
     """Return the Request of a command line; options win over the request file. Raises RequestError."""
     from tao_skill_bank.contracts import Request, from_json
     from tao_skill_bank.core import yaml12
+    from tao_skill_bank.spec import door
 
     document: dict[str, Any] = {}
     if options.request_file:
@@ -171,6 +172,7 @@ def to_request(options: Options) -> Any:
     choices = {**platform.get("options", {}), **pairs("--option", options.platform_sets, parse=True)}
     document["platform"] = {**platform, **dict(options.platform_fields), "options": choices}
     request = from_json(Request, document, source)
+    door.require_plain(request)
     return request if options.request_file is None else _with_paths_from(request, options.request_file.parent)
 
 

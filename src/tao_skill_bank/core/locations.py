@@ -2,7 +2,33 @@
 
 from pathlib import Path
 
+from tao_skill_bank.core import plain_text
+from tao_skill_bank.errors import RequestError
+
 ARCHIVE_ENDINGS = (".tar.gz", ".tgz", ".tar")
+
+
+def absolute(name: str | Path) -> Path:
+    """Return a local path made absolute, `~` and `~USER` expanded.
+
+    Raises:
+        RequestError: there is no such home folder, or no file can have this path.
+
+    """
+    try:
+        path = Path(name).expanduser().absolute()
+    except RuntimeError:
+        home = Path(name).parts[0]
+        message = f"The home folder of {home} is not known."
+        fix = f"Write the path in full; a folder that is called {home} is ./{home}."
+        raise RequestError.of("unknown_home", message, fix, path=str(name)) from None
+    except FileNotFoundError:
+        message = "The folder in which this command was started does not exist any more."
+        raise RequestError.of("no_working_directory", message, "Change to an existing folder.", path=str(name)) from None
+    if fault := plain_text.fault_of_path(str(path)):
+        shown = plain_text.quoted(str(path))
+        raise RequestError.of("invalid_path", f"The path {shown} {fault}.", "Give another path.", path=shown)
+    return path
 
 
 def is_uri(path: str) -> bool:

@@ -3,12 +3,14 @@
 import os
 from pathlib import Path
 
+from tao_skill_bank.core import locations
+
 TRUE_WORDS = {"1", "true", "yes", "on"}
 
 
 def state_dir() -> Path:
     """Return the root of job records, built models and caches: $TAO_STATE_DIR, else ~/.tao."""
-    return Path(os.environ.get("TAO_STATE_DIR") or Path.home() / ".tao").expanduser().absolute()
+    return locations.absolute(os.environ.get("TAO_STATE_DIR") or "~/.tao")
 
 
 def features_dir() -> Path:
@@ -19,7 +21,7 @@ def features_dir() -> Path:
 def bank_path() -> Path | None:
     """Return the bank root set by $TAO_SKILL_BANK_PATH, if any."""
     value = os.environ.get("TAO_SKILL_BANK_PATH")
-    return Path(value).expanduser().absolute() if value else None
+    return locations.absolute(value) if value else None
 
 
 def docker_host() -> str | None:
@@ -65,7 +67,7 @@ def planned_device() -> str | None:
 
 def kubeconfig() -> str:
     """Return the path of kubectl's configuration: $KUBECONFIG, else ~/.kube/config."""
-    return os.environ.get("KUBECONFIG") or str(Path("~/.kube/config").expanduser())
+    return os.environ.get("KUBECONFIG") or str(locations.absolute("~/.kube/config"))
 
 
 def is_in_pod() -> bool:

@@ -4,6 +4,7 @@ PyYAML follows YAML 1.1, where `off` and `yes` are booleans, `1e-5` is a string 
 """
 
 import json
+import math
 import re
 import shlex
 from collections.abc import Iterable
@@ -12,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from tao_skill_bank.core.limits import TOO_DEEP, TOO_MANY_DIGITS, is_digits_error, is_too_deep
+from tao_skill_bank.core.limits import MAX_DIGITS, TOO_DEEP, TOO_MANY_DIGITS, is_digits_error, is_too_deep
 from tao_skill_bank.errors import RequestError
 
 # Section 10.3.2 of the YAML 1.2.2 specification, tag resolution of the core schema.
@@ -23,6 +24,9 @@ CORE_SCHEMA = (
     ("tag:yaml.org,2002:float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", "-+.0123456789"),
 )
 
+PLAIN_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "seq", "map")}
+SURROGATE = re.compile("[\ud800-\udfff]")
+MAX_BITS = int(MAX_DIGITS / math.log10(2))
 VALUE_ENDS = (yaml.ScalarToken, yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken)
 
 
@@ -36,6 +40,20 @@ class _Loader(yaml.SafeLoader):
             mark = self.get_mark()
             raise yaml.composer.ComposerError(None, None, "aliases are not supported", mark)
         return super().compose_node(parent, index)
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """Refuse what only Python's YAML knows: a request needs no sets, dates or bytes."""
+        if node.tag not in PLAIN_TAGS:
+            raise yaml.constructor.ConstructorError(None, None, f"the tag {node.tag} is not supported", node.start_mark)
+        return super().construct_object(node, deep)
+
+    def construct_scalar(self, node: yaml.ScalarNode) -> Any:
+        """Join the two halves of a character that JSON escapes; half a character cannot be written anywhere."""
+        text = super().construct_scalar(node)
+        try:
+            return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le") if SURROGATE.search(text) else text
+        except UnicodeDecodeError:
+            raise yaml.constructor.ConstructorError(None, None, "it holds half a character", node.start_mark) from None
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         mapping = super().construct_mapping(node, deep)
@@ -73,7 +91,10 @@ def _represent_string(dumper: _Dumper, text: str) -> yaml.ScalarNode:
 
 def _construct_int(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
     text = loader.construct_scalar(node)
-    return int(text, 0) if re.match(r"0[ox]", text) else int(text)
+    value = int(text, 0) if re.match(r"0[ox]", text) else int(text)
+    if value.bit_length() > MAX_BITS:  # Python itself limits decimal digits only
+        raise yaml.constructor.ConstructorError(None, None, TOO_MANY_DIGITS, node.start_mark)
+    return value
 
 
 def _construct_float(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> float:
@@ -95,12 +116,12 @@ def parse(text: str, source: str) -> Any:
         value = yaml.load(text, Loader=_Loader)
     except RecursionError:
         raise _beyond(source, TOO_DEEP) from None
-    except ValueError as error:
-        raise _beyond(source, TOO_MANY_DIGITS if is_digits_error(error) else str(error)) from None
+    except (ValueError, KeyError) as error:  # also a text under a tag of numbers or booleans
+        raise _beyond(source, TOO_MANY_DIGITS if is_digits_error(error) else f"it has the value {error}") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        message = f"{source} is not valid YAML{where}: {getattr(error, 'problem', error)}"
+        message = f"{source} is not valid YAML{where}: {' '.join(str(getattr(error, 'problem', error)).split())}"
         raise RequestError.of("invalid_yaml", message, "Correct the YAML, or quote the value.", path=source) from None
     if is_too_deep(value):
         raise _beyond(source, TOO_DEEP)
@@ -136,7 +157,7 @@ def read(path: Path) -> Any:
     """Return the value of a YAML 1.2 file. Raises RequestError when it cannot be read."""
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         message = f"{path} cannot be read: {error}"
         raise RequestError.of("unreadable_file", message, "Give a readable UTF-8 file.", path=str(path)) from None
     return parse(text, str(path))

@@ -9,7 +9,7 @@ from typing import Any
 
 from tao_skill_bank import models
 from tao_skill_bank.contracts import JobRecord, State, contract
-from tao_skill_bank.core import yaml12
+from tao_skill_bank.core import locations, yaml12
 from tao_skill_bank.core.redact import redacted
 from tao_skill_bank.errors import RequestError
 from tao_skill_bank.jobs import service
@@ -67,10 +67,10 @@ def diagnose(target: str | Path) -> list[Diagnosis]:
         UnknownNameError: there is neither such a file nor a job with this id.
 
     """
-    path = Path(target)
+    path = locations.absolute(target)
     if path.is_file():
         with path.open(encoding="utf-8", errors="replace") as file:
-            return diagnose_lines(file, str(path))
+            return diagnose_lines(file, str(target))
     service.status(str(target))  # it may have ended unseen
     return diagnose_job(JobStore().read(str(target)))
 

@@ -22,6 +22,7 @@ from tao_skill_bank.errors import BlockedError, ConflictError, UnknownNameError
 from tao_skill_bank.runs.run_directory import sync_folder, write_synced, write_whole
 
 MAX_ID_LENGTH = 52  # a DNS label of 63, less what Kubernetes appends to name a pod of an indexed job
+MAX_GIVEN_LENGTH = 200  # of an id that another release may have given
 ERROR_CLASS = Literal["ERR_INFRA", "ERR_PROGRAM"]
 
 _RECORD = pydantic.TypeAdapter(JobRecord)
@@ -33,6 +34,11 @@ def new_job_id(network_arch: str, action: str) -> str:
     suffix = secrets.token_hex(6)
     words = re.sub(r"[^a-z0-9]+", "-", f"{network_arch}-{action}".lower()).strip("-")
     return f"{words[: MAX_ID_LENGTH - len(suffix) - 1].rstrip('-')}-{suffix}"
+
+
+def is_valid_id(job_id: str) -> bool:
+    """Return whether a job may have this id: a record's file is named by it."""
+    return len(job_id) <= MAX_GIVEN_LENGTH and _VALID_ID.fullmatch(job_id) is not None
 
 
 class JobStore:
@@ -71,7 +77,7 @@ class JobStore:
 
         """
         try:
-            text = self._path(job_id).read_bytes() if _VALID_ID.fullmatch(job_id) else None
+            text = self._path(job_id).read_bytes() if is_valid_id(job_id) else None
         except FileNotFoundError:
             text = None
         if text is None:

@@ -11,7 +11,7 @@ from tao_skill_bank.contracts import Finding, Launch, Plan, Request, to_json
 from tao_skill_bank.errors import MissingExtraError
 from tao_skill_bank.jobs import service
 from tao_skill_bank.planning import gate, parents, planner, policy
-from tao_skill_bank.spec import build
+from tao_skill_bank.spec import build, door
 
 
 def plan(request: Request, *, compares_resumed: bool = True) -> Plan:
@@ -24,6 +24,7 @@ def plan(request: Request, *, compares_resumed: bool = True) -> Plan:
         RequestError: the request contradicts the schema or itself, or the skill does not fit its model package.
         UnknownNameError: a skill, action, platform, parent or checkpoint does not exist.
     """
+    door.require_plain(request)
     skill = catalog.find(request.skill)
     consistency.require(skill)
     platform = platforms.load(request.platform.name)

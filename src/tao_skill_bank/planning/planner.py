@@ -21,7 +21,7 @@ from tao_skill_bank.contracts import (
     from_json,
     to_json,
 )
-from tao_skill_bank.core import nested
+from tao_skill_bank.core import locations, nested
 from tao_skill_bank.data import kinds
 from tao_skill_bank.errors import BlockedError, ConflictError, RequestError
 from tao_skill_bank.planning import request_command
@@ -43,7 +43,7 @@ def assemble(skill: Skill, request: Request, spec: Spec, parent: Inheritance, jo
         BlockedError: the model names an input that no kind understands.
     """
     action = skill.action(request.action)
-    named = _results_dir(spec, request, action.results_keys) or str(Path("results", job_id).absolute())
+    named = _results_dir(spec, request, action.results_keys) or str(locations.absolute(Path("results", job_id)))
     results_uri = named if places.is_remote(named) else None
     results_dir = places.scratch_folder(results_uri) if results_uri else named
     values = spec.values
@@ -151,7 +151,7 @@ def _results_dir(spec: Spec, request: Request, keys: Sequence[str]) -> str | Non
 def _folder(name: str) -> str:
     """Return a run directory made absolute, or a URI in an object store. Raises RequestError for any other URI."""
     if "://" not in name:
-        return str(Path(name).expanduser().absolute())
+        return str(locations.absolute(name))
     wrong = "its scheme is not one of s3, gs"
     if places.scheme(name) in ("s3", "gs") and not (wrong := places.problem_of(name) or ""):
         return name.rstrip("/")

@@ -14,6 +14,7 @@ from tao_skill_bank.bank.violations import nearest_path, not_a_group, violations
 from tao_skill_bank.contracts import Finding, Request, to_json
 from tao_skill_bank.core import nested, redact
 from tao_skill_bank.errors import Problem, RequestError
+from tao_skill_bank.spec import door
 from tao_skill_bank.spec.datasets import absolute, dataset_problems, dataset_values
 from tao_skill_bank.staging import places
 from tao_skill_bank.weights import model_uri
@@ -281,7 +282,7 @@ def _validity_problems(spec: Spec, skill: Skill, request: Request, schema: Mappi
     reported = {problem.path for problem in spec.problems}
     found = [
         problem
-        for problem in violations(schema, spec.values)
+        for problem in (*door.value_problems(schema, spec.values), *violations(schema, spec.values))
         if not any(same_branch(path, problem.path) for path in reported)
     ]
     invalid = reported | {problem.path for problem in found}

@@ -1,13 +1,12 @@
 """Datasets of a request -> spec keys. Root mode: one folder; direct mode: separate annotations and media."""
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from tao_skill_bank.bank.catalog import did_you_mean
 from tao_skill_bank.bank.skill_info import DatasetContract, DataSource
 from tao_skill_bank.contracts import DatasetPaths, Request
-from tao_skill_bank.core import nested
+from tao_skill_bank.core import locations, nested
 from tao_skill_bank.data.dataset_root import annotations_in, media_in
 from tao_skill_bank.errors import Problem
 
@@ -66,4 +65,4 @@ def _shape_problems(role: str, value: str | DatasetPaths, source: DataSource) ->
 
 def absolute(name: str) -> str:
     """Return a local path made absolute; a URI is returned unchanged."""
-    return name.rstrip("/") if "://" in name else str(Path(name).expanduser().absolute())
+    return name.rstrip("/") if "://" in name else str(locations.absolute(name))

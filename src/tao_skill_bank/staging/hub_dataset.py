@@ -8,7 +8,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from tao_skill_bank.core import settings
+from tao_skill_bank.core import locations, settings
 from tao_skill_bank.errors import UnknownNameError
 from tao_skill_bank.staging import hub_errors
 
@@ -41,7 +41,7 @@ def locate(name: str, patterns: tuple[str, ...] = ()) -> Source:
 
     """
     if not name.startswith(SCHEME):
-        folder = Path(name).expanduser().absolute()
+        folder = locations.absolute(name)
         if not folder.is_dir():
             message = f"Dataset folder {folder} does not exist."
             raise UnknownNameError.of("unknown_dataset", message, f"Give a folder, or {SCHEME}ORG/NAME.")

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from tao_skill_bank.core import settings
+from tao_skill_bank.core import locations, settings
 from tao_skill_bank.weights.model_folders import is_model_folder
 
 BUILTIN = "builtin://"
@@ -17,10 +17,8 @@ def normalise(name: str) -> str:
     """Return the URI of a model name; a bare `ORG/NAME` that is not a local path is a Hub id, a local path absolute."""
     if "://" in name:
         return name
-    path = Path(name).expanduser()
-    if path.exists():
-        return str(path.absolute())
-    return f"{HUB}{name}" if HUB_ID.fullmatch(name) else str(path.absolute())
+    path = locations.absolute(name)
+    return f"{HUB}{name}" if HUB_ID.fullmatch(name) and not path.exists() else str(path)
 
 
 def builtin_packages() -> dict[str, str]:

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from tao_skill_bank.core import locations
 from tao_skill_bank.core.listing import listed
 from tao_skill_bank.data import clip_folders, clip_issues, prompt_pairs
 from tao_skill_bank.data.clip_folders import Clip, ClipFolder
@@ -53,7 +54,7 @@ class Sources:
 
 def prepare(config: PrepareConfig, run: Run) -> str:
     """Collect, check and write the dataset. Returns the closing message."""
-    out_dir = Path(config.output_dir or run.results_dir / "dataset").expanduser().absolute()
+    out_dir = locations.absolute(config.output_dir or run.results_dir / "dataset")
     sources = _find(config, run, out_dir)
     fingerprint = _fingerprint(config, sources)
     if _summary_of(out_dir).get("fingerprint") == fingerprint:

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 import yaml
 
-from tao_skill_bank.core import settings
+from tao_skill_bank.core import locations, settings
 from tao_skill_bank.errors import BackendError, BlockedError, MissingExtraError, Problem, TaoSkillsError
 
 CONNECT_SECONDS, READ_SECONDS = 10.0, 60.0
@@ -356,5 +356,5 @@ def _one_line(error: Exception) -> str:
 
 def _changed_at(paths: str) -> tuple[int, ...]:
     """Return when each file of a kubeconfig was written; without any, nothing."""
-    files = [Path(part).expanduser() for part in paths.split(":")]
+    files = [locations.absolute(part) for part in paths.split(":")]
     return tuple(file.stat().st_mtime_ns for file in files if file.is_file())

@@ -43,11 +43,11 @@ class GenerateConfig:
         automl=False,
         popular=True,
     )
-    prompt: str | None = parameter(None, doc="Prompt of a single video.", min_length=1, automl=False, popular=True)
+    prompt: str | None = parameter(None, doc="Prompt of a single video.", min_length=1, automl=False, popular=True, free_text=True)
     image: str | None = parameter(None, doc="First frame of the single video.", min_length=1, automl=False)
     video: str | None = parameter(None, doc="Clip that the single video continues.", min_length=1, automl=False)
     negative_prompt: str | None = parameter(
-        None, doc="Negative prompt of guidance; none uses the pipeline's default.", automl=False
+        None, doc="Negative prompt of guidance; none uses the pipeline's default.", automl=False, free_text=True
     )
     num_frames: int = shared.num_frames()
     num_steps: int = parameter(36, doc="Denoising steps.", minimum=1, popular=True)

@@ -28,7 +28,7 @@ class PrepareConfig:
         "prompt", doc="Column of the CSV file or key of a JSON caption that holds the text.", min_length=1, automl=False
     )
     prefix: str = parameter(
-        "The robot arm is performing a task. ", doc="Prefix of every training caption.", automl=False
+        "The robot arm is performing a task. ", doc="Prefix of every training caption.", automl=False, free_text=True
     )
     test_source: str | None = parameter(
         None,

@@ -165,7 +165,7 @@ class Dataset:
         doc="Resize every clip to about the same area with its own aspect ratio, instead of one size for all.",
         automl=False,
     )
-    caption_prefix: str = parameter("", doc="Prefix of every caption.", automl=False)
+    caption_prefix: str = parameter("", doc="Prefix of every caption.", automl=False, free_text=True)
     windows_per_clip: int = parameter(
         4, doc="Random windows per clip in the latent cache; an epoch draws one of them.", minimum=1
     )

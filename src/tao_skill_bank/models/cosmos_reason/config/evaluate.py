@@ -16,7 +16,7 @@ class EvaluationData:
     media_dir: str = parameter(
         doc="Folder, videos.tar.gz or images.tar.gz that media names are relative to.", min_length=1
     )
-    system_prompt: str = parameter("", doc="System prompt of every question; empty for none.")
+    system_prompt: str = parameter("", doc="System prompt of every question; empty for none.", free_text=True)
 
 
 @spec_dataclass

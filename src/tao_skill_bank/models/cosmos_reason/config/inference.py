@@ -12,7 +12,7 @@ class InferenceConfig:
     exactly_one: ClassVar = ("fps", "num_frames")
 
     media: str = parameter(doc="Path of the video or image.", min_length=1, popular=True)
-    prompt: str = parameter(doc="Question to answer.", min_length=1, popular=True)
+    prompt: str = parameter(doc="Question to answer.", min_length=1, popular=True, free_text=True)
     type: Literal["video", "image"] = parameter("video", doc="Kind of the media.", popular=True)
     model_path: str = parameter(
         "nvidia/Cosmos-Reason2-8B",
@@ -32,6 +32,6 @@ class InferenceConfig:
     )
     num_frames: int | None = parameter(None, doc="Frames sampled evenly over the clip. Excludes fps.", minimum=1)
     total_pixels: int = parameter(200704, doc="Pixel budget of the clip: frames x height x width.", minimum=1024)
-    system_prompt: str = parameter("", doc="System prompt; empty for none.")
+    system_prompt: str = parameter("", doc="System prompt; empty for none.", free_text=True)
     max_new_tokens: int = parameter(32, doc="Longest answer in tokens.", minimum=1)
     results_dir: str | None = parameter(None, doc="Run directory; results.json is written here.", min_length=1)

@@ -65,7 +65,7 @@ class QuantizeConfig:
     model: QuantizedModel = group(QuantizedModel, doc="The checkpoint.")
     quantize: Quantize = group(Quantize, doc="Scheme and calibration.")
     vision: VideoSampling = group(VideoSampling, doc="Video sampling; use the settings of training.")
-    system_prompt: str = parameter("", doc="System prompt of every question; empty for none.")
+    system_prompt: str = parameter("", doc="System prompt of every question; empty for none.", free_text=True)
     results_dir: str | None = parameter(
         None, doc="Run directory; the quantized checkpoint is written here.", min_length=1
     )
