@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tao_skill_bank.cli.output import JsonFlag, command, document, print_json, print_next, print_problems, print_rows
+from tao_skill_bank.core import plain_text
 from tao_skill_bank.errors import UnknownNameError
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def status(job: JobId, as_json: JsonFlag = False) -> None:
         print_json(document(to_json(now)))
     else:
         progress = now.progress
-        step = f"step {progress['step']}/{progress['total']}" if progress.get("total") else ""
+        step = f"step {progress.get('step', 0)}/{progress['total']}" if progress.get("total") else ""
         print_rows(("job", "state", "progress", "message"), [(now.id, now.state, step, now.message)])
 
 
@@ -64,7 +65,7 @@ def watch(
 
     if job and len(job) == 1 and post is None:
         report_end(JobHandle(job[0]), as_json)
-    _watch_transitions(job or [record.id for record in JobStore().live()], post, as_json)
+    _watch_transitions(job or JobStore().live_ids(), post, as_json)
 
 
 def _watch_transitions(job_ids: list[str], post: str | None, as_json: bool) -> None:
@@ -109,6 +110,8 @@ def _ends(seen: "list[Event]") -> "list[Problem]":
 
     problems = []
     for event in {each.job_id: each for each in seen}.values():
+        if event.state is State.UNKNOWN:
+            problems.append(Problem("job_unreadable", event.message, f"See: {command('jobs')}", event.job_id))
         if event.state in (State.ERROR, State.CANCELED):
             is_resumable = may_retry(JobHandle(event.job_id).record)
             verb, why = ("retry", "Resume it with") if is_resumable else ("diagnose", "Find the cause with")
@@ -143,11 +146,14 @@ def jobs(
     from tao_skill_bank.contracts import to_json
     from tao_skill_bank.jobs import service as job_verbs
 
-    records = job_verbs.list_jobs()
+    records, problems = job_verbs.look()
     shown = records[:limit] if limit else records
     if as_json:
-        print_json(document({"jobs": [to_json(record) for record in shown], "total": len(records)}))
+        broken = [problem.to_json() for problem in problems]
+        print_json(document({"jobs": [to_json(record) for record in shown], "total": len(records), "broken": broken}))
         return
+    for problem in problems:
+        typer.echo(f"warning: {plain_text.shown(problem.message)}\n  fix: {plain_text.shown(problem.fix)}", err=True)
     rows = [
         (record.id, record.state, record.platform, record.submitted_at, record.results_dir, _why(record))
         for record in shown

@@ -70,7 +70,10 @@ def print_findings(findings: "Sequence[Finding]") -> None:
     """Print findings on stderr, the blocking ones first."""
     order = list(SEVERITY_STYLE)
     for finding in sorted(findings, key=lambda found: order.index(found.severity)):
-        typer.echo(f"{_styled(finding.severity, SEVERITY_STYLE[finding.severity])}: {plain_text.shown(finding.message)}", err=True)
+        typer.echo(
+            f"{_styled(finding.severity, SEVERITY_STYLE[finding.severity])}: {plain_text.shown(finding.message)}",
+            err=True,
+        )
         if finding.fix and finding.severity != "info":
             typer.echo(f"  fix: {plain_text.shown(finding.fix)}", err=True)
 

@@ -24,7 +24,9 @@ def absolute(name: str | Path) -> Path:
         raise RequestError.of("unknown_home", message, fix, path=str(name)) from None
     except FileNotFoundError:
         message = "The folder in which this command was started does not exist any more."
-        raise RequestError.of("no_working_directory", message, "Change to an existing folder.", path=str(name)) from None
+        raise RequestError.of(
+            "no_working_directory", message, "Change to an existing folder.", path=str(name)
+        ) from None
     if fault := plain_text.fault_of_path(str(path)):
         shown = plain_text.quoted(str(path))
         raise RequestError.of("invalid_path", f"The path {shown} {fault}.", "Give another path.", path=shown)

@@ -30,6 +30,13 @@ def fault_of_path(text: str) -> str:
     return f"has a name of more than {MAX_COMPONENT_BYTES} bytes" if too_long else ""
 
 
+def is_possible_path(text: str) -> bool:
+    """Return whether a file system could hold a path, whatever its characters."""
+    encoded = text.encode("utf-8", "surrogatepass")
+    is_short = len(encoded) <= MAX_PATH_BYTES and max(map(len, encoded.split(b"/"))) <= MAX_COMPONENT_BYTES
+    return is_short and b"\0" not in encoded
+
+
 def fault_of_prose(text: str) -> str:
     """Return what no text may hold, prompts included; empty for plain prose."""
     found = NOT_IN_PROSE.search(text)
@@ -37,7 +44,7 @@ def fault_of_prose(text: str) -> str:
 
 
 def shown(text: str) -> str:
-    """Return a text as a terminal or a UTF-8 file can hold it: what is not prose as its escape, such as `\\x1b`."""
+    """Return a text as a terminal or a UTF-8 file can hold it: what is not prose becomes its escape, as in Python."""
     return NOT_IN_PROSE.sub(lambda found: _escape(found[0]), text)
 
 

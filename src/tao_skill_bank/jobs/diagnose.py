@@ -14,7 +14,7 @@ from tao_skill_bank.core.redact import redacted
 from tao_skill_bank.errors import RequestError
 from tao_skill_bank.jobs import service
 from tao_skill_bank.jobs.store import JobStore
-from tao_skill_bank.runs.run_directory import RunDirectory, json_lines
+from tao_skill_bank.runs.run_directory import RunDirectory
 
 RULE_FILE = "failures.yaml"
 MAX_LINE_LENGTH = 2000  # longer lines are cut: no symptom starts that late, and patterns get slow
@@ -154,11 +154,10 @@ def _holds(lowered: str, words: tuple[str, ...]) -> bool:
 
 def _reported(run: RunDirectory) -> Iterator[Diagnosis]:
     """Yield the failures that the trainer itself reported."""
-    for number, line in enumerate(json_lines(run.status_file), start=1):
-        entry: Any = line.get("diagnosis")
-        if line.get("state") == "FAILURE" and isinstance(entry, dict):
-            parts = (str(entry.get(name) or "") for name in ("code", "cause", "cure"))
-            code, cause, fix = parts
+    for number, line in enumerate(run.status_lines(), start=1):
+        entry = line.get("diagnosis")
+        if line.get("state") == "FAILURE" and entry is not None:
+            code, cause, fix = (entry.get(name, "") for name in ("code", "cause", "cure"))
             yield Diagnosis(code, str(line.get("message") or cause), cause, fix, str(run.status_file), number)
 
 

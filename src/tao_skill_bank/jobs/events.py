@@ -13,9 +13,10 @@ from typing import Any
 
 from tao_skill_bank.contracts import JobRecord, State, contract, to_json
 from tao_skill_bank.core.redact import Masker
-from tao_skill_bank.errors import Problem, RequestError, UnknownNameError
+from tao_skill_bank.errors import Problem, RequestError, TaoSkillsError, UnknownNameError
 from tao_skill_bank.jobs import service
 from tao_skill_bank.jobs.store import JobStore
+from tao_skill_bank.runs.run_directory import timestamp
 
 POLL_SECONDS = 2.0
 POST_SECONDS = 5.0  # longest wait for a receiver
@@ -57,31 +58,58 @@ def events(job_ids: Sequence[str], *, poll_seconds: float = POLL_SECONDS) -> Ite
 
     """
     store = JobStore()
-    records = _records(store, job_ids)
+    records, broken = _records(store, job_ids)
+    yield from map(_unreadable, broken)
     seen: dict[str, int] = {}  # number of transitions seen, by job
     while records:
         with ThreadPoolExecutor(service.ASKED_AT_ONCE) as pool:
-            list(pool.map(service.refresh_if_reachable, records))
-        records = [store.read(record.id) for record in records]
+            broken = list(filter(None, pool.map(service.problem_of, records)))
+        records, unreadable = _read(store, [record.id for record in records])
         for record in records:
             yield from _changes(record, seen.get(record.id))
             seen[record.id] = len(record.transitions)
-        records = [record for record in records if record.terminal_state is None]
+        broken += [problem for error in unreadable for problem in error.problems]
+        yield from map(_unreadable, broken)  # and watch the others
+        given_up = {problem.path for problem in broken}
+        records = [record for record in records if record.terminal_state is None and record.id not in given_up]
         if records:
             time.sleep(poll_seconds)
 
 
-def _records(store: JobStore, job_ids: Sequence[str]) -> list[JobRecord]:
+def _records(store: JobStore, job_ids: Sequence[str]) -> tuple[list[JobRecord], list[Problem]]:
+    """Return the records of jobs, and the problems of those that exist and cannot be read."""
+    records, errors = _read(store, list(dict.fromkeys(job_ids)))
+    if unknown := [problem for error in errors if isinstance(error, UnknownNameError) for problem in error.problems]:
+        raise UnknownNameError(unknown)
+    return records, [problem for error in errors for problem in error.problems]
+
+
+def _read(store: JobStore, job_ids: Sequence[str]) -> tuple[list[JobRecord], list[TaoSkillsError]]:
     records: list[JobRecord] = []
-    problems: list[Problem] = []
-    for job_id in dict.fromkeys(job_ids):
+    errors: list[TaoSkillsError] = []
+    for job_id in job_ids:
         try:
             records.append(store.read(job_id))
-        except UnknownNameError as error:
-            problems += error.problems
-    if problems:
-        raise UnknownNameError(problems)
-    return records
+        except TaoSkillsError as error:
+            errors.append(error)
+    return records, errors
+
+
+def _unreadable(problem: Problem) -> Event:
+    """Return the last event of a job that cannot be read or queried: it is not watched any longer."""
+    job_id, nothing = problem.path, dict.fromkeys(("skill", "action", "platform", "results_dir"), "")
+    text = f"{job_id}  {State.UNKNOWN}  {problem.message}"
+    return Event(
+        id=f"{job_id}/unreadable",
+        job_id=job_id,
+        previous=None,
+        state=State.UNKNOWN,
+        message=problem.message,
+        ts=timestamp(),
+        retry_of=None,
+        text=text,
+        **nothing,
+    )
 
 
 def _changes(record: JobRecord, since: int | None) -> Iterator[Event]:

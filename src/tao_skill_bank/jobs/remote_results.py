@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tao_skill_bank.contracts import JobRecord, JobStatus, State
 from tao_skill_bank.errors import ConflictError, TaoSkillsError
-from tao_skill_bank.runs.run_directory import RunDirectory, json_text, read_json_file, write_whole
+from tao_skill_bank.runs.run_directory import RunDirectory, json_text, write_whole
 from tao_skill_bank.staging import blobs, places, store_errors, stores, uploads
 
 # What status, logs and result are read from.
@@ -29,8 +29,8 @@ def with_upload(record: JobRecord, now: JobStatus) -> JobStatus:
     uri = record.results_uri
     if uri is None:
         return now
-    document = read_json_file(RunDirectory.of(record.results_dir, record.id).upload_file)
-    manifest = document if isinstance(document, dict) and document.get("job_id") == record.id else {}
+    document = uploads.manifest_in(RunDirectory.of(record.results_dir, record.id).upload_file)
+    manifest = document if document.get("job_id") == record.id else {}
     state = str(manifest.get("state", ""))
     if now.state.is_terminal and state != uploads.COMPLETE:
         state = uploads.INCOMPLETE
@@ -101,7 +101,7 @@ def _is_elsewhere(record: JobRecord, run: RunDirectory) -> bool:
     """Return whether a run directory is on another machine or was removed here, but may have remote results."""
     marker = run.path / MIRRORED
     if marker.is_file():
-        manifest = read_json_file(run.upload_file) or {}
+        manifest = uploads.manifest_in(run.upload_file)
         is_final = record.terminal_state is not None and manifest.get("state") == uploads.COMPLETE
         return not is_final and time.time() - marker.stat().st_mtime >= MIRROR_SECONDS
     if record.platform == "local" and record.terminal_state is None:

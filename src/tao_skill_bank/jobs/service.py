@@ -14,7 +14,7 @@ import psutil
 
 from tao_skill_bank import platforms
 from tao_skill_bank.contracts import Job, JobRecord, JobStatus, Plan, State, Transition, to_json
-from tao_skill_bank.errors import BackendError, BlockedError, ConflictError, TaoSkillsError
+from tao_skill_bank.errors import BackendError, BlockedError, ConflictError, Problem, TaoSkillsError
 from tao_skill_bank.jobs import remote_results
 from tao_skill_bank.jobs.store import JobStore, new_job_id
 from tao_skill_bank.platforms import processes
@@ -169,19 +169,39 @@ def cancel(job_id: str) -> JobStatus:
 
 def list_jobs() -> list[JobRecord]:
     """Return every job, newest first; unfinished jobs are refreshed."""
+    return look()[0]
+
+
+def look() -> tuple[list[JobRecord], list[Problem]]:
+    """Return every job like `list_jobs`, and a problem for each one that cannot be read or queried."""
     store = JobStore()
-    records = store.all()
+    records, problems = store.look()
     live = [record for record in records if record.terminal_state is None]
     with ThreadPoolExecutor(ASKED_AT_ONCE) as pool:
-        list(pool.map(refresh_if_reachable, live))
-    changed = {record.id for record in live}
-    return [store.read(record.id) if record.id in changed else record for record in records]
+        found = list(pool.map(problem_of, live))
+    changed = {}
+    for record in live:
+        with suppress(TaoSkillsError):  # removed or broken meanwhile: shown as it was
+            changed[record.id] = store.read(record.id)
+    return [changed.get(record.id, record) for record in records], [*problems, *filter(None, found)]
 
 
-def refresh_if_reachable(record: JobRecord) -> None:
-    """Like `refresh`; an unreachable platform changes nothing, so that it does not hide the other jobs."""
-    with suppress(BackendError):
+def problem_of(record: JobRecord) -> Problem | None:
+    """Refresh a job and return why it cannot be queried, whatever it is, so that it never hides the other jobs.
+
+    A platform that cannot be reached now is no problem of the job: its state stays as last recorded.
+    """
+    try:
         refresh(record)
+    except BackendError:
+        return None
+    except TaoSkillsError as error:
+        return replace(error.problems[0], path=record.id)
+    except Exception as error:  # noqa: BLE001 - shown as this job's problem; `status` of it shows where it is from
+        message = f"Job {record.id} cannot be queried: {type(error).__name__}: {error}."
+        fix = f"See that its record and {record.results_dir} were not edited: tao-skills status {record.id}"
+        return Problem("job_unreadable", message, fix, record.id)
+    return None
 
 
 def _continued_job(plan: Plan) -> str | None:

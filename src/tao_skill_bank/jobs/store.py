@@ -17,8 +17,8 @@ from typing import Any, Literal
 import pydantic
 
 from tao_skill_bank.contracts import JobRecord, State, Transition
-from tao_skill_bank.core import settings
-from tao_skill_bank.errors import BlockedError, ConflictError, UnknownNameError
+from tao_skill_bank.core import plain_text, settings
+from tao_skill_bank.errors import BlockedError, ConflictError, Problem, UnknownNameError
 from tao_skill_bank.runs.run_directory import sync_folder, write_synced, write_whole
 
 MAX_ID_LENGTH = 52  # a DNS label of 63, less what Kubernetes appends to name a pod of an indexed job
@@ -76,26 +76,31 @@ class JobStore:
             ConflictError: its file is not a job record.
 
         """
-        try:
-            text = self._path(job_id).read_bytes() if is_valid_id(job_id) else None
-        except FileNotFoundError:
-            text = None
-        if text is None:
+        if not is_valid_id(job_id):
             raise self._unknown(job_id)
+        path = self._path(job_id)
         try:
-            return _RECORD.validate_json(text)
-        except pydantic.ValidationError:
-            path = self._path(job_id)
-            message = f"{path} is not a job record of this version."
-            raise ConflictError.of("unreadable_record", message, f"Move {path} elsewhere.", path=str(path)) from None
+            return _parsed(path)
+        except FileNotFoundError:
+            raise self._unknown(job_id) from None
+        except (OSError, ValueError) as error:
+            raise ConflictError([_unreadable(path, error)]) from None
 
     def all(self) -> list[JobRecord]:
         """Return every readable record, newest first."""
-        records = []
+        return self.look()[0]
+
+    def look(self) -> tuple[list[JobRecord], list[Problem]]:
+        """Return every readable record, newest first, and a problem for each file that is not one."""
+        records, problems = [], []
         for path in self._files():
-            with suppress(OSError, pydantic.ValidationError):
-                records.append(_RECORD.validate_json(path.read_bytes()))
-        return sorted(records, key=lambda record: (record.submitted_at, record.id), reverse=True)
+            try:
+                records.append(_parsed(path))
+            except FileNotFoundError:  # removed meanwhile
+                continue
+            except (OSError, ValueError) as error:
+                problems.append(_unreadable(path, error))
+        return sorted(records, key=lambda record: (record.submitted_at, record.id), reverse=True), problems
 
     def bound_to(self, results_dir: str) -> list[JobRecord]:
         """Return the jobs that write into `results_dir` and have not ended."""
@@ -109,9 +114,13 @@ class JobStore:
             return [record for record in self.all() if record.terminal_state is None]
         records = []
         for mark in marks.iterdir():
-            with suppress(OSError, pydantic.ValidationError):
-                records.append(_RECORD.validate_json(self._path(mark.name).read_bytes()))
+            with suppress(OSError, ValueError):
+                records.append(_parsed(self._path(mark.name)))
         return [record for record in records if record.terminal_state is None]
+
+    def live_ids(self) -> list[str]:
+        """Return the ids of the jobs that have not ended, and of those whose record cannot be read."""
+        return [*(record.id for record in self.live()), *(problem.path for problem in self.look()[1])]
 
     def transition(
         self,
@@ -191,6 +200,23 @@ class JobStore:
         close = difflib.get_close_matches(job_id, [path.stem for path in self._files()], n=3)
         fix = f"Did you mean {' or '.join(close)}?" if close else "List them with: tao-skills jobs"
         return UnknownNameError.of("unknown_job", f"There is no job '{job_id}' in {self.folder}.", fix, path=job_id)
+
+
+def _parsed(path: Path) -> JobRecord:
+    """Return the record in a file. Raises OSError, and ValueError when it holds none of this version and name."""
+    record = _RECORD.validate_json(path.read_bytes())
+    if record.id != path.stem:
+        raise ValueError(f"it is the record of {record.id}")
+    if not plain_text.is_possible_path(record.results_dir):
+        raise ValueError("its results_dir is no possible path")
+    return record
+
+
+def _unreadable(path: Path, error: Exception) -> Problem:
+    message = f"{path} is not a job record of this version."
+    if not isinstance(error, pydantic.ValidationError):
+        message = f"{path} cannot be read as a job record: {error}."
+    return Problem("unreadable_record", message, f"Move {path} elsewhere.", path.stem)
 
 
 def _text(record: JobRecord) -> str:

@@ -1,6 +1,5 @@
 """What a child job inherits from its parent: a checkpoint, its adapter's base, a state to resume from."""
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +11,7 @@ from tao_skill_bank.errors import RequestError, UnknownNameError
 from tao_skill_bank.jobs.service import JobStore
 from tao_skill_bank.runs import checkpoint_folders, plan_versions
 from tao_skill_bank.runs.run_directory import BEST_TRIAL
+from tao_skill_bank.weights import model_folders
 
 WITHOUT_EPOCH = ("merged", "quantized")  # checkpoints of export and quantize
 
@@ -124,6 +124,6 @@ def _is_complete(folder: Path) -> bool:
         return False
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        return all((folder / shard).is_file() for shard in shards)
+        names = model_folders.weight_names(folder)
+        return bool(names) and all((folder / name).is_file() for name in names or ())
     return any(folder.glob("*.safetensors"))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tao_skill_bank.core import finite, plain_text
 from tao_skill_bank.data.media import clip_frames, picture
 from tao_skill_bank.data.media.clip_index import whole_clip_index
 from tao_skill_bank.data.media.content import is_picture
@@ -112,11 +113,10 @@ def _numbering(run: RunView) -> tuple[int, int]:
 
     The evaluator names samples/<annotation index>.json and shards records as `[shard_id::total_shard]`.
     """
-    spec = run.run.plan_document().get("job", {}).get("spec")
-    settings = spec.get("evaluation") if isinstance(spec, dict) else None
+    settings = run.run.plan_document().get("job", {}).get("spec", {}).get("evaluation")
     if not isinstance(settings, dict):
         return 0, 1
-    return int(settings.get("shard_id") or 0), int(settings.get("total_shard") or 1)
+    return finite.count(settings.get("shard_id")) or 0, finite.count(settings.get("total_shard")) or 1
 
 
 def _answers(run: RunView) -> tuple[dict[str, Any], ...]:
@@ -146,7 +146,8 @@ def _frames(run: RunView, media: str) -> tuple[tuple[str, ...], str]:
 def _media_path(run: RunView, media: str) -> Path | None:
     folders = [folder for given in run.inputs for folder in given.media_folders]
     candidates = [Path(folder) / media for folder in folders] or [Path(media)]
-    return next((path for path in candidates if media and path.is_file()), None)
+    is_path = bool(media) and not plain_text.fault_of_path(media)
+    return next((path for path in candidates if is_path and path.is_file()), None)
 
 
 def _pictures(path: Path) -> list[Any]:

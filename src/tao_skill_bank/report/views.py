@@ -11,10 +11,10 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from tao_skill_bank.contracts import Input, from_json
-from tao_skill_bank.core import yaml12
+from tao_skill_bank.core import finite, yaml12
 from tao_skill_bank.data import kinds
 from tao_skill_bank.errors import TaoSkillsError
-from tao_skill_bank.runs import results
+from tao_skill_bank.runs import results, summaries
 from tao_skill_bank.runs.results import Curve, Result
 from tao_skill_bank.runs.run_directory import RunDirectory, read_json_file
 
@@ -118,7 +118,7 @@ class Headline:
 def read(role: str, run: RunDirectory) -> RunView:
     """Return what a run directory holds for a report."""
     plan = run.plan_document()
-    job = _dict(plan.get("job"))
+    job = plan.get("job", {})
     request = read_json_file(run.request_file)
     return RunView(
         role=role,
@@ -127,8 +127,8 @@ def read(role: str, run: RunDirectory) -> RunView:
         curves=results.curves(run),
         evaluation=_evaluation(run),
         inputs=tuple(_inputs(job)),
-        route=_dict(plan.get("route")),
-        findings=(*_dicts(plan.get("findings")), *results.findings(run)),
+        route={name: str(plan["route"].get(name, "")) for name in ("kind", "reason")} if "route" in plan else {},
+        findings=(*summaries.findings(plan.get("findings")), *results.findings(run)),
         plan_sha256=str(plan.get("sha256") or ""),
         spec=yaml12.render(job["spec"]) if job.get("spec") else "",
         request=json.dumps(request, indent=2, ensure_ascii=False) if request else "",
@@ -184,6 +184,8 @@ def number_text(value: Any) -> str:
     """Return a number with four significant digits, a dash for none."""
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         return "–" if value is None else str(value)
+    if finite.number(value) is None:
+        return "beyond every number"
     return str(int(value)) if float(value).is_integer() and abs(value) < 1e9 else f"{value:.4g}"
 
 
@@ -210,7 +212,7 @@ def slug(text: str) -> str:
 
 def _inputs(job: dict[str, Any]) -> Iterator[InputView]:
     """Yield the inputs of a plan of any version; for an unknown kind only the paths are shown."""
-    workload = _dict(job.get("workload"))
+    workload = job.get("workload", {})
     package = str(job.get("module") or "").rpartition(".")[0]
     for entry in _dicts(workload.get("inputs")):
         try:
@@ -222,39 +224,30 @@ def _inputs(job: dict[str, Any]) -> Iterator[InputView]:
 
 
 def _evaluation(run: RunDirectory) -> Evaluation | None:
-    summary = _dict(read_json_file(run.path / "metrics_summary.json"))
+    summary = summaries.read(run)
     if not summary:
         return None
-    matrix = _dict(summary.get("confusion_matrix"))
+    matrix = summary.get("confusion_matrix", {"labels": (), "matrix": ()})
     result = results.read(run)
     found = read_json_file(run.path / "results.json")
     document = _dict(found)
     entries = tuple(_dicts(document.get("entries") if "entries" in document else found))
     return Evaluation(
-        task=str(summary.get("task") or ""),
-        num_samples=int(summary.get("num_samples") or 0),
+        task=summary.get("task", ""),
+        num_samples=summary.get("num_samples", 0),
         metrics=result.metrics,
         not_computed=result.not_computed,
-        per_class={label: scores for label, scores in _dict(summary.get("per_class")).items() if _dict(scores)},
-        labels=tuple(str(label) for label in matrix.get("labels") or ()),
-        matrix=tuple(tuple(row) for row in matrix.get("matrix") or ()),
+        per_class=summary.get("per_class", {}),
+        labels=tuple(matrix["labels"]),
+        matrix=tuple(tuple(row) for row in matrix["matrix"]),
         kind=str(summary.get("kind") or document.get("kind") or _kind_of(entries)),
         entries=entries,
         details={name: value for name, value in document.items() if name not in ("kind", "entries")},
-        units={str(name): str(unit) for name, unit in _dict(summary.get("units")).items()},
+        units=summary.get("units", {}),
         picture=_picture(run, result),
-        intervals=_intervals(summary.get("intervals")),
-        calibration=tuple(_dicts(_dict(summary.get("calibration")).get("bins"))),
+        intervals=summary.get("intervals", {}),
+        calibration=tuple(summary.get("calibration", ())),
     )
-
-
-def _intervals(stated: Any) -> dict[str, tuple[float, float]]:
-    ends = {name: (_dict(value).get("low"), _dict(value).get("high")) for name, value in _dict(stated).items()}
-    return {
-        name: (float(low), float(high))
-        for name, (low, high) in ends.items()
-        if isinstance(low, (int, float)) and isinstance(high, (int, float))
-    }
 
 
 def _kind_of(entries: Sequence[dict[str, Any]]) -> str:
@@ -268,7 +261,10 @@ def _picture(run: RunDirectory, result: Result) -> str:
     name = result.artifacts.get("comparison")
     if not isinstance(name, str):
         return ""
-    content = (run.path / name).read_bytes()
+    try:
+        content = (run.path / name).read_bytes()
+    except OSError:
+        return ""
     return f"data:image/png;base64,{base64.b64encode(content).decode()}"
 
 
@@ -284,8 +280,9 @@ def _commands(run: RunDirectory, plan: dict[str, Any]) -> list[str]:
         commands.append(
             shlex.join(["tao-skills", "run", "--request", str(run.request_file), "--results-dir", str(again)])
         )
-    if plan.get("argv"):
-        commands.append(shlex.join(str(word) for word in plan["argv"]))
+    argv = plan.get("argv")
+    if isinstance(argv, list) and argv:
+        commands.append(shlex.join(str(word) for word in argv))
     return commands
 
 

@@ -1,10 +1,11 @@
 """Names of the folders under checkpoints/: epoch_N after a whole epoch, step_N where a training was interrupted."""
 
-import json
 import re
 from pathlib import Path
 
-FOLDER = re.compile(r"(epoch|step)_(\d+)")
+from tao_skill_bank.core import json_text
+
+FOLDER = re.compile(r"(epoch|step)_([0-9]{1,18})")
 PROGRESS_FILE = "progress.json"
 
 
@@ -18,8 +19,8 @@ def position(folder: Path) -> tuple[int, bool, int]:
     match = FOLDER.fullmatch(folder.name)
     kind, number = (match[1], int(match[2])) if match else ("", -1)
     try:
-        step = int(json.loads((folder / PROGRESS_FILE).read_text(encoding="utf-8"))["step"])
-    except (OSError, ValueError, KeyError, TypeError):
+        step = int(json_text.loads((folder / PROGRESS_FILE).read_bytes())["step"])
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
         step = -1
     return step, kind == "epoch", number
 

@@ -1,11 +1,11 @@
 """Gap analysis: results.json of an evaluation -> parquet of the questions that were answered wrongly."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tao_skill_bank.core import json_text
 from tao_skill_bank.data.annotations import stream_records
 from tao_skill_bank.data.records.reader import media_of
 from tao_skill_bank.errors import BlockedError, MissingExtraError
@@ -68,14 +68,15 @@ def normalised(text: str) -> str:
 
 def _read_results(path: Path) -> list[dict[str, str]]:
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
+        entries = json_text.loads(path.read_bytes())
     except (OSError, ValueError) as error:
         fix = "Give the run directory of a finished evaluation."
         raise BlockedError.of("results_unreadable", f"{path} cannot be read: {error}", fix, path=str(path)) from None
     if not isinstance(entries, list):
         raise _malformed(path, "it is not a list")
     for index, entry in enumerate(entries):
-        missing = [key for key in ("video_id", "question", "response", "gt") if not isinstance(entry.get(key), str)]
+        fields = entry if isinstance(entry, dict) else {}
+        missing = [key for key in ("video_id", "question", "response", "gt") if not isinstance(fields.get(key), str)]
         if missing:
             raise _malformed(path, f"entry {index} lacks {', '.join(missing)}")
     return entries
@@ -88,9 +89,10 @@ def _malformed(path: Path, why: str) -> Exception:
 
 def _dataset_of(results_dir: Path) -> dict[str, Any]:
     """Return the paths of the input that the plan of the run evaluates on, {annotation_path, media_path} of records."""
-    workload = RunDirectory(results_dir).plan_document().get("job", {}).get("workload", {})
-    inputs: list[dict[str, Any]] = workload.get("inputs") or []
-    return next((given["paths"] for given in inputs if given["role"] == "eval"), {})
+    inputs = RunDirectory(results_dir).plan_document().get("job", {}).get("workload", {}).get("inputs")
+    given = [entry for entry in inputs if isinstance(entry, dict)] if isinstance(inputs, list) else []
+    named = (entry.get("paths") for entry in given if entry.get("role") == "eval")
+    return next((paths for paths in named if isinstance(paths, dict)), {})
 
 
 def _optional_path(name: Any) -> Path | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tao_skill_bank.contracts import Plan, from_json
+from tao_skill_bank.core import json_text
 from tao_skill_bank.errors import ConflictError, RequestError
 from tao_skill_bank.runs.workload_versions import workload_of_version_1
 
@@ -32,6 +33,25 @@ def upgrade(document: Mapping[str, Any]) -> dict[str, Any]:
     return {**document, "job": job, "schema_version": 2}
 
 
+def shaped(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a plan document of any version in the current form, for readers that take what they can of it.
+
+    Of the parts that are objects, only those that are objects are kept, those of the job included; a job has an id.
+    """
+    try:
+        upgraded = upgrade(document)
+    except (KeyError, TypeError, ValueError, AttributeError):  # of version 1, and not as that version wrote it
+        upgraded = dict(document)
+    job = upgraded.get("job")
+    if isinstance(job, dict):
+        upgraded["job"] = _with_objects(job, ("spec", "config", "workload", "platform", "resources"))
+    return _with_objects(upgraded, ("job", "request", "route", "study", "files"))
+
+
+def _with_objects(document: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: value for name, value in document.items() if name not in names or isinstance(value, dict)}
+
+
 def digest(document: Mapping[str, Any]) -> str:
     """Return the sha256 of every field of a plan document except the hash itself."""
     covered = {key: value for key, value in document.items() if key != "sha256"}
@@ -41,7 +61,7 @@ def digest(document: Mapping[str, Any]) -> str:
 def read_document(path: Path) -> dict[str, Any]:
     """Return the document of a plan file, of any version. Raises RequestError when it is not a JSON object."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json_text.loads(path.read_bytes())
     except (OSError, ValueError) as error:
         message = f"{path} cannot be read as JSON: {error}"
         raise RequestError.of("unreadable_json", message, "Give a valid JSON file.", path=str(path)) from None
@@ -62,7 +82,11 @@ def read_launched(path: Path, *, sealed: bool = False) -> Plan:
     document = read_document(path)
     if sealed:
         require_intact(document, str(path))
-    upgraded = upgrade(document)
+    try:
+        upgraded = upgrade(document)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        message = f"{path} is not a plan of version {document.get('schema_version')}: {error!r}"
+        raise RequestError.of("not_a_plan", message, "Restore the file that was launched.", path=str(path)) from None
     if upgraded.get("schema_version", CURRENT) != CURRENT:
         message = f"{path} has schema_version {upgraded['schema_version']}; this release reads 1 to {CURRENT}."
         fix = "Use the release of tao-skill-bank that wrote it, or a later one."

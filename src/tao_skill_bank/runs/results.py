@@ -1,13 +1,13 @@
 """Reads the result of a run directory: what the run produced, complete or not."""
 
-import math
 from collections.abc import Iterable
 from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from tao_skill_bank.contracts import MonitoringMetric, State, contract, read_json, to_json
-from tao_skill_bank.runs import checkpoint_folders
+from tao_skill_bank.core import finite
+from tao_skill_bank.runs import broken_files, checkpoint_folders, summaries
 from tao_skill_bank.runs.run_directory import (
     SKIPPED_FILE,
     RunDirectory,
@@ -87,9 +87,9 @@ def read(run: RunDirectory, state: State | None = None) -> Result:
     """
     if run.set_aside_id and run.result_file.is_file():
         return read_json(Result, run.result_file)
-    lines = list(json_lines(run.status_file))
-    job = _object(run.plan_document().get("job"))
-    summary = _object(read_json_file(run.path / "metrics_summary.json"))
+    lines = list(run.status_lines())
+    job = run.plan_document().get("job", {})
+    summary = summaries.read(run)
     recorded = _object(read_json_file(run.result_file))
     series = curves(run)
     times = [moment for line in lines if (moment := epoch_seconds(line.get("time"))) is not None]
@@ -100,14 +100,14 @@ def read(run: RunDirectory, state: State | None = None) -> Result:
         action=str(job.get("action", "")),
         model=str(_object(job.get("workload")).get("model", "")),
         started_at=str(lines[0].get("time", "")) if lines else "",
-        duration_seconds=round(max(times) - min(times), 3) if times else None,
+        duration_seconds=_finite(round(max(times) - min(times), 3)) if times else None,
         # The newest, not the largest: phases before the training count their own steps.
-        steps=next((int(line["step"]) for line in reversed(lines) if _is_number(line.get("step"))), 0),
-        metrics=_numbers(summary.get("metrics")) if summary else _last_values(run),
-        not_computed={str(name): str(why) for name, why in _object(summary.get("not_computed")).items()},
+        steps=next((line["step"] for line in reversed(lines) if "step" in line), 0),
+        metrics=summary.get("metrics", {}) if summary else _last_values(run),
+        not_computed=summary.get("not_computed", {}),
         losses=_losses(series),
         metric=metric_of(run),
-        best=_object(read_json_file(run.path / "best" / "best_score.json")),
+        best=_facts(read_json_file(run.path / "best" / "best_score.json")),
         skipped=_skipped(run.path / SKIPPED_FILE),
         artifacts=_artifacts(run.path),
         failure=_failure(lines) or str(recorded.get("failure", "")),
@@ -116,13 +116,12 @@ def read(run: RunDirectory, state: State | None = None) -> Result:
 
 def _skipped(path: Path) -> tuple[dict[str, Any], ...]:
     document = read_json_file(path)
-    return tuple(entry for entry in document if isinstance(entry, dict)) if isinstance(document, list) else ()
+    return tuple(_facts(entry) for entry in document if isinstance(entry, dict)) if isinstance(document, list) else ()
 
 
 def findings(run: RunDirectory) -> tuple[dict[str, Any], ...]:
-    """Return what the results of a run say about its evaluation, as metrics_summary.json lists it."""
-    listed = _object(read_json_file(run.path / "metrics_summary.json")).get("findings")
-    return tuple(entry for entry in listed if isinstance(entry, dict)) if isinstance(listed, list) else ()
+    """Return what the results of a run say about its evaluation, and which of its files cannot be read."""
+    return (*summaries.read(run).get("findings", ()), *broken_files.findings(run))
 
 
 def write(run: RunDirectory, result: Result) -> None:
@@ -201,7 +200,7 @@ def _failure(lines: list[dict[str, Any]]) -> str:
     last = lines[-1] if lines else {}
     if last.get("state") != "FAILURE":
         return ""
-    diagnosis = _object(last.get("diagnosis"))
+    diagnosis = last.get("diagnosis", {})
     parts = dict.fromkeys((last.get("message"), diagnosis.get("cause"), diagnosis.get("cure")))
     return " ".join(str(part) for part in parts if part)
 
@@ -210,11 +209,15 @@ def _object(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def _facts(value: Any) -> dict[str, Any]:
+    """Return the texts and finite numbers of an object."""
+    return {name: held for name, held in _object(value).items() if isinstance(held, (str, bool)) or _is_number(held)}
+
+
 def _is_number(value: Any) -> bool:
     return _finite(value) is not None
 
 
 def _finite(value: Any) -> float | None:
     """Return a JSON value as a finite number, or None when it is not one."""
-    is_finite = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    return float(value) if is_finite else None
+    return finite.number(value)

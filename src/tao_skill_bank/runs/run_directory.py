@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from tao_skill_bank.contracts import Job
-from tao_skill_bank.runs import plan_versions
+from tao_skill_bank.core import finite
+from tao_skill_bank.core import json_text as json_reader
+from tao_skill_bank.runs import plan_versions, status_lines
 
 TAIL_BYTES = 64 * 1024
 SKIPPED_FILE = "skipped_records.json"  # of a training: the records that it could not read and skipped
@@ -87,12 +89,15 @@ class RunDirectory:
 
     def plan_document(self) -> dict[str, Any]:
         """Return the plan, upgraded to the current version, or an empty dict when it is missing or incomplete."""
-        document = read_json_file(self.plan_file)
-        return plan_versions.upgrade(document) if isinstance(document, dict) else {}
+        return plan_versions.shaped(read_object(self.plan_file))
 
     def last_status(self) -> dict[str, Any]:
         """Return the newest line of status.jsonl, or an empty dict before the first."""
-        return last_json_line(self.status_file)
+        return status_lines.plain(last_json_line(self.status_file))
+
+    def status_lines(self) -> Iterator[dict[str, Any]]:
+        """Yield the lines of status.jsonl, each with fields of the right types only."""
+        return map(status_lines.plain, json_lines(self.status_file))
 
     def exit_code(self) -> int | None:
         """Return the recorded exit code, or None while there is none."""
@@ -104,8 +109,8 @@ class RunDirectory:
 
 def earlier_job(job: Job) -> str | None:
     """Return the id of the job of the same skill and action that ran in a job's run directory; None for no such job."""
-    earlier = RunDirectory(Path(job.results_dir)).plan_document().get("job")
-    if not isinstance(earlier, dict) or (earlier.get("skill"), earlier.get("action")) != (job.skill, job.action):
+    earlier = RunDirectory(Path(job.results_dir)).plan_document().get("job", {})
+    if "id" not in earlier or (earlier.get("skill"), earlier.get("action")) != (job.skill, job.action):
         return None
     return str(earlier["id"])
 
@@ -126,13 +131,14 @@ def set_aside(run: RunDirectory, job_id: str) -> None:
 
 def json_lines(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the objects of a JSON Lines file; a missing file has none, a half-written line is skipped."""
-    if not path.is_file():
+    try:
+        with path.open("rb") as file:
+            for line in file:
+                record = _json_object(line)
+                if record is not None:
+                    yield record
+    except OSError:  # there is none; what is there and cannot be read is a finding (`broken_files`)
         return
-    with path.open("rb") as file:
-        for line in file:
-            record = _json_object(line)
-            if record is not None:
-                yield record
 
 
 def last_json_line(path: Path) -> dict[str, Any]:
@@ -149,9 +155,15 @@ def last_json_line(path: Path) -> dict[str, Any]:
 def read_json_file(path: Path) -> Any:
     """Return the value of a JSON file, or None when it is missing or incomplete."""
     try:
-        return json.loads(path.read_bytes())
+        return json_reader.loads(path.read_bytes())
     except (OSError, ValueError):
         return None
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Return the object of a JSON file; empty when it is missing, incomplete or anything else."""
+    document = read_json_file(path)
+    return document if isinstance(document, dict) else {}
 
 
 def json_text(value: Any) -> str:
@@ -196,10 +208,10 @@ def sync_folder(path: Path) -> None:
 
 def epoch_seconds(moment: Any) -> float | None:
     """Return a `time` field as seconds since 1970; it is either that number or ISO 8601 text."""
-    if isinstance(moment, (int, float)):
-        return float(moment)
+    if not isinstance(moment, str):
+        return finite.number(moment)
     try:
-        parsed = datetime.fromisoformat(str(moment))
+        parsed = datetime.fromisoformat(moment)
     except ValueError:
         return None
     return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
@@ -212,7 +224,7 @@ def timestamp() -> str:
 
 def _json_object(line: bytes) -> dict[str, Any] | None:
     try:
-        record = json.loads(line)
+        record = json_reader.loads(line)
     except ValueError:
         return None
     return record if isinstance(record, dict) else None

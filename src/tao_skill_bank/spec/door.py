@@ -1,7 +1,7 @@
 """The door that every request passes: its names, paths and options are plain lines, and its prose can be written.
 
-What a parameter's schema declares as `free_text` is prose, and so is the prompt; anything else becomes part of a script,
-a directive or a file's name, where a control character would have a meaning.
+What a parameter's schema declares as `free_text` is prose, and so is the prompt; anything else becomes part of a
+script, a directive or a file's name, where a control character would have a meaning.
 """
 
 from collections.abc import Callable, Iterator, Mapping

@@ -18,8 +18,9 @@ from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from tao_skill_bank.core import json_text as json_reader
 from tao_skill_bank.errors import TaoSkillsError
-from tao_skill_bank.runs.run_directory import json_text, read_json_file, timestamp, write_whole
+from tao_skill_bank.runs.run_directory import json_text, read_object, timestamp, write_whole
 from tao_skill_bank.staging import places, store_errors, stores
 from tao_skill_bank.staging.stores import Entry, Store
 
@@ -62,9 +63,9 @@ class Uploader:
     def __init__(self, run_dir: Path, results_uri: str, job_id: str, excludes: Sequence[str]) -> None:
         self.run_dir, self.uri, self.excludes = run_dir, results_uri, tuple(excludes)
         self.manifest = Manifest(job_id)
-        before = read_json_file(run_dir / LOCAL_MANIFEST)
-        if isinstance(before, dict) and before.get("job_id") == job_id:
-            self.manifest.files = before.get("uploaded", {})
+        before = manifest_in(run_dir / LOCAL_MANIFEST)
+        if before.get("job_id") == job_id:
+            self.manifest.files = before["uploaded"]
         self.stopped = threading.Event()  # running uploads finish, no new ones start
         self._store: Store | None = None
 
@@ -217,8 +218,32 @@ def read_manifest(results_uri: str) -> dict[str, Any] | None:
         entry = store.entries([uri]).get(uri)  # unlike `entry`, it distinguishes a missing bucket from a missing file
         if entry is None:
             return None
-        document: Any = json.loads(store.read(entry, 0, entry.size))
-    return document if isinstance(document, dict) and "job_id" in document else None
+        try:
+            document: Any = json_reader.loads(store.read(entry, 0, entry.size))
+        except ValueError:  # of another writer, or cut: the results have none
+            return None
+    manifest = _shaped(document) if isinstance(document, dict) else {}
+    return manifest if "job_id" in manifest else None
+
+
+def manifest_in(file: Path) -> dict[str, Any]:
+    """Return a manifest next to the results on this machine; empty when there is none that can be read."""
+    document = read_object(file)
+    return _shaped(document) if document else {}
+
+
+def _shaped(document: dict[str, Any]) -> dict[str, Any]:
+    """Return a manifest whose files are objects with a size, and whose other fields are texts."""
+    listed = {name: document.get(name) for name in ("files", "uploaded", "failed")}
+    texts = {name: str(value) for name, value in document.items() if isinstance(value, str) and name not in listed}
+    for name, files in listed.items():
+        known = files.items() if isinstance(files, dict) else ()
+        texts[name] = {path: held for path, held in known if name == "failed" or _has_size(held)}
+    return texts
+
+
+def _has_size(held: Any) -> bool:
+    return isinstance(held, dict) and isinstance(held.get("size"), int)
 
 
 def _is_same(entry: Entry | None, file: dict[str, Any]) -> bool:

@@ -17,9 +17,9 @@ def check(path: str, base: str) -> list[Finding]:
         return [not_checked("adapter_remote", f"Adapter {path} is not on this machine.", fix, path)]
     try:
         adapter_files.read(Path(path))
-    except TaoSkillsError as error:
+        return check_base(Path(path), base)
+    except TaoSkillsError as error:  # also where it names a base that no path can be
         return from_error(error)
-    return check_base(Path(path), base)
 
 
 def check_base(path: Path, named: str) -> list[Finding]:
@@ -27,7 +27,7 @@ def check_base(path: Path, named: str) -> list[Finding]:
     trained_on = adapter_files.identity(path)
     config = adapter_files.read_json(path / CONFIG_FILE)
     made_for = trained_on.get("path") or (config.get("base_model_name_or_path") if isinstance(config, dict) else None)
-    if not made_for or not named:
+    if not isinstance(made_for, str) or not made_for or not named:
         return []
     ours = _fingerprint(named, trained_on)
     theirs = trained_on.get("fingerprint")

@@ -4,14 +4,13 @@ An adapter is a folder with pytorch_lora_weights.safetensors (diffusers) or adap
 file alone. Its settings are in the header of the former or in adapter_config.json next to the file.
 """
 
-import json
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tao_skill_bank.core import json_text, safe_pattern
 from tao_skill_bank.core.listing import listed
 from tao_skill_bank.errors import BlockedError, UnknownNameError
 from tao_skill_bank.weights import safetensors_files
@@ -21,7 +20,16 @@ BASE_FILE = "base_model.json"
 DIFFUSERS_WEIGHTS, PEFT_WEIGHTS = "pytorch_lora_weights.safetensors", "adapter_model.safetensors"
 HEADER_KEY = "lora_adapter_metadata"  # diffusers' name for the settings in the header
 PREFIXES = ("base_model.model.", "transformer.")  # peft's and diffusers', before the name of a module
-SETTINGS = ("r", "lora_alpha", "target_modules", "use_dora", "use_rslora", "rank_pattern", "alpha_pattern", "lora_bias")
+SETTINGS: dict[str, type | tuple[type, ...]] = {
+    "r": int,
+    "lora_alpha": (int, float),
+    "target_modules": (list, str),
+    "use_dora": bool,
+    "use_rslora": bool,
+    "rank_pattern": dict,
+    "alpha_pattern": dict,
+    "lora_bias": bool,
+}
 
 
 @dataclass(frozen=True)
@@ -95,6 +103,9 @@ def read(path: Path) -> Adapter:
         _modules(path, shapes),
         any("magnitude" in name for name in shapes),
     )
+    if not adapter.modules:
+        message = f"{weights} holds no LoRA matrices."
+        raise BlockedError.of("adapter_format", message, "Copy the adapter again.", path=str(path))
     _require_recorded_ranks(adapter)
     return adapter
 
@@ -102,7 +113,8 @@ def read(path: Path) -> Adapter:
 def identity(path: Path) -> dict[str, Any]:
     """Return what the adapter records of its base: path, fingerprint, and the part of a pipeline it is of, if any."""
     document = read_json(_folder(path) / BASE_FILE)
-    return document if isinstance(document, dict) else {}
+    known = document if isinstance(document, dict) else {}
+    return {name: text for name, text in known.items() if isinstance(text, str)}
 
 
 def plain_name(name: str) -> str:
@@ -115,7 +127,7 @@ def plain_name(name: str) -> str:
 def settings_of(weights: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
     """Return the settings in a weight file's header, else those in adapter_config.json next to it."""
     try:
-        recorded = json.loads(metadata.get(HEADER_KEY, "null"))
+        recorded = json_text.loads(metadata.get(HEADER_KEY, "null"))
     except ValueError:
         recorded = None
     if isinstance(recorded, dict):
@@ -123,7 +135,7 @@ def settings_of(weights: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
     else:
         recorded = read_json(weights.parent / CONFIG_FILE)
     known = recorded if isinstance(recorded, dict) else {}
-    return {name: known[name] for name in SETTINGS if known.get(name) is not None}
+    return {name: known[name] for name, kind in SETTINGS.items() if isinstance(known.get(name), kind)}
 
 
 def _weights_of(path: Path) -> Path:
@@ -163,7 +175,12 @@ def _require_recorded_ranks(adapter: Adapter) -> None:
         if not isinstance(record, dict) or not isinstance(record.get("r"), int):
             continue
         for name, module in adapter.modules.items():
-            recorded = _recorded_rank(name, record)
+            try:
+                recorded = _recorded_rank(name, record)
+            except (ValueError, TypeError, OverflowError) as error:
+                message = f"Adapter {adapter.path}: the rank_pattern of {where} cannot be read: {error}."
+                fix = "Write it as {MODULE NAME: RANK} without nested repetitions."
+                raise BlockedError.of("adapter_format", message, fix, path=str(adapter.path)) from None
             if recorded != module.rank:
                 message = (
                     f"Adapter {adapter.path}: the weights of {name} have rank {module.rank}, {where} says {recorded}."
@@ -173,8 +190,9 @@ def _require_recorded_ranks(adapter: Adapter) -> None:
 
 
 def _recorded_rank(module: str, record: Mapping[str, Any]) -> int:
-    for pattern, rank in (record.get("rank_pattern") or {}).items():
-        if re.match(rf"(.*\.)?({pattern})$", module):
+    patterns = record.get("rank_pattern")
+    for pattern, rank in patterns.items() if isinstance(patterns, dict) else ():
+        if safe_pattern.compile_name_pattern(pattern).match(module):
             return int(rank)
     return int(record["r"])
 
@@ -186,6 +204,6 @@ def _folder(path: Path) -> Path:
 def read_json(path: Path) -> Any:
     """Return what a JSON file holds; None when there is none that can be read."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json_text.loads(path.read_bytes())
     except (OSError, ValueError):
         return None

@@ -1,9 +1,10 @@
 """Model folders on disk: a checkpoint (config.json and weights), or diffusers' pipeline (model_index.json, parts)."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from tao_skill_bank.core import json_text, plain_text
 
 CONFIG, PIPELINE_INDEX = "config.json", "model_index.json"
 MARKERS = (CONFIG, PIPELINE_INDEX)  # files that identify a model folder
@@ -26,12 +27,12 @@ def checkpoints_of(folder: Path) -> list[Path]:
 def parts_of(folder: Path) -> list[Path]:
     """Return the folders of a pipeline's parts, as model_index.json names them; they need not exist."""
     try:
-        index: Any = json.loads((folder / PIPELINE_INDEX).read_text(encoding="utf-8"))
+        index: Any = json_text.loads((folder / PIPELINE_INDEX).read_bytes())
     except (OSError, ValueError):
         return []
     named = index.items() if isinstance(index, dict) else ()
     is_part = {name: isinstance(value, list) and bool(value) and value[0] is not None for name, value in named}
-    return [folder / name for name, holds in is_part.items() if holds and name not in UNSAVED_PARTS]
+    return [folder / name for name, holds in is_part.items() if holds and name not in UNSAVED_PARTS and _is_name(name)]
 
 
 def missing_parts(folder: Path) -> list[str]:
@@ -63,8 +64,14 @@ def _has_weights(checkpoint: Path) -> bool:
 
 def _shards(index: Path) -> Iterator[str]:
     try:
-        document = json.loads(index.read_text(encoding="utf-8"))
+        document = json_text.loads(index.read_bytes())
     except (OSError, ValueError):
         return
     weight_map = document.get("weight_map") if isinstance(document, dict) else None
-    yield from weight_map.values() if isinstance(weight_map, dict) else ()
+    names = list(weight_map.values()) if isinstance(weight_map, dict) else []
+    yield from names if all(_is_name(name) for name in names) else ()
+
+
+def _is_name(name: object) -> bool:
+    """Return whether a document names a file or folder below its own."""
+    return isinstance(name, str) and not plain_text.fault_of_path(name) and not {"", ".", ".."} & set(name.split("/"))

@@ -3,9 +3,11 @@
 import json
 import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
+
+import pydantic
 
 from tao_skill_bank.core import settings
 from tao_skill_bank.errors import BackendError, Problem
@@ -66,6 +68,14 @@ class Container:
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def saved_container(document: Mapping[str, Any]) -> Container | None:
+    """Return how a container ended, as `to_json` gave it; None for any other document."""
+    try:
+        return pydantic.TypeAdapter(Container).validate_python(document)
+    except pydantic.ValidationError:
+        return None
 
 
 @dataclass(frozen=True)

@@ -249,8 +249,7 @@ def _end_file(run: RunDirectory, job_id: str) -> Path:
 
 
 def _saved_end(run: RunDirectory, job_id: str) -> Container | None:
-    saved = run_directory.read_json_file(_end_file(run, job_id))
-    return Container(**saved) if isinstance(saved, dict) else None
+    return client.saved_container(run_directory.read_object(_end_file(run, job_id)))
 
 
 def _save_end_and_remove(record: JobRecord, run: RunDirectory, daemon: Daemon, container: Container) -> None:

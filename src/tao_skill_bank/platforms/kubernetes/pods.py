@@ -1,15 +1,16 @@
 """A job as an API server shows it: the object that owns it, its pods and their events."""
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from tao_skill_bank.contracts import EXIT_INTERRUPTED, EXIT_PEER_LOST
+from tao_skill_bank.core import json_text
 from tao_skill_bank.errors import Problem
 from tao_skill_bank.platforms.kubernetes import client
 from tao_skill_bank.platforms.kubernetes.client import Object
+from tao_skill_bank.runs import status_lines
 
 INDEX = "batch.kubernetes.io/job-completion-index"
 STATUS_MARK = "tao-status "  # of the lines of a pod's log that report progress: training/pod.py writes them
@@ -80,11 +81,11 @@ class Pod:
     def last_status(self) -> dict[str, Any]:
         """The last line of status.jsonl as the pod left it in its termination message."""
         try:
-            found = json.loads(self.terminated.get("message") or "")
+            found = json_text.loads(self.terminated.get("message") or "")
         except ValueError:
             return {}
         status = found.get("status") if isinstance(found, dict) else None
-        return status if isinstance(status, dict) else {}
+        return status_lines.plain(status) if isinstance(status, dict) else {}
 
     @property
     def last_output(self) -> str:
@@ -202,9 +203,10 @@ def status_line(lines: Iterable[str]) -> dict[str, Any]:
     for line in lines:
         if line.startswith(STATUS_MARK):
             try:
-                newest = json.loads(line.removeprefix(STATUS_MARK))
+                found = json_text.loads(line.removeprefix(STATUS_MARK))
             except ValueError:  # the line is cut
                 continue
+            newest = status_lines.plain(found) if isinstance(found, dict) else newest
     return newest
 
 

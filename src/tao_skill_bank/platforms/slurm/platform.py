@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tao_skill_bank.contracts import EXIT_INTERRUPTED, Finding, Job, JobRecord, JobStatus, Launch, Plan, State
+from tao_skill_bank.core import finite
 from tao_skill_bank.errors import BackendError, BlockedError, ConflictError
 from tao_skill_bank.platforms import run_files
 from tao_skill_bank.platforms.slurm import client
@@ -284,9 +285,9 @@ def _exit_code(run: RunDirectory, over: Listed, progress: dict[str, Any]) -> int
         return recorded
     cause = (progress.get("diagnosis") or {}).get("cause")
     for path in sorted((run.path / "exit").glob("rank_*.json")):
-        rank = run_directory.read_json_file(path) or {}
-        if cause and rank.get("error") == cause and rank.get("exit_code"):
-            return int(rank["exit_code"])
+        rank = run_directory.read_object(path)
+        if cause and rank.get("error") == cause and (code := finite.count(rank.get("exit_code"))):
+            return code
     return over.exit_code if recorded is None else recorded
 
 

@@ -1,8 +1,6 @@
 """Checks that named checkpoints exist, are complete, and belong together. Nothing is loaded."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 from tao_skill_bank.bank import catalog
 from tao_skill_bank.contracts import Finding, Job, Workload
@@ -114,7 +112,7 @@ def _adapter(workload: Workload) -> list[Finding]:
     if not folder.is_dir():
         fix = "Give the folder of an adapter, or have the folder read as a whole model."
         return [_missing(f"Adapter {folder} does not exist.", fix, str(folder))]
-    config = _read_json(folder / CONFIG_FILE)
+    config = read_json_file(folder / CONFIG_FILE)
     if not isinstance(config, dict):
         message = f"{folder} holds no readable {CONFIG_FILE}: it is not an adapter."
         fix = "Give an adapter folder, or have the folder read as a whole model."
@@ -142,10 +140,3 @@ def _remote(uri: str) -> Finding:
 
 def _missing(message: str, fix: str, path: str) -> Finding:
     return blocking("checkpoint_missing", message, fix, path)
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None

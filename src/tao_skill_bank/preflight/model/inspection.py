@@ -14,9 +14,10 @@ from typing import Any
 import tomli_w
 
 from tao_skill_bank.contracts import Finding, Job
-from tao_skill_bank.core import nested, settings, yaml12
+from tao_skill_bank.core import json_text, nested, settings, yaml12
 from tao_skill_bank.core.findings import blocking, info, not_checked
 from tao_skill_bank.core.version import __version__
+from tao_skill_bank.runs.run_directory import read_object
 
 TIMEOUT_SECONDS = 120
 ANSWERS = "3"  # raised when inspect modules report more, so that older answers are not taken from the cache
@@ -74,8 +75,8 @@ def inspect(job: Job, tokens: int | None = None) -> Inspection:
     if find_spec("torch") is None:
         return _failed("Memory, disk and adapters need torch to be predicted.", "pip install 'tao-skill-bank[train]'")
     cached = settings.state_dir() / "cache" / "inspect" / f"{_identity(job, tokens)}.json"
-    if cached.is_file():
-        return Inspection(json.loads(cached.read_text(encoding="utf-8")))
+    if kept := read_object(cached):
+        return Inspection(kept)
     found = _ask(job, module, tokens)
     if not found.failure:
         _store(cached, found.answer)
@@ -113,7 +114,7 @@ def ask(job: Job, module: str, arguments: Sequence[str]) -> tuple[dict[str, Any]
             return {}, f"it did not answer within {TIMEOUT_SECONDS} seconds"
     lines = child.stdout.strip().splitlines()
     try:
-        answer = json.loads(lines[-1]) if lines else {}
+        answer = json_text.loads(lines[-1]) if lines else {}
     except ValueError:
         answer = {}
     if child.returncode == 0 and answer:

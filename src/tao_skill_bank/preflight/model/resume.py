@@ -1,13 +1,12 @@
 """Checks that the checkpoint to resume from is complete, leaves epochs to train, and belongs to this training."""
 
-import json
 from importlib.util import find_spec
 from pathlib import Path
 
 from tao_skill_bank.bank import catalog
 from tao_skill_bank.bank.early_stop import EarlyStop
 from tao_skill_bank.contracts import Finding, Job
-from tao_skill_bank.core import locations
+from tao_skill_bank.core import json_text, locations
 from tao_skill_bank.core.findings import blocking, info, listed, not_checked
 from tao_skill_bank.preflight.model import inspection
 from tao_skill_bank.runs import checkpoint_folders
@@ -68,9 +67,9 @@ def _progress(folder: Path, job: Job) -> list[Finding]:
         fix = "Name a complete checkpoints/epoch_N folder of a run."
         return [blocking("checkpoint_incomplete", message, fix, str(folder), files=absent)]
     try:
-        progress = json.loads((folder / PROGRESS_FILE).read_text(encoding="utf-8"))
+        progress = json_text.loads((folder / PROGRESS_FILE).read_bytes())
         done, step = int(progress["epoch"]), int(progress["step"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
         message = f"{folder / PROGRESS_FILE} does not say how many epochs and steps are done."
         return [blocking("checkpoint_broken", message, "Resume from another checkpoint.", str(folder))]
     epochs, scheduled = job.workload.epochs, job.workload.scheduled_epochs or job.workload.epochs

@@ -43,7 +43,9 @@ class GenerateConfig:
         automl=False,
         popular=True,
     )
-    prompt: str | None = parameter(None, doc="Prompt of a single video.", min_length=1, automl=False, popular=True, free_text=True)
+    prompt: str | None = parameter(
+        None, doc="Prompt of a single video.", min_length=1, automl=False, popular=True, free_text=True
+    )
     image: str | None = parameter(None, doc="First frame of the single video.", min_length=1, automl=False)
     video: str | None = parameter(None, doc="Clip that the single video continues.", min_length=1, automl=False)
     negative_prompt: str | None = parameter(

@@ -1,10 +1,10 @@
 """Compatibility rules of early stopping, FP8, 4-bit weights and frozen parts."""
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
 from tao_skill_bank.bank.rules import Rule
+from tao_skill_bank.core import safe_pattern
 from tao_skill_bank.errors import Problem
 from tao_skill_bank.models.cosmos_reason.facts import FACTS
 
@@ -93,9 +93,9 @@ def _patterns_are_expressions(path: str) -> Rule:
     def check(patterns: dict[str, int] | None) -> Problem | None:
         for pattern in patterns or {}:
             try:
-                re.compile(pattern)
-            except re.error as error:
-                message = f"{path} '{pattern}' is not a regular expression: {error}."
+                safe_pattern.compile_name_pattern(pattern)
+            except ValueError as error:
+                message = f"{path} '{pattern}' cannot be used: {error}."
                 fix = f"Correct it, such as {LAYER_PATTERN}: it is matched with the end of a layer's name."
                 return Problem("invalid_pattern", message, fix, path, pattern)
         return None

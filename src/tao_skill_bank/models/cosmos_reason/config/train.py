@@ -314,7 +314,9 @@ class Custom:
     train_dataset: AnnotatedMedia = parameter(doc="Training data.", automl=False)
     val_dataset: AnnotatedMedia | None = parameter(None, doc="Validation data.", automl=False)
     vision: VideoSampling = group(VideoSampling, doc="Frame sampling and pixel budgets.")
-    system_prompt: str = parameter("", doc="System prompt of every conversation; empty for none.", automl=False, free_text=True)
+    system_prompt: str = parameter(
+        "", doc="System prompt of every conversation; empty for none.", automl=False, free_text=True
+    )
     on_bad_sample: Literal["stop", "skip"] = parameter(
         "stop",
         doc="What happens when a training record cannot be read, also the second time: stop, or skip it and train on "
