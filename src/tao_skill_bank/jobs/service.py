@@ -5,7 +5,7 @@ import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,7 @@ class JobHandle:
     def logs(self, *, follow: bool = False) -> Iterator[str]:
         """Yield log lines; with `follow`, until the job ends."""
         record = self.record
-        return platforms.load(record.platform).logs(record, follow=follow)
+        return _lines(record, platforms.load(record.platform).logs(record, follow=follow))
 
     def cancel(self) -> JobStatus:
         """Stop the job. Raises ConflictError when it had already ended, unless it was cancelled."""
@@ -111,8 +111,29 @@ def launch(plan: Plan, *, retry_of: str | None = None) -> JobHandle:
 
 def refresh(record: JobRecord) -> JobStatus:
     """Ask the platform for a job's state and record what changed. An ended job is never queried again."""
-    remote_results.mirror(record)
-    return remote_results.with_upload(record, _refresh(record))
+    with _explained(record):
+        remote_results.mirror(record)
+        return remote_results.with_upload(record, _refresh(record))
+
+
+@contextmanager
+def _explained(record: JobRecord) -> Iterator[None]:
+    """Raise ConflictError where a record or its run directory does not hold what its platform left there."""
+    try:
+        yield
+    except OSError as error:
+        message = f"The files of job {record.id} cannot be read: {error}."
+        fix = f"See that you may read {record.results_dir}."
+        raise ConflictError.of("run_directory_unreadable", message, fix, path=record.id) from error
+    except (TypeError, ValueError, LookupError, AttributeError, OverflowError) as error:
+        message = f"The record of job {record.id} does not hold what platform {record.platform} writes: {error!r}."
+        fix = f"Restore it from a copy, or move it elsewhere: {JobStore().path_of(record.id)}"
+        raise ConflictError.of("unreadable_record", message, fix, path=record.id) from error
+
+
+def _lines(record: JobRecord, lines: Iterator[str]) -> Iterator[str]:
+    with _explained(record):
+        yield from lines
 
 
 def _refresh(record: JobRecord) -> JobStatus:
@@ -156,7 +177,8 @@ def cancel(job_id: str) -> JobStatus:
     record = store.read(job_id)
     before = refresh(record)
     platform = platforms.load(record.platform)
-    platform.cancel(record)
+    with _explained(record):
+        platform.cancel(record)
     if before.state in (State.COMPLETE, State.ERROR):
         message = f"Job {job_id} had already ended as {before.state}."
         raise ConflictError.of("terminal_job", message, f"See its result: tao-skills status {job_id}", path=job_id)

@@ -78,7 +78,7 @@ class JobStore:
         """
         if not is_valid_id(job_id):
             raise self._unknown(job_id)
-        path = self._path(job_id)
+        path = self.path_of(job_id)
         try:
             return _parsed(path)
         except FileNotFoundError:
@@ -115,7 +115,7 @@ class JobStore:
         records = []
         for mark in marks.iterdir():
             with suppress(OSError, ValueError):
-                records.append(_parsed(self._path(mark.name)))
+                records.append(_parsed(self.path_of(mark.name)))
         return [record for record in records if record.terminal_state is None]
 
     def live_ids(self) -> list[str]:
@@ -152,7 +152,7 @@ class JobStore:
                 err_class=err_class,
                 backend_ref=record.backend_ref if backend_ref is None else backend_ref,
             )
-            write_whole(self._path(job_id), _text(changed))
+            write_whole(self.path_of(job_id), _text(changed))
             if changed.terminal_state is not None:
                 (self.folder / ".live" / job_id).unlink(missing_ok=True)
             return changed
@@ -181,7 +181,7 @@ class JobStore:
         (marks / job_id).touch()
 
     def _write_new(self, record: JobRecord) -> None:
-        path = self._path(record.id)
+        path = self.path_of(record.id)
         partial = path.with_name(f".{path.name}.partial")
         try:
             write_synced(partial, _text(record))
@@ -193,7 +193,8 @@ class JobStore:
     def _files(self) -> list[Path]:
         return [path for path in self.folder.glob("*.json") if not path.name.startswith(".")]
 
-    def _path(self, job_id: str) -> Path:
+    def path_of(self, job_id: str) -> Path:
+        """Return the file of a job's record."""
         return self.folder / f"{job_id}.json"
 
     def _unknown(self, job_id: str) -> UnknownNameError:

@@ -9,19 +9,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from tao_skill_bank.core import tags
+
 AnswerType = Literal["letter", "reasoning", "freeform", "naive"]
 DIRECTIONS = ("left", "right", "straight")
 YES_NO = ("yes", "no")
 ARTICLES = ("a", "an", "the")
-TAGGED = re.compile(r"<answer>(.*?)</answer>", re.DOTALL | re.IGNORECASE)
-THINK_OPENS, THINK_CLOSES, ANSWER_OPENS = "<think>", "</think>", "<answer>"
+TAG = "answer"
+THINK_OPENS, THINK_CLOSES, ANSWER_OPENS = "<think>", "</think>", f"<{TAG}>"
 STATED = re.compile(r"\banswer\b\W*(?:is\b|:)(.*)", re.DOTALL | re.IGNORECASE)  # "The answer is (B)"
 # "Yes or no?", "yes/no" and "no-one" open with neither yes nor no.
 NEITHER = re.compile(
     r"\W*(?:yes\s*(?:/|\bor\b|\band\b)\s*no|no\s*(?:/|\bor\b|\band\b)\s*yes)\b|\W*(?:yes|no)[-'’]\w", re.IGNORECASE
 )
 LATIN = r"0-9A-Za-z_'\u00C0-\u024F"  # a letter next to these is part of a word
-BOXED = re.compile(r"\\boxed\{\W*(?:\\text\{)?\W*([A-Za-z])\W*\}")  # \boxed{C}
+BOXED = re.compile(r"\\boxed\{\W*+(?:(?<=\\)text\{\W*+)?([A-Za-z])[^\w}]*+\}")  # \boxed{C}
 STATED_LETTER = re.compile(
     r"(?i:\banswer\b\W*(?:is\b|:)\W*)(?!(?:A|I) +\w)([A-Z])(?![" + LATIN + "])"
 )  # The answer is C
@@ -37,7 +39,15 @@ LETTERS = (
 )
 BRACKETED = r"[(\[]?([A-Z])[)\]]?"
 JOINED = re.compile(  # A or B, (A) and (C), A/B: several choices, and so none
-    r"(?<![" + LATIN + r"])" + BRACKETED + r"\s*(?:/|&|,|,?\s*\b(?:or|and)\b)\s*" + BRACKETED + r"(?![" + LATIN + "])"
+    r"(?<!["
+    + LATIN
+    + r"])"
+    + BRACKETED
+    + r"\s*+(?:/|&|,(?:\s*+\b(?:or|and)\b)?|\b(?:or|and)\b)\s*+"
+    + BRACKETED
+    + r"(?!["
+    + LATIN
+    + "])"
 )
 MINUS = "\N{MINUS SIGN}"
 NUMBER_MARKS = ".,:/-"  # 1.5, 1,5, 10:30, 1/2, 2026-11-30
@@ -78,16 +88,16 @@ def final(response: Response, answer_type: AnswerType) -> str | None:
     if response.is_cut and closes < 0 and ANSWER_OPENS not in lower:
         return None
     answer = text[closes + len(THINK_CLOSES) :] if closes >= 0 else text
-    tagged = TAGGED.findall(answer)
+    tagged = tags.inside(answer, TAG)
     if tagged:
-        return str(tagged[-1]).strip()
+        return tagged[-1].strip()
     opens = answer.lower().rfind(ANSWER_OPENS)
     return (answer[opens + len(ANSWER_OPENS) :] if opens >= 0 else answer).strip()
 
 
 def is_complete(response: Response, answer_type: AnswerType) -> bool:
     """Return whether the final part is whole: the response was not cut, or not inside its <answer> tags."""
-    return not response.is_cut or (answer_type == "reasoning" and TAGGED.search(response.text) is not None)
+    return not response.is_cut or (answer_type == "reasoning" and bool(tags.inside(response.text, TAG)))
 
 
 def shows_reasoning(text: str) -> bool:

@@ -2,7 +2,6 @@
 
 import json
 import math
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -14,8 +13,8 @@ from tao_skill_bank.automl.plan.dimension import Dimension, highest_exponent, is
 from tao_skill_bank.automl.plan.history import Coordinate
 from tao_skill_bank.automl.plan.space import Space
 from tao_skill_bank.bank.catalog import did_you_mean
+from tao_skill_bank.core import tags
 
-THOUGHTS = re.compile(r"<think>.*?</think>", re.DOTALL)
 TOLERANCE = 1e-9
 MAX_SHOWN = 200  # characters of a wrong value
 SMALLEST, LARGEST = 1e-100, 1e100
@@ -40,7 +39,7 @@ def document(text: str, fields: Mapping[str, type]) -> dict[str, Any]:
         ReplyError: there is no such object.
 
     """
-    said = THOUGHTS.sub("", text)
+    said = tags.without(text, "think")
     start, end = said.find("{"), said.rfind("}")
     if start < 0 or end < start:
         raise ReplyError("The reply holds no JSON object.")
