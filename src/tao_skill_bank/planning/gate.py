@@ -19,7 +19,7 @@ def raise_if_blocked(findings: Sequence[Finding]) -> None:
 
     Raises:
         BlockedError: exit 4 when only credentials block, else 3.
-        BackendError: exit 6, when only an unreachable object store blocks.
+        BackendError: exit 6, when only an object store or an engine that cannot be reached blocks.
         UnknownNameError: exit 5, when only a missing checkpoint blocks.
     """
     if not findings:
@@ -29,7 +29,8 @@ def raise_if_blocked(findings: Sequence[Finding]) -> None:
         raise UnknownNameError(problems)
     if all(found.code.startswith(CREDENTIAL) for found in findings):
         raise BlockedError(problems, exit_code=4)
-    raise BackendError(problems) if all(found.code == STORAGE for found in findings) else BlockedError(problems)
+    is_unreachable = all(found.code == STORAGE or found.evidence.get("unreachable") is True for found in findings)
+    raise BackendError(problems) if is_unreachable else BlockedError(problems)
 
 
 def for_route(findings: Sequence[Finding], route: Route) -> list[Finding]:

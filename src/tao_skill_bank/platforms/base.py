@@ -49,6 +49,10 @@ class Platform(Protocol):
         """Stop the job and everything it started. Cancelling a stopped job changes nothing."""
         ...
 
+    def avoiding(self, record: JobRecord, job: Job) -> dict[str, str]:
+        """Return the options that keep a retry of `job` off machines that failed under it; empty where none did."""
+        ...
+
 
 def names() -> list[str]:
     """Return the platforms of this release, by the name of their package."""

@@ -159,6 +159,10 @@ class Docker:
             message = f"Container {record.id} could not be stopped. {client.last_error(done.stderr)}".rstrip()
             raise BackendError.of("docker_stop_failed", message, f"docker kill {record.id}", path=record.id)
 
+    def avoiding(self, record: JobRecord, job: Job) -> dict[str, str]:  # noqa: ARG002 - the protocol names them
+        """It is one machine: there is no other."""
+        return {}
+
 
 def _name(record: JobRecord) -> str:
     """Return the id or name by which a job's container is found."""

@@ -1,7 +1,6 @@
 """A Kubernetes API server through the official client, and the meaning of its refusals."""
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,7 +11,10 @@ from typing import Any, NoReturn
 import yaml
 
 from tao_skill_bank.core import locations, settings
-from tao_skill_bank.errors import BackendError, BlockedError, MissingExtraError, Problem, TaoSkillsError
+from tao_skill_bank.errors import BackendError, MissingExtraError
+from tao_skill_bank.platforms import answers
+from tao_skill_bank.platforms.answers import RefusedError
+from tao_skill_bank.platforms.kubernetes import refusals
 
 CONNECT_SECONDS, READ_SECONDS = 10.0, 60.0
 FOLLOW_SECONDS = 300.0  # without a line; then the log is asked for again
@@ -34,26 +36,6 @@ PATHS = {
     "Node": "/api/v1/nodes",
     "SelfSubjectAccessReview": "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
 }
-
-# The refusals of a server: (pattern, code, message, fix, option).
-REFUSALS = (
-    (r"exceeded quota", "quota_reached", "The namespace's quota is used up.",
-     "Wait for other jobs to end, ask for less (platform.gpus, --option cpu, --option memory), or see: "
-     "kubectl describe resourcequota{namespace_flag}", "gpus"),
-    (r'namespaces? "[^"]*" not found', "unknown_namespace", "There is no such namespace.",
-     "Set --option namespace to one of: kubectl get namespaces", "options.namespace"),
-    (r"serviceaccount \S+ not found|error looking up service account", "unknown_service_account",
-     "There is no such service account.", "See: kubectl get serviceaccounts{namespace_flag}",
-     "options.service_account"),
-    (r"no PriorityClass", "unknown_priority_class", "There is no such priority class.",
-     "See: kubectl get priorityclasses", "options.priority_class"),
-    (r"violates PodSecurity", "pod_security", "The namespace's rules for pods forbid this one.",
-     "Run as a user that is not root (--option user=UID:GID), use a claim instead of host_path, or another namespace.",
-     "options.user"),
-    (r"(maximum|minimum) (cpu|memory) usage|LimitRange", "limit_range",
-     "The namespace's limits for pods forbid this one.",
-     "Change --option cpu or --option memory; see: kubectl describe limitrange{namespace_flag}", "options.memory"),
-)  # fmt: skip
 
 
 class AccountError(BackendError):
@@ -100,7 +82,11 @@ class Cluster:
 
     def get(self, kind: str, name: str = "", **query: str) -> Object:
         """Return an object, or a list of them without a name. Raises NotFoundError, or as `call` does."""
-        return self.call("GET", self._path(kind, name), query)
+        answer = self.call("GET", self._path(kind, name), query)
+        expected = (answer.get("metadata"), dict) if name else (answer.get("items", ()) or (), (list, tuple))
+        if not isinstance(*expected) or (not name and "items" not in answer):
+            raise _not_understood(self._path(kind, name), json.dumps(answer))
+        return answer
 
     def metadata(self, kind: str, name: str) -> Object:
         """Return an object's metadata alone: the contents of a Secret stay on the server."""
@@ -114,12 +100,15 @@ class Cluster:
 
         Raises:
             TakenError: the name is taken.
-            LostAnswerError: no answer came.
+            LostAnswerError: no answer came, or none that names the object.
             BlockedError, BackendError: see `call`.
 
         """
         query = {"fieldValidation": "Strict", **({"dryRun": "All"} if dry_run else {})}
-        return self.call("POST", self._path(manifest["kind"]), query, manifest)
+        created = self.call("POST", self._path(manifest["kind"]), query, manifest)
+        if not dry_run and not (created.get("metadata") or {}).get("uid"):
+            raise LostAnswerError(answers.words(json.dumps(created)))
+        return created
 
     def release(self, kind: str, name: str) -> None:
         """Let a suspended job start; one that runs already keeps running."""
@@ -145,7 +134,10 @@ class Cluster:
         kind = "SelfSubjectAccessReview"
         review = {"apiVersion": "authorization.k8s.io/v1", "kind": kind, "spec": {"resourceAttributes": attributes}}
         answer = self.call("POST", PATHS[kind], {}, review)
-        return bool(answer.get("status", {}).get("allowed"))
+        allowed = (answer.get("status") or {}).get("allowed")
+        if not isinstance(allowed, bool):
+            raise _not_understood(PATHS[kind], json.dumps(answer))
+        return allowed
 
     def log(self, pod: str, container: str | None, **query: str) -> Iterator[str]:
         """Yield the lines of a pod's log as they appear, until the log ends or the connection breaks."""
@@ -180,12 +172,17 @@ class Cluster:
             NotFoundError, TakenError, LostAnswerError: see there.
             BlockedError: it refuses the request.
             AccountError: it refuses the account.
-            BackendError: it cannot be reached, or fails.
+            BackendError: it cannot be reached, fails, or answers something else.
 
         """
         response = self._request(method, path, query, body, accept, READ_SECONDS)
-        answer: Object = json.loads(response.data or b"{}")
-        return answer
+        answer = _document(response.data or b"{}")
+        if answer is not None:
+            return answer
+        shown = (response.data or b"").decode(errors="replace")
+        if method == "POST" and "dryRun" not in query:
+            raise LostAnswerError(answers.words(shown))
+        raise _not_understood(path, shown)
 
     def _path(self, kind: str, name: str = "") -> str:
         path = PATHS[kind].format(namespace=self.namespace)
@@ -215,7 +212,7 @@ class Cluster:
         except ApiException as error:
             if not error.status:  # how it reports that TLS failed
                 raise self._unreachable(_one_line(error)) from None
-            self._refused(error.status, error.body, f"{method} {path}")
+            self._refused(error.status, error.body, method, path)
         except (urllib3.exceptions.HTTPError, OSError) as error:
             if method == "POST" and _may_have_arrived(error):
                 raise LostAnswerError(_one_line(error)) from None
@@ -226,31 +223,32 @@ class Cluster:
         return BackendError.of("kubernetes_unreachable", message, "See that it answers: kubectl version",
                                path="platform.name")  # fmt: skip
 
-    def _refused(self, status: int, data: bytes | None, what: str) -> NoReturn:
+    def _refused(self, status: int, data: Any, method: str, path: str) -> NoReturn:
         """Raise the error of an answer other than 2xx."""
-        said = _message(data) or f"HTTP {status}"
-        if status == 404 and "namespaces " not in said:
-            raise NotFoundError(said)
-        if status == 409 and "exceeded quota" not in said:
+        document = _document(data)
+        said, reason = _message(data) or f"HTTP {status}", (document or {}).get("reason")
+        by_policy = refusals.BY_POLICY.search(said) is not None
+        if status == 404 and not by_policy and "namespaces " not in said:
+            if reason == "NotFound" or said.startswith("404 page not found"):
+                raise NotFoundError(said)
+            raise _not_understood(path, said)
+        if status == 409 and not by_policy and (said.endswith("already exists") or method == "DELETE"):
             raise TakenError(said)
-        if status in (401, 403):
-            raise self._forbidden(status, said)
-        if (problem := refusal(said, self.namespace)) is not None:
-            raise BlockedError([problem])
-        if status in (400, 404, 422):
-            message = f"The API server refuses the request: {said}"
-            raise BlockedError.of("kubernetes_refused", message, "Correct what it names.", path="platform.options")
-        message = f"The API server failed on {what}: {status} {said}"
+        if status == 401:
+            raise self._not_logged_in(said)
+        if status == 403 and refusals.is_missing_right(said):
+            raise AccountError([refusals.forbidden(said, self.namespace)])
+        if refusals.is_refusal(status, said):
+            raise RefusedError([refusals.refusal(said, self.namespace)])
+        what = f"{method} {path}"
+        message = f"The API server failed on {what}: {status} {answers.words(said)}"
         raise BackendError.of("kubernetes_failed", message, "Ask again later: kubectl get --raw /readyz", path=what)
 
-    def _forbidden(self, status: int, said: str) -> TaoSkillsError:
-        if (problem := refusal(said, self.namespace)) is not None:
-            return BlockedError([problem])
-        if status == 401:
-            message = f"The API server {self.api.configuration.host} does not accept the credentials of the kubeconfig."
-            fix = "Log in again, so that this works: kubectl auth whoami"
-            return AccountError.of("credential_kubernetes", message, fix, path="platform.options.kubeconfig")
-        return AccountError([forbidden(said, self.namespace)])
+    def _not_logged_in(self, said: str) -> AccountError:
+        message = f"The API server {self.api.configuration.host} does not accept the credentials of the kubeconfig"
+        message += "." if said == "Unauthorized" else f": {answers.words(said)}"
+        fix = "Log in again, so that this works: kubectl auth whoami"
+        return AccountError.of("credential_kubernetes", message, fix, path="platform.options.kubeconfig")
 
 
 @lru_cache(maxsize=16)  # login programs of clouds take seconds; the client renews their tokens
@@ -276,61 +274,6 @@ def _connected(
     return client.ApiClient(configuration), (named.get("context") or {}).get("namespace")
 
 
-def refusal(said: str, namespace: str) -> Problem | None:
-    """Return why a server refuses an object; None when its message is not known here."""
-    for pattern, code, message, fix, option in REFUSALS:
-        if re.search(pattern, said, re.IGNORECASE):
-            how = fix.format(namespace_flag=f" --namespace {namespace}")
-            return Problem(code, f"{message} Kubernetes reports: {said}", how, f"platform.{option}")
-    return None
-
-
-def forbidden(said: str, namespace: str) -> Problem:
-    """Return which right is missing, with the commands that give it."""
-    found = re.search(
-        r'User "(?P<user>[^"]+)" cannot (?P<verb>\w+) resource "(?P<resource>[^"]+)"'
-        r'(?: in API group "(?P<group>[^"]*)")?',
-        said,
-    )
-    if found is None:
-        fix = f"Ask the cluster's administrator for the rights in {namespace} that skill tao-run-on-kubernetes lists."
-        return Problem(
-            "credential_forbidden", f"The account may not do this: {said}", fix, "platform.options.kubeconfig"
-        )
-    resource = found["resource"] + (f".{found['group']}" if found["group"] else "")
-    right = Right(found["verb"], found["resource"], found["group"] or "")
-    message = f"{found['user']} may not {found['verb']} {resource} in namespace {namespace}."
-    return Problem("credential_forbidden", message, grant([right], namespace, found["user"]),
-                   "platform.options.kubeconfig")  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Right:
-    """A verb on a resource that an account needs."""
-
-    verb: str
-    resource: str
-    group: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.verb} {self.resource}"
-
-
-def grant(rights: list[Right], namespace: str, user: str) -> str:
-    """Return the commands with which the cluster's administrator gives the rights to an account."""
-    commands = []
-    for resource, group in dict.fromkeys((right.resource, right.group) for right in rights):
-        verbs = ",".join(right.verb for right in rights if (right.resource, right.group) == (resource, group))
-        base, _, part = resource.partition("/")
-        full = base + (f".{group}" if group else "") + (f"/{part}" if part else "")
-        name = f"tao-{base}{f'-{part}' if part else ''}"
-        commands.append(f"kubectl create role {name} --namespace {namespace} --verb={verbs} --resource={full}")
-        account = user.removeprefix("system:serviceaccount:")
-        subject = f"--serviceaccount={account}" if account != user else f"--user={user}"
-        commands.append(f"kubectl create rolebinding {name} --namespace {namespace} --role={name} {subject}")
-    return "As the cluster's administrator: " + " && ".join(commands)
-
-
 def _may_have_arrived(error: Exception) -> bool:
     import urllib3
 
@@ -340,13 +283,27 @@ def _may_have_arrived(error: Exception) -> bool:
     return isinstance(error, (urllib3.exceptions.ProtocolError, urllib3.exceptions.ReadTimeoutError))
 
 
-def _message(data: bytes | None) -> str:
-    """Return the message of a Status object."""
+def _document(data: Any) -> Object | None:
+    """Return an answer as the object that it is; None where it is something else."""
     try:
         found = json.loads(data or b"")
-    except ValueError:
-        return (data or b"").decode(errors="replace").strip()[:300]
-    return str(found.get("message") or found.get("reason") or "") if isinstance(found, dict) else str(found)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _message(data: Any) -> str:
+    """Return the message of a Status object, or the text of another answer."""
+    found = _document(data)
+    if found is None:
+        return (data.decode(errors="replace") if isinstance(data, bytes) else str(data or "")).strip()
+    return str(found.get("message") or found.get("reason") or json.dumps(found))
+
+
+def _not_understood(path: str, text: str) -> BackendError:
+    fix = "See that the kubeconfig names the API server itself, not a page before it: kubectl get --raw /version"
+    program = f"the API server to {path}"
+    return answers.not_understood("kubernetes_not_understood", program, answers.first_line(text), fix)
 
 
 def _one_line(error: Exception) -> str:

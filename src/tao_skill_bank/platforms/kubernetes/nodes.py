@@ -1,12 +1,14 @@
-"""Whether the nodes of a cluster, if all were free, could hold the pods of a job."""
+"""Whether the nodes of a cluster, if all were free, could hold the pods of a job, also without those that failed."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from tao_skill_bank.contracts import Finding, Job
 from tao_skill_bank.platforms.kubernetes import render
-from tao_skill_bank.platforms.kubernetes.client import Object
+from tao_skill_bank.platforms.kubernetes.client import Cluster, Object
 from tao_skill_bank.platforms.kubernetes.options import Options, quantity
+from tao_skill_bank.platforms.kubernetes.pods import Pod
 
+HOSTNAME = "kubernetes.io/hostname"
 AUTOSCALE = "or set --option autoscale=true where nodes are added on demand"
 
 
@@ -14,7 +16,7 @@ def findings(nodes: list[Object], job: Job, options: Options) -> Iterator[Findin
     """Yield why the pods can never all run; nothing if they might."""
     pod = render.pod(job, options)["spec"]
     resources = pod["containers"][0]["resources"]
-    wanted = {name: quantity(value) for name, value in {**resources["requests"], **resources.get("limits", {})}.items()}
+    wanted = _wanted(resources)
     usable = [node for node in nodes if _admits(node, pod)]
     if not usable:
         message = (
@@ -28,13 +30,54 @@ def findings(nodes: list[Object], job: Job, options: Options) -> Iterator[Findin
         yield _short(name, need, max(_has(node, name) for node in usable), options)
     if short:
         return
-    room = sum(min(int(_has(node, name) // need) for name, need in wanted.items() if need) for node in usable)
+    room = _room(usable, wanted)
     if room < job.resources.nodes:
         message = (
             f"The nodes that the job may use have room for {room} of its {job.resources.nodes} pods, even when free."
         )
         fix = f"Lower platform.nodes or platform.gpus, {AUTOSCALE}."
         yield Finding("no_such_nodes", "blocking", message, fix, "platform.nodes")
+
+
+def to_exclude(cluster: Cluster, pods: Sequence[Pod], job: Job, options: Options) -> list[str]:
+    """Return the host names of the nodes whose failure ended pods, as far as the others have room for the job.
+
+    Raises:
+        BackendError: the cluster cannot be asked, or the account may not list nodes.
+
+    """
+    failed = {pod.node for pod in pods if pod.node and pod.lost_node}
+    if not failed:
+        return []
+    nodes = cluster.items("Node")
+    pod = render.pod(job, options)["spec"]
+    usable = [node for node in nodes if _admits(node, pod) and _is_ready(node)]
+    excluded: list[str] = []
+    for node in nodes:
+        name = (node["metadata"].get("labels") or {}).get(HOSTNAME)
+        if name is None or node["metadata"]["name"] not in failed:
+            continue
+        others = [other for other in usable if other is not node]
+        if _room(others, _wanted(pod["containers"][0]["resources"])) >= job.resources.nodes:
+            excluded.append(name)
+            usable = others
+    return excluded
+
+
+def _wanted(resources: Object) -> dict[str, float]:
+    """Return what a node must have for a pod: what it requests; a limit alone is a request."""
+    values = {**resources.get("limits", {}), **resources["requests"]}
+    return {name: quantity(value) for name, value in values.items()}
+
+
+def _room(nodes: Sequence[Object], wanted: Mapping[str, float]) -> int:
+    """Return for how many pods the nodes have room, even when free."""
+    return sum(min(int(_has(node, name) // need) for name, need in wanted.items() if need) for node in nodes)
+
+
+def _is_ready(node: Object) -> bool:
+    conditions = node.get("status", {}).get("conditions") or ()
+    return all(found.get("status") == "True" for found in conditions if found.get("type") == "Ready")
 
 
 def _short(name: str, need: float, largest: float, options: Options) -> Finding:

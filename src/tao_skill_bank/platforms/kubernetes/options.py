@@ -44,6 +44,7 @@ FORMS: dict[str, tuple[re.Pattern[str], str]] = {
     "claim_path": (PATH, "an absolute path"),
     "host_path": (PATH, "an absolute path"),
     "cpu": (QUANTITY, "cores such as 16"),
+    "cpu_limit": (QUANTITY, "cores such as 16"),
     "memory": (QUANTITY, "memory such as 64Gi"),
     "shm": (QUANTITY, "memory such as 16Gi"),
     "gpu_resource": (re.compile(KEY), "a resource of nodes such as nvidia.com/gpu"),
@@ -87,6 +88,7 @@ class Options:
     claim_path: str | None = None
     host_path: str | None = None
     cpu: str = "1"
+    cpu_limit: str | None = None
     memory: str = "1Gi"
     limits_memory: bool = False
     shm: str = DEFAULT_SHM
@@ -143,7 +145,8 @@ def of(job: Job) -> Options:
             texts[name] = str(PurePosixPath(texts[name]))
     processes, is_gpu = job.resources.processes_per_node, job.resources.device == "cuda"
     cpus, memory = (CPUS_PER_GPU, MEMORY_PER_GPU_GIB) if is_gpu else (CPUS_PER_PROCESS, MEMORY_PER_PROCESS_GIB)
-    defaults = {"cpu": str(cpus * processes), "memory": f"{memory * processes}Gi"}
+    default_cpu = values.get("cpu_limit", str(cpus * processes))  # as Kubernetes does: a limit alone is a request
+    defaults = {"cpu": str(default_cpu), "memory": f"{memory * processes}Gi"}
     return Options(**{**defaults, **texts, **flags, **numbers}, limits_memory="memory" in values)
 
 
@@ -175,10 +178,10 @@ def _problems(values: Mapping[str, Any], job: Job) -> list[Problem]:
         for name in WHOLE_NUMBERS
         if name in values and float(values[name]) != int(values[name])
     ]
-    return [*problems, *_contradictions(values, job), *_secrets(values, invalid)]
+    return [*problems, *_contradictions(values, job, invalid), *_secrets(values, invalid)]
 
 
-def _contradictions(values: Mapping[str, Any], job: Job) -> list[Problem]:
+def _contradictions(values: Mapping[str, Any], job: Job, invalid: set[str]) -> list[Problem]:
     problems = []
     if "claim" in values and "host_path" in values:
         fix = "Keep --option claim (with claim_path), or --option host_path."
@@ -189,6 +192,12 @@ def _contradictions(values: Mapping[str, Any], job: Job) -> list[Problem]:
         fix = "Give both: --option claim=NAME --option claim_path=/PATH, the path on this machine as well."
         message = "Options claim and claim_path, where it is mounted, need each other: one is missing."
         problems.append(_problem("claim_without_path", message, fix, "claim"))
+    if "cpu" in values and "cpu_limit" in values and not ({"cpu", "cpu_limit"} & invalid):
+        cpu, limit = str(values["cpu"]), str(values["cpu_limit"])
+        if quantity(limit) < quantity(cpu):
+            message = f"Platform option cpu_limit is {limit}, less than the cores that are requested: cpu is {cpu}."
+            problems.append(_problem("limit_below_request", message, "Raise --option cpu_limit, or lower cpu.",
+                                     "cpu_limit"))  # fmt: skip
     mount = values.get("claim_path", values.get("host_path"))
     if mount is not None and not PurePosixPath(job.results_dir).is_relative_to(str(mount)):
         message = f"The run directory {job.results_dir} does not lie on the storage that pods see at {mount}."

@@ -16,7 +16,9 @@ from tao_skill_bank.contracts import Finding, Job, JobRecord, JobStatus, Launch,
 from tao_skill_bank.core import yaml12
 from tao_skill_bank.errors import BackendError, BlockedError, ConflictError, Problem, TaoSkillsError
 from tao_skill_bank.platforms import run_files
+from tao_skill_bank.platforms.answers import RefusedError
 from tao_skill_bank.platforms.kubernetes import logs as kubernetes_logs
+from tao_skill_bank.platforms.kubernetes import nodes as kubernetes_nodes
 from tao_skill_bank.platforms.kubernetes import options as kubernetes_options
 from tao_skill_bank.platforms.kubernetes import pods
 from tao_skill_bank.platforms.kubernetes import probe as kubernetes_probe
@@ -165,6 +167,13 @@ class Kubernetes:
             fix += f" --namespace {job.cluster.namespace} {' '.join(left)}"
             raise BackendError.of("kubernetes_stop_failed", message, fix, path=record.id)
 
+    def avoiding(self, record: JobRecord, job: Job) -> dict[str, str]:
+        """Return the option that excludes the nodes whose failure ended a job; nothing where too few would remain."""
+        submitted = _Submitted.of(record, RunDirectory.of(record.results_dir, record.id))
+        found = kubernetes_nodes.to_exclude(submitted.cluster, submitted.pods(), job, kubernetes_options.of(job))
+        earlier = kubernetes_options.of(job).exclude
+        return {"exclude": ",".join([*earlier, *found])} if found else {}
+
 
 @dataclass(frozen=True)
 class _Submitted:
@@ -245,7 +254,7 @@ def _look(cluster: Cluster, kind: str, name: str, resource: str, uid: str | None
     about = name if view.lacks_pods else view.prepared
     if about is None:
         return view
-    with suppress(AccountError):  # not everybody may read events
+    with suppress(AccountError, RefusedError):  # not everybody may read events
         events = cluster.items("Event", fieldSelector=f"involvedObject.name={about}")
         return replace(view, events=tuple(events))
     return view
@@ -321,7 +330,7 @@ def _release(cluster: Cluster, owner: Object) -> None:
         try:
             cluster.release(owner["kind"], owner["metadata"]["name"])
             return
-        except AccountError:
+        except (AccountError, RefusedError):
             raise
         except BackendError:
             if time.monotonic() >= deadline:

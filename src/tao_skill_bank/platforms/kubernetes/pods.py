@@ -8,12 +8,13 @@ from typing import Any
 from tao_skill_bank.contracts import EXIT_INTERRUPTED, EXIT_PEER_LOST
 from tao_skill_bank.core import json_text
 from tao_skill_bank.errors import Problem
-from tao_skill_bank.platforms.kubernetes import client
+from tao_skill_bank.platforms.kubernetes import refusals
 from tao_skill_bank.platforms.kubernetes.client import Object
 from tao_skill_bank.runs import status_lines
 
 INDEX = "batch.kubernetes.io/job-completion-index"
 STATUS_MARK = "tao-status "  # of the lines of a pod's log that report progress: training/pod.py writes them
+NODE_FAILURES = ("DeletionByTaintManager", "DeletionByPodGC")  # its node is not ready, or is gone
 RETRIED = (0, EXIT_INTERRUPTED, EXIT_PEER_LOST)
 # Why a container does not start, where waiting does not help: (reason, code, message, fix, path).
 NEVER_STARTS = (
@@ -76,6 +77,17 @@ class Pod:
         if found is None or found.get("status") != "True":
             return None
         return str(found.get("message") or found.get("reason") or "the cluster evicted it")
+
+    @property
+    def node(self) -> str:
+        """The node that it runs or ran on; empty before it has one."""
+        return str(self.object.get("spec", {}).get("nodeName") or "")
+
+    @property
+    def lost_node(self) -> bool:
+        """Whether it ended because its node failed, not for another pod or for its resources."""
+        found = self._condition("DisruptionTarget") or {}
+        return found.get("status") == "True" and found.get("reason") in NODE_FAILURES
 
     @property
     def last_status(self) -> dict[str, Any]:
@@ -193,8 +205,8 @@ class View:
         found = next((problem for pod in self.newest if (problem := pod.problem)), None)
         if found is not None or not self.lacks_pods:
             return found
-        refused = (client.refusal(message, namespace) for message in _failures(self.events))
-        return next((problem for problem in refused if problem), None)
+        refused = (message for message in _failures(self.events) if refusals.is_final(message))
+        return next((refusals.refusal(message, namespace) for message in refused), None)
 
 
 def status_line(lines: Iterable[str]) -> dict[str, Any]:

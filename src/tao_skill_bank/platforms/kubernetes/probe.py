@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterator
 
 from tao_skill_bank.contracts import Finding, Job
-from tao_skill_bank.errors import BackendError, BlockedError, MissingExtraError, Problem
+from tao_skill_bank.errors import BackendError, MissingExtraError, TaoSkillsError
+from tao_skill_bank.platforms import answers
 from tao_skill_bank.platforms.kubernetes import nodes as kubernetes_nodes
 from tao_skill_bank.platforms.kubernetes import render
 from tao_skill_bank.platforms.kubernetes.client import (
@@ -12,11 +13,10 @@ from tao_skill_bank.platforms.kubernetes.client import (
     LostAnswerError,
     NotFoundError,
     Object,
-    Right,
     TakenError,
-    grant,
 )
 from tao_skill_bank.platforms.kubernetes.options import Options
+from tao_skill_bank.platforms.kubernetes.refusals import Right, grant
 
 RIGHTS = (
     *(Right(verb, "jobs", "batch") for verb in ("create", "get", "patch", "delete")),
@@ -36,15 +36,17 @@ def findings(job: Job, options: Options) -> list[Finding]:
     found = list(_of_request(job, options))
     try:
         cluster = Cluster.connect(options.kubeconfig, options.context, options.namespace)
-        return [*found, *_of_cluster(cluster, job, options)]
-    except (BackendError, MissingExtraError) as error:
-        problem = error.problems[0]
+    except MissingExtraError as error:
+        (problem,) = error.problems
         found.append(Finding(problem.code, "warning", problem.message, problem.fix, problem.path, {"blocks_run": True}))
-    return found
+        return found
+    except BackendError as error:
+        return [*found, *answers.findings(error)]
+    return [*found, *_of_cluster(cluster, job, options)]
 
 
-def dry_run_pod(cluster: Cluster, pod: Object) -> None:
-    """Have the server check a pod as a quota and the rules of its namespace do, where the account may.
+def dry_run_pod(cluster: Cluster, pod: Object) -> bool:
+    """Have the server check a pod as a quota and the rules of its namespace do; return whether the account may ask.
 
     Raises:
         BlockedError: it would refuse the pod.
@@ -55,9 +57,11 @@ def dry_run_pod(cluster: Cluster, pod: Object) -> None:
     except AccountError as error:
         if error.problems[0].code != FORBIDDEN:
             raise
+        return False
     except LostAnswerError as error:
         message = f"The API server gave no answer to a dry run: {error}"
         raise BackendError.of("kubernetes_no_answer", message, "Run the plan again.", path="platform.name") from None
+    return True
 
 
 def _of_request(job: Job, options: Options) -> Iterator[Finding]:
@@ -90,22 +94,24 @@ def _of_cluster(cluster: Cluster, job: Job, options: Options) -> list[Finding]:
     checks: list[Callable[[Cluster, Job, Options], Iterator[Finding]]] = [
         _rights, _trainer, _manifests, _claim, _secrets, _queue, _nodes
     ]  # fmt: skip
-    found: dict[tuple[str, str], Finding] = {}
+    found: dict[tuple[str, str, str], Finding] = {}
     for check in checks:
+        told: list[Finding] = []
+        error: TaoSkillsError | None = None
         try:
-            for finding in check(cluster, job, options):
-                found.setdefault((finding.code, finding.path), finding)
-        except (BlockedError, AccountError) as error:
-            for problem in error.problems:
-                found.setdefault((problem.code, problem.path), _blocking(problem))
-        except (LostAnswerError, NotFoundError, TakenError) as error:
-            message = f"The API server gave no usable answer: {error}"
-            raise BackendError.of("kubernetes_no_answer", message, "Ask again later.", path="platform.name") from None
+            told.extend(check(cluster, job, options))
+        except TaoSkillsError as failure:
+            error = failure
+        except (LostAnswerError, NotFoundError, TakenError) as failure:
+            message = f"The API server gave no usable answer: {answers.words(str(failure))}"
+            error = BackendError.of("kubernetes_no_answer", message, "Ask again later.", path="platform.name")
+        told += answers.findings(error) if error else []
+        for finding in told:
+            details = "" if finding.code == FORBIDDEN else finding.message  # all missing rights are in the first
+            found.setdefault((finding.code, finding.path, details), finding)
+        if any(finding.severity == "warning" and finding.blocks_run for finding in told):
+            break  # it does not answer: no further question is asked
     return list(found.values())
-
-
-def _blocking(problem: Problem) -> Finding:
-    return Finding(problem.code, "blocking", problem.message, problem.fix, problem.path)
 
 
 def _rights(cluster: Cluster, job: Job, options: Options) -> Iterator[Finding]:  # noqa: ARG001 - one signature
@@ -138,14 +144,19 @@ def _trainer(cluster: Cluster, job: Job, options: Options) -> Iterator[Finding]:
 
 def _manifests(cluster: Cluster, job: Job, options: Options) -> Iterator[Finding]:
     """Have the server check the objects, and a pod as the job would make it."""
-    yield from ()
     texts = {render.SCRIPT_FILE: "", job.config_file: ""}
     for manifest in render.objects(job, options, texts):
         try:
             cluster.create(manifest, dry_run=True)
-        except (NotFoundError, TakenError):  # a missing kind is reported before; a plan gets a name of its own
+        except NotFoundError:
+            if manifest["kind"] != "TrainJob":  # which is reported before
+                raise
+        except TakenError:  # a plan gets a name of its own
             continue
-    dry_run_pod(cluster, render.pod(job, options))
+    if not dry_run_pod(cluster, render.pod(job, options)):
+        message = "Whether quotas and policies would admit the pods was not checked: the account may not create pods."
+        fix = grant([Right("create", "pods")], cluster.namespace, "USER")
+        yield Finding("pods_not_checked", "not_checked", message, fix, "platform.options.kubeconfig")
 
 
 def _claim(cluster: Cluster, job: Job, options: Options) -> Iterator[Finding]:
@@ -159,8 +170,8 @@ def _claim(cluster: Cluster, job: Job, options: Options) -> Iterator[Finding]:
         fix = f"Set --option claim to one of: kubectl get persistentvolumeclaims --namespace {cluster.namespace}"
         yield Finding("unknown_claim", "blocking", message, fix, where)
         return
-    modes = claim["spec"].get("accessModes") or []
-    if job.resources.nodes > 1 and not SHARED_MODES & set(modes):
+    modes = (claim.get("spec") or {}).get("accessModes") or []
+    if job.resources.nodes > 1 and modes and not SHARED_MODES & set(modes):
         message = f"Claim {options.claim} is {', '.join(modes)}: pods on {job.resources.nodes} nodes cannot all use it."
         fix = "Name a claim that is ReadWriteMany, or set platform.nodes=1."
         yield Finding("claim_not_shared", "blocking", message, fix, where)
@@ -205,7 +216,7 @@ def _queue(cluster: Cluster, job: Job, options: Options) -> Iterator[Finding]:  
         message = "The cluster has no Kueue: nothing would ever admit a queued job."
         yield Finding("kueue_missing", "blocking", message, "Omit --option queue.", where)
         return
-    version = group["preferredVersion"]["groupVersion"]
+    version = (group.get("preferredVersion") or {}).get("groupVersion", "kueue.x-k8s.io/v1beta1")
     try:
         cluster.call("GET", f"/apis/{version}/namespaces/{cluster.namespace}/localqueues/{options.queue}", {})
     except NotFoundError:

@@ -283,6 +283,8 @@ def _environment(job: Job, options: Options) -> list[Manifest]:
 def _resources(job: Job, options: Options) -> Manifest:
     requests: Manifest = {"cpu": options.cpu, "memory": options.memory}
     limits: Manifest = {}
+    if options.cpu_limit is not None:
+        limits["cpu"] = options.cpu_limit
     if options.limits_memory:
         limits["memory"] = options.memory
     if job.resources.device == "cuda":

@@ -157,6 +157,10 @@ class Local:
             message = f"Processes of job {record.id} could not be stopped: {numbers}"
             raise BackendError.of("local_stop_failed", message, f"As their owner: kill -9 {numbers}", path=record.id)
 
+    def avoiding(self, record: JobRecord, job: Job) -> dict[str, str]:  # noqa: ARG002 - the protocol names them
+        """It is one machine: there is no other."""
+        return {}
+
 
 def _leader(record: JobRecord) -> psutil.Process | None:
     pid, start_time = record.backend_ref.get("pid"), record.backend_ref.get("start_time")

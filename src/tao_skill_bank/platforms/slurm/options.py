@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,8 @@ from tao_skill_bank.errors import Problem, RequestError
 DEFAULT_GRACE_SECONDS = 120.0  # a training finishes its step and saves itself
 DEFAULT_SAVE_SECONDS = 300
 SAVE_SHARE = 4  # of a short time limit, a quarter is reserved for saving
-NAMES = ("partition", "account", "qos", "constraint", "exclude")  # go into #SBATCH lines as they are
+# They go into #SBATCH lines as they are.
+NAMES = ("partition", "account", "qos", "constraint", "exclude", "nodelist", "reservation", "licenses", "gres")
 NAME = re.compile(r"[\w.,:@+\[\]()&|*/!=-]+", re.ASCII)
 HOST = re.compile(r"[A-Za-z0-9_][\w.@:-]*", re.ASCII)
 LINE = re.compile(r"[^\s-][^\n\r]*")
@@ -20,6 +21,17 @@ MEMORY = re.compile(r"[0-9]+[KMGT]?")
 TIME = re.compile(r"(?:(?P<days>\d+)-(?P<day_time>\d+(?::\d+){0,2})|(?P<time>\d+(?::\d+){0,2}))")
 CONTAINERS = ("pyxis", "apptainer")
 BOOLEANS = {"true": True, "false": False}
+GPU = re.compile(r"(?:gres[:/])?gpu(?::[A-Za-z_][\w.-]*)?(?:[:=](?P<count>\d+))?(?:\(.*\))?", re.ASCII)
+EXTRA = re.compile(rf"--(?P<name>[a-z][a-z-]*)(?:={NAME.pattern})?", re.ASCII)
+# Long options of sbatch that only say where, when and for whom a job runs.
+EXTRA_OPTIONS = frozenset((
+    "acctg-freq", "batch", "begin", "comment", "contiguous", "core-spec", "cores-per-socket", "cpu-freq",
+    "cpus-per-gpu", "deadline", "delay-boot", "dependency", "distribution", "exclusive", "gpu-bind", "gpu-freq",
+    "gres-flags", "hint", "mail-type", "mail-user", "mcs-label", "mem-bind", "mem-per-cpu", "mem-per-gpu", "network",
+    "nice", "ntasks-per-core", "ntasks-per-socket", "overcommit", "oversubscribe", "power", "prefer", "priority",
+    "segment", "sockets-per-node", "spread-job", "switches", "thread-spec", "threads-per-core", "time-min", "tmp",
+    "use-min-nodes", "wckey",
+))  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -31,6 +43,8 @@ class Options:
         host: login node that is reached by ssh.
         container: what starts the request's image on a node; None for none.
         mounts: folders that are mounted in the container in addition to the run directory.
+        gres: generic resources of a node; where they name GPUs, those are the job's.
+        extra: further long options of sbatch, each as one word.
 
     """
 
@@ -39,6 +53,11 @@ class Options:
     qos: str | None = None
     constraint: str | None = None
     exclude: str | None = None
+    nodelist: str | None = None
+    reservation: str | None = None
+    licenses: str | None = None
+    gres: str | None = None
+    extra: tuple[str, ...] = ()
     time_limit: str | None = None
     mem: str | None = None
     cpus_per_task: int | None = None
@@ -68,6 +87,7 @@ def of(job: Job) -> Options:
     save_seconds = DEFAULT_SAVE_SECONDS if limit is None else min(DEFAULT_SAVE_SECONDS, int(limit // SAVE_SHARE))
     return Options(
         **texts,
+        extra=tuple(str(values.get("extra", "")).split()),
         cpus_per_task=int(values["cpus_per_task"]) if "cpus_per_task" in values else None,
         requeue=_boolean(values.get("requeue", True)) is not False,
         python=str(values.get("python", "python3" if in_container else sys.executable)),
@@ -116,6 +136,7 @@ def _problems(values: Mapping[str, Any], job: Job) -> list[Problem]:
         for name in ("cpus_per_task", "save_seconds")
         if name in values and float(values[name]) != int(values[name])
     ]
+    problems += [*_extra_problems(values), *_gres_problems(values, job)]
     if "time_limit" in values and seconds(str(values["time_limit"])) == 0:
         problems.append(_invalid("time_limit", values["time_limit"], "more than 0"))
     if "container" in values and not job.image:
@@ -123,6 +144,42 @@ def _problems(values: Mapping[str, Any], job: Job) -> list[Problem]:
         fix = "Name one (image in the request), or omit --option container."
         problems.append(Problem("container_without_image", message, fix, "image"))
     return problems
+
+
+def names_gpus(gres: str | None) -> bool:
+    """Return whether generic resources name GPUs."""
+    return bool(_gpu_counts(gres))
+
+
+def _gpu_counts(gres: str | None) -> list[int]:
+    """Return how many GPUs each entry of generic resources asks for."""
+    found = [GPU.fullmatch(entry) for entry in (gres or "").split(",")]
+    return [int(entry["count"] or 1) for entry in found if entry]
+
+
+def _gres_problems(values: Mapping[str, Any], job: Job) -> Iterator[Problem]:
+    counts, wanted = _gpu_counts(str(values.get("gres", ""))), job.resources.processes_per_node
+    if not counts:
+        return
+    if job.resources.device != "cuda":
+        yield _invalid("gres", values["gres"], "no GPUs, as the job runs on the CPU")
+    elif sum(counts) != wanted:
+        yield _invalid("gres", values["gres"], f"{wanted} GPUs, as many as platform.gpus")
+
+
+def _extra_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield which words are not long options that may be added: the others are rendered, or change what runs."""
+    if "extra" not in values:
+        return
+    tokens = str(values["extra"]).split() if isinstance(values["extra"], str) else []
+    if not tokens:
+        yield _invalid("extra", values["extra"], "long options of sbatch such as --exclusive --comment=TEXT")
+    for token in tokens:
+        found = EXTRA.fullmatch(token)
+        if found is None:
+            yield _invalid("extra", token, "--NAME or --NAME=VALUE, without quotes or spaces in the value")
+        elif found["name"] not in EXTRA_OPTIONS:
+            yield _invalid("extra", token, f"one of --{', --'.join(sorted(EXTRA_OPTIONS))}")
 
 
 def _is_text(value: Any) -> bool:

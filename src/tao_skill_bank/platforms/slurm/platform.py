@@ -4,43 +4,33 @@ squeue is asked first: a job that it lists has not ended, also when it was reque
 ended, or the controller where there is no accounting. The reason of the end is read from the run directory.
 """
 
-import re
-import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
-from tao_skill_bank.contracts import EXIT_INTERRUPTED, Finding, Job, JobRecord, JobStatus, Launch, Plan, State
-from tao_skill_bank.core import finite
-from tao_skill_bank.errors import BackendError, BlockedError, ConflictError
-from tao_skill_bank.platforms import run_files
-from tao_skill_bank.platforms.slurm import client
+from tao_skill_bank.contracts import Finding, Job, JobRecord, JobStatus, Launch, Plan
+from tao_skill_bank.errors import BackendError, ConflictError
+from tao_skill_bank.platforms import answers, run_files
+from tao_skill_bank.platforms.slurm import nodes as slurm_nodes
 from tao_skill_bank.platforms.slurm import options as slurm_options
+from tao_skill_bank.platforms.slurm import probe as slurm_probe
+from tao_skill_bank.platforms.slurm import refusals, rows
 from tao_skill_bank.platforms.slurm import render as slurm_render
-from tao_skill_bank.platforms.slurm.client import Cluster, Listed
+from tao_skill_bank.platforms.slurm import status as slurm_status
+from tao_skill_bank.platforms.slurm.client import Cluster
+from tao_skill_bank.platforms.slurm.status import ACCEPTED, SAID
 from tao_skill_bank.runs import run_directory
 from tao_skill_bank.runs.run_directory import RunDirectory, write_whole
 
 NUMBER, LOGIN_HOST, GRACE = "slurm_job_id", "login_host", "grace_seconds"
 POLL_SECONDS = 0.5
 RECONCILE_SECONDS = 10.0  # sacct lags by 2 s, and a busy controller by more
-SETTLE_SECONDS = 10.0  # until a shared file system shows the last lines of a run directory
-REQUEUE_SECONDS = 30.0  # until a job that lost its node is listed again
 STOP_SECONDS = 120.0  # KillWait of the cluster, 30 s by default, plus a margin
 FOLLOW_SECONDS = 2.0  # between two queries of the controller while a log is followed
-FIXES = {
-    "TIMEOUT": "It reached its time limit: raise --option time_limit, or resume it with: tao-skills retry JOB.",
-    "DEADLINE": "It could not end before its deadline.",
-    "OUT_OF_MEMORY": "The memory of its node was used up: raise --option mem, or lower the workers and batch sizes.",
-}
-NEVER_RUNS = {
-    "PartitionTimeLimit": "its time limit is above the partition's: cancel it and lower --option time_limit",
-    "PartitionNodeLimit": "the partition gives no job so many nodes: cancel it and lower platform.nodes",
-    "BadConstraints": "no node fits it: cancel it and change what it asks for",
-}
 
 
 @dataclass(frozen=True)
@@ -51,8 +41,8 @@ class Slurm:
     one_machine: bool = False
     number_options: tuple[str, ...] = ("cpus_per_task", "grace_seconds", "save_seconds")
     text_options: tuple[str, ...] = (
-        *("partition", "account", "qos", "constraint", "exclude", "time_limit", "mem"),
-        *("requeue", "python", "host", "container", "mounts"),
+        *slurm_options.NAMES,
+        *("extra", "time_limit", "mem", "requeue", "python", "host", "container", "mounts"),
     )
 
     def runs_here(self, options: Mapping[str, Any]) -> bool:  # noqa: ARG002 - the protocol names it
@@ -70,24 +60,7 @@ class Slurm:
             RequestError: options that Slurm would not understand.
 
         """
-        options = slurm_options.of(job)
-        cluster = Cluster(options.host)
-        if options.host is None and shutil.which("sbatch") is None:
-            message = "Slurm's commands are not on this machine."
-            fix = "Run the plan on a login node, or reach one by ssh: --option host=USER@LOGIN_NODE"
-            return [Finding("slurm_missing", "warning", message, fix, "platform.name", {"blocks_run": True})]
-        try:
-            partitions = cluster.ask("sinfo", "--noheader", "--format=%P|%l|%a").splitlines()
-            if findings := _partition_findings(partitions, options):
-                return findings
-            flags = slurm_render.request(job, options)
-            tried = cluster.call("sbatch", "--test-only", *flags, "--wrap=true")
-        except BackendError as error:
-            problem = error.problems[0]
-            return [Finding(problem.code, "warning", problem.message, problem.fix, problem.path, {"blocks_run": True})]
-        if tried.returncode != 0 and (refused := client.refusal(tried.stderr)):
-            return [Finding(refused.code, "blocking", refused.message, refused.fix, refused.path)]
-        return []
+        return slurm_probe.findings(job, slurm_options.of(job))
 
     def render(self, plan: Plan) -> Launch:
         """Return the sbatch script, the config of a restart, and the sbatch command."""
@@ -96,7 +69,7 @@ class Slurm:
         return Launch(slurm_render.files(plan, options), Cluster(options.host).argv("sbatch", "--parsable", script))
 
     def submit(self, plan: Plan) -> dict[str, str | int | float]:
-        """Send the script. A lost answer is looked up by the job's name, and the script is never sent twice.
+        """Send the script, once. A job whose number is not known is looked up by its name, now and by `status`.
 
         Raises:
             ConflictError: the cluster has a job of this name.
@@ -116,15 +89,16 @@ class Slurm:
             reference[LOGIN_HOST] = options.host
         try:
             done = cluster.start(plan.argv, "sbatch")
-            stderr = done.stderr
         except BackendError as error:
-            done, stderr = None, str(error)
-        if done is not None and done.returncode == 0 and (found := re.match(r"(\d+)", done.stdout)):
-            return {**reference, NUMBER: int(found[1])}
-        if done is not None and done.returncode != 0 and not client.is_unreachable(stderr):
-            raise _refused(stderr)
-        number = _reconcile(cluster, name, stderr)
-        return reference if number is None else {**reference, NUMBER: number}
+            is_accepted, said = False, str(error)
+        else:
+            _require_accepted(cluster, done)
+            if (number := rows.submitted(done.stdout)) is not None and done.returncode == 0:
+                return {**reference, NUMBER: number}
+            is_accepted, said = done.returncode == 0, f"{done.stdout} {done.stderr}"
+        if (number := _reconcile(cluster, name)) is not None:
+            return {**reference, NUMBER: number}
+        return {**reference, ACCEPTED: int(is_accepted), SAID: answers.words(said)}
 
     def status(self, record: JobRecord) -> JobStatus:
         """Answer from squeue, then from the accounting or the controller, with the reasons from the run directory."""
@@ -133,16 +107,18 @@ class Slurm:
         listed = cluster.active(record.id)
         progress = run.last_status()
         if listed is not None:
-            return _active(record, listed, progress)
-        number = record.backend_ref.get(NUMBER)
-        if number is None:
-            found = cluster.find(record.id, record.submitted_at)
-            number = found.number if found else None
-        over = None if number is None else cluster.ended(record.id, str(number))
+            return slurm_status.active(record, listed, progress)
+        number = _number(cluster, record)
+        over = None
+        try:
+            over = None if number is None else cluster.ended(record.id, number)
+        except BackendError:
+            if run.exit_code() is None:  # which says it without the cluster
+                raise
         progress = run.last_status()  # the last line was written before the cluster reported the end
         if over is None:
-            return _forgotten(record, run, progress, was_submitted=number is not None)
-        return _over(record, run, over, progress)
+            return slurm_status.forgotten(record, run, progress, number)
+        return slurm_status.over(record, run, over, progress)
 
     def logs(self, record: JobRecord, *, follow: bool) -> Iterator[str]:
         """Yield the lines of logs/job.log, which every node writes through its srun."""
@@ -160,6 +136,7 @@ class Slurm:
         run = RunDirectory.of(record.results_dir, record.id)
         cluster = _cluster(record, run)
         if (listed := cluster.active(record.id)) is None:
+            _cancel_unlisted(cluster, record, run)
             return
         with suppress(OSError):  # a full disk must not keep a job alive; the script requeues nothing that is cancelled
             write_whole(run.cancel_file, "")
@@ -170,8 +147,18 @@ class Slurm:
                 return
         done = cluster.call("scancel", listed.number)
         if not _is_gone(cluster, record.id, STOP_SECONDS):
-            message = f"Slurm job {listed.number} ({record.id}) could not be stopped. {done.stderr.strip()}".rstrip()
+            said = answers.words(done.stderr)
+            message = f"Slurm job {listed.number} ({record.id}) could not be stopped. {said}".rstrip()
             raise BackendError.of("slurm_stop_failed", message, f"scancel --full {listed.number}", path=record.id)
+
+    def avoiding(self, record: JobRecord, job: Job) -> dict[str, str]:
+        """Return the option that excludes the nodes whose failure ended a job; nothing where too few would remain."""
+        number = record.backend_ref.get(NUMBER)
+        if number is None:
+            return {}
+        options = slurm_options.of(job)
+        found = slurm_nodes.to_exclude(Cluster(options.host), str(number), options, job.resources.nodes)
+        return {"exclude": ",".join([*([options.exclude] if options.exclude else []), *found])} if found else {}
 
 
 def _cluster(record: JobRecord, run: RunDirectory) -> Cluster:
@@ -183,52 +170,29 @@ def _cluster(record: JobRecord, run: RunDirectory) -> Cluster:
     return Cluster(None if host is None else str(host))
 
 
-def _partition_findings(lines: list[str], options: slurm_options.Options) -> list[Finding]:
-    partitions = {name.rstrip("*"): (limit, up) for name, limit, up in (line.split("|") for line in lines)}
-    default = next((line.split("|")[0].rstrip("*") for line in lines if line.split("|")[0].endswith("*")), None)
-    findings = []
-    names = options.partition.split(",") if options.partition else [default] if default else []
-    for name in names:
-        if name not in partitions:
-            message = f"The cluster has no partition '{name}'."
-            fix = f"Set --option partition to one of: {', '.join(sorted(partitions))}."
-            findings.append(Finding("unknown_partition", "blocking", message, fix, "platform.options.partition"))
-            continue
-        limit, up = partitions[name]
-        if up != "up":
-            message = f"Partition {name} is {up}: it starts no job."
-            others = ", ".join(sorted(other for other, (_, state) in partitions.items() if state == "up")) or "none"
-            fix = f"Use another (up: {others}), or wait for the cluster's operators."
-            findings.append(Finding("partition_down", "blocking", message, fix, "platform.options.partition"))
-        longest, wanted = slurm_options.seconds(limit), slurm_options.seconds(options.time_limit)
-        if longest is not None and wanted is not None and wanted > longest:
-            message = f"The time limit {options.time_limit} is above that of partition {name}, {limit}."
-            fix = (
-                f"Set --option time_limit={limit} or less; a training is requeued and resumes from its last checkpoint."
-            )
-            findings.append(Finding("time_limit_exceeded", "blocking", message, fix, "platform.options.time_limit"))
-    return findings
+def _number(cluster: Cluster, record: JobRecord) -> str | None:
+    """Return Slurm's number of a job, by its name where sbatch did not give it; None where it is not known."""
+    if (number := record.backend_ref.get(NUMBER)) is not None:
+        return str(number)
+    found = cluster.find(record.id, record.submitted_at)
+    return found.number if found else None
 
 
-def _refused(stderr: str) -> BlockedError | BackendError:
-    problem = client.refusal(stderr)
-    if problem is not None:
-        return BlockedError([problem])
-    message = f"sbatch did not accept the job: {stderr.strip()}"
-    return BackendError.of(
-        "slurm_refused", message, "Correct what it names, and plan the request again.", path="sbatch"
-    )
+def _require_accepted(cluster: Cluster, done: CompletedProcess[str]) -> None:
+    """Raise the error of a submission that the cluster refused, or that did not reach it."""
+    cluster.require_started(done, "sbatch")
+    text = f"{done.stdout}\n{done.stderr}"
+    if done.returncode != 0 and not refusals.is_unreachable(text):
+        raise answers.RefusedError([refusals.refusal(text)])
 
 
-def _reconcile(cluster: Cluster, name: str, stderr: str) -> int | None:
-    """Return the number of a job whose submission gave no answer; None when the cluster cannot be asked either.
+def _reconcile(cluster: Cluster, name: str) -> int | None:
+    """Return the number of a job that sbatch did not give; None when the cluster does not list it (yet).
 
-    Raises:
-        BackendError: the cluster answers, and has no such job.
-
+    It is not cancelled: a busy controller lists late what it accepted.
     """
     deadline = time.monotonic() + RECONCILE_SECONDS
-    try:
+    with suppress(BackendError):
         while True:
             found = cluster.find(name, run_directory.timestamp())
             if found is not None:
@@ -236,68 +200,24 @@ def _reconcile(cluster: Cluster, name: str, stderr: str) -> int | None:
             if time.monotonic() >= deadline:
                 break
             time.sleep(POLL_SECONDS)
-        cluster.call("scancel", f"--name={name}")  # in case it still arrives
-    except BackendError:
-        return None  # status finds it by its name
-    message = f"sbatch gave no job number, and the cluster has no job named {name}. {stderr.strip()}".rstrip()
-    fix = "See that the cluster is up (scontrol ping), then plan the request again."
-    raise BackendError.of("slurm_submit_lost", message, fix, path=name)
+    return None
 
 
-def _active(record: JobRecord, listed: Listed, progress: dict[str, Any]) -> JobStatus:
-    state = State.PENDING if listed.meaning[0] is State.PENDING else State.RUNNING  # a listed job has not ended
-    if state is State.PENDING:
-        why = NEVER_RUNS.get(listed.reason)
-        waits = f"Waits as Slurm job {listed.number}" + (f" ({listed.reason})" if listed.reason else "")
-        return JobStatus(record.id, state, f"{waits}: {why}." if why else f"{waits}.", progress=progress)
-    return JobStatus(record.id, state, str(progress.get("message") or listed.word), progress=progress)
-
-
-def _over(record: JobRecord, run: RunDirectory, over: Listed, progress: dict[str, Any]) -> JobStatus:
-    """Return the state of a job that squeue does not list."""
-    state, err_class = over.meaning
-    if not state.is_terminal:  # the accounting lags
-        return JobStatus(record.id, state, f"Slurm reports {over.word}.", progress=progress)
-    age = float("inf") if over.ended_at is None else time.time() - over.ended_at
-    was_cancelled = run.cancel_file.exists()
-    is_unconfirmed = state is State.COMPLETE and progress.get("state") != "SUCCESS" and age < SETTLE_SECONDS
-    if is_unconfirmed or (err_class == "ERR_INFRA" and not was_cancelled and age < REQUEUE_SECONDS):
-        message = f"Slurm reports {over.word}; waiting for the final state."
-        return JobStatus(record.id, State.RUNNING, message, progress=progress)
-    exit_code = _exit_code(run, over, progress)
-    if state is State.CANCELED:
-        ended = run_files.ended(record, exit_code, progress, was_cancelled=True)
-        who = "" if was_cancelled else f" It was cancelled on the cluster, not by this tool (Slurm job {over.number})."
-        return JobStatus(record.id, State.CANCELED, f"{ended.message}{who}", None, exit_code, progress)
-    if err_class == "ERR_INFRA" and not was_cancelled:
-        message = f"Slurm reports {over.word}: an infrastructure failure. {run_files.retry_hint(record)}"
-        return JobStatus(record.id, State.ERROR, message, err_class, exit_code, progress)
-    if over.word in FIXES and exit_code != EXIT_INTERRUPTED and not was_cancelled:
-        message = f"Slurm reports {over.word}. {FIXES[over.word]}"
-        return JobStatus(record.id, State.ERROR, message, err_class, exit_code, progress)
-    return run_files.ended(record, exit_code, progress, was_cancelled=was_cancelled)
-
-
-def _exit_code(run: RunDirectory, over: Listed, progress: dict[str, Any]) -> int | None:
-    """Return the exit code of the rank that reported why the job failed, else that of the script, else Slurm's."""
-    recorded = run.exit_code()
-    if recorded in (0, EXIT_INTERRUPTED):
-        return recorded
-    cause = (progress.get("diagnosis") or {}).get("cause")
-    for path in sorted((run.path / "exit").glob("rank_*.json")):
-        rank = run_directory.read_object(path)
-        if cause and rank.get("error") == cause and (code := finite.count(rank.get("exit_code"))):
-            return code
-    return over.exit_code if recorded is None else recorded
-
-
-def _forgotten(record: JobRecord, run: RunDirectory, progress: dict[str, Any], *, was_submitted: bool) -> JobStatus:
-    """Return the state of a job that the cluster does not list, from what the job left."""
-    exit_code = run.exit_code()
-    if exit_code is not None:
-        return run_files.ended(record, exit_code, progress, was_cancelled=run.cancel_file.exists())
-    message = "The cluster no longer lists it." if was_submitted else "The cluster does not list it."
-    return JobStatus(record.id, State.UNKNOWN, message, progress=progress)
+def _cancel_unlisted(cluster: Cluster, record: JobRecord, run: RunDirectory) -> None:
+    """Stop a job that squeue does not list: one that has ended, or one that a busy controller lists late."""
+    number = _number(cluster, record)
+    over = None if number is None else cluster.ended(record.id, number)
+    is_over = over is not None and over.meaning[0].is_terminal
+    if is_over or run.exit_code() is not None or run.cancel_file.exists():
+        return
+    done = cluster.call("scancel", f"--name={record.id}" if number is None else number)
+    is_stopped = number is not None and done.returncode == 0
+    if not is_stopped and GRACE in record.backend_ref and slurm_status.is_new(record):
+        message = f"The cluster does not list job {record.id} yet; it was sent a moment ago, and may still start."
+        fix = f"Again in some minutes: tao-skills cancel {record.id}"
+        raise BackendError.of("slurm_not_listed", message, fix, path=record.id)
+    with suppress(OSError):
+        write_whole(run.cancel_file, "")
 
 
 def _is_gone(cluster: Cluster, name: str, within_seconds: float) -> bool:

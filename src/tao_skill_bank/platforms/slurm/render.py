@@ -8,6 +8,7 @@ from pathlib import Path
 from tao_skill_bank.contracts import Job, Plan
 from tao_skill_bank.core import nested
 from tao_skill_bank.platforms import script, torchrun
+from tao_skill_bank.platforms.slurm import options as slurm_options
 from tao_skill_bank.platforms.slurm.options import Options
 from tao_skill_bank.platforms.torchrun import Rendezvous
 from tao_skill_bank.spec import config_files
@@ -68,7 +69,7 @@ def request(job: Job, options: Options) -> list[str]:
         "job-name": job.id,
         "nodes": resources.nodes,
         "ntasks-per-node": 1,
-        "gpus-per-node": resources.processes_per_node if resources.device == "cuda" else None,
+        "gpus-per-node": resources.processes_per_node if _counts_gpus(job, options) else None,
         "cpus-per-task": options.cpus_per_task,
         "mem": options.mem,
         "time": options.time_limit,
@@ -77,8 +78,17 @@ def request(job: Job, options: Options) -> list[str]:
         "qos": options.qos,
         "constraint": options.constraint,
         "exclude": options.exclude,
+        "nodelist": options.nodelist,
+        "reservation": options.reservation,
+        "licenses": options.licenses,
+        "gres": options.gres,
     }
-    return [f"--{name}={value}" for name, value in values.items() if value is not None]
+    return [*(f"--{name}={value}" for name, value in values.items() if value is not None), *options.extra]
+
+
+def _counts_gpus(job: Job, options: Options) -> bool:
+    """Return whether GPUs are asked for by number: not where --gres names them, which would ask twice."""
+    return job.resources.device == "cuda" and not slurm_options.names_gpus(options.gres)
 
 
 def _script_text(plan: Plan, options: Options) -> str:

@@ -1,8 +1,8 @@
 """Asks the platform whether it would take the job."""
 
 from tao_skill_bank.contracts import Finding, Job
-from tao_skill_bank.core.findings import from_error
 from tao_skill_bank.errors import RequestError, TaoSkillsError
+from tao_skill_bank.platforms import answers
 from tao_skill_bank.platforms.base import Platform
 
 
@@ -18,4 +18,4 @@ def check(job: Job, platform: Platform) -> list[Finding]:
     except RequestError:
         raise
     except TaoSkillsError as error:
-        return from_error(error)
+        return answers.findings(error)

@@ -4,38 +4,18 @@ import time
 from pathlib import Path
 
 import pytest
-from fake_slurm import FakeSlurm
 from runs import make_job, make_plan, make_record
 
 from tao_skill_bank.contracts import PlatformRequest, Resources, State, Workload
 from tao_skill_bank.errors import BackendError, BlockedError, ConflictError, RequestError
 from tao_skill_bank.platforms.slurm import options as slurm_options
-from tao_skill_bank.platforms.slurm import platform
+from tao_skill_bank.platforms.slurm import status as slurm_status
 from tao_skill_bank.platforms.slurm.platform import PLATFORM
 from tao_skill_bank.spec import config_files
 
 GOLDEN = Path(__file__).parents[3] / "golden"
 JOB = "cosmos-rl-train-0123456789ab"
 LONG_AGO = "1700000000"
-
-
-@pytest.fixture
-def cluster(tmp_path, monkeypatch):
-    monkeypatch.setattr(platform, "RECONCILE_SECONDS", 0.2)
-    monkeypatch.setattr(platform, "STOP_SECONDS", 0.2)
-    monkeypatch.setattr(platform, "POLL_SECONDS", 0.01)
-    return FakeSlurm(tmp_path / "slurm", monkeypatch)
-
-
-@pytest.fixture
-def job(tmp_path):
-    return slurm_job(tmp_path / "run")
-
-
-@pytest.fixture
-def record(job):
-    Path(job.results_dir, "logs").mkdir(parents=True)
-    return make_record(job, platform="slurm", backend_ref={"slurm_job_id": 7, "grace_seconds": 0.2})
 
 
 def slurm_job(results_dir, options=None, **changes):
@@ -93,6 +73,21 @@ def test_the_rendered_script_is_the_golden_one(golden, changes, options):
     assert plan.argv == ("sbatch", "--parsable", "/results/a run/launch.sh")
 
 
+def test_what_a_site_needs_is_asked_for_in_its_own_lines():
+    options = {
+        "gres": "gpu:h100:8,nvme:1", "reservation": "lab-week", "licenses": "ansys@server:2", "nodelist": "n[1-2]",
+        "extra": "--exclusive  --comment=tao/1 --mail-user=me@lab.org",
+    }  # fmt: skip
+    resources = Resources(nodes=2, processes_per_node=8, device="cuda")
+    script = make_plan(slurm_job("/run", options, resources=resources), "slurm").files["launch.sh"]
+    lines = [line.removeprefix("#SBATCH ") for line in script.splitlines() if line.startswith("#SBATCH")]
+    assert {
+        "--gres=gpu:h100:8,nvme:1", "--reservation=lab-week", "--licenses=ansys@server:2", "--nodelist=n[1-2]",
+        "--exclusive", "--comment=tao/1", "--mail-user=me@lab.org",
+    } <= set(lines)  # fmt: skip
+    assert not [line for line in lines if line.startswith("--gpus-per-node")]  # the gres names them
+
+
 def test_a_login_node_is_reached_by_ssh_that_asks_for_no_password():
     plan = make_plan(slurm_job("/results/a run", {"host": "me@login"}), "slurm")
     assert plan.argv == ("ssh", "-o", "BatchMode=yes", "me@login", "sbatch --parsable '/results/a run/launch.sh'")
@@ -139,6 +134,23 @@ def test_every_script_is_valid_bash(tmp_path):
         ("python", "-c"),
         ("requeue", "perhaps"),
         ("container", "docker"),
+        ("gres", "gpu 8"),
+        ("gres", "gpu:h100:1"),  # on the CPU
+        ("reservation", "a\nb"),
+        ("licenses", "a b"),
+        ("nodelist", "n1;reboot"),
+        ("extra", ""),
+        ("extra", "exclusive"),
+        ("extra", "-x"),
+        ("extra", "--comment='a'"),
+        ("extra", "--comment=$(reboot)"),
+        ("extra", "--wrap=reboot"),
+        ("extra", "--output=/etc/passwd"),
+        ("extra", "--export=ALL"),
+        ("extra", "--uid=0"),
+        ("extra", "--array=1-9"),
+        ("extra", "--time=9"),
+        ("extra", "--excl"),
     ],
 )
 def test_an_option_that_slurm_would_not_understand_is_refused_by_its_name(name, value):
@@ -279,13 +291,39 @@ def test_a_lost_answer_is_found_by_the_name_and_never_sent_again(cluster, job, a
     assert len(cluster.calls("sbatch")) == 1
 
 
-def test_an_answer_that_was_lost_before_the_job_arrived_leaves_none_behind(cluster, job):
-    cluster.says("sbatch", "")
+@pytest.mark.parametrize(
+    ("answer", "later"),
+    [
+        ({"stdout": "Welcome\n"}, State.UNKNOWN),  # accepted
+        (
+            {"stderr": "sbatch: error: Batch job submission failed: Socket timed out on send/recv", "code": 1},
+            State.ERROR,
+        ),
+    ],
+)
+def test_a_job_that_squeue_shows_late_is_neither_cancelled_nor_sent_again(cluster, job, monkeypatch, answer, later):
+    cluster.says("sbatch", **answer)
+    reference = PLATFORM.submit(make_plan(job, "slurm"))
+    record = make_record(job, platform="slurm", backend_ref=reference)
+    now = PLATFORM.status(record)
+    assert (now.state, "yet" in now.message) == (State.PENDING, True)
+    assert (answer.get("stdout") or answer["stderr"])[-7:].strip() in now.message
     with pytest.raises(BackendError) as error:
-        PLATFORM.submit(make_plan(job, "slurm"))
-    assert error.value.problems[0].code == "slurm_submit_lost"
+        PLATFORM.cancel(record)
+    assert error.value.problems[0].code == "slurm_not_listed"
+    monkeypatch.setattr(slurm_status, "ARRIVAL_SECONDS", 0.0)
+    now = PLATFORM.status(record)
+    assert (now.state, "tao-skills" in now.message) == (later, True)
+    cluster.says("squeue", "41|RUNNING|None\n")
+    assert PLATFORM.status(record).state is State.RUNNING
     assert len(cluster.calls("sbatch")) == 1
-    assert cluster.calls("scancel") == [f"scancel --name={JOB}"]
+    assert [call for call in cluster.calls("scancel") if "41" in call] == []
+
+
+def test_a_new_job_that_only_its_number_shows_is_stopped_by_it(cluster, record):
+    PLATFORM.cancel(record)
+    PLATFORM.cancel(record)
+    assert cluster.calls("scancel") == ["scancel 7"]
 
 
 def test_a_job_whose_cluster_went_down_while_it_was_sent_is_found_later_by_its_name(cluster, job, tmp_path):
@@ -441,7 +479,7 @@ def test_over_ssh_every_question_goes_to_the_login_node(cluster, job):
     )
     assert PLATFORM.status(record).state is State.RUNNING
     (call,) = cluster.calls()
-    assert call == f"ssh -o BatchMode=yes me@login squeue --noheader --name={JOB} '--format=%A|%T|%r'"
+    assert call == f"ssh -o BatchMode=yes me@login squeue --name={JOB} '--format=%A|%T|%r'"
 
 
 # --- logs and cancel ----------------------------------------------------------------------------------------------
