@@ -40,6 +40,8 @@ class FakeKubernetes:
         self.priority_classes = set()
         self.missing_images = set()
         self.quota = None  # resource: hard limit
+        self.policies = {}  # kind whose creation is refused, dry runs included: (HTTP code, message)
+        self.pages = {}  # a part of a path that something before the server answers: (HTTP code, text)
         self.has_trainer = False
         self.has_queues = False
         self.lost_answers = []  # kinds whose next create is done and not answered
@@ -125,6 +127,8 @@ class FakeKubernetes:
         validate(kind, {**body, "metadata": {**metadata, "name": name}})
         if kind == "Pod":
             self.admit(body, namespace)
+        else:
+            self.consult(kind)
         with self.lock:
             if (kind, namespace, name) in self.objects:
                 resource = next(plural for kinds in KINDS.values() for plural, known in kinds.items() if known == kind)
@@ -140,8 +144,15 @@ class FakeKubernetes:
                 self.objects[kind, namespace, name] = made
         return made
 
+    def consult(self, kind):
+        """Refuse what a policy refuses."""
+        if kind in self.policies:
+            code, message = self.policies[kind]
+            raise RefusedError(code, "Forbidden" if code == 403 else "Invalid", message)
+
     def admit(self, pod, namespace):
         """Refuse a pod that the rules of its namespace forbid."""
+        self.consult("Pod")
         spec = pod["spec"]
         account = spec.get("serviceAccountName", "default")
         if account not in self.service_accounts:

@@ -41,6 +41,10 @@ class Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(length) or "null")
         address = urlsplit(self.path)
         self.fake.requests.append((self.command, address.path + (f"?{address.query}" if address.query else "")))
+        page = next((page for part, page in self.fake.pages.items() if part in address.path), None)
+        if page is not None:
+            self.send_text(*page)
+            return
         try:
             if self.headers.get("Authorization") != f"Bearer {self.fake.token}":
                 raise RefusedError(401, "Unauthorized", "Unauthorized")
@@ -170,7 +174,10 @@ class Handler(BaseHTTPRequestHandler):
         return None
 
     def send(self, code, document):
-        data = json.dumps(document).encode()
+        self.send_text(code, json.dumps(document))
+
+    def send_text(self, code, text):
+        data = text.encode()
         self.send_response(code)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))

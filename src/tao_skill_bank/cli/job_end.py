@@ -55,6 +55,8 @@ def _followed(handle: JobHandle, max_retries: int) -> tuple[JobHandle, JobStatus
         time.sleep(pause)
         other = retries.newest_of(handle.id)  # retried by someone else meanwhile
         handle = retries.retry(handle.id) if other is None else JobHandle(other.id)
+        if note := retries.avoided(handle):
+            typer.echo(note, err=True)
         status = follow(handle, console)
     return handle, status
 

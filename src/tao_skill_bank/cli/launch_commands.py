@@ -141,6 +141,8 @@ def retry(job: JobId, option: PlatformSetOption = None, detach: DetachFlag = Fal
     from tao_skill_bank.runs import plan_versions
 
     handle = retries.retry(job, pairs("--option", tuple(option or ()), parse=True))
+    if note := retries.avoided(handle):
+        typer.echo(note, err=True)
     if detach:
         report_submitted(plan_versions.read_launched(handle.run_directory.plan_file, sealed=True), as_json)
         return

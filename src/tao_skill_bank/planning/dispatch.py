@@ -14,11 +14,11 @@ from tao_skill_bank.planning import gate, parents, planner, policy
 from tao_skill_bank.spec import build, door
 
 
-def plan(request: Request, *, compares_resumed: bool = True) -> Plan:
+def plan(request: Request, *, compares_resumed: bool = True, notes: Sequence[Finding] = ()) -> Plan:
     """Return the sealed plan of a request with every finding of preflight; read-only.
 
     `compares_resumed` is false if the caller's own request wrote the checkpoint to resume from: comparing them takes a
-    process that loads the training plane.
+    process that loads the training plane. `notes` are findings of the caller that the plan shows as well.
 
     Raises:
         RequestError: the request contradicts the schema or itself, or the skill does not fit its model package.
@@ -40,6 +40,7 @@ def plan(request: Request, *, compares_resumed: bool = True) -> Plan:
     findings = [
         *built.findings,
         *route_findings,
+        *notes,
         *image_findings,
         *gate.for_route(preflight.run(job, platform, compares_resumed=compares_resumed), route),
     ]

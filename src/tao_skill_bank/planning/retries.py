@@ -1,11 +1,14 @@
 """Retries a job that ended by an infrastructure failure: a new record that resumes where the old one stopped."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from tao_skill_bank.contracts import JobRecord, Plan, Request, State
-from tao_skill_bank.errors import ConflictError, UnknownNameError
+from tao_skill_bank import platforms
+from tao_skill_bank.contracts import Job, JobRecord, Plan, Request, State
+from tao_skill_bank.core import findings
+from tao_skill_bank.errors import BackendError, ConflictError, UnknownNameError
 from tao_skill_bank.jobs import service
 from tao_skill_bank.jobs.service import JobHandle
 from tao_skill_bank.jobs.store import JobStore
@@ -14,6 +17,7 @@ from tao_skill_bank.runs import plan_versions
 from tao_skill_bank.runs.run_directory import RunDirectory
 
 MAX_RETRIES = 10  # per request: something that fails this often is not a transient failure
+AVOIDED = "nodes_avoided"
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 5.0, 300.0
 
 
@@ -48,8 +52,32 @@ def retry(job_id: str, options: Mapping[str, Any] | None = None) -> JobHandle:
     if plan.study is not None:
         message = f"Job {job_id} is a search: its study is resumed, not its request."
         raise ConflictError.of("is_search", message, f"tao-skills automl resume {job_id}", path=job_id)
-    sealed = dispatch.plan(_request(plan, number, options or {}))
+    sealed = _sealed(record, plan, _request(plan, number, options or {}), is_placed="exclude" in (options or {}))
     return dispatch.run(sealed, retry_of=job_id)
+
+
+def avoided(handle: JobHandle) -> str:
+    """Return which nodes a retry excludes, as its plan says; empty where it excludes none."""
+    notes = handle.run_directory.plan_document().get("findings") or ()
+    return next((str(found.get("message")) for found in notes if found.get("code") == AVOIDED), "")
+
+
+def _sealed(record: JobRecord, plan: Plan, request: Request, *, is_placed: bool) -> Plan:
+    """Return the plan of a retry, without the nodes that failed where it can run without them."""
+    options = {} if is_placed else _avoiding(record, replace(plan.job, platform=request.platform))
+    if not options:
+        return dispatch.plan(request)
+    text = ", ".join(f"{name}={value}" for name, value in options.items())
+    message = f"Job {record.id} lost nodes that failed; this retry runs without them: {text}."
+    placed = replace(request.platform, options={**request.platform.options, **options})
+    sealed = dispatch.plan(replace(request, platform=placed), notes=[findings.info(AVOIDED, message)])
+    return dispatch.plan(request) if sealed.blocking else sealed  # too few are left without them
+
+
+def _avoiding(record: JobRecord, job: Job) -> dict[str, str]:
+    with suppress(BackendError):  # a convenience: a platform that cannot be asked fails the launch itself
+        return platforms.load(record.platform).avoiding(record, job)
+    return {}
 
 
 def pause_seconds(number: int) -> float:

@@ -2,19 +2,22 @@
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from runs import eventually
 from typer.testing import CliRunner
 
+from tao_skill_bank import platforms
 from tao_skill_bank.cli.main import app, main
-from tao_skill_bank.contracts import Request, State
+from tao_skill_bank.contracts import Finding, Request, State
 from tao_skill_bank.errors import ConflictError, UnknownNameError
 from tao_skill_bank.jobs import diagnose, service
 from tao_skill_bank.jobs.store import JobStore
 from tao_skill_bank.planning import dispatch, retries
 from tao_skill_bank.platforms import processes
+from tao_skill_bank.runs import plan_versions
 from tao_skill_bank.runs.run_directory import json_lines
 
 pytestmark = pytest.mark.usefixtures("third_skill")
@@ -145,3 +148,43 @@ def test_retries_without_a_watching_process_are_refused(tmp_path, capsys):
         main(["run", "toy", "train", "--detach", "--retries", "2", "--results-dir", str(tmp_path / "run")])
     assert ended.value.code == 2
     assert "tao-skills retry JOB" in capsys.readouterr().err
+
+
+class Losing:
+    """The platform local, on which node n2 failed."""
+
+    def __init__(self, platform, found):
+        self.platform, self.found = platform, found
+
+    def __getattr__(self, name):
+        return getattr(self.platform, name)
+
+    def avoiding(self, _record, _job):
+        return self.found
+
+
+PLACED = [
+    ({}, False, "n2"),
+    ({}, True, "none"),  # too few nodes are left
+    ({"grace_seconds": 9}, False, "n2"),
+    ({"exclude": "n7"}, False, "n7"),  # the user's word
+]
+
+
+def test_a_retry_is_sealed_without_the_nodes_that_failed_where_it_can_run_without(tmp_path, monkeypatch):
+    first = lost(tmp_path / "run")
+    launched = plan_versions.read_launched(first.run_directory.plan_file)
+    platform = Losing(platforms.load("local"), {"exclude": "n2"})
+    monkeypatch.setattr(platforms, "load", lambda _: platform)
+    monkeypatch.setattr(retries.dispatch, "run", lambda sealed, retry_of: (sealed, retry_of))
+    for options, blocks, used in PLACED:
+
+        def plan(request, notes=(), blocks=blocks):
+            is_short = blocks and request.platform.options.get("exclude") == "n2"
+            blocked = [Finding("no_such_nodes", "blocking", "Too few nodes.", "Wait.")] if is_short else []
+            return replace(launched, request=request, findings=(*notes, *blocked))
+
+        monkeypatch.setattr(retries.dispatch, "plan", plan)
+        sealed, retry_of = retries.retry(first.id, options)
+        assert (sealed.request.platform.options.get("exclude", "none"), retry_of) == (used, first.id)
+        assert [found.code for found in sealed.findings] == (["nodes_avoided"] if used == "n2" else [])

@@ -3,6 +3,7 @@ from preflight_worlds import QuietPlatform, codes, make_job
 
 from tao_skill_bank.contracts import Finding
 from tao_skill_bank.errors import BackendError, RequestError
+from tao_skill_bank.platforms.answers import RefusedError
 from tao_skill_bank.preflight.machine import platform
 
 
@@ -20,9 +21,12 @@ def test_the_platforms_own_findings_are_passed_on(tmp_path):
     assert platform.check(make_job(tmp_path), QuietPlatform([found])) == [found]
 
 
-def test_an_engine_that_fails_is_a_finding_and_options_that_contradict_themselves_are_not(tmp_path):
+def test_an_engine_that_cannot_be_reached_is_a_warning_that_stops_a_launch(tmp_path):
     down = BackendError.of("backend_unreachable", "The engine does not answer.", "Start it.")
-    assert codes(platform.check(make_job(tmp_path), Refusing(down)), "blocking") == ["backend_unreachable"]
+    (found,) = platform.check(make_job(tmp_path), Refusing(down))
+    assert (found.code, found.severity, found.blocks_run) == ("backend_unreachable", "warning", True)
+    refused = RefusedError.of("engine_refuses", "Not on Fridays.", "Wait.")
+    assert codes(platform.check(make_job(tmp_path), Refusing(refused)), "blocking") == ["engine_refuses"]
     wrong = RequestError.of("invalid_option", "No such time.", "Write minutes.")
     with pytest.raises(RequestError, match="No such time"):
         platform.check(make_job(tmp_path), Refusing(wrong))
