@@ -1,7 +1,6 @@
 """The `docker` command, for a local or remote daemon, and the meaning of its answers."""
 
 import json
-import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -10,47 +9,15 @@ from typing import Any
 import pydantic
 
 from tao_skill_bank.core import settings
-from tao_skill_bank.errors import BackendError, Problem
-from tao_skill_bank.platforms.docker import options
+from tao_skill_bank.errors import BackendError
+from tao_skill_bank.platforms import answers
+from tao_skill_bank.platforms.answers import RefusedError
+from tao_skill_bank.platforms.docker import options, refusals
 from tao_skill_bank.platforms.docker.render import LABEL
 
 TIMEOUT_SECONDS = 60.0
 ACTIVE = ("created", "restarting", "running", "paused")
 ENDPOINT = "{{.Name}} {{.Endpoints.docker.Host}}"
-
-# The refusals of docker: (pattern, code, message, fix, path).
-REFUSALS = (
-    (r"no such image|unable to find image|pull access denied|manifest unknown", "image_missing",
-     "The daemon does not have the image.", "{get}", "image"),
-    (r"could not select device driver|nvidia-container|unknown runtime|cdi device", "gpu_runtime_missing",
-     "The daemon cannot give GPUs to a container.",
-     "Install the NVIDIA container toolkit on its machine (nvidia-ctk runtime configure) and restart the daemon, "
-     "or --option device=cpu", "platform.gpus"),
-    (r"unknown device|no such device|device.*not found", "no_such_gpus", "The machine has no such GPU.",
-     "Lower platform.gpus or correct --option devices; see: nvidia-smi -L", "platform.gpus"),
-    (r"bind source path does not exist|invalid mount|mounts? denied|not shared from the host", "mount_missing",
-     "The daemon's machine lacks a path that the container needs, or may not mount it.",
-     "Share that folder with its machine at the same path, or correct --option mounts", "platform.options.mounts"),
-    (r"network .*not found", "unknown_network", "The daemon has no such network.",
-     "Correct --option network; see: docker network ls", "platform.options.network"),
-    (r"range of cpus", "too_many_cpus", "The machine has fewer cores.", "Lower --option cpus", "platform.options.cpus"),
-    (r"memory limit|memoryswap|memory-swap", "invalid_memory", "The daemon refuses the memory limit.",
-     "Correct --option memory", "platform.options.memory"),
-    (r"unable to find (?:user|group)", "unknown_user", "The image has no such user.",
-     "Give numbers, as in --option user=1000:1000", "platform.options.user"),
-    (r"\"bash\": (?:executable file not found|stat bash)", "image_without_bash", "The image has no bash.",
-     "Use an image that has bash, coreutils and this package; ours is docker/Dockerfile", "image"),
-    (r"docker-init", "docker_init_missing", "The daemon has no docker-init, or could not put it into the container.",
-     "Install it on the daemon's machine (Debian: apt-get install tini), and mount nothing over /sbin", "docker"),
-)  # fmt: skip
-PERMISSION = re.compile(r"permission denied while trying to connect", re.I)
-SSH_FAILED = re.compile(r"command \[ssh .*exit status|ssh: |Permission denied \(|host key verification", re.I)
-UNREACHABLE = re.compile(
-    r"cannot connect to the docker daemon|error during connect|connection (?:refused|reset)|unexpected EOF|i/o timeout"
-    r"|deadline exceeded|broken pipe|dial unix|failed to connect",
-    re.I,
-)
-NAME_TAKEN = re.compile(r"container name .* is already in use", re.I)
 
 
 @dataclass(frozen=True)
@@ -140,31 +107,36 @@ class Daemon:
         """Return a container by its name or id; None when the daemon has none."""
         done = self.call("container", "inspect", name)
         if done.returncode == 0:
-            return _container(json.loads(done.stdout)[0])
-        if re.search(r"no such container", done.stderr, re.I):
+            return _container(document(done.stdout))
+        if refusals.is_absent(done.stderr):
             return None
         raise self.failure(done.stderr)
 
     def has(self, kind: str, name: str) -> bool:
         """Return whether the daemon has an image or a network. Raises BackendError when it cannot be asked."""
         done = self.call(kind, "inspect", "--format", "{{.Id}}", name)
-        if done.returncode != 0 and not re.search(r"no such|not found", done.stderr, re.I):
+        if done.returncode != 0 and not refusals.is_absent(done.stderr):
             raise self.failure(done.stderr)
         return done.returncode == 0
 
     def failure(self, stderr: str) -> BackendError:
         """Return the error of a command that the daemon did not carry out."""
-        text = last_error(stderr) or "no error message"
-        if PERMISSION.search(stderr):
+        text = answers.words(refusals.said(stderr)) or "no error message"
+        if refusals.is_answered(stderr):
+            return RefusedError([refusals.refusal(stderr)])
+        if refusals.PERMISSION.search(stderr):
             message = f"You may not use the Docker daemon{self._where}: {text}"
             fix = "Add yourself to its group and log in again: sudo usermod -aG docker $USER"
             return BackendError.of("docker_permission_denied", message, fix, path="docker")
-        if (self.host or "").startswith(options.SSH) and SSH_FAILED.search(stderr):
+        if (self.host or "").startswith(options.SSH) and refusals.SSH_FAILED.search(stderr):
             host = str(self.host).removeprefix(options.SSH)
             message = f"ssh to {host} failed: {text}"
             fix = f"See that this works without a password: ssh -o BatchMode=yes {host} docker version"
             return BackendError.of("ssh_failed", message, fix, path="platform.options.host")
-        code = "docker_unreachable" if is_unreachable(stderr) else "docker_failed"
+        is_unreachable = refusals.is_unreachable(stderr)
+        if not is_unreachable and not refusals.OF_COMMAND.search(stderr):
+            return RefusedError([refusals.refusal(stderr)])
+        code = "docker_unreachable" if is_unreachable else "docker_failed"
         message = f"docker failed{self._where}: {text}"
         return BackendError.of(code, message, "See that its daemon runs: docker info", path="docker")
 
@@ -173,35 +145,41 @@ class Daemon:
         return f" at {self.host}" if self.host else f" in context {self.context}" if self.context else ""
 
 
-def refusal(stderr: str, get: str) -> Problem | None:
-    """Return why `docker run` refuses a request; None for another reason. `get` is what brings the image."""
-    text = last_error(stderr)
-    for pattern, code, message, fix, path in REFUSALS:
-        if re.search(pattern, text, re.IGNORECASE):
-            return Problem(code, f"{message} Docker reports: {text}", fix.format(get=get), path)
-    return None
+def document(text: str) -> dict[str, Any]:
+    """Return the JSON object, or the first one of a list, that docker prints below whatever else is printed.
+
+    Raises:
+        BackendError: there is none.
+
+    """
+    for start in ("{", "["):
+        line = answers.first_line(text, starting=(start,))
+        try:
+            found = json.JSONDecoder().raw_decode(text[text.index(line) :])[0] if line else None
+        except (ValueError, RecursionError):
+            continue
+        found = found[0] if isinstance(found, list) and found else found
+        if isinstance(found, dict):
+            return found
+    raise _not_understood(text)
 
 
-def is_unreachable(stderr: str) -> bool:
-    """Return whether a command failed because the daemon did not answer, so that what it did is not known."""
-    return not stderr.strip() or bool(UNREACHABLE.search(stderr))
-
-
-def last_error(stderr: str) -> str:
-    """Return the error message of docker, without its warnings and hints about its help."""
-    lines = [line.strip() for line in stderr.splitlines()]
-    lines = [line for line in lines if line and not line.startswith(("WARNING", "Run 'docker", "See 'docker"))]
-    return re.sub(r"^(?:docker: )?(?:Error response from daemon: )?", "", lines[-1]) if lines else ""
+def _not_understood(text: str) -> BackendError:
+    fix = "See that `docker info` prints what Docker's own command does; a wrapper or an alias may change it."
+    return answers.not_understood("docker_not_understood", "docker", answers.first_line(text), fix)
 
 
 def _container(document: dict[str, Any]) -> Container:
-    state = document["State"]
+    state = document.get("State")
+    if not isinstance(state, dict) or "Id" not in document or "Status" not in state:
+        raise _not_understood(json.dumps(document))
+    code = state.get("ExitCode", 0)
     return Container(
-        id=document["Id"],
-        status=state["Status"],
-        exit_code=int(state.get("ExitCode", 0)),
+        id=str(document["Id"]),
+        status=str(state["Status"]),
+        exit_code=code if isinstance(code, int) else 0,
         oom_killed=bool(state.get("OOMKilled")),
-        error=state.get("Error", ""),
-        finished_at=state.get("FinishedAt", ""),
-        label=(document.get("Config", {}).get("Labels") or {}).get(LABEL, ""),
+        error=str(state.get("Error", "")),
+        finished_at=str(state.get("FinishedAt", "")),
+        label=((document.get("Config") or {}).get("Labels") or {}).get(LABEL, ""),
     )

@@ -16,11 +16,12 @@ from typing import Any
 from tao_skill_bank.bank import images
 from tao_skill_bank.contracts import Finding, Job, JobRecord, JobStatus, Launch, Plan, State
 from tao_skill_bank.core import settings
-from tao_skill_bank.errors import BackendError, BlockedError, ConflictError
-from tao_skill_bank.platforms import run_files
-from tao_skill_bank.platforms.docker import client
+from tao_skill_bank.errors import BackendError, ConflictError
+from tao_skill_bank.platforms import answers, run_files
+from tao_skill_bank.platforms.answers import RefusedError
 from tao_skill_bank.platforms.docker import options as docker_options
 from tao_skill_bank.platforms.docker import probe as docker_probe
+from tao_skill_bank.platforms.docker import refusals
 from tao_skill_bank.platforms.docker import render as docker_render
 from tao_skill_bank.platforms.docker import status as docker_status
 from tao_skill_bank.platforms.docker.client import ACTIVE, Container, Daemon
@@ -29,6 +30,7 @@ from tao_skill_bank.runs.run_directory import RunDirectory, json_text, write_who
 
 CONTAINER, HOST, CONTEXT, MACHINE = "container_id", "docker_host", "docker_context", "machine"
 GRACE, KEEP = "grace_seconds", "keep"
+CONTAINER_ID = re.compile(r"^[0-9a-f]{12,64}$", re.MULTILINE)  # a line of its own, below whatever else is printed
 POLL_SECONDS = 0.2
 RUN_SECONDS = 300.0  # a busy disk is slow to unpack a large image
 RECONCILE_SECONDS = 5.0
@@ -90,9 +92,10 @@ class Docker:
             done = daemon.start(plan.argv, RUN_SECONDS)
         except BackendError as error:
             return reference | _reconcile(daemon, job.id, str(error))
-        if done.returncode == 0 and (found := re.match(r"[0-9a-f]{12,64}$", done.stdout.strip())):
-            return {**reference, CONTAINER: found[0]}
-        if done.returncode == 0 or client.is_unreachable(done.stderr):
+        numbers = CONTAINER_ID.findall(done.stdout)
+        if done.returncode == 0 and len(numbers) == 1:
+            return {**reference, CONTAINER: numbers[0]}
+        if done.returncode == 0 or refusals.is_unreachable(done.stderr):
             return reference | _reconcile(daemon, job.id, done.stderr)
         raise _refused(daemon, job, done.stderr)
 
@@ -156,7 +159,9 @@ class Docker:
         )
         left = daemon.inspect(container.id)
         if left is not None and left.status in ACTIVE:
-            message = f"Container {record.id} could not be stopped. {client.last_error(done.stderr)}".rstrip()
+            message = (
+                f"Container {record.id} could not be stopped. {answers.words(refusals.said(done.stderr))}".rstrip()
+            )
             raise BackendError.of("docker_stop_failed", message, f"docker kill {record.id}", path=record.id)
 
     def avoiding(self, record: JobRecord, job: Job) -> dict[str, str]:  # noqa: ARG002 - the protocol names them
@@ -190,13 +195,14 @@ def _name_taken(name: str, state: str) -> ConflictError:
     return ConflictError.of("job_name_taken", message, fix, path=name)
 
 
-def _refused(daemon: Daemon, job: Job, stderr: str) -> BlockedError | BackendError | ConflictError:
+def _refused(daemon: Daemon, job: Job, stderr: str) -> BackendError | ConflictError:
     """Return the error of a container that was not started, after removing what is left of it."""
-    if client.NAME_TAKEN.search(stderr):  # another process has just taken it
+    if refusals.NAME_TAKEN.search(stderr):  # another process has just taken it
         return _name_taken(job.id, "")
     _remove_unstarted(daemon, job.id)
-    problem = client.refusal(stderr, images.get(str(job.image)))
-    return BlockedError([problem]) if problem else daemon.failure(stderr)
+    failure = daemon.failure(stderr)
+    is_refusal = isinstance(failure, RefusedError)
+    return RefusedError([refusals.refusal(stderr, images.get(str(job.image)))]) if is_refusal else failure
 
 
 def _remove_unstarted(daemon: Daemon, name: str) -> None:
@@ -229,7 +235,7 @@ def _reconcile(daemon: Daemon, name: str, stderr: str) -> dict[str, str]:
     except BackendError:
         return {}  # status finds it by its name
     message = f"docker run gave no answer, and the daemon runs no container named {name}. "
-    message += client.last_error(stderr)
+    message += answers.words(refusals.said(stderr))
     fix = "See that the daemon is up (docker info), then plan the request again."
     raise BackendError.of("docker_submit_lost", message.rstrip(), fix, path=name)
 

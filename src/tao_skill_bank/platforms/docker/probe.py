@@ -1,7 +1,6 @@
 """Asks a Docker daemon, without changing anything, what prevents a job from running."""
 
 import itertools
-import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -11,9 +10,9 @@ from typing import Any
 from tao_skill_bank.bank import images
 from tao_skill_bank.contracts import Finding, Job
 from tao_skill_bank.errors import BackendError
-from tao_skill_bank.platforms import inputs
+from tao_skill_bank.platforms import answers, inputs
 from tao_skill_bank.platforms.docker import render
-from tao_skill_bank.platforms.docker.client import Daemon
+from tao_skill_bank.platforms.docker.client import Daemon, document
 from tao_skill_bank.platforms.docker.options import Options
 
 NVIDIA_HOOK = "nvidia-container-runtime-hook"  # a daemon that finds it gives GPUs without a runtime of that name
@@ -26,13 +25,18 @@ def findings(job: Job, options: Options) -> list[Finding]:
     found = list(_of_request(job, options))
     try:
         daemon = Daemon.current(options.host)
-        info = json.loads(daemon.ask("info", "--format", "{{json .}}"))
-        if errors := info.get("ServerErrors"):  # an older command ends with 0 all the same
-            raise daemon.failure("\n".join(errors))
-        return [*found, *_of_daemon(job, options, daemon, info)]
+        found.extend(_of_daemon(job, options, daemon, _info(daemon)))
     except BackendError as error:
-        problem = error.problems[0]
-        return [*found, _lacking_here(problem.code, problem.message, problem.fix, problem.path)]
+        found += answers.findings(error)
+    return found
+
+
+def _info(daemon: Daemon) -> dict[str, Any]:
+    """Return what the daemon says of itself. Raises BackendError."""
+    info = document(daemon.ask("info", "--format", "{{json .}}"))
+    if errors := info.get("ServerErrors"):  # an older command ends with 0 all the same
+        raise daemon.failure("\n".join(map(str, errors)))
+    return info
 
 
 def _of_request(job: Job, options: Options) -> Iterator[Finding]:
@@ -62,6 +66,10 @@ def _of_daemon(job: Job, options: Options, daemon: Daemon, info: dict[str, Any])
         message = f"The daemon has no network '{options.network}'."
         fix = "Create it (docker network create) or correct --option network; see: docker network ls"
         yield Finding("unknown_network", "blocking", message, fix, "platform.options.network")
+    if plugins := (info.get("Plugins") or {}).get("Authorization"):
+        message = f"The daemon asks {', '.join(map(str, plugins))} before it starts a container; that was not checked."
+        fix = "What it refuses ends the launch with its words: run, or ask who runs the daemon about its rules."
+        yield Finding("launch_rules_not_checked", "not_checked", message, fix, "docker")
     missing = [] if daemon.is_remote else [mount for mount in options.mounts if not Path(mount.source).exists()]
     for mount in missing:
         message = f"The path {mount.source} to be mounted does not exist."
