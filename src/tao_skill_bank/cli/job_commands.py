@@ -76,6 +76,8 @@ def _watch_transitions(job_ids: list[str], post: str | None, as_json: bool) -> N
     webhook = transitions.Webhook(post) if post is not None else None
     seen: list[transitions.Event] = []
     try:
+        if webhook is not None and (problem := webhook.offer()):  # what an earlier watch could not deliver
+            typer.echo(f"warning: {problem.message}", err=True)
         for event in transitions.events(job_ids):
             seen.append(event)
             if not as_json:

@@ -15,6 +15,7 @@ from tao_skill_bank.contracts import JobRecord, State, contract, to_json
 from tao_skill_bank.core.redact import Masker
 from tao_skill_bank.errors import Problem, RequestError, TaoSkillsError, UnknownNameError
 from tao_skill_bank.jobs import service
+from tao_skill_bank.jobs.outbox import MAX_EVENTS, Outbox
 from tao_skill_bank.jobs.store import JobStore
 from tao_skill_bank.runs.run_directory import timestamp
 
@@ -122,12 +123,13 @@ def _changes(record: JobRecord, since: int | None) -> Iterator[Event]:
 
 @dataclass
 class Webhook:
-    """Posts events as JSON, in order. Undelivered events are queued and sent before the next one.
+    """Posts events as JSON, in order. What was not delivered is kept in the state folder and sent before the next one.
 
     Attributes:
         url: http or https; it may hold a credential, so no message repeats it.
-        waiting: undelivered events; lost when this process exits.
         problem: why the newest event was not delivered; None when it was.
+        outbox: what waits for this URL, also of an earlier process.
+        delivered: ids of the events that this process has delivered, which it posts once.
 
     Raises:
         RequestError: the URL is invalid.
@@ -135,9 +137,10 @@ class Webhook:
     """
 
     url: str
-    waiting: list[Event] = field(default_factory=list)
     problem: Problem | None = None
     sleep: Callable[[float], None] = time.sleep
+    outbox: Outbox = field(init=False)
+    delivered: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         try:
@@ -149,26 +152,29 @@ class Webhook:
             message = "The URL to post to is not an http or https URL" + (" without a user." if is_address else ".")
             fix = "Write it as https://HOST/PATH."
             raise RequestError.of("invalid_post_url", message, fix, path="--post")
+        self.outbox = Outbox(self.url)
 
     @property
     def host(self) -> str:
         return str(urllib.parse.urlsplit(self.url).hostname)
 
-    def offer(self, event: Event) -> Problem | None:
-        """Send the queued events and then this one; return the problem, None when all were delivered.
+    def offer(self, *events: Event) -> Problem | None:
+        """Send what waits and then these events; return the problem, None when all were delivered.
 
-        An event that the receiver rejects permanently is dropped, so that it does not block later events.
+        Without events, what an earlier process could not deliver is sent. An event that the receiver rejects
+        permanently is dropped, so that it does not block later events.
         """
-        self.waiting.append(event)
         self.problem = None
-        while self.waiting and self.problem is None:
-            self.problem = self._send(self.waiting[0])
-            if self.problem is None or self.problem.code == "post_refused":
-                self.waiting.pop(0)
+        new = [to_json(event) for event in events if event.id not in self.delivered]
+        with self.outbox.opened(new) as waiting:
+            while waiting and self.problem is None:
+                self.problem = self._send(waiting[0])
+                if self.problem is None or self.problem.code == "post_refused":
+                    self.delivered.add(waiting.pop(0)["id"])
         return self.problem
 
-    def _send(self, event: Event) -> Problem | None:
-        body = json.dumps(to_json(event)).encode()
+    def _send(self, event: dict[str, Any]) -> Problem | None:
+        body = json.dumps(event).encode()
         request = urllib.request.Request(self.url, body, {"Content-Type": "application/json"})
         opener = urllib.request.build_opener(_NoRedirect)
         for attempt in range(ATTEMPTS):
@@ -185,8 +191,24 @@ class Webhook:
                 why = f"cannot be reached: {getattr(error, 'reason', error)}"
             if attempt + 1 < ATTEMPTS:
                 self.sleep(pause_seconds)
-        fix = "See that it answers; what waits is sent with the next change, while this command runs."
-        return Problem("post_failed", f"{self.host} {why}. Waiting: {len(self.waiting)}.", fix, "--post")
+        return Problem("post_failed", f"{self.host} {why}. {self._waiting()}", self._fix(), "--post")
+
+    def _waiting(self) -> str:
+        """Return how many events wait, and which are lost."""
+        box = self.outbox
+        said = f"Waiting: {len(box.events)}."
+        if box.num_dropped:
+            said += f" At most {MAX_EVENTS} are kept: {box.num_dropped} older ones were dropped."
+        if box.why_not_kept:
+            said += (
+                f" They cannot be kept in {box.path.parent} ({box.why_not_kept}), and are lost when this command ends."
+            )
+        return said
+
+    def _fix(self) -> str:
+        if self.outbox.why_not_kept:
+            return "See that it answers; what waits is sent with the next change, while this command runs."
+        return "See that it answers; what waits is kept, and sent first by the next watch that posts there."
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
