@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -16,7 +17,9 @@ from tao_skill_bank.contracts import PlatformRequest, Resources, State, Workload
 from tao_skill_bank.errors import BlockedError
 from tao_skill_bank.jobs import service
 from tao_skill_bank.platforms import torchrun
+from tao_skill_bank.platforms.slurm import status as slurm_status
 from tao_skill_bank.platforms.slurm.platform import PLATFORM
+from tao_skill_bank.runs import plan_versions
 
 SUPPORT = Path(__file__).parents[1] / "support"
 CLUSTER = SUPPORT / "slurm_cluster.sh"
@@ -217,6 +220,11 @@ def test_a_job_that_waits_is_cancelled(launch):
         ({"time_limit": "2:00:00"}, TWO_NODES, "time_limit_exceeded"),
         ({"exclude": "n9"}, TWO_NODES, "unknown_node"),
         ({"constraint": "h100"}, TWO_NODES, "unknown_constraint"),
+        ({"nodelist": "n9"}, TWO_NODES, "unknown_node"),
+        ({"reservation": "lab-week"}, TWO_NODES, "reservation_refused"),
+        ({"licenses": "ansys:3"}, TWO_NODES, "unknown_license"),
+        ({"gres": "nvme:1"}, TWO_NODES, "no_such_gpus"),
+        ({"extra": "--threads-per-core=99"}, TWO_NODES, "no_such_nodes"),
         ({"mem": "900G"}, TWO_NODES, "no_such_nodes"),
         ({}, Resources(nodes=3, device="cpu"), "no_such_nodes"),
         ({}, Resources(processes_per_node=1, device="cuda"), "no_such_gpus"),
@@ -225,6 +233,62 @@ def test_a_job_that_waits_is_cancelled(launch):
 def test_what_the_cluster_cannot_give_blocks_the_plan(tmp_path, options, resources, code):
     job = make_job(tmp_path, resources=resources, platform=PlatformRequest("slurm", options=options))
     assert [(found.code, found.severity) for found in PLATFORM.probe(job)] == [(code, "blocking")]
+
+
+SITE_RULES = [
+    "Project lab-7 has used 102% of its GPU hours.",
+    "Please ask for at least 4 nodes, or use partition 'long'\nsee https://hpc.example.org/limits",
+    "Connection refused for guests: unable to contact slurm's licence server",
+    "Das Kontingent der Gruppe ist erschöpft",
+    "memory must be a multiple of 8G on this site; invalid partition; time limit",
+    "4711",
+]
+
+
+@pytest.fixture
+def site_rules(slurm_conf):
+    """Have the cluster's own plugin refuse every job for reasons that a test writes."""
+    path = Path(slurm_conf).with_name("refusal")
+    yield path
+    path.unlink(missing_ok=True)
+
+
+def test_what_a_plugin_of_the_site_refuses_blocks_in_its_words_and_leaves_no_job(site_rules, launch, tmp_path):
+    job = make_job(tmp_path, resources=TWO_NODES, platform=PlatformRequest("slurm"))
+    for said in SITE_RULES:
+        site_rules.write_text(said)
+        (found,) = PLATFORM.probe(job)
+        assert (found.code, found.severity) == ("slurm_refused", "blocking")
+        assert [line for line in said.splitlines() if line not in found.message] == []
+    with pytest.raises(BlockedError, match=SITE_RULES[-1]):
+        launch()
+    (record,) = service.list_jobs()
+    assert slurm("squeue", "-h", f"--name={record.id}") == ""
+
+
+def test_what_a_site_needs_is_taken_by_the_cluster(launch):
+    options = {"licenses": "ansys:1", "nodelist": "n[1-2]", "extra": "--exclusive --comment=tao/1 --nice=5"}
+    handle = launch("start", "step:1", "succeed", options=options)
+    shown = slurm("scontrol", "show", "job", number_of(handle), "--oneliner")
+    assert [part for part in ("Licenses=ansys:1", "ReqNodeList=n[1-2]", "Comment=tao/1") if part not in shown] == []
+    assert until(handle, *(state for state in State if state.is_terminal)).state is State.COMPLETE
+
+
+def test_a_retry_leaves_out_the_node_that_failed_under_the_job(launch, monkeypatch):
+    monkeypatch.setattr(slurm_status, "REQUEUE_SECONDS", 2.0)
+    one_node = {"resources": Resources(nodes=1, device="cpu"), "distributed": False, "options": {"requeue": "false"}}
+    handle = launch("start", "step:1", "wait_for:never", **one_node)
+    eventually(lambda: handle.status().progress.get("step") == 1)
+    node = slurm("squeue", "-h", f"--jobs={number_of(handle)}", "-o", "%N").strip()
+    slurm("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=test")
+    try:
+        now = until(handle, *(state for state in State if state.is_terminal))
+        assert (now.state, now.err_class) == (State.ERROR, "ERR_INFRA")
+        job = plan_versions.read_launched(handle.run_directory.plan_file).job
+        assert PLATFORM.avoiding(handle.record, job) == {"exclude": node}
+        assert PLATFORM.avoiding(handle.record, replace(job, resources=TWO_NODES)) == {}  # too few are left
+    finally:
+        eventually(lambda: slurm("sinfo", "-h", f"--nodes={node}", "-o", "%T").strip() == "idle" or is_resumed(node))
 
 
 def test_a_refused_submission_leaves_no_job(launch):

@@ -3,7 +3,7 @@
 import shlex
 from pathlib import Path
 
-COMMANDS = ("sbatch", "squeue", "sacct", "scontrol", "scancel", "sinfo", "ssh")
+COMMANDS = ("sbatch", "squeue", "sacct", "scontrol", "scancel", "sinfo", "sacctmgr", "ssh")
 SCRIPT = """\
 #!/bin/sh
 # Says the first reply that is left, or the last one again.

@@ -121,11 +121,27 @@ MpiDefault=none
 SwitchType=switch/none
 KillWait=2
 SlurmdParameters=config_overrides
+JobSubmitPlugins=lua
+Licenses=ansys:2
 DefMemPerCPU=256
 NodeName=n1 NodeAddr=$network.11 CPUs=2 RealMemory=4096
 NodeName=n2 NodeAddr=$network.12 CPUs=2 RealMemory=4096
 PartitionName=short Nodes=ALL Default=YES MaxTime=60 DefaultTime=10 State=UP
 CONF
+}
+
+write_site_rules() {  # a plugin that refuses every job, for the reasons in etc/refusal, one a line; none lets it pass
+  cat > "$folder/etc/job_submit.lua" << LUA
+function slurm_job_submit(job, partitions, uid)
+  local file = io.open("$folder/etc/refusal")
+  if file == nil then return slurm.SUCCESS end
+  for line in file:lines() do slurm.log_user("%s", line) end
+  file:close()
+  return slurm.ERROR
+end
+function slurm_job_modify(job, record, partitions, uid) return slurm.SUCCESS end
+return slurm.SUCCESS
+LUA
 }
 
 start_node() {  # NAME ADDRESS
@@ -152,6 +168,7 @@ up() {
   chmod 700 "$folder"/{state,munge,database}
   start_munge
   write_configuration
+  write_site_rules
   export SLURM_CONF=$folder/etc/slurm.conf
   ip link add "$bridge" type bridge
   ip address add "$network.1/24" dev "$bridge"

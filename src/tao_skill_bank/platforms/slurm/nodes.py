@@ -1,13 +1,19 @@
 """The nodes of a cluster that failed under a job, and whether a retry can do without them."""
 
 import re
+from collections.abc import Sequence
 
+from tao_skill_bank.platforms import answers
 from tao_skill_bank.platforms.slurm.client import Cluster
 from tao_skill_bank.platforms.slurm.options import Options
 
 FAILED_WORDS = ("NODE_FAIL", "BOOT_FAIL")
-FAILED = re.compile(r"\s*(?P<word>[A-Z_]+)[^|]*\|(?P<failed>[^|]*)\|(?P<nodes>[^|]*)")
+NAMES = re.compile(r"[\w.,\[\]-]+", re.ASCII)
+ENDED = re.compile(r"\s*(?P<word>[A-Z_]+)[^|]*\|(?P<start>[^|]*)\|(?P<nodes>[^|]*)")
+EVENT = re.compile(r"\s*(?P<name>[\w.-]+)\|(?P<state>[^|]*)")
 NODE = re.compile(r"\s*(?P<name>[\w.-]+)\|(?P<state>\S+)\s*")
+FLAGS = ("--noheader", "--parsable2")
+BROKEN = re.compile(r"down|fail|error|no_respond|boot", re.I)  # of an event, which may be one of maintenance
 DOWN = re.compile(r"down|fail|drain|maint|power|unk|\*$", re.I)  # an asterisk: it does not answer
 
 
@@ -33,18 +39,46 @@ def to_exclude(cluster: Cluster, number: str, options: Options, needed: int) -> 
 
 
 def _failed(cluster: Cluster, number: str) -> list[str]:
-    """Return the nodes that the accounting names for a job's end, else those of the job that are down now."""
-    flags = ("--noheader", "--parsable2", "--allocations", "--format=State,FailedNode,NodeList")
-    done = cluster.call("sacct", *flags, f"--jobs={number}")
-    found = [row for line in done.stdout.splitlines() if (row := FAILED.fullmatch(line))]
-    if done.returncode != 0 or not found or found[-1]["word"] not in FAILED_WORDS:
+    """Return the nodes whose failure ended a job: what Slurm names, else those of the job that were or are down."""
+    word, start, nodes = _end(cluster, number)
+    if word not in FAILED_WORDS:
         return []
-    if named := _expanded(cluster, found[-1]["failed"].strip()):
-        return named
-    nodes = found[-1]["nodes"].strip()
-    if not re.fullmatch(r"[\w.,\[\]-]+", nodes):  # "None assigned"
+    named = cluster.call("sacct", *FLAGS, "--allocations", "--format=FailedNode", f"--jobs={number}")
+    if named.returncode == 0 and (found := _expanded(cluster, answers.first_line(named.stdout))):  # since 23.11
+        return found
+    members = _expanded(cluster, nodes)
+    if len(members) <= 1:
+        return members
+    return _went_down(cluster, nodes, start, members) or _are_down(cluster, nodes, members)
+
+
+def _end(cluster: Cluster, number: str) -> tuple[str, str, str]:
+    """Return how a job ended, when it started and on which nodes, from the accounting or the controller."""
+    done = cluster.call("sacct", *FLAGS, "--allocations", "--format=State,Start,NodeList", f"--jobs={number}")
+    rows = [row for line in done.stdout.splitlines() if (row := ENDED.fullmatch(line))]
+    if done.returncode == 0 and rows:
+        return rows[-1]["word"], rows[-1]["start"].strip(), rows[-1]["nodes"].strip()
+    text = cluster.call("scontrol", "show", "job", number, "--oneliner").stdout
+    found = [re.search(rf"\b{key}=(\S+)", text) for key in ("JobState", "NodeList")]
+    word, nodes = (match[1] if match else "" for match in found)
+    return word, "", nodes
+
+
+def _went_down(cluster: Cluster, nodes: str, start: str, members: Sequence[str]) -> list[str]:
+    """Return the nodes that the accounting saw fail since a job started."""
+    since = f"uts{start}" if start.isdigit() else start
+    if not re.fullmatch(r"[\w:-]*\d", since):
         return []
-    return sorted(name for name, state in _states(cluster, f"--nodes={nodes}").items() if DOWN.search(state))
+    words = ("--readonly", "show", "event", f"nodes={nodes}", f"start={since}", "format=NodeName,State")
+    done = cluster.call("sacctmgr", *FLAGS, *words)
+    rows = [row for line in done.stdout.splitlines() if (row := EVENT.fullmatch(line))]
+    failed = {row["name"] for row in rows if BROKEN.search(row["state"])} if done.returncode == 0 else set()
+    return [name for name in members if name in failed]
+
+
+def _are_down(cluster: Cluster, nodes: str, members: Sequence[str]) -> list[str]:
+    states = _states(cluster, f"--nodes={nodes}")
+    return [name for name in members if DOWN.search(states.get(name, ""))]
 
 
 def _states(cluster: Cluster, *filters: str) -> dict[str, str]:
@@ -56,7 +90,7 @@ def _states(cluster: Cluster, *filters: str) -> dict[str, str]:
 
 def _expanded(cluster: Cluster, nodes: str | None) -> list[str]:
     """Return the names of `n[1-3],n7`, as Slurm reads them."""
-    if not nodes or not re.fullmatch(r"[\w.,\[\]-]+", nodes):
+    if not nodes or not NAMES.fullmatch(nodes):  # "None assigned", (null)
         return []
     if "[" not in nodes:
         return nodes.split(",")
