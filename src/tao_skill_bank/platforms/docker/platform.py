@@ -24,7 +24,7 @@ from tao_skill_bank.platforms.docker import probe as docker_probe
 from tao_skill_bank.platforms.docker import refusals
 from tao_skill_bank.platforms.docker import render as docker_render
 from tao_skill_bank.platforms.docker import status as docker_status
-from tao_skill_bank.platforms.docker.client import ACTIVE, Container, Daemon
+from tao_skill_bank.platforms.docker.client import ACTIVE, Container, Daemon, saved_container
 from tao_skill_bank.runs import run_directory
 from tao_skill_bank.runs.run_directory import RunDirectory, json_text, write_whole
 
@@ -259,7 +259,7 @@ def _end_file(run: RunDirectory, job_id: str) -> Path:
 
 
 def _saved_end(run: RunDirectory, job_id: str) -> Container | None:
-    return client.saved_container(run_directory.read_object(_end_file(run, job_id)))
+    return saved_container(run_directory.read_object(_end_file(run, job_id)))
 
 
 def _save_end_and_remove(record: JobRecord, run: RunDirectory, daemon: Daemon, container: Container) -> None:
