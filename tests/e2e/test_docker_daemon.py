@@ -1,5 +1,6 @@
 """A real Docker daemon (tests/support/docker_daemon.sh), and real jobs in its containers."""
 
+import itertools
 import json
 import os
 import shutil
@@ -8,6 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import docker_rules
 import pytest
 from needs import lacking
 from runs import eventually, make_job, make_plan
@@ -291,6 +293,54 @@ def test_a_daemon_reached_by_ssh_runs_jobs_on_a_shared_file_system(launch, daemo
     assert until_over(handle).state is State.COMPLETE
     assert "docker system dial-stdio" in (tmp_path / "ssh.log").read_text()
     monkeypatch.setenv("DOCKER_HOST", f"unix://{daemon}/docker.sock")
+
+
+SITE_RULES = [
+    "no trainings on Fridays",
+    "the quota of lab-7 is used up;\nsee https://hpc.example.org/limits",
+    "connection refused for guests: i/o timeout after 22:00",
+    "no such image is signed: image not found in the list",
+    "Das Kontingent der Gruppe ist erschöpft",
+    "4711",
+]
+
+
+@pytest.fixture
+def site_rules(daemon):
+    """Have the daemon ask a plugin, which refuses what a test says."""
+    name = f"tao-rules-{os.getpid()}"
+    config = Path(daemon, "daemon.json")
+
+    def reloaded(plugins):
+        config.write_text(json.dumps({"authorization-plugins": plugins}))
+        call_script("reload", daemon)
+        asked = "{{json .Plugins.Authorization}}"
+        eventually(lambda: (json.loads(docker("info", "--format", asked)) or []) == plugins, seconds=30)
+
+    with docker_rules.serving(name) as server:
+        reloaded([name])
+        yield server
+        server.refused = ""
+        reloaded([])
+
+
+def test_what_a_plugin_of_the_daemon_refuses_blocks_in_its_words_and_leaves_nothing(site_rules, launch, tmp_path):
+    job = make_job(tmp_path, platform=PlatformRequest("docker"), image=IMAGE)
+    assert [(found.code, found.severity) for found in PLATFORM.probe(job)] == [
+        ("launch_rules_not_checked", "not_checked")
+    ]
+    for said, refused in itertools.product(SITE_RULES, ("GET .*/info", "GET .*/images/")):
+        site_rules.refused, site_rules.words = refused, said
+        found = PLATFORM.probe(job)[-1]
+        assert (found.code, found.severity) == ("policy_refused", "blocking")
+        assert [line for line in said.splitlines() if line not in found.message] == []
+    for said in SITE_RULES:
+        site_rules.refused, site_rules.words = "POST .*/containers/create", said
+        with pytest.raises(BlockedError) as error:
+            launch(*("start", "succeed"))
+        assert [line for line in said.splitlines() if line not in str(error.value)] == []
+    assert docker("ps", "--all", "--quiet") == ""
+    assert {record.state for record in service.list_jobs()} == {State.ERROR}
 
 
 def test_a_training_saves_itself_when_the_daemon_restarts(launch, daemon):

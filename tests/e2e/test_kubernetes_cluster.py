@@ -295,7 +295,9 @@ def test_the_tiny_model_trains_on_two_pods_and_its_adapter_is_there(sample_data,
     [
         ("image", (3, "image_missing")),
         ("right", (4, "credential_forbidden")),
-        ("server", (3, "kubernetes_unreachable")),
+        ("quota", (3, "quota_needs_limits")),
+        ("policy", (3, "policy_refused")),
+        ("server", (6, "kubernetes_unreachable")),
     ],
 )
 def test_a_launch_that_the_cluster_refuses_ends_with_its_code_and_leaves_nothing(
@@ -305,6 +307,10 @@ def test_a_launch_that_the_cluster_refuses_ends_with_its_code_and_leaves_nothing
         cluster.missing_images.add("registry/image:1")
     if trouble == "right":
         cluster.denied.add(("create", "jobs"))
+    if trouble == "quota":
+        cluster.policies["Pod"] = (403, 'pods "x" is forbidden: failed quota: team: must specify limits.cpu')
+    if trouble == "policy":
+        cluster.policies["Job"] = (422, 'admission webhook "gate.corp" denied the request: no training on Fridays')
     if trouble == "server":
         options["kubeconfig"] = cluster.kubeconfig(server="http://127.0.0.1:9")
     words = [word for name, value in options.items() for word in ("--option", f"{name}={value}")]

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# A real Docker daemon of its own on one machine: `docker_daemon.sh up|down|restart|kill FOLDER`; `up` prints its DOCKER_HOST.
+# A real Docker daemon of its own on one machine: `docker_daemon.sh up|down|restart|kill|reload FOLDER`; `up` prints its
+# DOCKER_HOST; `reload` has it read FOLDER/daemon.json again.
 #
 # Its socket, images and containers lie in FOLDER, and it touches neither the firewall nor the bridges of the machine:
 # its containers have no network but `none` and `host`. It has one image, `tao-test:bare`, which is a root file system
@@ -30,7 +31,8 @@ until_true() {  # SECONDS COMMAND...
 }
 
 start() {
-  dockerd --host "$DOCKER_HOST" --data-root "$folder/data" --exec-root "$folder/exec" --pidfile "$folder/dockerd.pid" \
+  [[ -e $folder/daemon.json ]] || echo '{}' > "$folder/daemon.json"
+  dockerd --config-file "$folder/daemon.json" --host "$DOCKER_HOST" --data-root "$folder/data" --exec-root "$folder/exec" --pidfile "$folder/dockerd.pid" \
     --bridge none --iptables=false --ip-forward=false --ip-masq=false --userland-proxy=false \
     >> "$folder/dockerd.log" 2>&1 < /dev/null &
   disown -a
@@ -82,8 +84,9 @@ up() {
 
 restart() { end TERM; start; }
 kill_daemon() { end KILL; }
+reload() { kill -HUP "$(cat "$folder/dockerd.pid")"; }
 
 case $verb in
-  up | down | restart | start) "$verb" ;;
+  up | down | restart | start | reload) "$verb" ;;
   kill) kill_daemon ;;
 esac

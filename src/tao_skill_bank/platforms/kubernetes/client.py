@@ -36,6 +36,7 @@ PATHS = {
     "Node": "/api/v1/nodes",
     "SelfSubjectAccessReview": "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
 }
+EVERYWHERE = ("Event", "Node", "Pod")  # kinds that every server lists
 
 
 class AccountError(BackendError):
@@ -82,7 +83,12 @@ class Cluster:
 
     def get(self, kind: str, name: str = "", **query: str) -> Object:
         """Return an object, or a list of them without a name. Raises NotFoundError, or as `call` does."""
-        answer = self.call("GET", self._path(kind, name), query)
+        try:
+            answer = self.call("GET", self._path(kind, name), query)
+        except NotFoundError as error:
+            if name or kind not in EVERYWHERE:
+                raise
+            raise _not_understood(self._path(kind), str(error)) from None
         expected = (answer.get("metadata"), dict) if name else (answer.get("items", ()) or (), (list, tuple))
         if not isinstance(*expected) or (not name and "items" not in answer):
             raise _not_understood(self._path(kind, name), json.dumps(answer))

@@ -1,9 +1,6 @@
 """This machine: a detached process group that outlives its launcher, identified by process id and start time."""
 
-import importlib.util
-import shlex
 import socket
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,25 +9,15 @@ from typing import Any
 
 import psutil
 
-from tao_skill_bank.bank import catalog
 from tao_skill_bank.contracts import Finding, Job, JobRecord, JobStatus, Launch, Plan, State
 from tao_skill_bank.core import settings
 from tao_skill_bank.errors import BackendError
-from tao_skill_bank.platforms import processes, run_files, torchrun
-from tao_skill_bank.platforms import script as job_script
+from tao_skill_bank.platforms import processes, run_files
+from tao_skill_bank.platforms.local import probe as local_probe
+from tao_skill_bank.platforms.local import render as local_render
 from tao_skill_bank.runs.run_directory import RunDirectory, write_whole
 
 DEFAULT_GRACE_SECONDS = 120.0  # a training finishes its step and saves itself
-
-SCRIPT = """\
-#!/usr/bin/env bash
-# Job {job_id}: rendered by tao-skill-bank for platform local. Output goes to logs/job.log.
-set -euo pipefail
-cd {results_dir}
-
-{record_exit_code}
-{environment}
-{commands}"""
 
 
 @dataclass(frozen=True)
@@ -52,35 +39,11 @@ class Local:
 
     def probe(self, job: Job) -> list[Finding]:
         """Report what this machine lacks to run `job`."""
-        findings = []
-        if job.resources.nodes > 1:
-            message = f"Platform local is one machine; the job asks for {job.resources.nodes} nodes."
-            key = catalog.find(job.skill).action(job.action).resources.node_spec_key
-            also = f" ({key}=1)" if key else ""
-            fix = f"Set platform.nodes=1{also}, or use platform slurm or kubernetes."
-            findings.append(Finding("local_single_node", "blocking", message, fix, "platform.nodes"))
-        if importlib.util.find_spec("torch") is None:
-            message = f"Training needs the Python module 'torch', which {sys.executable} does not have."
-            fix = "pip install 'tao-skill-bank[train]'"
-            findings.append(Finding("missing_extra", "warning", message, fix, "torch", {"blocks_run": True}))
-        return findings
+        return local_probe.findings(job)
 
     def render(self, plan: Plan) -> Launch:
         """Return launch.sh and the command that runs it."""
-        job = plan.job
-        fetch = (sys.executable, "-m", "tao_skill_bank.training.fetch")
-        commands = [*((*fetch, uri, folder) for uri, folder in job.fetches), torchrun.command(job)]
-        if plan.study is not None:
-            commands = [(sys.executable, "-m", "tao_skill_bank.automl.controller", "--run", job.results_dir)]
-        devices = job.platform.options.get("devices")
-        script = SCRIPT.format(
-            job_id=job.id,
-            results_dir=shlex.quote(job.results_dir),
-            environment=job_script.environment(plan, devices=None if devices is None else str(devices)),
-            record_exit_code=job_script.record_exit_code(plan),
-            commands="".join(f"{shlex.join(command)}\n" for command in commands),
-        )
-        return Launch({"launch.sh": script}, ("bash", str(Path(job.results_dir) / "launch.sh")))
+        return local_render.launch(plan)
 
     def submit(self, plan: Plan) -> dict[str, str | int | float]:
         """Start launch.sh in a session of its own.
