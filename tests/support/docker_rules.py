@@ -12,9 +12,10 @@ SOCKETS = Path("/run/docker/plugins")  # where a daemon looks for plugins
 
 
 class Rules(socketserver.ThreadingUnixStreamServer):
-    """The plugin's server; `refused` is a pattern of "METHOD URI", `words` why."""
+    """The plugin's server; `refused` is a pattern of "METHOD URI", `words` why; `num_asked` counts the requests."""
 
     refused, words = "", ""
+    num_asked = 0
     daemon_threads = True
 
 
@@ -23,6 +24,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or b"{}")
         asked = f"{body.get('RequestMethod')} {body.get('RequestUri')}"
         is_refused = self.path.endswith("AuthZReq") and self.server.refused and re.search(self.server.refused, asked)
+        self.server.num_asked += 1
         answer = {"Implements": ["authz"]} if self.path.endswith("Activate") else {"Allow": not is_refused}
         if is_refused:
             answer["Msg"] = self.server.words
