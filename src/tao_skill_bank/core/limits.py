@@ -5,6 +5,7 @@ from typing import Any
 MAX_DEPTH = 100
 MAX_CHARACTERS = 1 << 24  # of one item of a list, such as one record
 MAX_DIGITS = 4300  # of an integer; Python's own limit, since converting takes quadratic time
+MAX_BITS = 14_285  # of an integer with as many digits
 
 TOO_DEEP = f"it is nested more than {MAX_DEPTH} levels deep"
 TOO_LONG = f"it has more than {MAX_CHARACTERS:,} characters"

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from tao_skill_bank.core.limits import MAX_DIGITS, TOO_DEEP, TOO_MANY_DIGITS, is_digits_error, is_too_deep
+from tao_skill_bank.core.limits import MAX_BITS, TOO_DEEP, TOO_MANY_DIGITS, is_digits_error, is_too_deep
 from tao_skill_bank.errors import RequestError
 
 # Section 10.3.2 of the YAML 1.2.2 specification, tag resolution of the core schema.
@@ -26,7 +26,6 @@ CORE_SCHEMA = (
 
 PLAIN_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "seq", "map")}
 SURROGATE = re.compile("[\ud800-\udfff]")
-MAX_BITS = int(MAX_DIGITS / math.log10(2))
 VALUE_ENDS = (yaml.ScalarToken, yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken)
 
 

@@ -10,7 +10,7 @@ from tao_skill_bank.bank.catalog import Skill
 from tao_skill_bank.contracts import Finding, Launch, Plan, Request, to_json
 from tao_skill_bank.errors import MissingExtraError
 from tao_skill_bank.jobs import service
-from tao_skill_bank.planning import gate, parents, planner, policy
+from tao_skill_bank.planning import gate, parents, planner, policy, reviewed
 from tao_skill_bank.spec import build, door
 
 
@@ -56,10 +56,12 @@ def run(sealed: Plan, findings: Sequence[Finding] | None = None, *, retry_of: st
 
     Raises:
         BlockedError: a finding blocks, or this release cannot run it; nothing was written.
-        ConflictError: the plan was edited or ran before, or its results folder is not empty.
+        ConflictError: the plan was edited or ran before, its config is not what it shows, or its results folder is not
+            empty.
         BackendError: the platform rejected the job.
     """
     planner.verify(sealed)
+    reviewed.require_same_config(sealed)
     gate.raise_if_blocked([found for found in (sealed.findings if findings is None else findings) if found.blocks_run])
     gate.require_runnable(sealed)
     return service.launch(sealed, retry_of=retry_of)

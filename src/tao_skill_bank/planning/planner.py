@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -122,7 +122,14 @@ def read(path: Path) -> Plan:
 
 
 def verify(plan: Plan, source: str = "The plan") -> None:
-    """Refuse a plan whose content is not what was sealed. Raises ConflictError."""
+    """Refuse a plan whose content is not what was sealed.
+
+    Raises:
+        RequestError: a number in it is not finite.
+        ConflictError: it was edited after it was sealed.
+
+    """
+    plan_versions.require_finite(asdict(plan), source)
     plan_versions.require_intact(to_json(plan), source)
 
 

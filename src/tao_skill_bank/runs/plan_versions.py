@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tao_skill_bank.contracts import Plan, from_json
-from tao_skill_bank.core import json_text
+from tao_skill_bank.core import json_text, numbers
 from tao_skill_bank.errors import ConflictError, RequestError
 from tao_skill_bank.runs.workload_versions import workload_of_version_1
 
@@ -59,7 +59,12 @@ def digest(document: Mapping[str, Any]) -> str:
 
 
 def read_document(path: Path) -> dict[str, Any]:
-    """Return the document of a plan file, of any version. Raises RequestError when it is not a JSON object."""
+    """Return the document of a plan file, of any version.
+
+    Raises:
+        RequestError: it is not a JSON object, or a number in it is not finite.
+
+    """
     try:
         document = json_text.loads(path.read_bytes())
     except (OSError, ValueError) as error:
@@ -68,6 +73,7 @@ def read_document(path: Path) -> dict[str, Any]:
     if not isinstance(document, dict):
         message = f"{path} does not hold a plan: it is not a JSON object."
         raise RequestError.of("not_a_plan", message, "Give a file that `tao-skills plan --out` wrote.", path=str(path))
+    require_finite(document, str(path))
     return document
 
 
@@ -92,6 +98,14 @@ def read_launched(path: Path, *, sealed: bool = False) -> Plan:
         fix = "Use the release of tao-skill-bank that wrote it, or a later one."
         raise ConflictError.of("plan_version", message, fix, path=str(path), got=upgraded["schema_version"])
     return from_json(Plan, upgraded, str(path))
+
+
+def require_finite(document: Mapping[str, Any], source: str) -> None:
+    """Refuse a plan with a number that is not finite, which a hash covers as null. Raises RequestError."""
+    if (path := numbers.first_not_finite(document)) is not None:
+        message = f"{source} holds a number at {path} that is not finite."
+        fix = f"Plan the request again, with a finite number for {path}."
+        raise RequestError.of("number_not_finite", message, fix, path=path)
 
 
 def require_intact(document: Mapping[str, Any], source: str) -> None:

@@ -12,7 +12,7 @@ from tao_skill_bank.bank.rules import broken, same_branch
 from tao_skill_bank.bank.skill_info import OUTPUT
 from tao_skill_bank.bank.violations import nearest_path, not_a_group, violations
 from tao_skill_bank.contracts import Finding, Request, to_json
-from tao_skill_bank.core import nested, redact
+from tao_skill_bank.core import nested, numbers, redact
 from tao_skill_bank.errors import Problem, RequestError
 from tao_skill_bank.spec import door
 from tao_skill_bank.spec.datasets import absolute, dataset_problems, dataset_values
@@ -285,8 +285,22 @@ def _validity_problems(spec: Spec, skill: Skill, request: Request, schema: Mappi
         for problem in (*door.value_problems(schema, spec.values), *violations(schema, spec.values))
         if not any(same_branch(path, problem.path) for path in reported)
     ]
+    known = {path for path, _ in schemas.leaves(schema)}
+    found += _number_problems(spec, request, {problem.path for problem in found} & known)
     invalid = reported | {problem.path for problem in found}
     return [*found, *broken(skill.rules(request.action), spec.values, invalid)]
+
+
+def _number_problems(spec: Spec, request: Request, reported: set[str]) -> Iterator[Problem]:
+    """Yield each number of the spec and of the request that no run can use, but those of parameters in `reported`."""
+    platform = {"gpus": request.platform.gpus, "nodes": request.platform.nodes, "options": request.platform.options}
+    given = {"platform": platform, "automl": request.automl}
+    seen = set(reported)
+    for tree in (spec.values, request.overrides, given):
+        for problem in numbers.problems(tree):
+            if not any(same_branch(path, problem.path) for path in seen):
+                seen.add(problem.path)
+                yield problem
 
 
 def _empty_problems(request: Request) -> Iterator[Problem]:

@@ -9,6 +9,7 @@ import pydantic
 
 from tao_skill_bank.bank.schema import spec_schema
 from tao_skill_bank.bank.violations import violations
+from tao_skill_bank.core import numbers
 from tao_skill_bank.errors import RequestError, UnknownNameError
 
 T = TypeVar("T")
@@ -32,6 +33,10 @@ def load_spec(kind: type[T], path: Path) -> T:
     except (OSError, ValueError) as error:
         raise RequestError.of("invalid_toml", f"Config {path} is not TOML: {error}", "Write valid TOML.") from None
     text = json.dumps(document, default=str)
-    if problems := list(violations(spec_schema(kind), json.loads(text))):
+    values = json.loads(text)
+    problems = list(violations(spec_schema(kind), values))
+    invalid = {problem.path for problem in problems}
+    problems += [problem for problem in numbers.problems(values) if problem.path not in invalid]
+    if problems:
         raise RequestError(problems)
     return pydantic.TypeAdapter(kind).validate_json(text)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tao_skill_bank.errors import RequestError, UnknownNameError
-from tao_skill_bank.models.cosmos_reason.config import ExportConfig
+from tao_skill_bank.models.cosmos_reason.config import ExportConfig, InferenceConfig
 from tao_skill_bank.training.config import load_spec
 
 
@@ -29,3 +29,12 @@ def test_a_file_that_is_missing_or_no_toml_is_a_clear_error(tmp_path: Path) -> N
     (tmp_path / "bad.toml").write_text("model_path = ")
     with pytest.raises(RequestError):
         load_spec(ExportConfig, tmp_path / "bad.toml")
+
+
+@pytest.mark.parametrize("number", ["inf", "1e999", "nan", "10000000000000000000000", "4294967296"])
+def test_a_number_that_cannot_run_is_refused(tmp_path: Path, number: str) -> None:
+    path = tmp_path / "inference.toml"
+    path.write_text(f'model_path = "/m"\nmax_new_tokens = {number}\n')
+    with pytest.raises(RequestError) as caught:
+        load_spec(InferenceConfig, path)
+    assert "max_new_tokens" in {problem.path for problem in caught.value.problems}

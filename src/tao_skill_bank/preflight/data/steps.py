@@ -8,6 +8,8 @@ from tao_skill_bank.contracts import Finding, Job, Workload
 from tao_skill_bank.core.findings import blocking, info
 from tao_skill_bank.data.kinds import Seen
 
+MAX_STEPS = 1_000_000_000  # 30 years of a step per second
+
 
 @dataclass(frozen=True)
 class Steps:
@@ -53,6 +55,8 @@ def check(job: Job, inputs: Sequence[Seen]) -> list[Finding]:
     if counted is None or not counted.per_epoch:
         return [_no_step(workload, usable, noun)]
     steps, total = counted.per_epoch, counted.total
+    if total > MAX_STEPS:
+        return [_too_many(counted)]
     message = (
         f"{usable} training {noun} on {ranks} data-parallel ranks with batch {workload.batch_per_rank} give "
         f"{steps} steps per epoch, {total} in all{_early_stop(workload)}; "
@@ -64,6 +68,14 @@ def check(job: Job, inputs: Sequence[Seen]) -> list[Finding]:
         "world_size": job.resources.world_size,
     }
     return [info("steps", message, steps_per_epoch=steps, total_steps=total, **evidence)]
+
+
+def _too_many(counted: Steps) -> Finding:
+    message = f"{counted.per_epoch} steps per epoch make {counted.total:,} in all, and no training has more than "
+    message += f"{MAX_STEPS:,}."
+    most = MAX_STEPS // counted.per_epoch
+    fix = f"Train at most {most:,} epochs."
+    return blocking("too_many_steps", message, fix, steps_per_epoch=counted.per_epoch, total_steps=counted.total)
 
 
 def _early_stop(workload: Workload) -> str:

@@ -65,3 +65,11 @@ def test_a_split_that_leaves_one_side_empty_blocks(findings_of, split):
 
 def test_an_evaluation_has_no_steps(findings_of):
     assert findings_of(4, trains=False) == []
+
+
+def test_more_steps_than_any_training_has_are_blocked_with_the_most_epochs(findings_of):
+    most = steps.MAX_STEPS // 3
+    assert codes(findings_of(3, batch_per_rank=1, epochs=most)) == ["steps"]
+    found = only(findings_of(3, batch_per_rank=1, epochs=most + 1), "too_many_steps")
+    assert found.severity == "blocking"
+    assert f"{most:,} epochs" in found.fix
