@@ -2,16 +2,16 @@
 
 import io
 import os
-import shutil
 import tarfile
 import time
-import zlib
 from array import array
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO, cast
 
-from tao_skill_bank.core import hashes
+from tao_skill_bank.core import archives, hashes
+from tao_skill_bank.core.archives import Archive, ArchiveError
 
 
 @dataclass
@@ -34,20 +34,21 @@ class Listing:
 
 
 def read(path: Path, wanted: Collection[str], target: Path, timeout_seconds: float) -> Listing:
-    """Stream through the archive, writing the members named in `wanted` below `target`."""
+    """Read through the archive, writing the first member of each name in `wanted` below `target`."""
     listing = Listing()
     root = os.path.realpath(path)
     try:
-        with _Deadline(path, timeout_seconds) as raw, tarfile.open(fileobj=raw, mode="r|*") as archive:
+        with _Deadline(path, timeout_seconds) as raw:
+            archive = Archive(cast(BinaryIO, raw), path.stat().st_size)
             for member in archive:
                 if name := _safe_file(member, listing):
                     listing.names.append(hash(f"{root}/{name}"))
-                    if name in wanted:
+                    if name in wanted and name not in listing.extracted:
                         _extract(archive, member, name, target, listing)
         listing.is_complete = True
     except TimeoutError:
         listing.is_complete = False  # reported as not checked
-    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
+    except (ArchiveError, OSError) as error:
         listing.error = str(error)
     return listing
 
@@ -58,16 +59,14 @@ def _safe_file(member: tarfile.TarInfo, listing: Listing) -> str:
     if path.is_absolute() or ".." in path.parts or not (member.isreg() or member.isdir()):
         listing.unsafe.append(member.name)
         return ""
-    return str(path) if member.isreg() else ""
+    return archives.plain_name(member) if member.isreg() else ""
 
 
-def _extract(archive: tarfile.TarFile, member: tarfile.TarInfo, name: str, target: Path, listing: Listing) -> None:
-    source = archive.extractfile(member)
-    if source:
-        file = target / f"{len(listing.extracted)}{PurePosixPath(name).suffix}"
-        with file.open("wb") as sink:
-            shutil.copyfileobj(source, sink)
-        listing.extracted[name] = file
+def _extract(archive: Archive, member: tarfile.TarInfo, name: str, target: Path, listing: Listing) -> None:
+    file = target / f"{len(listing.extracted)}{PurePosixPath(name).suffix}"
+    with file.open("wb") as sink:
+        archive.copy(member, sink)
+    listing.extracted[name] = file
 
 
 class _Deadline(io.FileIO):

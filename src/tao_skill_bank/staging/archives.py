@@ -9,17 +9,16 @@ import hashlib
 import io
 import json
 import os
-import tarfile
 import tempfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO, Any, BinaryIO, cast
 
 from tao_skill_bank.core import settings
+from tao_skill_bank.core.archives import Archive, ArchiveError, extract, plain_name
 from tao_skill_bank.core.listing import listed
 from tao_skill_bank.errors import BlockedError
 from tao_skill_bank.runs.run_directory import read_json_file, write_whole
@@ -89,15 +88,15 @@ def _index(store: Store, entry: Entry, num_named: int, report: ProgressCallback)
     remote = _Remote(store, entry)
     found: dict[str, Member] = {}
     try:
-        with tarfile.open(fileobj=io.BufferedReader(remote, WINDOW_BYTES), mode="r:") as tar:
-            for header in tar:
-                if header.isreg():
-                    found[str(PurePosixPath(header.name))] = Member(header.offset_data, header.size)
-                bytes_per_header = (header.offset_data + header.size) / remote.num_requests
-                if remote.num_requests > 1 and _is_whole_cheaper(entry.size, bytes_per_header, num_named):
-                    report(f"{entry.uri}: the whole archive comes faster than its headers and members one by one.")
-                    return None
-    except tarfile.TarError as error:
+        file = cast(BinaryIO, io.BufferedReader(remote, WINDOW_BYTES))
+        for header in Archive(file, entry.size):
+            if header.isreg():
+                found.setdefault(plain_name(header), Member(header.offset_data, header.size))
+            bytes_per_header = (header.offset_data + header.size) / remote.num_requests
+            if remote.num_requests > 1 and _is_whole_cheaper(entry.size, bytes_per_header, num_named):
+                report(f"{entry.uri}: the whole archive comes faster than its headers and members one by one.")
+                return None
+    except ArchiveError as error:
         raise _unreadable(entry.uri, str(error)) from None
     kept.parent.mkdir(parents=True, exist_ok=True)
     write_whole(kept, json.dumps({name: (member.start, member.size) for name, member in found.items()}))
@@ -110,7 +109,7 @@ def _is_whole_cheaper(archive_bytes: int, bytes_per_header: float, num_named: in
 
 
 class _Remote(io.RawIOBase):
-    """A file in a store, of which each read is one request; tarfile finds its way from header to header in it."""
+    """A file in a store, of which each read is one request; a tar reader finds its way from header to header in it."""
 
     def __init__(self, store: Store, entry: Entry) -> None:
         self.store, self.entry = store, entry
@@ -171,21 +170,11 @@ def _whole(store: Store, entry: Entry, names: Sequence[str], report: ProgressCal
     blobs.require_space(downloaded + entry.size, entry.uri)  # the archive and at most its entire content
     progress = Progress(f"Staging {entry.uri}", 1, downloaded, report)
     archive = blobs.fetch(store, entry, lambda count: progress.add(num_bytes=count))
-    left = dict.fromkeys(names)
     try:
-        with tarfile.open(archive, "r|*") as tar:
-            for member in tar:
-                name = str(PurePosixPath(member.name))
-                if name in left and member.isreg() and (source := tar.extractfile(member)):
-                    with _written(_path_of(entry, name)) as sink:
-                        while data := source.read(blobs.READ_BYTES):
-                            sink.write(data)
-                    del left[name]
-                if not left:
-                    break
-    except (tarfile.TarError, EOFError, zlib.error) as error:
+        found = extract(archive, {name: _path_of(entry, name) for name in names})
+    except ArchiveError as error:
         raise _unreadable(entry.uri, str(error)) from None
-    _require(entry.uri, names, {name: None for name in names if name not in left})
+    _require(entry.uri, names, dict.fromkeys(found))
     return downloaded
 
 

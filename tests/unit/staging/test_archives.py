@@ -6,6 +6,7 @@ import os
 
 import object_store
 import pytest
+from hostile_archives import BOMBS
 
 from tao_skill_bank.errors import BlockedError
 from tao_skill_bank.staging import archives, blobs, inputs
@@ -87,6 +88,17 @@ def test_what_is_no_archive_is_one_clear_error(store, tmp_path, name):
     with pytest.raises(BlockedError) as caught:
         inputs.stage(f"s3://lab/{name}" + named(tmp_path, ["a.mp4"]), tmp_path / "media")
     assert caught.value.problems[0].code == "archive_unreadable"
+
+
+@pytest.mark.usefixtures("cheap_headers")
+@pytest.mark.parametrize("bomb", ["sparse", "more than the archive holds", "a long name of gigabytes", "zeros in gzip"])
+@pytest.mark.parametrize("name", ["media.tar", "media.tar.gz"])
+def test_an_archive_that_would_write_more_than_it_can_hold_is_refused_and_writes_nothing(store, tmp_path, name, bomb):
+    store.put(name, BOMBS[bomb])
+    with pytest.raises(BlockedError) as caught:
+        inputs.stage(f"s3://lab/{name}" + named(tmp_path, ["a.mp4"]), tmp_path / "media")
+    assert caught.value.problems[0].code == "archive_unreadable"
+    assert [path for path in blobs.folder().rglob("*.mp4*") if path.is_file()] == []
 
 
 def test_large_members_are_worth_their_headers_and_small_ones_are_not():

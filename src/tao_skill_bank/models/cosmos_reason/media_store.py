@@ -1,14 +1,11 @@
 """Finds media files: in a folder, or in a tar archive, from which only the named members are extracted."""
 
 import hashlib
-import os
-import shutil
-import tarfile
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
-from tao_skill_bank.core import settings
+from tao_skill_bank.core import archives, settings
+from tao_skill_bank.core.archives import ArchiveError
 from tao_skill_bank.errors import BlockedError
 
 ARCHIVE_ENDINGS = (".tar.gz", ".tgz", ".tar")
@@ -40,34 +37,19 @@ def open_media(media_path: str, names: Iterable[str]) -> Path:
 
 
 def _extract(archive: Path, folder: Path, missing: set[str]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    left = set(missing)
     try:
-        with tarfile.open(archive) as tar:
-            for member in tar:
-                name = str(PurePosixPath(member.name))
-                if name in left and member.isfile() and not member.islnk():
-                    _write_member(tar, member, folder / name)
-                    left.discard(name)
-                if not left:
-                    break
-    except tarfile.TarError as error:
+        left = missing - archives.extract(archive, {name: folder / name for name in missing})
+    except ArchiveError as error:
         raise _blocked("archive_unreadable", f"Archive {archive} cannot be read: {error}.") from None
+    except OSError as error:
+        message = f"The media of {archive} cannot be extracted below {folder}: {error.strerror or error}."
+        fix = (
+            "Free disk space there, set TAO_STATE_DIR to a writable folder, or unpack the archive and give its folder."
+        )
+        raise BlockedError.of("media_not_extracted", message, fix, path=str(folder)) from None
     if left:
         first = sorted(left)[0]
         raise _blocked("missing_media", f"Archive {archive} lacks {len(left)} media files, such as {first}.")
-
-
-def _write_member(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:
-    """Write one member under a temporary name, then rename it: readers never see a partial file."""
-    source = tar.extractfile(member)
-    if source is None:
-        return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, work = tempfile.mkstemp(dir=target.parent)
-    with os.fdopen(handle, "wb") as file:
-        shutil.copyfileobj(source, file)
-    Path(work).replace(target)
 
 
 def _inside(name: str) -> str:

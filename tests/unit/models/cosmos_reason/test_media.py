@@ -190,6 +190,24 @@ def test_links_in_an_archive_are_not_followed(tmp_path: Path) -> None:
         open_media(str(archive), ["a.mp4"])
 
 
+def test_a_damaged_archive_leaves_no_media_that_a_later_run_would_take(tmp_path: Path) -> None:
+    archive = _archive(tmp_path / "videos.tar.gz", {"a.mp4": b"x", "b.mp4": b"y"})
+    body = bytearray(archive.read_bytes())
+    body[-6] ^= 0xFF  # of the checksum
+    archive.write_bytes(body)
+    for _ in range(2):
+        with pytest.raises(BlockedError, match="cannot be read: CRC"):
+            open_media(str(archive), ["a.mp4"])
+
+
+def test_an_archive_needs_a_state_folder_that_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = _archive(tmp_path / "videos.tar.gz", {"a.mp4": b"x"})
+    monkeypatch.setenv("TAO_STATE_DIR", str(archive / "state"))
+    with pytest.raises(BlockedError, match="cannot be extracted") as caught:
+        open_media(str(archive), ["a.mp4"])
+    assert "TAO_STATE_DIR" in caught.value.problems[0].fix
+
+
 def test_a_media_path_must_be_a_folder_or_an_archive(tmp_path: Path) -> None:
     (tmp_path / "clip.mp4").write_bytes(b"x")
     for path in (tmp_path / "clip.mp4", tmp_path / "none"):
