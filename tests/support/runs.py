@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from tao_skill_bank import platforms
@@ -17,8 +18,10 @@ from tao_skill_bank.contracts import (
     State,
     Transition,
     Workload,
+    to_json,
 )
 from tao_skill_bank.jobs import store
+from tao_skill_bank.runs import plan_versions
 from tao_skill_bank.runs.run_directory import timestamp
 from tao_skill_bank.spec import config_files
 
@@ -68,7 +71,8 @@ def make_plan(job, platform="local"):
     draft = Plan(job, Request(job.skill, job.action), route, (), {job.config_file: config}, ())
     launch = platforms.load(platform).render(draft)
     files = {**draft.files, **launch.files}
-    return Plan(job, draft.request, route, (), files, launch.argv, sha256="0" * 64)
+    plan = Plan(job, draft.request, route, (), files, launch.argv)
+    return replace(plan, sha256=plan_versions.digest(to_json(plan)))
 
 
 def make_record(job, **changes):

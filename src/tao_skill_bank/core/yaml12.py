@@ -4,7 +4,6 @@ PyYAML follows YAML 1.1, where `off` and `yes` are booleans, `1e-5` is a string 
 """
 
 import json
-import math
 import re
 import shlex
 from collections.abc import Iterable

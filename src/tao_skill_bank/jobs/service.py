@@ -16,11 +16,12 @@ from tao_skill_bank import platforms
 from tao_skill_bank.contracts import Job, JobRecord, JobStatus, Plan, State, Transition, to_json
 from tao_skill_bank.errors import BackendError, BlockedError, ConflictError, Problem, TaoSkillsError
 from tao_skill_bank.jobs import remote_results
+from tao_skill_bank.jobs.launched import earlier_job
 from tao_skill_bank.jobs.store import JobStore, new_job_id
 from tao_skill_bank.platforms import processes
 from tao_skill_bank.runs import results
 from tao_skill_bank.runs.results import Result
-from tao_skill_bank.runs.run_directory import RunDirectory, earlier_job, json_text, set_aside, timestamp, write_whole
+from tao_skill_bank.runs.run_directory import RunDirectory, json_text, set_aside, timestamp, write_whole
 from tao_skill_bank.staging import places
 
 __all__ = ["JobHandle", "JobStore", "cancel", "launch", "list_jobs", "logs", "new_job_id", "refresh", "status"]
@@ -76,7 +77,8 @@ def launch(plan: Plan, *, retry_of: str | None = None) -> JobHandle:
     """Record a job, write its run directory and submit it. `retry_of` is the job that this one retries.
 
     Raises:
-        ConflictError: the plan already ran, or results_dir is not empty; nothing was started.
+        ConflictError: the plan already ran, results_dir is not empty, or the plan there is not the one of its job;
+            nothing was started.
         BlockedError: the record or the run directory cannot be written; nothing was started.
         BackendError: the platform rejected the job; its record says why.
 

@@ -21,12 +21,12 @@ from tao_skill_bank.core import plain_text, settings
 from tao_skill_bank.errors import BlockedError, ConflictError, Problem, UnknownNameError
 from tao_skill_bank.runs.run_directory import sync_folder, write_synced, write_whole
 
-MAX_ID_LENGTH = 52  # a DNS label of 63, less what Kubernetes appends to name a pod of an indexed job
+MAX_ID_LENGTH = 52  # of a new one: a DNS label of 63, less what Kubernetes appends to name a pod of an indexed job
 MAX_GIVEN_LENGTH = 200  # of an id that another release may have given
 ERROR_CLASS = Literal["ERR_INFRA", "ERR_PROGRAM"]
 
 _RECORD = pydantic.TypeAdapter(JobRecord)
-_VALID_ID = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
+_VALID_ID = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")  # a DNS label, and so the name of a file
 
 
 def new_job_id(network_arch: str, action: str) -> str:
@@ -51,10 +51,14 @@ class JobStore:
         """Write a new record.
 
         Raises:
-            ConflictError: the id exists, or a job that has not ended writes into the same results_dir.
+            ConflictError: the id is not a valid one or exists, or a job that has not ended writes into the same
+                results_dir.
             BlockedError: the state directory cannot be written; no record exists.
 
         """
+        if not is_valid_id(record.id):
+            message = f"{record.id[:80]!r} cannot be the id of a job: it is not a name in small letters and digits."
+            raise ConflictError.of("invalid_job_id", message, "Plan the request again.", path="job.id")
         with self._locked():
             for other in self.bound_to(record.results_dir):
                 message = f"{record.results_dir} belongs to job {other.id}, which is {other.state}."

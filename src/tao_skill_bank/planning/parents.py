@@ -8,6 +8,7 @@ from tao_skill_bank.bank.catalog import Skill
 from tao_skill_bank.contracts import Plan, Request
 from tao_skill_bank.core import nested
 from tao_skill_bank.errors import RequestError, UnknownNameError
+from tao_skill_bank.jobs import launched
 from tao_skill_bank.jobs.service import JobStore
 from tao_skill_bank.runs import checkpoint_folders, plan_versions
 from tao_skill_bank.runs.run_directory import BEST_TRIAL
@@ -31,15 +32,17 @@ def inherit(skill: Skill, request: Request) -> Inheritance:
         UnknownNameError: no such job, no complete or no such checkpoint in it, or a search without a best trial
             yet.
         RequestError: the job belongs to another skill.
+        ConflictError: its run directory does not hold the plan that it was launched with.
     """
     if request.parent_job_id is None:
         return Inheritance()
-    run = Path(JobStore().read(request.parent_job_id).results_dir)
+    record = JobStore().read(request.parent_job_id)
+    run = Path(record.results_dir)
     if not (run / "plan.json").is_file():
         message = f"The run directory of job {request.parent_job_id} is gone: {run / 'plan.json'} does not exist."
         fix = "Name another parent, or give the checkpoint folder itself."
         raise UnknownNameError.of("parent_run_gone", message, fix, path="parent_job_id", got=request.parent_job_id)
-    parent = plan_versions.read_launched(run / "plan.json")
+    parent = launched.plan_of(record)
     if parent.job.skill != skill.name:
         message = f"Job {parent.job.id} belongs to {parent.job.skill}, not to {skill.name}."
         fix = f"Name a job of {skill.name}: tao-skills jobs"

@@ -9,11 +9,10 @@ from tao_skill_bank import platforms
 from tao_skill_bank.contracts import Job, JobRecord, Plan, Request, State
 from tao_skill_bank.core import findings
 from tao_skill_bank.errors import BackendError, ConflictError, UnknownNameError
-from tao_skill_bank.jobs import service
+from tao_skill_bank.jobs import launched, service
 from tao_skill_bank.jobs.service import JobHandle
 from tao_skill_bank.jobs.store import JobStore
 from tao_skill_bank.planning import dispatch
-from tao_skill_bank.runs import plan_versions
 from tao_skill_bank.runs.run_directory import RunDirectory
 
 MAX_RETRIES = 10  # per request: something that fails this often is not a transient failure
@@ -48,7 +47,7 @@ def retry(job_id: str, options: Mapping[str, Any] | None = None) -> JobHandle:
     if not run.plan_document():
         message = f"The run directory of job {job_id} is gone: {record.results_dir}."
         raise UnknownNameError.of("run_directory_gone", message, "Run its request again.", path=job_id)
-    plan = plan_versions.read_launched(run.plan_file)
+    plan = launched.plan_of(record)
     if plan.study is not None:
         message = f"Job {job_id} is a search: its study is resumed, not its request."
         raise ConflictError.of("is_search", message, f"tao-skills automl resume {job_id}", path=job_id)

@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tao_skill_bank.contracts import Job
 from tao_skill_bank.core import finite
 from tao_skill_bank.core import json_text as json_reader
 from tao_skill_bank.runs import plan_versions, status_lines
@@ -105,14 +104,6 @@ class RunDirectory:
             return int(self.exit_code_file.read_text(encoding="ascii"))
         except (OSError, ValueError):
             return None
-
-
-def earlier_job(job: Job) -> str | None:
-    """Return the id of the job of the same skill and action that ran in a job's run directory; None for no such job."""
-    earlier = RunDirectory(Path(job.results_dir)).plan_document().get("job", {})
-    if "id" not in earlier or (earlier.get("skill"), earlier.get("action")) != (job.skill, job.action):
-        return None
-    return str(earlier["id"])
 
 
 def set_aside(run: RunDirectory, job_id: str) -> None:

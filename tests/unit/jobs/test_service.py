@@ -59,7 +59,7 @@ def test_the_record_tells_the_story_of_the_job(launch):
     assert states(job.id) == ["PENDING", "PENDING", "RUNNING", "COMPLETE"]
     record = job.record
     assert [transition.source for transition in record.transitions] == ["dispatcher"] * 2 + ["backend"] * 2
-    assert record.plan_sha256 == "0" * 64
+    assert record.plan_sha256 == json.loads((folder / "plan.json").read_text())["sha256"]
     assert set(record.backend_ref) == {"pid", "start_time", "host", "grace_seconds"}
 
 

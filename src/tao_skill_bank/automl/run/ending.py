@@ -14,7 +14,7 @@ from tao_skill_bank.automl.run.trials import BASELINE, FINAL, TRAIN, TrialJobs, 
 from tao_skill_bank.bank.catalog import did_you_mean
 from tao_skill_bank.contracts import State
 from tao_skill_bank.errors import BackendError, ConflictError, JobFailedError, TaoSkillsError
-from tao_skill_bank.jobs import service
+from tao_skill_bank.jobs import launched, service
 from tao_skill_bank.planning import dispatch, gate
 from tao_skill_bank.runs import results
 from tao_skill_bank.runs.run_directory import BEST_TRIAL, RunDirectory, json_text, write_whole
@@ -150,8 +150,7 @@ def _evaluate(trials: TrialJobs, name: str, parent_job_id: str | None, pause: Pa
     evaluation = trials.study.keys.evaluation
     assert evaluation is not None
     folder = trials.run_dir / name
-    earlier = RunDirectory(folder).plan_document()
-    job_id = earlier["job"]["id"] if earlier else None
+    job_id = launched.job_in(folder)
     status = service.status(job_id) if job_id else None
     if job_id is None or (status is not None and status.state in (State.ERROR, State.CANCELED)):
         devices = trials.study.devices[0] if trials.study.devices else None

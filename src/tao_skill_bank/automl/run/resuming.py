@@ -11,7 +11,7 @@ from tao_skill_bank.automl.plan import study
 from tao_skill_bank.automl.run.lease import Lease
 from tao_skill_bank.contracts import Launch, Plan, State
 from tao_skill_bank.errors import BlockedError, ConflictError, UnknownNameError
-from tao_skill_bank.jobs import service
+from tao_skill_bank.jobs import launched, service
 from tao_skill_bank.jobs.service import JobHandle
 from tao_skill_bank.planning import planner
 from tao_skill_bank.runs import plan_versions
@@ -56,11 +56,13 @@ def read_search(run_dir: Path, job_id: str) -> Plan:
     Raises:
         UnknownNameError: its run directory is gone.
         RequestError: the job is not a search.
+        ConflictError: the plan there is not the one of its job.
 
     """
     if not (run_dir / "plan.json").is_file():
         message = f"The run directory of job {job_id} is gone: there is no {run_dir / 'plan.json'}."
         raise UnknownNameError.of("run_directory_gone", message, "Restore it, or start a new search.", path=job_id)
+    launched.job_in(run_dir)
     sealed = plan_versions.read_launched(run_dir / "plan.json", sealed=True)
     study.of_plan(sealed)
     return sealed

@@ -9,8 +9,7 @@ from tao_skill_bank.automl.run.resuming import read_search
 from tao_skill_bank.automl.run.trials import BASELINE, FINAL
 from tao_skill_bank.contracts import JobStatus
 from tao_skill_bank.errors import ConflictError, UnknownNameError
-from tao_skill_bank.jobs import service
-from tao_skill_bank.runs.run_directory import RunDirectory
+from tao_skill_bank.jobs import launched, service
 
 
 def cancel(job_id: str) -> JobStatus:
@@ -35,7 +34,10 @@ def cancel(job_id: str) -> JobStatus:
 
 def _stop_rest(run_dir: Path) -> int:
     """Stop trials and evaluations that a controller left running when it was killed; return how many there were."""
-    found = [_job_of(run_dir / name) for name in (BASELINE, FINAL)]
+    found: list[str | None] = []
+    for name in (BASELINE, FINAL):
+        with suppress(ConflictError):  # a plan of another job, which is not this search's to stop
+            found.append(launched.job_in(run_dir / name))
     with suppress(UnknownNameError):  # the study is gone, and with it the trials
         entries = controller.open_search(run_dir).storage.entries()
         found += [entry.jobs[-1].id for entry in entries if entry.state is TrialState.RUNNING and entry.jobs]
@@ -46,8 +48,3 @@ def _stop_rest(run_dir: Path) -> int:
                 service.cancel(job_id)
                 stopped += 1
     return stopped
-
-
-def _job_of(folder: Path) -> str | None:
-    plan = RunDirectory(folder).plan_document()
-    return str(plan["job"]["id"]) if plan else None

@@ -7,11 +7,12 @@ from tao_skill_bank.bank import catalog
 from tao_skill_bank.bank.early_stop import EarlyStop
 from tao_skill_bank.contracts import Finding, Job
 from tao_skill_bank.core import json_text, locations
-from tao_skill_bank.core.findings import blocking, info, listed, not_checked
+from tao_skill_bank.core.findings import blocking, from_error, info, listed, not_checked
+from tao_skill_bank.errors import ConflictError
+from tao_skill_bank.jobs.launched import earlier_job
 from tao_skill_bank.preflight.model import inspection
 from tao_skill_bank.runs import checkpoint_folders
 from tao_skill_bank.runs.checkpoint_folders import PROGRESS_FILE
-from tao_skill_bank.runs.run_directory import earlier_job
 
 NEEDED = (PROGRESS_FILE, ".metadata")  # torch.distributed.checkpoint writes .metadata last
 
@@ -33,18 +34,27 @@ def check(job: Job, *, compares_resumed: bool = True) -> list[Finding]:
         message = f"The checkpoint to resume from, {named}, is not an absolute path: the run starts in its own folder."
         return [blocking("resume_relative", message, f"Name it {Path(named).absolute()}.", named)]
     folder = Path(named) if named else checkpoint_folders.newest(Path(job.results_dir) / "checkpoints")
-    if folder is None and (earlier := earlier_job(job)) is not None:
-        message = f"Job {earlier} has saved no checkpoint in {job.results_dir} yet: the training starts at step 0."
-        return [info("resume_from_start", message, job.results_dir)]
     if folder is None or not folder.exists():
-        where = folder or f"the newest of {job.results_dir}/checkpoints"
-        message = f"The checkpoint to resume from, {where}, does not exist."
-        fix = "Name an existing checkpoints/epoch_N folder, or start at step 0"
-        fix += f": --set {job.resume_key}=false" if job.resume_key else "."
-        return [blocking("checkpoint_missing", message, fix, str(folder or job.results_dir))]
+        return _no_checkpoint(job, folder)
     found = _progress(folder, job)
     is_final = not compares_resumed or any(finding.severity == "blocking" for finding in found)
     return found if is_final else [*found, *_differences(job, folder)]
+
+
+def _no_checkpoint(job: Job, folder: Path | None) -> list[Finding]:
+    """Return what it means that a checkpoint is missing: nothing where an earlier job of this training saved none."""
+    try:
+        earlier = earlier_job(job) if folder is None else None
+    except ConflictError as error:
+        return from_error(error)
+    if earlier is not None:
+        message = f"Job {earlier} has saved no checkpoint in {job.results_dir} yet: the training starts at step 0."
+        return [info("resume_from_start", message, job.results_dir)]
+    where = folder or f"the newest of {job.results_dir}/checkpoints"
+    message = f"The checkpoint to resume from, {where}, does not exist."
+    fix = "Name an existing checkpoints/epoch_N folder, or start at step 0"
+    fix += f": --set {job.resume_key}=false" if job.resume_key else "."
+    return [blocking("checkpoint_missing", message, fix, str(folder or job.results_dir))]
 
 
 def _differences(job: Job, folder: Path) -> list[Finding]:
