@@ -56,7 +56,7 @@ def materialise(uri: str) -> Path:
         fix = f"Use {model_uri.BUILTIN}NAME or {model_uri.HUB}ORG/NAME."
         raise UnknownNameError.of("unknown_model", f"'{uri}' is not a model URI.", fix, path="uri", got=uri)
     folder = model_uri.local_folder(uri)
-    argv = [sys.executable, "-m", "tao_skill_bank.training.fetch", uri, str(folder)]
+    argv = [sys.executable, "-P", "-m", "tao_skill_bank.training.fetch", uri, str(folder)]
     finished = subprocess.run(argv, capture_output=True, text=True, check=False)
     if finished.returncode != 0:
         reason = finished.stderr.strip().splitlines()[-2:] or [f"exit code {finished.returncode}"]

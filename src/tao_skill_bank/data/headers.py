@@ -147,7 +147,7 @@ class _Share:
         with tempfile.TemporaryFile() as given:
             given.writelines(f"{json.dumps(file)}\n".encode() for file, _ in reversed(self._left))
             given.seek(0)
-            command = [sys.executable, "-m", header_child.__name__]
+            command = [sys.executable, "-P", "-m", header_child.__name__]
             with subprocess.Popen(command, stdin=given, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as child:
                 try:
                     lines = ChildLines(child)

@@ -99,7 +99,7 @@ def probe_in_children(
     budget = str(timeout_seconds / 2 if decode_seconds is None else min(decode_seconds, timeout_seconds / 2))
     found: dict[Path, MediaProbe | BlockedError] = {}
     while left := [path for path in paths if path not in found]:
-        command = [sys.executable, "-m", "tao_skill_bank.data.media_probe", budget, kind, *map(str, left)]
+        command = [sys.executable, "-P", "-m", "tao_skill_bank.data.media_probe", budget, kind, *map(str, left)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as child:
             lines = ChildLines(child)
             for path in left:

@@ -85,7 +85,7 @@ class JobStore:
         path = self.path_of(job_id)
         try:
             return _parsed(path)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise self._unknown(job_id) from None
         except (OSError, ValueError) as error:
             raise ConflictError([_unreadable(path, error)]) from None

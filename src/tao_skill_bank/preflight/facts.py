@@ -65,7 +65,7 @@ class Facts:
     @once
     def remote(self) -> RemoteData:
         """What was found in object stores for the job."""
-        return stores.look(self.job, runs_here=self.runs_here)
+        return stores.look(self.job, self._scratch, runs_here=self.runs_here)
 
     @once
     def kind_context(self) -> Context:

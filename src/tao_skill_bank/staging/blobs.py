@@ -72,22 +72,31 @@ def require_space(num_bytes: int, root: str) -> None:
         raise BlockedError.of("disk_too_small", message, fix, path=str(place))
 
 
-def fetch(store: Store, entry: Entry, note: Callable[[int], None] = lambda _: None) -> Path:
-    """Return the file with an entry's content, downloaded when not cached; `note` receives each chunk's size.
+def fetch(
+    store: Store, entry: Entry, note: Callable[[int], None] = lambda _: None, *, place: Path | None = None
+) -> Path:
+    """Return the file with an entry's content, downloaded when not cached.
+
+    Args:
+        store: of the entry.
+        entry: what is downloaded.
+        note: receives each chunk's size.
+        place: the folder that it is downloaded to, instead of the cache.
 
     Raises:
+        OSError: it cannot be written.
         BlockedError: the file is missing, access is refused, or the checksum does not match.
         BackendError: the store cannot be reached, or the connection keeps breaking.
 
     """
-    target = path_of(entry)
+    target = path_of(entry) if place is None else place / path_of(entry).name
     if has(entry):
-        return target
+        return path_of(entry)
     target.parent.mkdir(parents=True, exist_ok=True)
     with _locked(_partial(target)) as file:
         if has(entry):  # another job downloaded it meanwhile
             _partial(target).unlink()
-            return target
+            return path_of(entry)
         _append(store, entry, file, note)
         _verify(store, entry, file, note)
         os.fchmod(file.fileno(), 0o644)

@@ -2,7 +2,9 @@
 
 import hashlib
 import os
+import re
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 from tao_skill_bank.core import settings
@@ -13,12 +15,15 @@ def content_hash(path: Path) -> str:
     status = path.stat()
     name = hashlib.sha256(f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}".encode()).hexdigest()
     memo = settings.state_dir() / "cache" / "hashes" / name[:2] / name
-    if memo.is_file():
-        return memo.read_text(encoding="ascii")
+    with suppress(OSError, ValueError):
+        known = memo.read_text(encoding="ascii")
+        if re.fullmatch(r"[0-9a-f]{64}", known):
+            return known
     with path.open("rb") as file:
         content = hashlib.file_digest(file, "sha256").hexdigest()
-    memo.parent.mkdir(parents=True, exist_ok=True)
-    work = memo.with_suffix(f".{socket.gethostname()}.{os.getpid()}.tmp")  # machines may share the disk
-    work.write_text(content, encoding="ascii")
-    work.replace(memo)
+    with suppress(OSError):  # without the cache, the next run reads the file again
+        memo.parent.mkdir(parents=True, exist_ok=True)
+        work = memo.with_suffix(f".{socket.gethostname()}.{os.getpid()}.tmp")  # machines may share the disk
+        work.write_text(content, encoding="ascii")
+        work.replace(memo)
     return content

@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+import secrets
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -100,7 +102,7 @@ def ask(job: Job, module: str, arguments: Sequence[str]) -> tuple[dict[str, Any]
         config = Path(folder) / Path(job.config_file).name
         text = tomli_w.dumps(spec) if config.suffix == ".toml" else yaml12.render(spec)
         config.write_text(text, encoding="utf-8")
-        command = [sys.executable, "-m", module, "--config", str(config), *arguments]
+        command = [sys.executable, "-P", "-m", module, "--config", str(config), *arguments]
         try:
             child = subprocess.run(
                 command,
@@ -108,7 +110,7 @@ def ask(job: Job, module: str, arguments: Sequence[str]) -> tuple[dict[str, Any]
                 text=True,
                 timeout=TIMEOUT_SECONDS,
                 check=False,
-                env=settings.child_environment(CUDA_VISIBLE_DEVICES=""),
+                env=settings.child_environment(CUDA_VISIBLE_DEVICES="", TORCHINDUCTOR_CACHE_DIR=folder),
             )
         except subprocess.TimeoutExpired:
             return {}, f"it did not answer within {TIMEOUT_SECONDS} seconds"
@@ -143,15 +145,17 @@ def _identity(job: Job, tokens: int | None) -> str:
 
 
 def _texts(folder: Path, pattern: str) -> list[str]:
-    files = sorted(folder.glob(pattern)) if folder.is_dir() else []
+    files = sorted(file for file in folder.glob(pattern) if file.is_file()) if folder.is_dir() else []
     return [f"{pattern} {file.read_text(encoding='utf-8', errors='replace')}" for file in files]
 
 
 def _store(path: Path, answer: Mapping[str, Any]) -> None:
+    """Keep an answer; a cache that cannot be written only costs the next preflight some seconds."""
+    work = path.with_name(f".{secrets.token_hex(8)}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as file:
-            json.dump(answer, file)
-        Path(file.name).replace(path)
+        work.write_text(json.dumps(answer), encoding="utf-8")
+        work.replace(path)
     except OSError:
-        return  # a cache that cannot be written only costs the next preflight some seconds
+        with suppress(OSError):
+            work.unlink(missing_ok=True)

@@ -93,7 +93,7 @@ def _access(repository: str, revision: str, variables: Sequence[str]) -> Finding
 
 
 def _ask_hub(repository: str, revision: str) -> dict[str, str]:
-    command = [sys.executable, "-m", "tao_skill_bank.preflight.storage.hub_access", repository, revision]
+    command = [sys.executable, "-P", "-m", "tao_skill_bank.preflight.storage.hub_access", repository, revision]
     try:
         child = subprocess.run(command, capture_output=True, text=True, timeout=HUB_TIMEOUT_SECONDS, check=False)
         answer: dict[str, str] = json.loads(child.stdout.strip().splitlines()[-1])

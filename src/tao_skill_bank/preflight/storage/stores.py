@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from tao_skill_bank.contracts import Finding, Job
@@ -62,13 +63,16 @@ def check(remote: RemoteData) -> list[Finding]:
     return remote.findings
 
 
-def look(job: Job, *, runs_here: bool) -> RemoteData:
-    """Ask the stores for everything that a job names there. What only this machine may lack blocks only jobs on it."""
+def look(job: Job, scratch: Path, *, runs_here: bool) -> RemoteData:
+    """Ask the stores for everything that a job names there. What only this machine may lack blocks only jobs on it.
+
+    Index files are read from the cache of staged data, or in `scratch` where that cannot be written.
+    """
     data = RemoteData()
     annotations = list(dict.fromkeys(_index_files(job)))
     for uri in annotations:
         try:
-            _read_annotation(uri, data)
+            _read_annotation(uri, data, scratch)
         except TaoSkillsError as error:
             data.failed[uri] = _finding(error, runs_here=runs_here)
     others = [uri for uri, _ in job.fetches if places.is_remote(uri) and uri not in annotations]
@@ -113,7 +117,7 @@ def _index_files(job: Job) -> Iterator[str]:
                 yield given.paths[name]
 
 
-def _read_annotation(uri: str, data: RemoteData) -> None:
+def _read_annotation(uri: str, data: RemoteData, scratch: Path) -> None:
     store = stores.of(uri)
     with store_errors.explained(uri):
         entry = store.entry(uri)
@@ -122,7 +126,11 @@ def _read_annotation(uri: str, data: RemoteData) -> None:
         fix = f"To have them checked first: tao-skills data stage {places.parent(uri)} FOLDER, then name the folder."
         data.failed[uri] = not_checked("annotation_remote", message, fix, uri)
         return
-    data.uris[str(blobs.fetch(store, entry))] = uri
+    try:
+        local = blobs.fetch(store, entry)
+    except OSError:
+        local = blobs.fetch(store, entry, place=scratch)
+    data.uris[str(local)] = uri
 
 
 def _require_there(uri: str) -> None:

@@ -28,7 +28,7 @@ from tao_skill_bank.automl.plan.history import Coordinate, Trial, TrialState
 from tao_skill_bank.core import settings
 from tao_skill_bank.errors import BlockedError
 
-COMMAND = ("-m", "tao_skill_bank.automl.plan.algorithms.gaussian")
+COMMAND = ("-P", "-m", "tao_skill_bank.automl.plan.algorithms.gaussian")
 TIMEOUT_SECONDS = 600
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 
