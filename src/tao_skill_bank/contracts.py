@@ -409,6 +409,7 @@ class JobStatus:
     """What the backend reports of a job now. `progress` is the newest line of status.jsonl.
 
     `upload` of results that go to an object store is `uploading`, `complete` or `incomplete`; otherwise empty.
+    `findings` say what could not be recorded, and what keeps the job's state from being known.
     """
 
     id: str
@@ -418,6 +419,7 @@ class JobStatus:
     exit_code: int | None = None
     progress: dict[str, Any] = field(default_factory=dict)
     upload: str = ""
+    findings: tuple[Finding, ...] = ()
 
     @property
     def is_interrupted(self) -> bool:

@@ -5,8 +5,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tao_skill_bank.cli.output import JsonFlag, command, document, print_json, print_next, print_problems, print_rows
-from tao_skill_bank.core import plain_text
+from tao_skill_bank.cli.output import (
+    JsonFlag,
+    command,
+    document,
+    print_findings,
+    print_json,
+    print_next,
+    print_problems,
+    print_rows,
+)
 from tao_skill_bank.errors import UnknownNameError
 
 if TYPE_CHECKING:
@@ -31,6 +39,7 @@ def status(job: JobId, as_json: JsonFlag = False) -> None:
         progress = now.progress
         step = f"step {progress.get('step', 0)}/{progress['total']}" if progress.get("total") else ""
         print_rows(("job", "state", "progress", "message"), [(now.id, now.state, step, now.message)])
+        print_findings(now.findings)
 
 
 def logs(
@@ -138,6 +147,7 @@ def cancel(job: JobId, as_json: JsonFlag = False) -> None:
         print_json(document(to_json(now)))
     else:
         typer.echo(f"{now.id}\t{now.state}")
+        print_findings(now.findings)
 
 
 def jobs(

@@ -6,7 +6,7 @@ from typing import NoReturn
 import typer
 from rich.console import Console
 
-from tao_skill_bank.cli.output import command, document, print_json, print_next, print_problems
+from tao_skill_bank.cli.output import command, document, print_findings, print_json, print_next, print_problems
 from tao_skill_bank.contracts import JobStatus, State, to_json
 from tao_skill_bank.errors import Problem
 from tao_skill_bank.jobs import remote_results
@@ -33,8 +33,9 @@ def report_end(handle: JobHandle, as_json: bool, max_retries: int = 0) -> NoRetu
         problems = [Problem("upload_incomplete", f"Job {handle.id}: {status.message}", following[0], path=handle.id)]
     if as_json:
         payload = {"job_id": handle.id, "state": str(status.state), "result": to_json(handle.result())}
-        print_json(document(payload, code=code, problems=problems, following=following))
+        print_json(document(payload, code=code, problems=problems, findings=status.findings, following=following))
     else:
+        print_findings(status.findings)
         print_problems(problems)
         record = handle.record
         typer.echo(f"{handle.id}\t{status.state}\t{record.results_uri or record.results_dir}")

@@ -58,18 +58,16 @@ def events(job_ids: Sequence[str], *, poll_seconds: float = POLL_SECONDS) -> Ite
         UnknownNameError: jobs do not exist (all are listed); nothing was yielded.
 
     """
-    store = JobStore()
-    records, broken = _records(store, job_ids)
+    records, broken = _records(JobStore(), job_ids)
     yield from map(_unreadable, broken)
     seen: dict[str, int] = {}  # number of transitions seen, by job
     while records:
         with ThreadPoolExecutor(service.ASKED_AT_ONCE) as pool:
-            broken = list(filter(None, pool.map(service.problem_of, records)))
-        records, unreadable = _read(store, [record.id for record in records])
+            observed = list(pool.map(service.observed, records))
+        records, broken = [record for record, _ in observed], [problem for _, problem in observed if problem]
         for record in records:
             yield from _changes(record, seen.get(record.id))
             seen[record.id] = len(record.transitions)
-        broken += [problem for error in unreadable for problem in error.problems]
         yield from map(_unreadable, broken)  # and watch the others
         given_up = {problem.path for problem in broken}
         records = [record for record in records if record.terminal_state is None and record.id not in given_up]
@@ -79,21 +77,18 @@ def events(job_ids: Sequence[str], *, poll_seconds: float = POLL_SECONDS) -> Ite
 
 def _records(store: JobStore, job_ids: Sequence[str]) -> tuple[list[JobRecord], list[Problem]]:
     """Return the records of jobs, and the problems of those that exist and cannot be read."""
-    records, errors = _read(store, list(dict.fromkeys(job_ids)))
-    if unknown := [problem for error in errors if isinstance(error, UnknownNameError) for problem in error.problems]:
-        raise UnknownNameError(unknown)
-    return records, [problem for error in errors for problem in error.problems]
-
-
-def _read(store: JobStore, job_ids: Sequence[str]) -> tuple[list[JobRecord], list[TaoSkillsError]]:
     records: list[JobRecord] = []
-    errors: list[TaoSkillsError] = []
-    for job_id in job_ids:
+    unknown, broken = list[Problem](), list[Problem]()
+    for job_id in dict.fromkeys(job_ids):
         try:
             records.append(store.read(job_id))
+        except UnknownNameError as error:
+            unknown += error.problems
         except TaoSkillsError as error:
-            errors.append(error)
-    return records, errors
+            broken += error.problems
+    if unknown:
+        raise UnknownNameError(unknown)
+    return records, broken
 
 
 def _unreadable(problem: Problem) -> Event:

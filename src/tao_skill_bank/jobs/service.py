@@ -15,7 +15,7 @@ import psutil
 from tao_skill_bank import platforms
 from tao_skill_bank.contracts import Job, JobRecord, JobStatus, Plan, State, Transition, to_json
 from tao_skill_bank.errors import BackendError, BlockedError, ConflictError, Problem, TaoSkillsError
-from tao_skill_bank.jobs import remote_results
+from tao_skill_bank.jobs import remote_results, unrecorded
 from tao_skill_bank.jobs.launched import earlier_job
 from tao_skill_bank.jobs.store import JobStore, new_job_id
 from tao_skill_bank.platforms import processes
@@ -139,21 +139,28 @@ def _lines(record: JobRecord, lines: Iterator[str]) -> Iterator[str]:
 
 
 def _refresh(record: JobRecord) -> JobStatus:
-    if record.terminal_state is not None:
-        return _recorded(record)
-    store = JobStore()
+    return _recorded(record) if record.terminal_state is not None else _record(record, _ask(record), "backend")
+
+
+def _ask(record: JobRecord) -> JobStatus:
+    """Return the state of a job as its platform reports it; nothing is recorded."""
     now = platforms.load(record.platform).status(record)
     if now.state is State.UNKNOWN and "launcher" in record.backend_ref:
-        now = _while_submitting(record, now)
+        return _while_submitting(record, now)
+    return now
+
+
+def _record(record: JobRecord, now: JobStatus, source: str) -> JobStatus:
+    """Record a state that is new, and return it; a state that cannot be written is returned with a finding."""
     if now.state in (State.UNKNOWN, record.state):
         return now
     try:
-        store.transition(record.id, _moved(now.state, now.message, "backend"), err_class=now.err_class)
+        JobStore().transition(record.id, _moved(now.state, now.message, source), err_class=now.err_class)
     except ConflictError:  # another process recorded its end first
-        return _recorded(store.read(record.id))
-    if now.state.is_terminal:
-        _write_result(record, now)
-    return now
+        return _recorded(JobStore().read(record.id))
+    except BlockedError as error:
+        now = replace(now, findings=(*now.findings, unrecorded.state(now, error)))
+    return _write_result(record, now) if now.state.is_terminal else now
 
 
 def status(job_id: str) -> JobStatus:
@@ -168,6 +175,8 @@ def logs(job_id: str, *, follow: bool = False) -> Iterator[str]:
 
 def cancel(job_id: str) -> JobStatus:
     """Stop a job and everything it started; a second cancel changes nothing.
+
+    It stops the job also where nothing can be written; the status lists what could not be recorded.
 
     Raises:
         UnknownNameError: no such job.
@@ -184,11 +193,22 @@ def cancel(job_id: str) -> JobStatus:
     if before.state in (State.COMPLETE, State.ERROR):
         message = f"Job {job_id} had already ended as {before.state}."
         raise ConflictError.of("terminal_job", message, f"See its result: tao-skills status {job_id}", path=job_id)
-    now = refresh(store.read(job_id))
-    if not now.state.is_terminal:  # the backend does not know it (any more)
-        store.transition(job_id, _moved(State.CANCELED, "Cancelled on request.", "user"))
-        now = _recorded(store.read(job_id))
-    return now
+    record = store.read(job_id)
+    return remote_results.with_upload(record, _stopped(record))
+
+
+def _stopped(record: JobRecord) -> JobStatus:
+    """Return and record the state of a job that was just stopped on request."""
+    if record.terminal_state is not None:
+        return _recorded(record)
+    now, run = _ask(record), RunDirectory.of(record.results_dir, record.id)
+    is_unnoted = now.state is State.ERROR and not run.cancel_file.exists()  # its end looks like a failure
+    if now.state.is_terminal and not is_unnoted:
+        return _record(record, now, "backend")
+    now = replace(now, state=State.CANCELED, message="Cancelled on request.", err_class=None)
+    if is_unnoted:
+        now = replace(now, findings=(*now.findings, unrecorded.cancellation(run, now)))
+    return _record(record, now, "user")
 
 
 def list_jobs() -> list[JobRecord]:
@@ -202,30 +222,39 @@ def look() -> tuple[list[JobRecord], list[Problem]]:
     records, problems = store.look()
     live = [record for record in records if record.terminal_state is None]
     with ThreadPoolExecutor(ASKED_AT_ONCE) as pool:
-        found = list(pool.map(problem_of, live))
-    changed = {}
-    for record in live:
-        with suppress(TaoSkillsError):  # removed or broken meanwhile: shown as it was
-            changed[record.id] = store.read(record.id)
-    return [changed.get(record.id, record) for record in records], [*problems, *filter(None, found)]
+        found = list(pool.map(observed, live))
+    known = {record.id: record for record, _ in found}
+    problems += [problem for _, problem in found if problem is not None]
+    return [known.get(record.id, record) for record in records], problems
 
 
-def problem_of(record: JobRecord) -> Problem | None:
-    """Refresh a job and return why it cannot be queried, whatever it is, so that it never hides the other jobs.
+def observed(record: JobRecord) -> tuple[JobRecord, Problem | None]:
+    """Ask a job's platform; return its record, and why the job cannot be queried, so that it never hides other jobs.
 
-    A platform that cannot be reached now is no problem of the job: its state stays as last recorded.
+    A platform that cannot be reached now is no problem of the job: its state stays as last recorded. A state that
+    cannot be recorded is in the returned record alone.
     """
     try:
-        refresh(record)
+        return _observed(record), None
     except BackendError:
-        return None
+        return record, None
     except TaoSkillsError as error:
-        return replace(error.problems[0], path=record.id)
+        return record, replace(error.problems[0], path=record.id)
     except Exception as error:  # noqa: BLE001 - shown as this job's problem; `status` of it shows where it is from
         message = f"Job {record.id} cannot be queried: {type(error).__name__}: {error}."
         fix = f"See that its record and {record.results_dir} were not edited: tao-skills status {record.id}"
-        return Problem("job_unreadable", message, fix, record.id)
-    return None
+        return record, Problem("job_unreadable", message, fix, record.id)
+
+
+def _observed(record: JobRecord) -> JobRecord:
+    now = refresh(record)
+    stored = JobStore().read(record.id)
+    known = stored if len(stored.transitions) >= len(record.transitions) else record
+    if known.terminal_state is not None or now.state in (State.UNKNOWN, known.state):
+        return known
+    moved = (*known.transitions, _moved(now.state, now.message, "backend"))
+    terminal = now.state if now.state.is_terminal else None
+    return replace(known, transitions=moved, terminal_state=terminal, err_class=now.err_class)
 
 
 def _continued_job(plan: Plan) -> str | None:
@@ -330,10 +359,14 @@ def _recorded(record: JobRecord) -> JobStatus:
     return JobStatus(record.id, record.state, message, record.err_class, run.exit_code(), run.last_status())
 
 
-def _write_result(record: JobRecord, now: JobStatus) -> None:
+def _write_result(record: JobRecord, now: JobStatus) -> JobStatus:
+    """Write result.json and return the status, with a finding where it cannot be written."""
     run = RunDirectory.of(record.results_dir, record.id)
     result = results.read(run, now.state)
     if now.state is State.ERROR and not result.failure:
         result = replace(result, failure=now.message)
-    with suppress(OSError):  # a full disk: the record has the state, `results.read` works without the file
+    try:
         results.write(run, result)
+    except OSError as error:  # the record has the state, and `results.read` works without the file
+        return replace(now, findings=(*now.findings, unrecorded.result(run, now, error)))
+    return now

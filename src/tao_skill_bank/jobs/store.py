@@ -1,5 +1,7 @@
 """Durable job records: one JSON file per job, written atomically, changed only under a lock.
 
+Only their owner reads new records, which name paths and errors of a user; one that exists keeps its permissions.
+
 An empty file in `.live/` marks a job that may not have ended, so that a launch does not read thousands of ended ones.
 """
 
@@ -8,6 +10,7 @@ import fcntl
 import os
 import re
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -24,6 +27,7 @@ from tao_skill_bank.runs.run_directory import sync_folder, write_synced, write_w
 MAX_ID_LENGTH = 52  # of a new one: a DNS label of 63, less what Kubernetes appends to name a pod of an indexed job
 MAX_GIVEN_LENGTH = 200  # of an id that another release may have given
 ERROR_CLASS = Literal["ERR_INFRA", "ERR_PROGRAM"]
+PRIVATE_FILE, PRIVATE_FOLDER = 0o600, 0o700
 
 _RECORD = pydantic.TypeAdapter(JobRecord)
 _VALID_ID = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")  # a DNS label, and so the name of a file
@@ -78,6 +82,7 @@ class JobStore:
         Raises:
             UnknownNameError: no such job.
             ConflictError: its file is not a job record.
+            BlockedError: its file cannot be read.
 
         """
         if not is_valid_id(job_id):
@@ -87,7 +92,9 @@ class JobStore:
             return _parsed(path)
         except (FileNotFoundError, NotADirectoryError):
             raise self._unknown(job_id) from None
-        except (OSError, ValueError) as error:
+        except OSError as error:
+            raise BlockedError([_unreadable(path, error)]) from None
+        except ValueError as error:
             raise ConflictError([_unreadable(path, error)]) from None
 
     def all(self) -> list[JobRecord]:
@@ -156,7 +163,8 @@ class JobStore:
                 err_class=err_class,
                 backend_ref=record.backend_ref if backend_ref is None else backend_ref,
             )
-            write_whole(self.path_of(job_id), _text(changed))
+            path = self.path_of(job_id)
+            write_whole(path, _text(changed), stat.S_IMODE(path.stat().st_mode))
             if changed.terminal_state is not None:
                 (self.folder / ".live" / job_id).unlink(missing_ok=True)
             return changed
@@ -164,7 +172,8 @@ class JobStore:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir(PRIVATE_FOLDER, parents=True, exist_ok=True)
+            (self.folder / ".lock").touch(PRIVATE_FILE)
             with (self.folder / ".lock").open("a") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)  # released with the file, also when this process dies
                 yield
@@ -178,17 +187,17 @@ class JobStore:
         marks = self.folder / ".live"
         if not marks.is_dir():
             work = marks.with_name(".live.partial")
-            work.mkdir(exist_ok=True)
+            work.mkdir(PRIVATE_FOLDER, exist_ok=True)
             for record in self.live():
-                (work / record.id).touch()
+                (work / record.id).touch(PRIVATE_FILE)
             work.rename(marks)
-        (marks / job_id).touch()
+        (marks / job_id).touch(PRIVATE_FILE)
 
     def _write_new(self, record: JobRecord) -> None:
         path = self.path_of(record.id)
         partial = path.with_name(f".{path.name}.partial")
         try:
-            write_synced(partial, _text(record))
+            write_synced(partial, _text(record), PRIVATE_FILE)
             os.link(partial, path)  # unlike a rename, refuses to replace
         finally:
             partial.unlink(missing_ok=True)
@@ -218,6 +227,10 @@ def _parsed(path: Path) -> JobRecord:
 
 
 def _unreadable(path: Path, error: Exception) -> Problem:
+    if isinstance(error, OSError):
+        message = f"{path} cannot be read: {error.strerror or error}"
+        fix = "Make it readable for you, or set TAO_STATE_DIR to the folder of your own records."
+        return Problem("record_unreadable", message, fix, path.stem)
     message = f"{path} is not a job record of this version."
     if not isinstance(error, pydantic.ValidationError):
         message = f"{path} cannot be read as a job record: {error}."

@@ -162,8 +162,10 @@ def json_text(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, text: str, mode: int | None = None) -> None:
     """Replace a file atomically: readers see the old or the new text, never a part, even after a crash.
+
+    `mode` are its permissions, those of the umask by default.
 
     Raises:
         OSError: nothing was changed: the disk is full, the folder is missing or not writable.
@@ -171,7 +173,7 @@ def write_whole(path: Path, text: str) -> None:
     """
     partial = path.with_name(f".{path.name}.partial")
     try:
-        write_synced(partial, text)
+        write_synced(partial, text, mode)
         partial.replace(path)
     except OSError:
         with suppress(OSError):
@@ -180,9 +182,12 @@ def write_whole(path: Path, text: str) -> None:
     sync_folder(path.parent)
 
 
-def write_synced(path: Path, text: str) -> None:
-    """Write a file and wait until it is on the disk."""
-    with path.open("w", encoding="utf-8") as file:
+def write_synced(path: Path, text: str, mode: int | None = None) -> None:
+    """Write a file with these permissions, by default those of the umask, and wait until it is on the disk."""
+    opener = None if mode is None else lambda name, flags: os.open(name, flags, mode)
+    with open(path, "w", encoding="utf-8", opener=opener) as file:
+        if mode is not None:
+            os.fchmod(file.fileno(), mode)  # whatever the umask takes away, or an earlier attempt left
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
