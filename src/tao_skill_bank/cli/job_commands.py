@@ -15,6 +15,7 @@ from tao_skill_bank.cli.output import (
     print_problems,
     print_rows,
 )
+from tao_skill_bank.core import plain_text
 from tao_skill_bank.errors import UnknownNameError
 
 if TYPE_CHECKING:
@@ -27,12 +28,20 @@ if TYPE_CHECKING:
 JobId = Annotated[str, typer.Argument(help="Job id.")]
 
 
-def status(job: JobId, as_json: JsonFlag = False) -> None:
+def status(
+    job: JobId,
+    adopt: Annotated[
+        bool,
+        typer.Option("--adopt", help="Take over a job that was launched under an earlier name of this machine."),
+    ] = False,
+    as_json: JsonFlag = False,
+) -> None:
     """Ask the platform for a job's state."""
     from tao_skill_bank.contracts import to_json
+    from tao_skill_bank.jobs import ownership
     from tao_skill_bank.jobs import service as job_verbs
 
-    now = job_verbs.status(job)
+    now = ownership.adopt(job) if adopt else job_verbs.status(job)
     if as_json:
         print_json(document(to_json(now)))
     else:
@@ -131,13 +140,23 @@ def _ends(seen: "list[Event]") -> "list[Problem]":
     return problems
 
 
-def cancel(job: JobId, as_json: JsonFlag = False) -> None:
+def cancel(
+    job: JobId,
+    close: Annotated[
+        bool,
+        typer.Option("--close", help="Only close the record of a job whose machine or platform is gone."),
+    ] = False,
+    as_json: JsonFlag = False,
+) -> None:
     """Stop a job and everything it started."""
     from tao_skill_bank.cli.job_end import is_search
     from tao_skill_bank.contracts import to_json
+    from tao_skill_bank.jobs import ownership
     from tao_skill_bank.jobs import service as job_verbs
 
-    if is_search(job_verbs.JobHandle(job).run_directory):
+    if close:
+        now = ownership.close(job)
+    elif is_search(job_verbs.JobHandle(job).run_directory):
         from tao_skill_bank.automl.run import stopping
 
         now = stopping.cancel(job)

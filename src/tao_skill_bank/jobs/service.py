@@ -1,7 +1,6 @@
 """Jobs from launch to result: record first, then launch; the backend is the source of truth for running jobs."""
 
 import os
-import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +17,7 @@ from tao_skill_bank.errors import BackendError, BlockedError, ConflictError, Pro
 from tao_skill_bank.jobs import remote_results, unrecorded
 from tao_skill_bank.jobs.launched import earlier_job
 from tao_skill_bank.jobs.store import JobStore, new_job_id
-from tao_skill_bank.platforms import processes
+from tao_skill_bank.platforms import machines, processes
 from tao_skill_bank.runs import results
 from tao_skill_bank.runs.results import Result
 from tao_skill_bank.runs.run_directory import RunDirectory, json_text, set_aside, timestamp, write_whole
@@ -145,7 +144,7 @@ def _refresh(record: JobRecord) -> JobStatus:
 def _ask(record: JobRecord) -> JobStatus:
     """Return the state of a job as its platform reports it; nothing is recorded."""
     now = platforms.load(record.platform).status(record)
-    if now.state is State.UNKNOWN and "launcher" in record.backend_ref:
+    if now.state is State.UNKNOWN and machines.LAUNCHER in record.backend_ref:
         return _while_submitting(record, now)
     return now
 
@@ -321,7 +320,7 @@ def _new_record(plan: Plan) -> JobRecord:
         action=job.action,
         results_dir=job.results_dir,
         submitted_at=timestamp(),
-        backend_ref={"launcher": _launcher()},
+        backend_ref={machines.LAUNCHER: _launcher()},
         image=job.image,
         storage_tier=places.scheme(job.results_uri or "") or "local",
         results_uri=job.results_uri,
@@ -334,14 +333,14 @@ def _new_record(plan: Plan) -> JobRecord:
 
 def _launcher() -> dict[str, Any]:
     """Return the identity of this process, replaced by the backend's reference once submitted."""
-    return {"host": socket.gethostname(), "pid": os.getpid(), "start_time": psutil.Process().create_time()}
+    return {"host": machines.here(), "pid": os.getpid(), "start_time": psutil.Process().create_time()}
 
 
 def _while_submitting(record: JobRecord, unknown: JobStatus) -> JobStatus:
     """Return the status of a job that its backend does not know yet, by its launcher process."""
-    launcher = record.backend_ref["launcher"]
-    if launcher["host"] != socket.gethostname():
-        return unknown
+    launcher = record.backend_ref[machines.LAUNCHER]
+    if (machine := machines.other(record, None)) is not None:
+        return machines.unknown(record, machine, unknown.progress)
     if processes.find(launcher["pid"], launcher["start_time"]) is not None:
         return replace(unknown, state=State.PENDING, message="Its launcher is about to submit it.")
     message = "Its launcher died before it submitted the job."

@@ -25,7 +25,6 @@ from tao_skill_bank.errors import BlockedError, ConflictError, Problem, UnknownN
 from tao_skill_bank.runs.run_directory import sync_folder, write_synced, write_whole
 
 MAX_ID_LENGTH = 52  # of a new one: a DNS label of 63, less what Kubernetes appends to name a pod of an indexed job
-MAX_GIVEN_LENGTH = 200  # of an id that another release may have given
 ERROR_CLASS = Literal["ERR_INFRA", "ERR_PROGRAM"]
 PRIVATE_FILE, PRIVATE_FOLDER = 0o600, 0o700
 
@@ -42,7 +41,7 @@ def new_job_id(network_arch: str, action: str) -> str:
 
 def is_valid_id(job_id: str) -> bool:
     """Return whether a job may have this id: a record's file is named by it."""
-    return len(job_id) <= MAX_GIVEN_LENGTH and _VALID_ID.fullmatch(job_id) is not None
+    return _VALID_ID.fullmatch(job_id) is not None
 
 
 class JobStore:

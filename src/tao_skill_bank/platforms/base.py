@@ -16,6 +16,7 @@ class Platform(Protocol):
     one_machine: bool  # the nodes that a spec names become processes on it
     number_options: tuple[str, ...]  # names in platform.options, besides those that every platform has
     text_options: tuple[str, ...]
+    host_key: str | None  # in the backend reference: the machine that alone can query the job; None where any can
 
     def runs_here(self, options: Mapping[str, Any]) -> bool:
         """Return whether jobs with these platform options run on the machine that submits."""

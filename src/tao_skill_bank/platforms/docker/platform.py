@@ -5,7 +5,6 @@ query, also by another process, gets the same answer. The reason of the end is r
 """
 
 import re
-import socket
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -17,7 +16,7 @@ from tao_skill_bank.bank import images
 from tao_skill_bank.contracts import Finding, Job, JobRecord, JobStatus, Launch, Plan, State
 from tao_skill_bank.core import settings
 from tao_skill_bank.errors import BackendError, ConflictError
-from tao_skill_bank.platforms import answers, run_files
+from tao_skill_bank.platforms import answers, machines, run_files
 from tao_skill_bank.platforms.answers import RefusedError
 from tao_skill_bank.platforms.docker import options as docker_options
 from tao_skill_bank.platforms.docker import probe as docker_probe
@@ -48,6 +47,7 @@ class Docker:
     one_machine: bool = True
     number_options: tuple[str, ...] = ("cpus", "grace_seconds")
     text_options: tuple[str, ...] = (*docker_options.TEXTS, *docker_options.FLAGS)
+    host_key: str | None = MACHINE
 
     def runs_here(self, options: Mapping[str, Any]) -> bool:
         """Return whether the daemon is on this machine, as far as its address shows."""
@@ -87,7 +87,7 @@ class Docker:
             raise _name_taken(job.id, f", which is {there.status}")
         reference: dict[str, str | int | float] = {GRACE: options.grace_seconds, KEEP: int(options.keep)}
         reference |= {name: value for name, value in ((HOST, daemon.host), (CONTEXT, daemon.context)) if value}
-        reference |= {} if daemon.is_remote else {MACHINE: socket.gethostname()}
+        reference |= {} if daemon.is_remote else {MACHINE: machines.here()}
         try:
             done = daemon.start(plan.argv, RUN_SECONDS)
         except BackendError as error:
@@ -103,7 +103,7 @@ class Docker:
         """Answer from the daemon, then from the saved end, with the reasons from the run directory."""
         run = RunDirectory.of(record.results_dir, record.id)
         daemon = _daemon(record, run)
-        elsewhere = _elsewhere(record)
+        elsewhere = machines.other(record, MACHINE)
         container = None if elsewhere else daemon.inspect(_name(record))
         progress = run.last_status()  # the last line was written before the container ended
         if container is not None and container.status in ACTIVE:
@@ -122,8 +122,7 @@ class Docker:
         exit_code = run.exit_code()
         if exit_code is not None:
             return run_files.ended(record, exit_code, progress, was_cancelled=run.cancel_file.exists())
-        message = f"Its container is {container.status}." if container else "The daemon has no such container."
-        return JobStatus(record.id, State.UNKNOWN, elsewhere or message, progress=progress)
+        return _unknown(record, elsewhere, container, progress)
 
     def logs(self, record: JobRecord, *, follow: bool) -> Iterator[str]:
         """Yield the lines of logs/job.log."""
@@ -138,9 +137,9 @@ class Docker:
             BackendError: the daemon cannot be asked, or did not stop it.
 
         """
-        if elsewhere := _elsewhere(record):
-            fix = f"There: tao-skills cancel {record.id}"
-            raise BackendError.of("other_host", elsewhere, fix, path=record.id)
+        if elsewhere := machines.other(record, MACHINE):
+            message, fix = machines.message(record, elsewhere), machines.fix(record, elsewhere, "cancel")
+            raise BackendError.of("other_host", message, fix, path=record.id)
         run = RunDirectory.of(record.results_dir, record.id)
         daemon = _daemon(record, run)
         container = daemon.inspect(_name(record))
@@ -172,12 +171,6 @@ class Docker:
 def _name(record: JobRecord) -> str:
     """Return the id or name by which a job's container is found."""
     return str(record.backend_ref.get(CONTAINER, record.id))
-
-
-def _elsewhere(record: JobRecord) -> str:
-    """Return the message about a job of another machine's daemon, which only that machine can query."""
-    machine = record.backend_ref.get(MACHINE, socket.gethostname())
-    return "" if machine == socket.gethostname() else f"Its container is on host {machine}; query it there."
 
 
 def _daemon(record: JobRecord, run: RunDirectory) -> Daemon:
@@ -246,6 +239,15 @@ def _active(record: JobRecord, container: Container, progress: dict[str, Any]) -
         return JobStatus(record.id, State.PENDING, f"Its container is {container.status}.{why}", progress=progress)
     message = "Its container is paused." if container.status == "paused" else str(progress.get("message") or "")
     return JobStatus(record.id, State.RUNNING, message, progress=progress)
+
+
+def _unknown(
+    record: JobRecord, elsewhere: str | None, container: Container | None, progress: dict[str, Any]
+) -> JobStatus:
+    if elsewhere:
+        return machines.unknown(record, elsewhere, progress)
+    message = f"Its container is {container.status}." if container else "The daemon has no such container."
+    return JobStatus(record.id, State.UNKNOWN, message, progress=progress)
 
 
 def _last_lines(daemon: Daemon, name: str) -> str:

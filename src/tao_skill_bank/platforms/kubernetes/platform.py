@@ -56,6 +56,7 @@ class Kubernetes:
     one_machine: bool = False
     number_options: tuple[str, ...] = kubernetes_options.WHOLE_NUMBERS
     text_options: tuple[str, ...] = (*kubernetes_options.FORMS, *kubernetes_options.FLAGS)
+    host_key: str | None = None
 
     def runs_here(self, options: Mapping[str, Any]) -> bool:  # noqa: ARG002 - the protocol names it
         """Jobs run on the nodes of the cluster."""

@@ -1,6 +1,5 @@
 """This machine: a detached process group that outlives its launcher, identified by process id and start time."""
 
-import socket
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ import psutil
 from tao_skill_bank.contracts import Finding, Job, JobRecord, JobStatus, Launch, Plan, State
 from tao_skill_bank.core import settings
 from tao_skill_bank.errors import BackendError
-from tao_skill_bank.platforms import processes, run_files
+from tao_skill_bank.platforms import machines, processes, run_files
 from tao_skill_bank.platforms.local import probe as local_probe
 from tao_skill_bank.platforms.local import render as local_render
 from tao_skill_bank.runs.run_directory import RunDirectory, write_whole
@@ -28,6 +27,7 @@ class Local:
     one_machine: bool = True
     number_options: tuple[str, ...] = ("grace_seconds",)
     text_options: tuple[str, ...] = ("devices",)
+    host_key: str | None = "host"
 
     def runs_here(self, options: Mapping[str, Any]) -> bool:  # noqa: ARG002 - the protocol names it
         """Local jobs always do."""
@@ -66,14 +66,15 @@ class Local:
         return {
             "pid": process.pid,
             "start_time": start_time,
-            "host": socket.gethostname(),
+            "host": machines.here(),
             "grace_seconds": grace_seconds,
         }
 
     def status(self, record: JobRecord) -> JobStatus:
         """Answer from the processes, then from the exit code that they recorded."""
         run = RunDirectory.of(record.results_dir, record.id)
-        is_here = record.backend_ref.get("host", socket.gethostname()) == socket.gethostname()
+        elsewhere = _elsewhere(record)
+        is_here = elsewhere is None
         live = is_here and _leader(record) is not None
         exit_code = run.exit_code()  # read after the look at the process: it is written before the process ends
         progress = run.last_status()
@@ -82,12 +83,9 @@ class Local:
             state = State.RUNNING if progress else State.PENDING
             return JobStatus(record.id, state, str(progress.get("message") or ""), progress=progress)
         if exit_code is None and not (is_here and "pid" in record.backend_ref):
-            where = (
-                "It has no process here."
-                if is_here
-                else f"It was launched on host {record.backend_ref['host']}; query it there."
-            )
-            return JobStatus(record.id, State.UNKNOWN, where, progress=progress)
+            if elsewhere is not None:
+                return machines.unknown(record, elsewhere, progress)
+            return JobStatus(record.id, State.UNKNOWN, "It has no process here.", progress=progress)
         status = run_files.ended(record, exit_code, progress, was_cancelled=run.cancel_file.exists())
         return _with_orphans(status, orphans)
 
@@ -104,10 +102,9 @@ class Local:
 
         """
         run = RunDirectory.of(record.results_dir, record.id)
-        host = record.backend_ref.get("host", socket.gethostname())
-        if host != socket.gethostname():
-            message = f"Job {record.id} runs on host {host}."
-            raise BackendError.of("other_host", message, f"On {host}: tao-skills cancel {record.id}", path=record.id)
+        if elsewhere := _elsewhere(record):
+            message, fix = machines.message(record, elsewhere), machines.fix(record, elsewhere, "cancel")
+            raise BackendError.of("other_host", message, fix, path=record.id)
         leader = _leader(record)
         if leader is None and not processes.of_job(record.id):
             return
@@ -123,6 +120,12 @@ class Local:
     def avoiding(self, record: JobRecord, job: Job) -> dict[str, str]:  # noqa: ARG002 - the protocol names them
         """It is one machine: there is no other."""
         return {}
+
+
+def _elsewhere(record: JobRecord) -> str | None:
+    """Return the other machine of a job; None for one of this machine, also where it has been renamed meanwhile."""
+    machine = machines.other(record, PLATFORM.host_key)
+    return None if machine is not None and processes.of_job(record.id) else machine
 
 
 def _leader(record: JobRecord) -> psutil.Process | None:

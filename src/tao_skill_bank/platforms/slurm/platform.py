@@ -44,6 +44,7 @@ class Slurm:
         *slurm_options.NAMES,
         *("extra", "time_limit", "mem", "requeue", "python", "host", "container", "mounts"),
     )
+    host_key: str | None = None
 
     def runs_here(self, options: Mapping[str, Any]) -> bool:  # noqa: ARG002 - the protocol names it
         """Its nodes count as other machines, even where one of them submits."""
