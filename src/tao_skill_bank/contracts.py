@@ -393,6 +393,7 @@ class JobRecord:
     parent_job: str | None = None
     retry_of: str | None = None
     err_class: Literal["ERR_INFRA", "ERR_PROGRAM"] | None = None
+    is_unexplained: bool = False
     plan_sha256: str = ""
 
     @property
@@ -409,7 +410,8 @@ class JobStatus:
     """What the backend reports of a job now. `progress` is the newest line of status.jsonl.
 
     `upload` of results that go to an object store is `uploading`, `complete` or `incomplete`; otherwise empty.
-    `findings` say what could not be recorded, and what keeps the job's state from being known.
+    `findings` say what could not be recorded, and what keeps the job's state from being known. `is_unexplained` is set
+    where something killed the job and nothing says what.
     """
 
     id: str
@@ -420,6 +422,7 @@ class JobStatus:
     progress: dict[str, Any] = field(default_factory=dict)
     upload: str = ""
     findings: tuple[Finding, ...] = ()
+    is_unexplained: bool = False
 
     @property
     def is_interrupted(self) -> bool:

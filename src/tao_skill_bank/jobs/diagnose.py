@@ -14,9 +14,11 @@ from tao_skill_bank.core.redact import redacted
 from tao_skill_bank.errors import RequestError
 from tao_skill_bank.jobs import service
 from tao_skill_bank.jobs.store import JobStore
+from tao_skill_bank.platforms import run_files
 from tao_skill_bank.runs.run_directory import RunDirectory
 
 RULE_FILE = "failures.yaml"
+RETRY = "tao-skills retry JOB"  # in a rule's fix
 MAX_LINE_LENGTH = 2000  # longer lines are cut: no symptom starts that late, and patterns get slow
 UNEXPLAINED = {"internal_error", "canceled"}  # trainer codes that give how it ended, not why
 ERROR_WORDS = ("error", "exception", "fatal", "traceback", "failed", "killed", "abort")
@@ -86,10 +88,9 @@ def diagnose_job(record: JobRecord) -> list[Diagnosis]:
     known = [diagnosis for diagnosis in found if diagnosis.code != "no_known_failure"]
     explained = [diagnosis for diagnosis in reported if diagnosis.code not in UNEXPLAINED]
     if explained or known:
-        return [
-            *explained,
-            *(diagnosis for diagnosis in known if diagnosis.code not in {entry.code for entry in explained}),
-        ]
+        codes = {entry.code for entry in explained}
+        every = [*explained, *(diagnosis for diagnosis in known if diagnosis.code not in codes)]
+        return [replace(entry, cure=entry.cure.replace(RETRY, _resume(record))) for entry in every]
     if record.state is not State.ERROR:
         return [_no_failure(record, run)]
     return reported or [_unexplained(record, found)]
@@ -181,9 +182,11 @@ def _no_failure(record: JobRecord, run: RunDirectory) -> Diagnosis:
     return Diagnosis("no_failure", "none", cause, f"See: tao-skills {verb} {record.id}", str(run.log_file))
 
 
-def _resume_fix(record: JobRecord) -> str:
-    plan = RunDirectory.of(record.results_dir, record.id).plan_document()
-    return f"Resume it with: tao-skills {'automl resume' if plan.get('study') else 'retry'} {record.id}"
+def _resume(record: JobRecord) -> str:
+    """Return the command that resumes a job: a retry where an infrastructure failure ended it."""
+    is_search = RunDirectory.of(record.results_dir, record.id).plan_document().get("study") is not None
+    may_retry = record.err_class == "ERR_INFRA" and not (record.is_unexplained and record.retry_of) and not is_search
+    return f"tao-skills retry {record.id}" if may_retry else run_files.resume_command(record)
 
 
 def _unexplained(record: JobRecord, found: list[Diagnosis]) -> Diagnosis:
@@ -194,7 +197,11 @@ def _unexplained(record: JobRecord, found: list[Diagnosis]) -> Diagnosis:
     fix = log.cure if log and log.line_number else f"Run it again; see: tao-skills status {record.id}"
     if record.err_class == "ERR_INFRA":
         return Diagnosis(
-            "machine_lost", reason, f"{reason} Its log explains nothing.", _resume_fix(record), record.results_dir
+            "machine_lost",
+            reason,
+            f"{reason} Its log explains nothing.",
+            f"Resume it with: {_resume(record)}",
+            record.results_dir,
         )
     symptom = log.symptom if log else ""
     return Diagnosis(

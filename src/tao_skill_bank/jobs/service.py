@@ -154,7 +154,8 @@ def _record(record: JobRecord, now: JobStatus, source: str) -> JobStatus:
     if now.state in (State.UNKNOWN, record.state):
         return now
     try:
-        JobStore().transition(record.id, _moved(now.state, now.message, source), err_class=now.err_class)
+        moved = _moved(now.state, now.message, source)
+        JobStore().transition(record.id, moved, err_class=now.err_class, is_unexplained=now.is_unexplained)
     except ConflictError:  # another process recorded its end first
         return _recorded(JobStore().read(record.id))
     except BlockedError as error:
@@ -204,7 +205,7 @@ def _stopped(record: JobRecord) -> JobStatus:
     is_unnoted = now.state is State.ERROR and not run.cancel_file.exists()  # its end looks like a failure
     if now.state.is_terminal and not is_unnoted:
         return _record(record, now, "backend")
-    now = replace(now, state=State.CANCELED, message="Cancelled on request.", err_class=None)
+    now = replace(now, state=State.CANCELED, message="Cancelled on request.", err_class=None, is_unexplained=False)
     if is_unnoted:
         now = replace(now, findings=(*now.findings, unrecorded.cancellation(run, now)))
     return _record(record, now, "user")
@@ -253,7 +254,8 @@ def _observed(record: JobRecord) -> JobRecord:
         return known
     moved = (*known.transitions, _moved(now.state, now.message, "backend"))
     terminal = now.state if now.state.is_terminal else None
-    return replace(known, transitions=moved, terminal_state=terminal, err_class=now.err_class)
+    changed = replace(known, transitions=moved, terminal_state=terminal)
+    return replace(changed, err_class=now.err_class, is_unexplained=now.is_unexplained)
 
 
 def _continued_job(plan: Plan) -> str | None:
@@ -355,7 +357,8 @@ def _recorded(record: JobRecord) -> JobStatus:
     """Return the status of an ended job from its record."""
     run = RunDirectory.of(record.results_dir, record.id)
     message = record.transitions[-1].message if record.transitions else ""
-    return JobStatus(record.id, record.state, message, record.err_class, run.exit_code(), run.last_status())
+    now = JobStatus(record.id, record.state, message, record.err_class, run.exit_code(), run.last_status())
+    return replace(now, is_unexplained=record.is_unexplained)
 
 
 def _write_result(record: JobRecord, now: JobStatus) -> JobStatus:

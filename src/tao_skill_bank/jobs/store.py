@@ -139,6 +139,7 @@ class JobStore:
         *,
         err_class: ERROR_CLASS | None = None,
         backend_ref: dict[str, Any] | None = None,
+        is_unexplained: bool = False,
     ) -> JobRecord:
         """Append a transition and return the record. The same terminal state again changes nothing.
 
@@ -160,6 +161,7 @@ class JobStore:
                 transitions=(*record.transitions, transition),
                 terminal_state=transition.state if transition.state.is_terminal else None,
                 err_class=err_class,
+                is_unexplained=is_unexplained,
                 backend_ref=record.backend_ref if backend_ref is None else backend_ref,
             )
             path = self.path_of(job_id)

@@ -13,6 +13,7 @@ from tao_skill_bank.jobs import launched, service
 from tao_skill_bank.jobs.service import JobHandle
 from tao_skill_bank.jobs.store import JobStore
 from tao_skill_bank.planning import dispatch
+from tao_skill_bank.platforms import run_files
 from tao_skill_bank.runs.run_directory import RunDirectory
 
 MAX_RETRIES = 10  # per request: something that fails this often is not a transient failure
@@ -21,8 +22,12 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 5.0, 300.0
 
 
 def may_retry(record: JobRecord) -> bool:
-    """Return whether a job ended by an infrastructure failure, so that a retry may succeed."""
-    return record.state is State.ERROR and record.err_class == "ERR_INFRA"
+    """Return whether a job ended by an infrastructure failure, so that a retry may succeed.
+
+    One that was killed for an unknown reason is retried once: twice in a row it is probably the program's doing.
+    """
+    is_infrastructure = record.state is State.ERROR and record.err_class == "ERR_INFRA"
+    return is_infrastructure and _killed_before(record) is None
 
 
 def retry(job_id: str, options: Mapping[str, Any] | None = None) -> JobHandle:
@@ -111,9 +116,15 @@ def _changed_nothing(retried: JobRecord) -> bool:
 
 
 def _require_retryable(record: JobRecord, message: str, number: int) -> None:
+    if (killed := _killed_before(record)) is not None and record.err_class == "ERR_INFRA":
+        why = f"Job {record.id} was killed for an unknown reason, as was job {killed.id}, which it retries."
+        fix = f"Find the cause with: tao-skills diagnose {record.id}. Then: {run_files.resume_command(record)}"
+        raise ConflictError.of("killed_again", why, fix, path=record.id)
     if not may_retry(record):
         why = f"Job {record.id} is {record.state}" + (f": {message}" if message else ".")
         fix = f"Only infrastructure failures are retried. Find the cause with: tao-skills diagnose {record.id}"
+        if record.state is State.CANCELED:
+            fix = f"Run its request again; a training resumes: {run_files.resume_command(record)}"
         if record.state is State.COMPLETE:
             fix = f"There is nothing left to do; see: tao-skills report {record.id}"
         if not record.state.is_terminal:
@@ -130,13 +141,19 @@ def _require_retryable(record: JobRecord, message: str, number: int) -> None:
         raise ConflictError.of("retried_already", why, f"tao-skills {verb} {other.id}", path=record.id)
 
 
-def _earlier(record: JobRecord) -> list[str]:
-    """Return the jobs that a job retries, the newest first."""
-    store, found = JobStore(), []
-    while record.retry_of is not None:
-        found.append(record.retry_of)
+def _earlier(record: JobRecord) -> list[JobRecord]:
+    """Return the jobs that a job retries, the newest first, as far as their records are left."""
+    store, found = JobStore(), list[JobRecord]()
+    while record.retry_of is not None and record.retry_of not in {other.id for other in found}:
         try:
             record = store.read(record.retry_of)
         except UnknownNameError:  # its record was removed
             break
+        found.append(record)
     return found
+
+
+def _killed_before(record: JobRecord) -> JobRecord | None:
+    """Return the job of the same request that was killed for an unknown reason before this one was; None for none."""
+    earlier = _earlier(record) if record.is_unexplained else []
+    return next((other for other in earlier if other.is_unexplained), None)

@@ -1,6 +1,7 @@
 """Jobs that a machine ended and that run again: real jobs of a skill that nothing here names."""
 
 import json
+import shlex
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -188,3 +189,37 @@ def test_a_retry_is_sealed_without_the_nodes_that_failed_where_it_can_run_withou
         sealed, retry_of = retries.retry(first.id, options)
         assert (sealed.request.platform.options.get("exclude", "none"), retry_of) == (used, first.id)
         assert [found.code for found in sealed.findings] == (["nodes_avoided"] if used == "n2" else [])
+
+
+def test_an_unexplained_kill_is_retried_once_and_then_names_what_leads_on(tmp_path):
+    first = lost(tmp_path / "run")
+    assert first.record.is_unexplained
+    assert retries.may_retry(first.record)
+    second = retries.retry(first.id)
+    eventually(lambda: second.run_directory.last_status().get("state") == "RUNNING")
+    lose_machine(second.id)
+    assert second.wait(30).is_unexplained
+    assert not retries.may_retry(second.record)
+    with pytest.raises(ConflictError) as error:
+        retries.retry(second.id)
+    (problem,) = error.value.problems
+    assert problem.code == "killed_again"
+    assert f"tao-skills diagnose {second.id}" in problem.fix
+    (found,) = diagnose.diagnose(second.id)
+    resumes = found.cure.partition("tao-skills ")[2]
+    assert resumes in problem.fix
+    shown = CliRunner().invoke(app, shlex.split(resumes))
+    assert shown.exit_code == 0, shown.output
+    assert epochs_of(tmp_path / "run")[-1] == 4
+
+
+def test_an_explained_loss_is_retried_after_an_unexplained_one(tmp_path, monkeypatch):
+    first = lost(tmp_path / "run")
+    second = retries.retry(first.id)
+    eventually(lambda: second.run_directory.last_status().get("state") == "RUNNING")
+    lose_machine(second.id)
+    monkeypatch.setattr("psutil.boot_time", time.time)
+    now = second.wait(30)
+    assert (now.err_class, now.is_unexplained) == ("ERR_INFRA", False)
+    assert "restarted" in now.message
+    assert retries.may_retry(second.record)

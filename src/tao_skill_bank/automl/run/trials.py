@@ -22,7 +22,7 @@ from tao_skill_bank.runs.run_directory import RunDirectory, json_lines
 from tao_skill_bank.spec import build
 
 MAX_ATTEMPTS = 3  # of a job that ended by an infrastructure failure
-KILLED = (-9, 137)  # exit codes of a program that received SIGKILL
+UNEXPLAINED_ATTEMPTS = 2  # of one that something killed: the same trial may well be what used up the memory
 FOLDER = "trials"
 VALIDATION = "val/"  # how the names of what a validation writes begin
 TRAIN, EVALUATE = "train", "evaluate"
@@ -256,10 +256,10 @@ def has_succeeded(status: JobStatus) -> bool:
 
 
 def may_retry(entry: Entry, status: JobStatus) -> bool:
-    """Return whether the job was killed from outside, so that it is worth another attempt."""
+    """Return whether the job ended by an infrastructure failure, so that it is worth another attempt."""
     attempts = sum(job.kind == entry.jobs[-1].kind and job.until == entry.jobs[-1].until for job in entry.jobs)
-    was_killed = status.exit_code in KILLED and status.progress.get("state") != "FAILURE"
-    return status.state is State.ERROR and (status.err_class == "ERR_INFRA" or was_killed) and attempts < MAX_ATTEMPTS
+    most = UNEXPLAINED_ATTEMPTS if status.is_unexplained else MAX_ATTEMPTS
+    return status.state is State.ERROR and status.err_class == "ERR_INFRA" and attempts < most
 
 
 def _until(entry: Entry) -> int | None:

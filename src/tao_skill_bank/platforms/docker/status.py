@@ -1,5 +1,6 @@
 """The final state of a job, from the end of its container and the files in its run directory."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -30,16 +31,18 @@ def meaning(record: JobRecord, run: RunDirectory, container: Container, progress
     """Return the terminal state of a job whose container ended."""
     recorded = run.exit_code()
     code = container.exit_code if recorded is None else recorded
-    if run.cancel_file.exists():
-        return run_files.ended(record, code, progress, was_cancelled=True)
+    was_cancelled = run.cancel_file.exists()
+    if was_cancelled or run_files.is_complete(record, code, progress):
+        return run_files.ended(record, code, progress, was_cancelled=was_cancelled)
     if container.oom_killed and code not in (0, EXIT_INTERRUPTED):
         return _error(record, OUT_OF_MEMORY.format(code=code), "ERR_PROGRAM", code, progress)
     if _is_from_outside(recorded, code, progress):
         message = KILLED_FROM_OUTSIDE.format(code=code, retry=run_files.retry_hint(record))
-        return _error(record, message, "ERR_INFRA", code, progress)
+        status = _error(record, message, "ERR_INFRA", code, progress)
+        return replace(status, is_unexplained=code == KILLED)
     if recorded is None and code != 0:
         return _error(record, _unrecorded(run, container), "ERR_PROGRAM", code, progress)  # so would a retry
-    if code not in (0, EXIT_INTERRUPTED) and not progress:
+    if code not in (0, EXIT_INTERRUPTED, KILLED) and not progress:
         message = UNREPORTED.format(code=code, line=_last_line(run))
         message += WHICH_PYTHON if code in NOT_STARTED else ""
         return _error(record, message, "ERR_PROGRAM", code, progress)

@@ -11,7 +11,7 @@ from tao_skill_bank.runs import run_directory
 
 STOPPED = (137, 143, EXIT_INTERRUPTED)  # exit codes of programs that a signal stopped
 SETTLE_SECONDS = 10.0  # until a shared file system shows the last lines of a run directory
-DEADLINE = "It reached its deadline: raise --option deadline_seconds, or resume it with: tao-skills retry JOB."
+DEADLINE = "It reached its deadline; --option deadline_seconds raises it."
 MEMORY = "The memory of its pod was used up: raise --option memory, or lower the workers and batch sizes."
 
 
@@ -58,12 +58,16 @@ def _failed(
     record: JobRecord, view: View, progress: dict[str, Any], condition: dict[str, Any], *, was_cancelled: bool
 ) -> JobStatus:
     culprit = view.culprit
+    code = culprit.exit_code if culprit is not None else None
+    if not was_cancelled and run_files.is_complete(record, code, progress):
+        return run_files.ended(record, code, progress, was_cancelled=False)
     if condition.get("reason") == "DeadlineExceeded" and (culprit is None or culprit.exit_code in STOPPED):
         saved = any(pod.exit_code == EXIT_INTERRUPTED for pod in view.pods)
         if saved:
             status = run_files.ended(record, EXIT_INTERRUPTED, progress, was_cancelled=was_cancelled)
             return replace(status, message=f"{DEADLINE} {status.message}")
-        return JobStatus(record.id, State.ERROR, DEADLINE, "ERR_PROGRAM", None, progress)
+        message = f"{DEADLINE} Resume it with: {run_files.resume_command(record)}"
+        return JobStatus(record.id, State.ERROR, message, "ERR_PROGRAM", None, progress)
     if culprit is not None:
         return _failed_by_itself(record, culprit, progress, was_cancelled=was_cancelled)
     if any(pod.exit_code == EXIT_INTERRUPTED for pod in view.pods):

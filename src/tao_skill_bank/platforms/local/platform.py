@@ -1,8 +1,9 @@
 """This machine: a detached process group that outlives its launcher, identified by process id and start time."""
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,13 @@ import psutil
 from tao_skill_bank.contracts import Finding, Job, JobRecord, JobStatus, Launch, Plan, State
 from tao_skill_bank.core import settings
 from tao_skill_bank.errors import BackendError
-from tao_skill_bank.platforms import machines, processes, run_files
+from tao_skill_bank.platforms import machines, memory_kills, processes, run_files
 from tao_skill_bank.platforms.local import probe as local_probe
 from tao_skill_bank.platforms.local import render as local_render
 from tao_skill_bank.runs.run_directory import RunDirectory, write_whole
 
 DEFAULT_GRACE_SECONDS = 120.0  # a training finishes its step and saves itself
+RESTARTED = "Its machine was restarted while it ran."
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class Local:
         """
         run = RunDirectory(Path(plan.job.results_dir))
         environment = settings.child_environment(**{processes.JOB_VARIABLE: plan.job.id})
+        kills = memory_kills.counted_now()
         try:
             run.log_file.parent.mkdir(parents=True, exist_ok=True)
             process = processes.spawn(plan.argv, environment, str(run.log_file))
@@ -68,6 +71,7 @@ class Local:
             "start_time": start_time,
             "host": machines.here(),
             "grace_seconds": grace_seconds,
+            **kills,
         }
 
     def status(self, record: JobRecord) -> JobStatus:
@@ -86,7 +90,9 @@ class Local:
             if elsewhere is not None:
                 return machines.unknown(record, elsewhere, progress)
             return JobStatus(record.id, State.UNKNOWN, "It has no process here.", progress=progress)
-        status = run_files.ended(record, exit_code, progress, was_cancelled=run.cancel_file.exists())
+        was_restarted = float(record.backend_ref.get("start_time", math.inf)) < psutil.boot_time()
+        lost = RESTARTED if was_restarted and exit_code is None else ""
+        status = run_files.ended(record, exit_code, progress, was_cancelled=run.cancel_file.exists(), lost=lost)
         return _with_orphans(status, orphans)
 
     def logs(self, record: JobRecord, *, follow: bool) -> Iterator[str]:
@@ -138,7 +144,7 @@ def _with_orphans(status: JobStatus, orphans: list[psutil.Process]) -> JobStatus
         return status
     numbers = ", ".join(str(process.pid) for process in orphans)
     message = f"{status.message} Processes {numbers} are left; tao-skills cancel {status.id} stops them."
-    return JobStatus(status.id, status.state, message, status.err_class, status.exit_code, status.progress)
+    return replace(status, message=message)
 
 
 PLATFORM = Local()

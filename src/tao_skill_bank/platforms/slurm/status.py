@@ -15,7 +15,7 @@ REQUEUE_SECONDS = 30.0  # until a job that lost its node is listed again
 ARRIVAL_SECONDS = 600.0  # until a busy controller lists what it was sent
 ACCEPTED, SAID = "accepted", "sbatch_said"  # of the reference of a job without a number
 FIXES = {
-    "TIMEOUT": "It reached its time limit: raise --option time_limit, or resume it with: tao-skills retry JOB.",
+    "TIMEOUT": "It reached its time limit: --option time_limit raises it.",
     "DEADLINE": "It could not end before its deadline.",
     "OUT_OF_MEMORY": "The memory of its node was used up: raise --option mem, or lower the workers and batch sizes.",
 }
@@ -52,11 +52,12 @@ def over(record: JobRecord, run: RunDirectory, found: Listed, progress: dict[str
         ended = run_files.ended(record, exit_code, progress, was_cancelled=True)
         who = "" if was_cancelled else f" It was cancelled on the cluster, not by this tool (Slurm job {found.number})."
         return JobStatus(record.id, State.CANCELED, f"{ended.message}{who}", None, exit_code, progress)
-    if err_class == "ERR_INFRA" and not was_cancelled:
+    is_settled = was_cancelled or run_files.is_complete(record, exit_code, progress)
+    if err_class == "ERR_INFRA" and not is_settled:
         message = f"Slurm reports {found.word}: an infrastructure failure. {run_files.retry_hint(record)}"
         return JobStatus(record.id, State.ERROR, message, err_class, exit_code, progress)
-    if found.word in FIXES and exit_code != EXIT_INTERRUPTED and not was_cancelled:
-        message = f"Slurm reports {found.word}. {FIXES[found.word]}"
+    if found.word in FIXES and exit_code != EXIT_INTERRUPTED and not is_settled:
+        message = f"Slurm reports {found.word}. {FIXES[found.word]} Resume it with: {run_files.resume_command(record)}"
         return JobStatus(record.id, State.ERROR, message, err_class, exit_code, progress)
     return run_files.ended(record, exit_code, progress, was_cancelled=was_cancelled)
 

@@ -736,3 +736,22 @@ def test_a_container_that_does_not_stop_is_an_error(daemon, record):
 
 def test_the_image_of_a_missing_entry_is_pulled_by_its_name():
     assert images.get("a/b:1") == "docker pull a/b:1"
+
+
+@pytest.mark.parametrize("state", [{}, {"OOMKilled": True}])
+@pytest.mark.parametrize("recorded", [True, False])
+def test_a_training_that_had_succeeded_is_complete_though_its_container_was_killed(daemon, record, state, recorded):
+    if recorded:
+        leave(record, "exit_code", "137\n")
+    say(record, state="SUCCESS", message="Trained 3 epochs")
+    now = ended(daemon, record, 137, **state)
+    assert (now.state, now.err_class) == (State.COMPLETE, None)
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_a_kill_without_a_known_cause_is_unexplained(daemon, record, recorded):
+    if recorded:
+        leave(record, "exit_code", "137\n")
+    say(record, state="RUNNING", step=1)
+    now = ended(daemon, record, 137)
+    assert (now.err_class, now.is_unexplained) == ("ERR_INFRA", True)

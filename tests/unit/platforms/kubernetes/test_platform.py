@@ -344,3 +344,22 @@ def test_the_log_of_the_run_directory_ends_with_that_of_the_node_that_failed(clu
     lines = list(PLATFORM.logs(record, follow=True))
     assert lines[:2] == ["one", "two"]
     assert lines[-1] == "the cause"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("code", "reason", "how"),
+    [
+        (137, "PodFailurePolicy", "OOMKilled"),
+        (137, "PodFailurePolicy", ""),
+        (137, "BackoffLimitExceeded", "disrupted"),
+        (None, "BackoffLimitExceeded", ""),
+        (137, "DeadlineExceeded", ""),
+    ],
+)
+def test_a_training_that_had_succeeded_is_complete_though_its_pods_failed(cluster, record, code, reason, how):
+    cluster.controllers.stop()
+    ended(cluster, "Failed", reason, code=code, how=how)
+    say(record, state="SUCCESS", message="Trained 3 epochs")
+    now = PLATFORM.status(record)
+    assert (now.state, now.err_class) == (State.COMPLETE, None)

@@ -520,3 +520,28 @@ def test_a_cancelled_job_that_saved_itself_is_called_canceled(cluster, record):
     Path(record.results_dir, "logs", "exit_code").write_text("75\n")
     Path(record.results_dir, "logs", "cancel_requested").write_text("")
     assert PLATFORM.status(record).state is State.CANCELED
+
+
+@pytest.mark.parametrize("word", ["NODE_FAIL", "PREEMPTED", "TIMEOUT", "FAILED", "OUT_OF_MEMORY"])
+def test_a_training_that_had_succeeded_is_complete_once_slurm_cannot_requeue_it(cluster, record, word):
+    say(record, state="SUCCESS", message="Trained 3 epochs")
+    cluster.says("sacct", f"7|{word}|0:9|{LONG_AGO}\n")
+    now = PLATFORM.status(record)
+    assert (now.state, now.err_class) == (State.COMPLETE, None)
+
+
+@pytest.mark.parametrize("word", ["NODE_FAIL", "PREEMPTED"])
+def test_a_training_that_had_succeeded_is_waited_for_while_slurm_may_requeue_it(cluster, record, word):
+    say(record, state="SUCCESS", message="Trained 3 epochs")
+    cluster.says("sacct", f"7|{word}|0:9|{int(time.time())}\n")
+    assert PLATFORM.status(record).state is State.RUNNING
+
+
+def test_a_kill_by_slurms_memory_handler_in_a_step_is_the_programs(cluster, record):
+    say(record, state="RUNNING", step=1)
+    cluster.says("sacct", f"7|FAILED|0:9|{LONG_AGO}\n")
+    unexplained = PLATFORM.status(record)
+    assert (unexplained.err_class, unexplained.is_unexplained) == ("ERR_INFRA", True)
+    log = Path(record.results_dir, "logs", "job.log")
+    log.write_text("slurmstepd: error: Detected 1 oom_kill event in StepId=7.0.\n")
+    assert PLATFORM.status(record).err_class == "ERR_PROGRAM"
