@@ -14,7 +14,7 @@ import psutil
 from tao_skill_bank import platforms
 from tao_skill_bank.contracts import Job, JobRecord, JobStatus, Plan, State, Transition, to_json
 from tao_skill_bank.errors import BackendError, BlockedError, ConflictError, Problem, TaoSkillsError
-from tao_skill_bank.jobs import remote_results, unrecorded
+from tao_skill_bank.jobs import remote_results, search_folders, unrecorded
 from tao_skill_bank.jobs.launched import earlier_job
 from tao_skill_bank.jobs.store import JobStore, new_job_id
 from tao_skill_bank.platforms import machines, processes
@@ -276,6 +276,8 @@ def _require_free(plan: Plan, store: JobStore, *, is_continued: bool) -> None:
         present = (path for path in folder.rglob("*") if not path.is_dir())
         foreign = sorted(path.relative_to(folder).as_posix() for path in present)
     foreign = [name for name in foreign if name not in own]
+    if foreign and (refused := search_folders.refusal(plan.job, plan.study)):
+        raise ConflictError([refused])
     if foreign and not is_continued:
         message = f"results_dir {folder} is not empty: it contains {', '.join(foreign[:3])}"
         message += f" and {len(foreign) - 3} more." if len(foreign) > 3 else "."

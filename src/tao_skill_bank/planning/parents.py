@@ -11,7 +11,7 @@ from tao_skill_bank.errors import RequestError, UnknownNameError
 from tao_skill_bank.jobs import launched
 from tao_skill_bank.jobs.service import JobStore
 from tao_skill_bank.runs import checkpoint_folders, plan_versions
-from tao_skill_bank.runs.run_directory import BEST_TRIAL
+from tao_skill_bank.runs.run_directory import BEST_TRIAL, read_json_file
 from tao_skill_bank.weights import model_folders
 
 WITHOUT_EPOCH = ("merged", "quantized")  # checkpoints of export and quantize
@@ -110,6 +110,11 @@ def _select(run: Path, kind: str, request: Request) -> Path:
         if complete:
             return max(complete.values(), key=checkpoint_folders.position)
         wanted = "complete checkpoint"
+    noted = read_json_file(run / checkpoint_folders.REMOVED_FILE)
+    if isinstance(noted, dict) and not complete:
+        message = f"Job {request.parent_job_id} has no checkpoint any more. {noted.get('reason', '')}".rstrip()
+        fix = "Name the search itself, which gives its best trial; automl.keep_trials=all keeps every trial's."
+        raise UnknownNameError.of("checkpoint_removed", message, fix, path="parent_job_id", got=request.parent_job_id)
     there = ", ".join(sorted(complete)) or "none"
     raise UnknownNameError.of(
         "checkpoint_missing",

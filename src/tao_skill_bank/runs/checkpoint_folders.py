@@ -7,6 +7,7 @@ from tao_skill_bank.core import json_text
 
 FOLDER = re.compile(r"(epoch|step)_([0-9]{1,18})")
 PROGRESS_FILE = "progress.json"
+REMOVED_FILE = "checkpoints_removed.json"  # in a run directory: why its checkpoints are gone
 
 
 def is_checkpoint_name(name: str) -> bool:

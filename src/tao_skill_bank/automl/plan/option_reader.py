@@ -3,7 +3,7 @@
 import json
 import typing
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, Literal
 
 import pydantic
@@ -46,6 +46,8 @@ def parse(raw: Mapping[str, Any], info: SkillInfo | None = None) -> AutomlOption
         except pydantic.ValidationError as error:
             problems += _type_problems(key, error, known)
     options = AutomlOptions(**values)
+    if options.keep_trials is None:
+        options = replace(options, keep_trials="best")
     problems += [
         *option_checks.problems(options, NAMES, LANGUAGE_NAMES, REFUSED_NAMES),
         *_direction_problems(options, info),

@@ -22,6 +22,7 @@ CLASSICAL_NAMES = (
 NAMES = (*CLASSICAL_NAMES, *LANGUAGE_NAMES)
 REFUSED_NAMES = ("dehb",)  # `algorithms` says why
 Direction = Literal["minimize", "maximize"]
+KeptTrials = Literal["best", "all"]
 Objective = Literal["metric", "cost"]
 Scalar = bool | int | float | str
 
@@ -94,6 +95,8 @@ class AutomlOptions:
         storage: none for SQLite in the run directory, or a postgresql:// URL without a password.
         endpoint: an OpenAI-compatible server, for the algorithms that ask a language model.
         fallback: the algorithm that proposes when the endpoint fails; none stops the search instead.
+        keep_trials: whose checkpoints stay when the search has ended; best (for none) keeps those of the best trial, of
+            paused ones and of any job's parent, all keeps every trial's.
         noise: by how much a score has to be better for autoresearch; none for a hundredth of the recipe's.
 
     """
@@ -118,6 +121,7 @@ class AutomlOptions:
     endpoint: Endpoint | None = None
     fallback: str | None = None
     noise: float | None = None
+    keep_trials: KeptTrials | None = None  # none in plans of earlier releases, whose searches keep all
 
 
 @contract

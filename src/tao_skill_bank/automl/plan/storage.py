@@ -113,7 +113,9 @@ class Storage:
             self._storage.set_study_user_attr(self._study_id, SEALED, sealed)
         elif known != sealed:
             message = f"The study '{self.name}' in {self.url} belongs to another request."
-            fix = "Choose another results_dir (or storage), or resume that search: tao-skills automl resume JOB"
+            fix = (
+                f"Choose another results_dir (or storage), or resume that search: tao-skills automl resume {self.name}"
+            )
             raise ConflictError.of("study_of_another_request", message, fix, path="automl.storage")
 
     def age_seconds(self) -> float:

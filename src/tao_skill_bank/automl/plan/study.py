@@ -215,8 +215,10 @@ def located(skill: Skill, request: Request, job: Job, given: frozenset[str]) -> 
 
 
 def fingerprint(study: Study) -> str:
-    """Return the identity of this search: a hash of everything that was reviewed."""
-    text = json.dumps(to_json(study), sort_keys=True)
+    """Return the identity of this search: a hash of everything that was reviewed and decides what is tried."""
+    document = to_json(study)
+    del document["options"]["keep_trials"]  # studies of earlier releases have none
+    text = json.dumps(document, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -324,8 +326,8 @@ def _disk_notes(chosen: AutomlOptions, findings: Sequence[Finding]) -> Iterator[
     if evidence and evidence["checkpoints"] and evidence["needed_bytes"] * chosen.max_trials > evidence["free_bytes"]:
         whole, free = (round(number / 2**30, 1) for number in (evidence["needed_bytes"], evidence["free_bytes"]))
         yield (
-            f"Every trial keeps its checkpoints, at most {whole} GiB each; {free} GiB are free, which "
-            f"{chosen.max_trials} trials may exceed: free space, keep fewer checkpoints, or lower automl.max_trials."
+            f"Until the search ends, every trial keeps its checkpoints, at most {whole} GiB each; {free} GiB are free, "
+            f"which {chosen.max_trials} trials may exceed: free space, keep fewer of them, or lower automl.max_trials."
         )
 
 

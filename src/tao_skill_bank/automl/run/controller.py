@@ -116,7 +116,13 @@ class Controller:
     def cancel_trials(self) -> None:
         """Stop every running trial; its training saves itself, and a later controller resumes it."""
         with ThreadPoolExecutor(max(1, len(self._running()))) as pool:
-            list(pool.map(self.trials.cancel, self._running()))
+            list(pool.map(self._cancel, self._running()))
+
+    def _cancel(self, entry: Entry) -> None:
+        try:
+            self.trials.cancel(entry)
+        except TaoSkillsError as error:  # the others are stopped all the same
+            logger.warning("trial %d could not be stopped: %s", entry.number, error)
 
     def _take_over(self) -> None:
         for entry in self._running():
@@ -146,12 +152,21 @@ class Controller:
         except BackendError as error:  # a scheduler that does not answer now; the trial runs on
             logger.warning("trial %d cannot be queried: %s", entry.number, error)
             return
+        except TaoSkillsError as error:  # its record or its files cannot be read
+            self._finish(entry, TrialState.FAILED, str(error))
+            return
         for epoch, score in look.scores.items():
             if entry.trial.scores.get(epoch) != score:
                 self.storage.score(entry.number, epoch, score)
         if entry.number == 0 and look.validated and not look.scores:
             raise self._never_written(look)
-        self._react(self._entry(entry.number), look)
+        try:
+            self._react(self._entry(entry.number), look)
+        except BackendError as error:  # such as processes of an ended job that cannot be stopped
+            self.refused[entry.number] = self.refused.get(entry.number, 0) + 1
+            logger.warning("trial %d: %s", entry.number, error)
+            if self.refused[entry.number] >= MAX_LAUNCHES:
+                self._finish(self._entry(entry.number), TrialState.FAILED, str(error))
 
     def _react(self, entry: Entry, look: Look) -> None:
         if look.status is None or not _is_current(entry):
@@ -191,7 +206,7 @@ class Controller:
             if isinstance(error, BackendError) and self.refused[entry.number] < MAX_LAUNCHES:
                 logger.warning("the platform does not accept trial %d: %s", entry.number, error)
                 return
-            if entry.number == 0:
+            if entry.number == 0 and len(self._running()) == 1:
                 raise
             fixes = " ".join(problem.fix for problem in error.problems)
             self._finish(self._entry(entry.number), TrialState.FAILED, f"{error} {fixes}")
@@ -254,7 +269,9 @@ class Controller:
     def _begin(self) -> str:
         """Begin what the algorithm decides while there is room; return why nothing more will come, if so."""
         while len(self._running()) < self.study.parallel:
-            decision = self.algorithm.decide([entry.trial for entry in self.storage.entries()])
+            decision = self._decide()
+            if decision is None:
+                return ""
             if isinstance(decision, Wait):
                 assert self._running(), "the algorithm waits, and nothing runs"
                 return ""
@@ -266,6 +283,23 @@ class Controller:
             else:
                 self._launch(self._entry(self._create(decision)), TRAIN)
         return ""
+
+    def _decide(self) -> Start | Promote | Wait | Done | None:
+        """Ask the algorithm; None while its endpoint fails and trials run, which end first: they need no proposal."""
+        entries = self.storage.entries()
+        running = self._running()
+        if self._failed_with is not None and self._failed_with == {entry.number for entry in running}:
+            return None
+        try:
+            decision = self.algorithm.decide([entry.trial for entry in entries])
+        except TaoSkillsError as error:
+            if not running:
+                raise
+            logger.warning("No trial is begun, and those that run go on: %s", error)
+            self._failed_with = {entry.number for entry in running}
+            return None
+        self._failed_with = None
+        return decision
 
     def _create(self, start: Start) -> int:
         values, adjusted = self.study.point(start.coordinates, self.trials.plan.job.spec)
@@ -300,8 +334,11 @@ class Controller:
         return entry.trial.gpu_hours if entry.state.is_final else self.trials.spent(entry)[1]
 
     def _follow_to_the_end(self, entry: Entry, reason: str) -> None:
-        for epoch, score in self.trials.look(entry).scores.items():
-            self.storage.score(entry.number, epoch, score)
+        try:
+            for epoch, score in self.trials.look(entry).scores.items():
+                self.storage.score(entry.number, epoch, score)
+        except TaoSkillsError as error:  # it counts with the scores so far
+            logger.warning("trial %d cannot be queried: %s", entry.number, error)
         state = TrialState.PRUNED if self._entry(entry.number).trial.score is not None else TrialState.FAILED
         self._finish(self._entry(entry.number), state, f"It was stopped: {reason}.")
 
@@ -327,6 +364,7 @@ class Controller:
             self.status.progress(ended, self.study.options.max_trials, message)
 
     _reported: str = ""
+    _failed_with: set[int] | None = None  # the trials that ran when the algorithm could not decide
 
     def _pause(self) -> None:
         """Wait a moment. Raises Stopped when a signal came."""
@@ -387,7 +425,8 @@ def _run(run_dir: Path, status: StatusWriter) -> int:
         return _end_failed(status, error.problems, error.exit_code)
     except Exception as error:  # noqa: BLE001 - every end of a program is recorded
         traceback.print_exc()  # the trials run on: another controller takes them over
-        fix = "Resume it with: tao-skills automl resume JOB; report it with the log's traceback."
+        job_id = RunDirectory(run_dir).plan_document().get("job", {}).get("id", "JOB")
+        fix = f"Resume it with: tao-skills automl resume {job_id}; report it with the log's traceback."
         problem = Problem("internal_error", f"{type(error).__name__}: {error}", fix)
         return _end_failed(status, [problem], 1)
     return 0

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tao_skill_bank.automl.plan.history import TrialState
 from tao_skill_bank.automl.plan.storage import Entry
-from tao_skill_bank.automl.run import baseline, page
+from tao_skill_bank.automl.run import baseline, cleanup, page
 from tao_skill_bank.automl.run.best import best_of, score_of, write_best_request
 from tao_skill_bank.automl.run.trials import BASELINE, FINAL, TRAIN, TrialJobs, evaluation_request, failure, freed
 from tao_skill_bank.bank.catalog import did_you_mean
@@ -81,6 +81,8 @@ def conclude(trials: TrialJobs, reason: str, pause: Pause) -> str:
         not_computed["evaluation"] = why
     else:
         _final_evaluation(trials, best, pause, metrics, not_computed)
+    if removed := cleanup.remove_unused(trials, entries, best):
+        logger.info("%d checkpoints were removed; automl.keep_trials=all keeps them", removed)
     title, shown = trials.study.metric.title, trials.shown(best.trial.score)
     recipe = score_of(entries[0])
     compared = f", the recipe's {trials.shown(recipe)}" if recipe is not None and best.number else ""

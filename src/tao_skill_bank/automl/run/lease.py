@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 
 from tao_skill_bank.errors import ConflictError
+from tao_skill_bank.runs.run_directory import RunDirectory
 
 FILE = "controller.lock"
 
@@ -32,7 +33,9 @@ class Lease:
             holder = self.holder()
             os.close(self._file)
             message = f"Another controller works on this search: process {holder['pid']} on {holder['host']}."
-            raise ConflictError.of("search_is_running", message, "Watch it: tao-skills automl status JOB") from None
+            job_id = RunDirectory(self.path.parent).plan_document().get("job", {}).get("id", "JOB")
+            fix = f"Watch it: tao-skills automl status {job_id}"
+            raise ConflictError.of("search_is_running", message, fix) from None
         os.ftruncate(self._file, 0)
         os.pwrite(self._file, json.dumps({"host": socket.gethostname(), "pid": os.getpid()}).encode(), 0)
         return self

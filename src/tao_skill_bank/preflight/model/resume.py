@@ -9,6 +9,7 @@ from tao_skill_bank.contracts import Finding, Job
 from tao_skill_bank.core import json_text, locations
 from tao_skill_bank.core.findings import blocking, from_error, info, listed, not_checked
 from tao_skill_bank.errors import ConflictError
+from tao_skill_bank.jobs import search_folders
 from tao_skill_bank.jobs.launched import earlier_job
 from tao_skill_bank.preflight.model import inspection
 from tao_skill_bank.runs import checkpoint_folders
@@ -30,9 +31,8 @@ def check(job: Job, *, compares_resumed: bool = True) -> list[Finding]:
         message = f"The checkpoint to resume from, in {place}, is not on this machine."
         fix = f"To have it checked first: tao-skills data stage {place} FOLDER, then name the folder."
         return [not_checked("checkpoint_remote", message, fix, place)]
-    if named and not Path(named).is_absolute():
-        message = f"The checkpoint to resume from, {named}, is not an absolute path: the run starts in its own folder."
-        return [blocking("resume_relative", message, f"Name it {Path(named).absolute()}.", named)]
+    if misplaced := _misplaced(job, named):
+        return misplaced
     folder = Path(named) if named else checkpoint_folders.newest(Path(job.results_dir) / "checkpoints")
     if folder is None or not folder.exists():
         return _no_checkpoint(job, folder)
@@ -55,6 +55,15 @@ def _no_checkpoint(job: Job, folder: Path | None) -> list[Finding]:
     fix = "Name an existing checkpoints/epoch_N folder, or start at step 0"
     fix += f": --set {job.resume_key}=false" if job.resume_key else "."
     return [blocking("checkpoint_missing", message, fix, str(folder or job.results_dir))]
+
+
+def _misplaced(job: Job, named: str | None) -> list[Finding]:
+    """Refuse a relative path, and the run directory of a search."""
+    if named and not Path(named).is_absolute():
+        message = f"The checkpoint to resume from, {named}, is not an absolute path: the run starts in its own folder."
+        return [blocking("resume_relative", message, f"Name it {Path(named).absolute()}.", named)]
+    refused = None if named else search_folders.refusal(job)
+    return [blocking(refused.code, refused.message, refused.fix, refused.path)] if refused else []
 
 
 def _differences(job: Job, folder: Path) -> list[Finding]:

@@ -25,7 +25,7 @@ def problems(raw: dict[str, Any]) -> tuple[Problem, ...]:
 
 def test_a_request_that_says_nothing_is_a_search_of_ten_trials_one_after_the_other() -> None:
     parsed = option_reader.parse({})
-    assert parsed == AutomlOptions()
+    assert parsed == AutomlOptions(keep_trials="best")
     assert (parsed.algorithm, parsed.max_trials, parsed.parallel, parsed.storage) == ("bayesian", 10, 1, None)
 
 

@@ -4,17 +4,20 @@ import shutil
 import time
 from pathlib import Path
 
+import chat_server
 import pytest
+from search_trials import add_trial, make_search
 
 from tao_skill_bank.automl.plan.history import TrialState
 from tao_skill_bank.automl.run import controller, progress, resuming, stopping
 from tao_skill_bank.automl.run.best import best_of
 from tao_skill_bank.contracts import Request, State
-from tao_skill_bank.errors import BlockedError, ConflictError, RequestError, TaoSkillsError
+from tao_skill_bank.errors import BackendError, BlockedError, ConflictError, RequestError, TaoSkillsError
 from tao_skill_bank.jobs import diagnose, service
 from tao_skill_bank.planning import dispatch
 from tao_skill_bank.platforms import processes as _processes
 from tao_skill_bank.runs.run_directory import json_lines
+from tao_skill_bank.runs.status_log import StatusWriter
 
 WANTED = "{name: val/accuracy, direction: maximize}"
 pytestmark = pytest.mark.usefixtures("third_skill")
@@ -296,3 +299,63 @@ def test_options_that_would_do_nothing_are_refused(tmp_path, options, code):
     with pytest.raises(RequestError) as caught:
         dispatch.plan(request(tmp_path / "run", **options))
     assert [problem.code for problem in caught.value.problems] == [code]
+
+
+@pytest.mark.slow
+def test_a_failing_endpoint_begins_nothing_more_and_ends_no_trial_that_runs(tmp_path):
+    run, gate = tmp_path / "run", tmp_path / "gate"
+    asked = []
+
+    def refuse(body):
+        asked.append(body)
+        return 500, b"{}", {}
+
+    with chat_server.serving(refuse) as server:
+        endpoint = {"base_url": server.url, "model": "judge-1", "retries": 0, "timeout_seconds": 5.0}
+        options = {"algorithm": "llm", "endpoint": endpoint, "max_trials": 4, "parallel": 2}
+        handle = dispatch.run(dispatch.plan(request(run, {"train.gate": str(gate)}, **options)))
+        when(lambda: asked)
+        when(lambda: [entry for entry in entries_at(run) if entry.trial.scores])
+        assert handle.status().state is State.RUNNING
+        before = len(asked)
+        gate.touch()
+        status = handle.wait(120)
+    assert status.state is State.ERROR
+    (entry,) = controller.open_search(run).storage.entries()
+    assert entry.state is TrialState.COMPLETE
+    assert epochs_trained(controller.open_search(run), 0) == [1, 2, 3, 4]
+    assert len(asked) <= before + 1, "a failing endpoint is asked again only when a trial has ended"
+
+
+class Broken:
+    """Trials of which the first cannot be asked for, and the second cannot be stopped."""
+
+    def __init__(self, trials):
+        self.trials, self.cancelled = trials, []
+
+    def __getattr__(self, name):
+        return getattr(self.trials, name)
+
+    def look(self, entry):
+        if entry.number == 1:
+            raise ConflictError.of("unreadable_record", "record.json is not a job record.", "Move it elsewhere.")
+        return self.trials.look(entry)
+
+    def cancel(self, entry):
+        if entry.number == 1:
+            raise BackendError.of("local_stop_failed", "Processes could not be stopped.", "kill -9 1")
+        self.cancelled.append(entry.number)
+
+
+def test_a_trial_that_cannot_be_read_or_stopped_leaves_the_others_alone(tmp_path):
+    search = make_search(tmp_path / "run", max_trials=5)
+    for rate in (1e-3, 2e-3, 3e-3):
+        add_trial(search, rate, 3, 0.5, state=TrialState.RUNNING)
+    broken = Broken(search)
+    running = controller.Controller(broken, None, StatusWriter(tmp_path / "run"))
+    running.cancel_trials()
+    assert sorted(broken.cancelled) == [0, 2]
+    running._follow(search.storage.entry(1))
+    entries = search.storage.entries()
+    assert [entry.state for entry in entries] == [TrialState.RUNNING, TrialState.FAILED, TrialState.RUNNING]
+    assert entries[1].diagnosis == "record.json is not a job record."
