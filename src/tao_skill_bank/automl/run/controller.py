@@ -295,7 +295,7 @@ class Controller:
         except TaoSkillsError as error:
             if not running:
                 raise
-            logger.warning("No trial is begun, and those that run go on: %s", error)
+            logger.warning("No trial is begun, and those that run continue: %s", error)
             self._failed_with = {entry.number for entry in running}
             return None
         self._failed_with = None
