@@ -186,7 +186,7 @@ def cancel(job_id: str) -> JobStatus:
     """
     store = JobStore()
     record = store.read(job_id)
-    before = refresh(record)
+    before = _before_cancel(record)
     platform = platforms.load(record.platform)
     with _explained(record):
         platform.cancel(record)
@@ -195,6 +195,15 @@ def cancel(job_id: str) -> JobStatus:
         raise ConflictError.of("terminal_job", message, f"See its result: tao-skills status {job_id}", path=job_id)
     record = store.read(job_id)
     return remote_results.with_upload(record, _stopped(record))
+
+
+def _before_cancel(record: JobRecord) -> JobStatus:
+    """Return a job's state. Raises BackendError, with what to do should its platform be gone for good."""
+    try:
+        return refresh(record)
+    except BackendError as error:
+        close = f"Should it be gone for good, close the record: tao-skills cancel {record.id} --close"
+        raise BackendError([replace(each, fix=f"{each.fix.rstrip('.')}. {close}") for each in error.problems]) from None
 
 
 def _stopped(record: JobRecord) -> JobStatus:
