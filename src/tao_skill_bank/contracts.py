@@ -110,6 +110,12 @@ class Finding:
     path: str = ""
     evidence: dict[str, Any] = field(default_factory=dict)
 
+    @pydantic.field_validator("message", "fix", "path", "evidence", mode="before")
+    @classmethod
+    def _writable(cls, value: Any) -> Any:
+        """Escape half characters, which names of files and records may hold, and which no document can."""
+        return _without_halves(value)
+
     @property
     def blocks_run(self) -> bool:
         return self.severity == "blocking" or self.evidence.get("blocks_run") is True
@@ -460,6 +466,16 @@ def read_json(kind: type[T], path: Path) -> T:
         message = f"{path} cannot be read as JSON: {error}"
         raise RequestError.of("unreadable_json", message, "Give a valid JSON file.", path=str(path)) from None
     return from_json(kind, document, str(path))
+
+
+def _without_halves(value: Any) -> Any:
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, (list, tuple)):
+        return type(value)(_without_halves(item) for item in value)
+    if isinstance(value, dict):
+        return {_without_halves(key): _without_halves(item) for key, item in value.items()}
+    return value
 
 
 def _problem(detail: Any, source: str) -> Problem:
