@@ -1,1 +1,1 @@
-"""Utilities independent of the bank: settings (the only environment reader), YAML, nested values, redaction."""
+"""Utilities independent of the bank: settings (the only environment reader), YAML, nested values, secrets."""
