@@ -378,7 +378,10 @@ class Transition:
 
 @contract
 class JobRecord:
-    """The durable record of one job; transitions are only ever appended, a terminal state never changes."""
+    """The durable record of one job; transitions are only ever appended, a terminal state never changes.
+
+    `redacted` says that a secret was masked in it.
+    """
 
     id: str
     platform: str
@@ -395,7 +398,7 @@ class JobRecord:
     upload_excludes: tuple[str, ...] = ()
     transitions: tuple[Transition, ...] = ()
     terminal_state: State | None = None
-    redacted: bool = True
+    redacted: bool = False
     parent_job: str | None = None
     retry_of: str | None = None
     err_class: Literal["ERR_INFRA", "ERR_PROGRAM"] | None = None

@@ -57,15 +57,16 @@ def logs(
     as_json: JsonFlag = False,
 ) -> None:
     """Print a job's log, credentials masked."""
-    from tao_skill_bank.core.redact import Masker
+    from tao_skill_bank.core.redact import Masker, plain_output
     from tao_skill_bank.jobs import service as job_verbs
 
     lines = map(Masker(), job_verbs.logs(job, follow=follow))
     if as_json:
         print_json(document({"job_id": job, "lines": list(lines)}))
         return
-    for line in lines:
-        typer.echo(line)
+    with plain_output():  # they are masked already
+        for line in lines:
+            typer.echo(line)
 
 
 def watch(

@@ -8,11 +8,23 @@ from collections.abc import Sequence
 from typing import Any
 
 import typer
+import typer.core
 
 from tao_skill_bank.cli import door, output
+from tao_skill_bank.core.redact import masked_output
 from tao_skill_bank.errors import Problem, TaoSkillsError
 
+
+class MaskedGroup(typer.core.TyperGroup):
+    """The commands; whatever they print is masked."""
+
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        with masked_output():
+            return super().main(*arguments, **options)
+
+
 app = typer.Typer(
+    cls=MaskedGroup,
     name="tao-skills",
     help="Plan, check and run fine-tuning skills for video models.",
     no_args_is_help=True,
@@ -70,7 +82,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a file's name need not be text
     arguments = list(sys.argv[1:] if argv is None else argv)
-    sys.exit(_run(arguments, as_json="--json" in arguments))
+    with masked_output():
+        code = _run(arguments, as_json="--json" in arguments)
+    sys.exit(code)
 
 
 def _run(arguments: list[str], *, as_json: bool) -> int:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tao_skill_bank.core import plain_text
+from tao_skill_bank.core.redact import masked, plain_output
 from tao_skill_bank.errors import Problem, TaoSkillsError
 
 if TYPE_CHECKING:
@@ -41,8 +42,10 @@ def document(
 
 
 def print_json(value: dict[str, Any]) -> None:
-    """Print one document on stdout."""
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+    """Print one document on stdout, its secrets masked."""
+    plain = json.loads(json.dumps(value, ensure_ascii=False, default=str))
+    with plain_output():
+        typer.echo(json.dumps(masked(plain), indent=2, ensure_ascii=False))
 
 
 def print_rows(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

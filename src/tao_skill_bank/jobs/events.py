@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tao_skill_bank.contracts import JobRecord, State, contract, to_json
-from tao_skill_bank.core.redact import Masker
+from tao_skill_bank.core.redact import Masker, masked
 from tao_skill_bank.errors import Problem, RequestError, TaoSkillsError, UnknownNameError
 from tao_skill_bank.jobs import service
 from tao_skill_bank.jobs.outbox import MAX_EVENTS, Outbox
@@ -169,7 +169,7 @@ class Webhook:
         return self.problem
 
     def _send(self, event: dict[str, Any]) -> Problem | None:
-        body = json.dumps(event).encode()
+        body = json.dumps(masked(event)).encode()
         request = urllib.request.Request(self.url, body, {"Content-Type": "application/json"})
         opener = urllib.request.build_opener(_NoRedirect)
         for attempt in range(ATTEMPTS):

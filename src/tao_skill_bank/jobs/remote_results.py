@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tao_skill_bank.contracts import JobRecord, JobStatus, State
 from tao_skill_bank.errors import ConflictError, TaoSkillsError
-from tao_skill_bank.runs.run_directory import RunDirectory, json_text, write_whole
+from tao_skill_bank.runs.run_directory import RunDirectory, verbatim_json, write_whole
 from tao_skill_bank.staging import blobs, places, store_errors, stores, uploads
 
 # What status, logs and result are read from.
@@ -94,7 +94,7 @@ def mirror(record: JobRecord) -> None:
                 target = run.path / wanted[uri]
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(blobs.fetch(store, entry), target)
-        write_whole(run.upload_file, json_text(manifest))
+        write_whole(run.upload_file, verbatim_json(manifest))
 
 
 def _is_elsewhere(record: JobRecord, run: RunDirectory) -> bool:

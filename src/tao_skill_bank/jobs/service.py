@@ -20,7 +20,7 @@ from tao_skill_bank.jobs.store import JobStore, new_job_id
 from tao_skill_bank.platforms import machines, processes
 from tao_skill_bank.runs import results
 from tao_skill_bank.runs.results import Result
-from tao_skill_bank.runs.run_directory import RunDirectory, json_text, set_aside, timestamp, write_whole
+from tao_skill_bank.runs.run_directory import RunDirectory, set_aside, timestamp, verbatim_json, write_whole
 from tao_skill_bank.staging import places
 
 __all__ = ["JobHandle", "JobStore", "cancel", "launch", "list_jobs", "logs", "new_job_id", "refresh", "status"]
@@ -306,7 +306,7 @@ def _set_aside(folder: Path, earlier: str) -> None:
 
 def _write_run_directory(plan: Plan) -> None:
     folder = Path(plan.job.results_dir)
-    documents = {"plan.json": json_text(to_json(plan)), "request.json": json_text(to_json(plan.request))}
+    documents = {"plan.json": verbatim_json(to_json(plan)), "request.json": verbatim_json(to_json(plan.request))}
     try:
         RunDirectory(folder).result_file.unlink(missing_ok=True)
         for name, text in {**documents, **plan.files}.items():

@@ -7,6 +7,7 @@ An empty file in `.live/` marks a job that may not have ended, so that a launch 
 
 import difflib
 import fcntl
+import json
 import os
 import re
 import secrets
@@ -21,6 +22,7 @@ import pydantic
 
 from tao_skill_bank.contracts import JobRecord, State, Transition
 from tao_skill_bank.core import plain_text, settings
+from tao_skill_bank.core.redact import masked
 from tao_skill_bank.errors import BlockedError, ConflictError, Problem, UnknownNameError
 from tao_skill_bank.runs.run_directory import sync_folder, write_synced, write_whole
 
@@ -239,4 +241,6 @@ def _unreadable(path: Path, error: Exception) -> Problem:
 
 
 def _text(record: JobRecord) -> str:
-    return _RECORD.dump_json(record, indent=2).decode() + "\n"
+    document = _RECORD.dump_python(record, mode="json")
+    safe = masked(document)
+    return json.dumps({**safe, "redacted": record.redacted or safe != document}, indent=2, ensure_ascii=False) + "\n"

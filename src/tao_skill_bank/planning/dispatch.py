@@ -25,6 +25,7 @@ def plan(request: Request, *, compares_resumed: bool = True, notes: Sequence[Fin
         UnknownNameError: a skill, action, platform, parent or checkpoint does not exist.
     """
     door.require_plain(request)
+    request, masked_findings = gate.with_masked_prompt(request)
     skill = catalog.find(request.skill)
     consistency.require(skill)
     platform = platforms.load(request.platform.name)
@@ -38,6 +39,7 @@ def plan(request: Request, *, compares_resumed: bool = True, notes: Sequence[Fin
     job, image_findings = images.choose(job, skill, runs_in_image=platform.uses_image(request.platform.options))
     gate.require_validation(route, job.workload)
     findings = [
+        *masked_findings,
         *built.findings,
         *route_findings,
         *notes,
@@ -55,6 +57,7 @@ def run(sealed: Plan, findings: Sequence[Finding] | None = None, *, retry_of: st
     """Launch a sealed plan: record, then submit. `findings` replace the plan's own: see `look_again`.
 
     Raises:
+        RequestError: the plan holds a secret; nothing was written.
         BlockedError: a finding blocks, or this release cannot run it; nothing was written.
         ConflictError: the plan was edited or ran before, its config is not what it shows, or its results folder is not
             empty.
@@ -62,6 +65,7 @@ def run(sealed: Plan, findings: Sequence[Finding] | None = None, *, retry_of: st
     """
     planner.verify(sealed)
     reviewed.require_same_config(sealed)
+    gate.require_no_secret(sealed)
     gate.raise_if_blocked([found for found in (sealed.findings if findings is None else findings) if found.blocks_run])
     gate.require_runnable(sealed)
     return service.launch(sealed, retry_of=retry_of)

@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from tao_skill_bank.bank import catalog
-from tao_skill_bank.contracts import Finding, Plan, Request, Route, Workload
+from tao_skill_bank.contracts import Finding, Plan, Request, Route, Workload, to_json
+from tao_skill_bank.core.redact import masked, secrets_used
 from tao_skill_bank.data.records.rates import number_of
 from tao_skill_bank.errors import BackendError, BlockedError, MissingExtraError, Problem, RequestError, UnknownNameError
 from tao_skill_bank.platforms import Platform
 
 CREDENTIAL, CHECKPOINT, STORAGE = "credential_", "checkpoint_missing", "storage_unreachable"
+SECRET_FIX = "Plan the request again without it, and export it as an environment variable."
 COMMON_NUMBERS = {"preflight_samples", "preflight_decode_seconds", "preflight_header_seconds"}
 BLOCKING_FOR_AUTOML = {"train_eval_overlap"}
 
@@ -58,6 +60,30 @@ def require_known_options(request: Request, platform: Platform) -> None:
             problems.append(Problem("invalid_option", message, f"Write --option {name}=NUMBER.", path, value))
     if problems:
         raise RequestError(problems)
+
+
+def with_masked_prompt(request: Request) -> tuple[Request, list[Finding]]:
+    """Return the request with the secrets in its words masked, and a finding where there were any."""
+    prompt = masked(request.prompt)
+    if prompt == request.prompt:
+        return request, []
+    message = "The prompt holds a credential. It is masked in the plan, and nothing uses it."
+    fix = "Revoke it where it was issued if others saw it, and export it as an environment variable."
+    return replace(request, prompt=prompt), [Finding("prompt_masked", "warning", message, fix, "prompt")]
+
+
+def require_no_secret(plan: Plan) -> None:
+    """Refuse a plan that holds a secret: it would be written into the run directory. Raises RequestError."""
+    problems = [
+        Problem("secret_in_plan", f"{path} of the plan holds {_held(variable)}.", SECRET_FIX, path)
+        for path, variable in secrets_used(to_json(plan))
+    ]
+    if problems:
+        raise RequestError(problems)
+
+
+def _held(variable: str) -> str:
+    return f"the value of the environment variable {variable}" if variable else "a credential"
 
 
 def require_validation(route: Route, workload: Workload) -> None:

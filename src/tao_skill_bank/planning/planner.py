@@ -22,6 +22,7 @@ from tao_skill_bank.contracts import (
     to_json,
 )
 from tao_skill_bank.core import locations, nested
+from tao_skill_bank.core.redact import masked
 from tao_skill_bank.data import kinds
 from tao_skill_bank.errors import BlockedError, ConflictError, RequestError
 from tao_skill_bank.planning import request_command
@@ -91,8 +92,16 @@ def assemble(skill: Skill, request: Request, spec: Spec, parent: Inheritance, jo
 def draft(job: Job, request: Request, route: Route, findings: Sequence[Finding]) -> Plan:
     """Return the plan before the platform renders its launch."""
     request = replace(request, skill=job.skill)
+    findings = [_masked(finding) for finding in findings]
     files = {job.config_file: config_files.text(job.config_file, job.config)}
     return Plan(job=job, request=request, route=route, findings=tuple(findings), files=files, argv=())
+
+
+def _masked(finding: Finding) -> Finding:
+    """Return a finding without secrets: some quote what data, adapters and servers say."""
+    document = to_json(finding)
+    safe = masked(document)
+    return finding if safe == document else from_json(Finding, safe, "finding")
 
 
 def seal(plan: Plan, launch: Launch) -> Plan:

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+from markupsafe import Markup
 
+from tao_skill_bank.core.redact.masker import masked_text, own_pattern
 from tao_skill_bank.core.version import __version__
 from tao_skill_bank.errors import BlockedError
 from tao_skill_bank.report import charts, kinds, views
@@ -66,9 +68,21 @@ def _explained(out: Path) -> Iterator[None]:
 
 
 def _environment() -> jinja2.Environment:
+    own = own_pattern()
+
+    def safe(shown: Any) -> Any:
+        """Mask the secrets of a text; pictures and markup of ours stay."""
+        is_text = isinstance(shown, str) and not isinstance(shown, Markup) and not shown.startswith("data:image/")
+        return masked_text(shown, own) if is_text else shown
+
     loader = jinja2.PackageLoader("tao_skill_bank.report")
     environment = jinja2.Environment(
-        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=loader,
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=safe,
     )
     environment.filters |= {
         "number": views.number_text,

@@ -12,6 +12,7 @@ from typing import Any
 
 from tao_skill_bank.core import finite
 from tao_skill_bank.core import json_text as json_reader
+from tao_skill_bank.core.redact import masked
 from tao_skill_bank.runs import plan_versions, status_lines
 
 TAIL_BYTES = 64 * 1024
@@ -158,7 +159,12 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def json_text(value: Any) -> str:
-    """Return a document as the JSON text that run directories keep."""
+    """Return a document as the JSON text that run directories keep, its secrets masked."""
+    return verbatim_json(masked(value))
+
+
+def verbatim_json(value: Any) -> str:
+    """Return the JSON text of what stays as it is: data, the answers of models, and sealed documents."""
     return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 

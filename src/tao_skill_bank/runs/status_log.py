@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from tao_skill_bank.core.redact import masked
 from tao_skill_bank.errors import Problem
 
 State = Literal["STARTED", "RUNNING", "SUCCESS", "FAILURE"]
@@ -86,9 +87,9 @@ class MetricsWriter:
 
 
 def append(path: Path, line: Mapping[str, Any]) -> None:
-    """Append one JSON object as a line, in a single write."""
+    """Append one JSON object as a line, its secrets masked, in a single write."""
     with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
+        file.write(json.dumps(masked(line)) + "\n")
 
 
 def now() -> str:

@@ -19,6 +19,16 @@ from tao_skill_bank.spec.datasets import absolute, dataset_problems, dataset_val
 from tao_skill_bank.staging import places
 from tao_skill_bank.weights import model_uri
 
+SECRET_FIX = "Remove it and export it as an environment variable instead, such as HF_TOKEN."
+SECRET_FIXES = {  # by scheme of the URL that holds it
+    "s3": "Remove it from the URL and export AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE.",
+    "gs": "Remove it from the URL and export GOOGLE_APPLICATION_CREDENTIALS, the path of a key file.",
+    "hf_model": "Remove it and export it as HF_TOKEN.",
+    **dict.fromkeys(
+        ("postgresql", "postgresql+psycopg"), "Remove it, and export PGPASSWORD or write it into ~/.pgpass."
+    ),
+}
+
 
 @dataclass(frozen=True)
 class Spec:
@@ -314,10 +324,11 @@ def _empty_problems(request: Request) -> Iterator[Problem]:
 
 
 def _secret_problems(request: Request) -> Iterator[Problem]:
-    for path in redact.secret_paths(to_json(request)):
-        yield Problem(
-            code="secret_in_request",
-            message=f"{path} holds a credential. The request was not written anywhere.",
-            fix="Remove it and export it as an environment variable instead, such as HF_TOKEN.",
-            path=path,
-        )
+    """Yield what the run would use and no plan may hold; the words of the prompt are masked instead."""
+    document = {**to_json(request), "prompt": ""}
+    for path, variable in redact.secrets_used(document):
+        held = f"the value of the environment variable {variable}" if variable else "a credential"
+        message = f"{path} holds {held}. The request was not written anywhere."
+        scheme = str(nested.get(document, path) or "").partition("://")[0]
+        fix = "Remove it: the job reads it from its environment." if variable else SECRET_FIXES.get(scheme, SECRET_FIX)
+        yield Problem("secret_in_request", message, fix, path)

@@ -24,6 +24,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Protocol
 
+from tao_skill_bank.core.redact import mask_output
 from tao_skill_bank.errors import BlockedError, TaoSkillsError, UnknownNameError
 from tao_skill_bank.runs.status_log import Diagnosis, StatusWriter
 from tao_skill_bank.staging import hub_errors, places
@@ -219,6 +220,7 @@ def main() -> None:
     parser.add_argument("uri")
     parser.add_argument("out_dir", type=Path)
     arguments = parser.parse_args()
+    mask_output()
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
     out_dir = arguments.out_dir.absolute()
 

@@ -9,6 +9,7 @@ import signal
 import sys
 from pathlib import Path
 
+from tao_skill_bank.core.redact import mask_output
 from tao_skill_bank.errors import BlockedError, TaoSkillsError
 from tao_skill_bank.runs import plan_versions
 from tao_skill_bank.staging.uploads import COMPLETE, Manifest, Uploader
@@ -40,6 +41,7 @@ def main() -> None:
     parser.add_argument("run_dir", type=Path)
     parser.add_argument("--last", action="store_true", help="upload the rest and exit")
     arguments = parser.parse_args()
+    mask_output()
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # it is meant for the trainer
     try:

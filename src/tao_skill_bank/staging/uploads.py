@@ -20,7 +20,7 @@ from typing import Any
 
 from tao_skill_bank.core import json_text as json_reader
 from tao_skill_bank.errors import TaoSkillsError
-from tao_skill_bank.runs.run_directory import json_text, read_object, timestamp, write_whole
+from tao_skill_bank.runs.run_directory import read_object, timestamp, verbatim_json, write_whole
 from tao_skill_bank.staging import places, store_errors, stores
 from tao_skill_bank.staging.stores import Entry, Store
 
@@ -207,7 +207,7 @@ class Uploader:
             document = self.manifest.to_json()
         local = self.run_dir / LOCAL_MANIFEST
         local.parent.mkdir(exist_ok=True)
-        write_whole(local, json_text({**document, "uploaded": self.manifest.files}))
+        write_whole(local, verbatim_json({**document, "uploaded": self.manifest.files}))
 
 
 def read_manifest(results_uri: str) -> dict[str, Any] | None:

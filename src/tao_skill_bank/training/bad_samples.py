@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tao_skill_bank.core.redact import masked
 from tao_skill_bank.errors import BlockedError, MissingExtraError
 from tao_skill_bank.runs.run_directory import SKIPPED_FILE
 from tao_skill_bank.training.distributed import Ranks
@@ -125,7 +126,9 @@ class SkipLog:
         """Write the log into the run directory or a checkpoint; nothing when no record was skipped."""
         if self.entries:
             document: list[dict[str, Any]] = [asdict(skip) for skip in self.entries.values()]
-            (folder / SKIPPED_FILE).write_text(json.dumps(document, indent=1, ensure_ascii=False), encoding="utf-8")
+            (folder / SKIPPED_FILE).write_text(
+                json.dumps(masked(document), indent=1, ensure_ascii=False), encoding="utf-8"
+            )
 
     def _require_few(self) -> None:
         count, policy = len(self.entries), self.policy

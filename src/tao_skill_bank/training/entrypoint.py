@@ -21,6 +21,7 @@ import torch
 import torch.distributed as dist
 
 from tao_skill_bank.contracts import EXIT_INTERRUPTED, EXIT_PEER_LOST
+from tao_skill_bank.core.redact import mask_output, masked
 from tao_skill_bank.errors import JobFailedError, Problem, TaoSkillsError
 from tao_skill_bank.runs.status_log import Diagnosis, StatusWriter
 from tao_skill_bank.training import distributed
@@ -65,6 +66,7 @@ def main(
     parser = argparse.ArgumentParser()
     parser.add_argument("--config", type=Path, required=True, help="TOML file with the spec")
     config_file = parser.parse_args().config
+    mask_output()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     try:
         spec = load_spec(kind, config_file)
@@ -198,5 +200,5 @@ def _write_exit(folder: Path, ranks: Ranks | None, code: int, diagnosis: Diagnos
     record = {"rank": rank, "exit_code": code, "error": diagnosis.cause if diagnosis else None}
     (folder / "exit").mkdir(exist_ok=True)
     work = folder / "exit" / f".rank_{rank}"
-    work.write_text(json.dumps(record), encoding="utf-8")
+    work.write_text(json.dumps(masked(record)), encoding="utf-8")
     work.replace(folder / "exit" / f"rank_{rank}.json")

@@ -19,6 +19,7 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.elastic.rendezvous import RendezvousError
 
 from tao_skill_bank.contracts import EXIT_PEER_LOST
+from tao_skill_bank.core.redact import mask_output
 from tao_skill_bank.training.interruption import SIGNALS
 
 TORCHRUN_SIGNALS = "SIGINT,SIGHUP,SIGQUIT"  # its default without SIGTERM
@@ -29,6 +30,7 @@ def main() -> None:
     """Run torchrun on the command line's arguments and exit the process."""
     from torch.distributed import run
 
+    mask_output()
     for number in SIGNALS:
         signal.signal(number, _pass_on)
     try:

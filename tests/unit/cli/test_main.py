@@ -147,9 +147,7 @@ def test_the_next_command_of_an_answer_is_exact() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "place", ["--set=custom.system_prompt=", "--set=nothing=", "--set=train.epoch=", "--image=", "--say="]
-)
+@pytest.mark.parametrize("place", ["--set=custom.system_prompt=", "--set=nothing=", "--set=train.epoch=", "--image="])
 def test_a_secret_anywhere_in_a_request_is_refused_without_repeating_it(place: str) -> None:
     token = "hf_" + "T0ken" * 5
     finished = call("plan", SKILL, "train", "--train", "d", "--eval", "d", f"{place}{token}", "--json")

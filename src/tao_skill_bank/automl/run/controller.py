@@ -38,6 +38,7 @@ from tao_skill_bank.automl.run.trials import (
 )
 from tao_skill_bank.bank import catalog
 from tao_skill_bank.contracts import EXIT_INTERRUPTED, Plan, State
+from tao_skill_bank.core.redact import mask_output
 from tao_skill_bank.errors import BackendError, ConflictError, JobFailedError, Problem, TaoSkillsError
 from tao_skill_bank.runs import plan_versions
 from tao_skill_bank.runs.run_directory import RunDirectory
@@ -465,6 +466,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--run", type=Path, required=True, help="run directory of the search")
     run_dir: Any = parser.parse_args(arguments).run
+    mask_output()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     sys.exit(run(run_dir.absolute()))
 

@@ -1,28 +1,68 @@
 """Secrets in nested values: where they are, and the value without them."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from tao_skill_bank.core.redact.forms import SECRET_VALUE
-from tao_skill_bank.core.redact.names import SECRET_NAME
+from tao_skill_bank.core.redact.masker import masked_text, own_pattern, own_secrets, redacted
+from tao_skill_bank.core.redact.names import is_secret_name, names_object
+from tao_skill_bank.core.redact.values import masked_value
+
+T = TypeVar("T")
 
 
 def secret_paths(value: Any, path: str = "") -> Iterator[str]:
     """Yield the dotted path of every secret in a nested value, by its name or by its format."""
-    if isinstance(value, dict):
-        for key, child in value.items():
-            where = f"{path}.{key}" if path else str(key)
-            if isinstance(child, str) and child.strip() and SECRET_NAME.search(str(key)):
-                yield where
-            else:
-                yield from secret_paths(child, where)
-    elif isinstance(value, list):
-        for index, child in enumerate(value):
-            yield from secret_paths(child, f"{path}[{index}]")
-    elif isinstance(value, str) and SECRET_VALUE.search(value):
-        yield path
+    for where, name, text in _texts(value, path):
+        if SECRET_VALUE.search(text) or _is_named(name, text):
+            yield where
 
 
 def without_secret(value: Any) -> Any:
     """Return the value, or None if it contains a secret."""
     return None if any(True for _ in secret_paths(value)) else value
+
+
+def secrets_used(value: Any) -> Iterator[tuple[str, str]]:
+    """Yield (path, variable) of every text of a nested value that a mask would change.
+
+    `variable` is the environment variable whose value the text holds, empty where it only looks like a secret.
+    """
+    own = own_secrets()
+    for where, name, text in _texts(value):
+        variable = next((each for each, secret in own.items() if secret in text or secret in where), "")
+        if variable or redacted(text) != text or redacted(where) != where or _is_named(name, text):
+            yield masked_text(where, own_pattern()), variable
+
+
+def masked(value: T) -> T:
+    """Return a nested value with the secrets in its texts and keys masked."""
+    own = own_pattern()
+
+    def safe(each: Any, name: str) -> Any:
+        if isinstance(each, dict):
+            return {safe(key, ""): safe(child, str(key)) for key, child in each.items()}
+        if isinstance(each, (list, tuple)):
+            return [safe(child, "") for child in each]
+        if not isinstance(each, str):
+            return each
+        text = masked_text(each, own)
+        return masked_value(text, 4) if _is_named(name, text) else text
+
+    return cast(T, safe(value, ""))
+
+
+def _is_named(name: str, text: str) -> bool:
+    return bool(text.strip()) and is_secret_name(name) and not names_object(name, text)
+
+
+def _texts(value: Any, path: str = "", name: str = "") -> Iterator[tuple[str, str, str]]:
+    """Yield (path, name of the key, text) of every text."""
+    if isinstance(value, dict):
+        for key, child in value.items():
+            yield from _texts(child, f"{path}.{key}" if path else str(key), str(key))
+    elif isinstance(value, (list, tuple)):
+        for index, child in enumerate(value):
+            yield from _texts(child, f"{path}[{index}]")
+    elif isinstance(value, str):
+        yield path, name, value

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
 
-from tao_skill_bank.core.redact.names import ORDINARY_NAME, SERVICES, is_secret_name
+from tao_skill_bank.core.redact.names import ORDINARY_NAME, SERVICES, is_secret_name, names_object
 from tao_skill_bank.core.redact.values import MASK, VALUE, masked_value
 
 
@@ -80,10 +80,14 @@ _PAIR_NAME = r"\\*[\"']?(?P<name>[\w.-]{1,128})\\*[\"']?"
 _URL_END = r"[^\s\"'<]+"
 
 
-def _named(lead: re.Match[str], _: re.Match[str]) -> int | None:
+_CODE = re.compile(r"[A-Za-z_]+(?:\.[A-Za-z_]+)*\(|--")  # a call, or the next option
+
+
+def _named(lead: re.Match[str], value: re.Match[str]) -> int | None:
     """Leave the value of `pad_token` or `time per token`, which only sound like a credential."""
     before = lead.string[max(0, lead.start() - LONGEST_NAME) : lead.start()]
-    if ORDINARY_NAME.search(before + lead["name"]):
+    name = before + lead["name"]
+    if _CODE.match(value[0]) or ORDINARY_NAME.search(name) or names_object(name, value[0].strip("\"',}])`")):
         return None
     if lead["name"].lower().startswith("ngc"):
         return 1

@@ -32,6 +32,39 @@ HINTS = (
     rf"[\"' \t]--?[\w-]*{_ANY_NAME}\s*,?\s*\r?$",
     r"\\\r?$",
 )
+LITERALS = (  # every hint holds one of them, in lower case: most texts are done after a look for these
+    *("token", "secret", "passw", "passphrase", "key", "credential", "://", "proxy", "hooks.slack", "/webhooks/"),
+    *(
+        "office.com",
+        "authorization",
+        "bearer",
+        "cookie",
+        "sig=",
+        "signature",
+        "x-amz-",
+        "curl",
+        "wandb",
+        "login",
+        "auth",
+    ),
+    *("_pass", "_pwd", "_pat", "pass", "pwd", "pat", "sshpass", "${", "hf_", "nvapi-", "sk-", "ghp_", "gho_", "ghu_"),
+    *(
+        "ghs_",
+        "ghr_",
+        "akia",
+        "asia",
+        "glpat-",
+        "xox",
+        "aiza",
+        "ya29.",
+        "npm_",
+        "pypi-",
+        "k_live",
+        "k_test",
+        "r8_",
+        "eyj",
+    ),
+)
 HINT = re.compile("|".join(f"(?:{hint})" for hint in (*forms.HINTS, *HINTS)), re.IGNORECASE | re.MULTILINE)
 
 
@@ -56,7 +89,7 @@ class LineMasker:
         return self._is_in_key or self._block is not None or is_below or bool(self._context)
 
     def __call__(self, line: str) -> str:
-        if not self.awaits_more and not HINT.search(line):
+        if not self.awaits_more and not has_hint(line):
             return line
         if self._is_in_key:
             return self._in_key(line)
@@ -128,6 +161,12 @@ class LineMasker:
             self._is_flag = is_secret_name(found["name"])
         elif found := _NAMING.fullmatch(line):
             self._is_named = is_secret_name(found["name"])
+
+
+def has_hint(text: str) -> bool:
+    """Return whether a rule may find something in a text or in the lines after it."""
+    lower = text.lower()
+    return ("\\" in lower or any(map(lower.__contains__, LITERALS))) and HINT.search(text) is not None
 
 
 def _masked(found: re.Match[str], least: int) -> str:

@@ -2,22 +2,36 @@
 
 import os
 import re
+from functools import lru_cache
 from pathlib import Path
 
-from tao_skill_bank.core.redact.lines import HINT, PRIVATE_KEY, LineMasker
+from tao_skill_bank.core.redact.lines import PRIVATE_KEY, LineMasker, has_hint
 from tao_skill_bank.core.redact.names import is_secret_name
 from tao_skill_bank.core.redact.values import MASK, NUMBER, ORDINARY
 
+LONGEST_KEPT = 200  # characters of a text whose masked form is kept
 SHORTEST_OWN = 8  # characters of a variable's value; shorter ones would mask ordinary words
 
 
 def redacted(text: str) -> str:
     """Return the text with everything that looks like a credential masked, line by line."""
-    if not HINT.search(text):
+    return _redacted_again(text) if len(text) <= LONGEST_KEPT else _redacted(text)
+
+
+def _redacted(text: str) -> str:
+    if not has_hint(text):
         return text
     text = PRIVATE_KEY.sub(MASK, text)
     mask = LineMasker()
     return "\n".join(map(mask, text.split("\n")))
+
+
+_redacted_again = lru_cache(maxsize=8192)(_redacted)  # records and logs repeat their short texts
+
+
+def masked_text(text: str, own: re.Pattern[str] | None) -> str:
+    """Return a text as `redacted` does, without what `own` finds: the values of this process's secrets."""
+    return redacted(text if own is None else own.sub(MASK, text))
 
 
 class Masker:

@@ -18,3 +18,13 @@ ORDINARY_NAME = re.compile(rf"(?i)(?:^|[^a-z0-9])(?:{_POSITIONS}|\w*_pad)[ _.-]t
 def is_secret_name(name: str) -> bool:
     """Return whether a value of this name is a secret."""
     return SECRET_NAME.search(name) is not None and ORDINARY_NAME.search(name) is None
+
+
+# `secret: tao-credentials` of Kubernetes names an object: its value is not a secret.
+_OBJECT = re.compile(r"(?i)(?:^|[^a-z0-9_-])(?:(?:image[_-]?)?pull[_-]?)?secret$")
+_OBJECT_NAME = re.compile(r"[a-z]{2,}(?:-(?:[a-z]+\d?|\d{1,3}))*")
+
+
+def names_object(name: str, value: str) -> bool:
+    """Return whether a value next to a name is the name of an object that holds secrets."""
+    return _OBJECT.search(name) is not None and _OBJECT_NAME.fullmatch(value) is not None

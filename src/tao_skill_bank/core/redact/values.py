@@ -62,7 +62,7 @@ def _without_closing_marks(value: str) -> tuple[str, str]:
         last = value[end - 1]
         opener = _CLOSERS.get(last)
         is_outer = opener is not None and value.count(opener, 0, end) < value.count(last, 0, end)
-        if not is_outer and last not in ".,:;!?":
+        if not is_outer and last not in ".,:;!?`":
             break
         end -= 1
     return value[:end], value[end:]

@@ -14,7 +14,7 @@ from tao_skill_bank.models.cosmos_predict import comparison, comparison_picture,
 from tao_skill_bank.models.cosmos_predict.config import EvaluateConfig
 from tao_skill_bank.models.cosmos_predict.generated_videos import Video
 from tao_skill_bank.models.cosmos_predict.judge import Judge
-from tao_skill_bank.runs.run_directory import json_text, write_whole
+from tao_skill_bank.runs.run_directory import verbatim_json, write_whole
 from tao_skill_bank.training import distributed, entrypoint
 from tao_skill_bank.training.entrypoint import Run
 
@@ -44,7 +44,7 @@ def evaluate(config: EvaluateConfig, run: Run) -> str:
     own = still_open[run.ranks.rank :: run.ranks.world]
     for number, position in enumerate(own, start=1):
         entry = _measure(config, videos[position], asked)
-        write_whole(files[position], json_text(entry))
+        write_whole(files[position], verbatim_json(entry))
         run.status.progress(number, len(own), f"{number} of {len(own)} videos measured")
     run.ranks.barrier()
     if not run.ranks.is_main:
@@ -113,8 +113,8 @@ def _write_results(folder: Path, entries: list[Entry]) -> str:
     compared = comparison.compare(entries)
     table = comparison.to_markdown(compared)
     texts = {
-        "results.json": json_text(entries),
-        "metrics_summary.json": json_text(comparison.summary(compared)),
+        "results.json": verbatim_json(entries),
+        "metrics_summary.json": verbatim_json(comparison.summary(compared)),
         "comparison.csv": comparison.to_csv(compared),
         "comparison.md": table,
     }

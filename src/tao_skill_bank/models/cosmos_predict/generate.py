@@ -15,7 +15,7 @@ from tao_skill_bank.models.cosmos_predict import conditions, gallery, generation
 from tao_skill_bank.models.cosmos_predict.config import GenerateConfig
 from tao_skill_bank.models.cosmos_predict.generation_plan import Records, Variant, Video
 from tao_skill_bank.models.cosmos_predict.generator import Place, VideoGenerator
-from tao_skill_bank.runs.run_directory import json_text, write_whole
+from tao_skill_bank.runs.run_directory import verbatim_json, write_whole
 from tao_skill_bank.training import distributed, entrypoint
 from tao_skill_bank.training.entrypoint import Run
 from tao_skill_bank.weights import adapter_files
@@ -98,8 +98,8 @@ def _write_results(
         "noise": "numpy",
         "withheld": [video.output for video in withheld],
     }
-    write_whole(run.results_dir / "generation.json", json_text(generation))
-    write_whole(run.results_dir / "results.json", json_text(entries))
+    write_whole(run.results_dir / "generation.json", verbatim_json(generation))
+    write_whole(run.results_dir / "results.json", verbatim_json(entries))
     page = gallery.write(run.results_dir, entries, generation)
     suffix = f";  the safety checker withheld {len(withheld)}" if withheld else ""
     return f"{len(entries)} videos{suffix}. See {page}."

@@ -9,7 +9,7 @@ from typing import Any
 
 from tao_skill_bank.data.prompt_pairs import Prompt
 from tao_skill_bank.models.cosmos_predict.config import GenerateConfig
-from tao_skill_bank.runs.run_directory import json_text, read_json_file, write_whole
+from tao_skill_bank.runs.run_directory import read_json_file, verbatim_json, write_whole
 from tao_skill_bank.weights import adapter_files
 from tao_skill_bank.weights.safetensors_files import fingerprint
 
@@ -111,7 +111,7 @@ class Records:
     def finish(self, video: Video, *, withheld: bool = False) -> None:
         """Record that the video is complete, or was withheld by the safety checker."""
         self._file(video).parent.mkdir(parents=True, exist_ok=True)
-        write_whole(self._file(video), json_text({"settings": self.settings(video), "withheld": withheld}))
+        write_whole(self._file(video), verbatim_json({"settings": self.settings(video), "withheld": withheld}))
 
     def _file(self, video: Video) -> Path:
         return (self.root / video.output).with_suffix(".json")

@@ -74,7 +74,8 @@ def test_hints_need_no_lookaround() -> None:
 
 REPEATED = (
     "token=", "://a:b", "a-", "$token:", "--a-", "\\", 'token=\\"', "value: name: ", "login -p ", "curl -u ",
-    "proxy=a:", 'password="', "token: '", "${", "wandb", "?token=", "sk-", "-----BEGIN PRIVATE KEY-----", "bearer ", "eyJa.",
+    "proxy=a:", 'password="', "token: '", "${", "wandb", "?token=", "sk-", "bearer ", "eyJa.", "name: ",
+    "-----BEGIN PRIVATE KEY-----",
 )  # fmt: skip
 
 
@@ -84,3 +85,9 @@ def test_the_time_for_a_hostile_line_grows_with_its_length(piece: str) -> None:
     began = time.process_time()
     redacted(line)
     assert time.process_time() - began < 3  # quadratic rules took 100 s
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_hint_holds_a_literal(form: str) -> None:
+    for line in secret_forms.planted(form, SECRET).split("\n"):
+        assert lines.has_hint(line) == bool(lines.HINT.search(line))
