@@ -62,7 +62,7 @@ def logs(
 
     lines = map(Masker(), job_verbs.logs(job, follow=follow))
     if as_json:
-        print_json(document({"job_id": job, "lines": list(lines)}))
+        print_json(document({"job_id": job, "lines": list(lines)}), is_masked=True)
         return
     with plain_output():  # they are masked already
         for line in lines:

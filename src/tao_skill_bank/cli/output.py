@@ -41,11 +41,12 @@ def document(
     }
 
 
-def print_json(value: dict[str, Any]) -> None:
-    """Print one document on stdout, its secrets masked."""
-    plain = json.loads(json.dumps(value, ensure_ascii=False, default=str))
+def print_json(value: dict[str, Any], *, is_masked: bool = False) -> None:
+    """Print one document on stdout, its secrets masked unless they are already."""
+    if not is_masked:
+        value = masked(json.loads(json.dumps(value, default=str)))
     with plain_output():
-        typer.echo(json.dumps(masked(plain), indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
 
 
 def print_rows(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

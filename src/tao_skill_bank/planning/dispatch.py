@@ -25,6 +25,7 @@ def plan(request: Request, *, compares_resumed: bool = True, notes: Sequence[Fin
         UnknownNameError: a skill, action, platform, parent or checkpoint does not exist.
     """
     door.require_plain(request)
+    gate.require_ordinary_names(request)
     request, masked_findings = gate.with_masked_prompt(request)
     skill = catalog.find(request.skill)
     consistency.require(skill)

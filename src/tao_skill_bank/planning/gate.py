@@ -72,6 +72,17 @@ def with_masked_prompt(request: Request) -> tuple[Request, list[Finding]]:
     return replace(request, prompt=prompt), [Finding("prompt_masked", "warning", message, fix, "prompt")]
 
 
+def require_ordinary_names(request: Request) -> None:
+    """Refuse a secret in place of a name, which an error would repeat. Raises RequestError."""
+    names = {name: getattr(request, name) for name in ("skill", "action", "parent_job_id", "checkpoint")}
+    problems = [
+        Problem("secret_in_request", f"{path} holds {_held(variable)}.", "Write a name there.", path)
+        for path, variable in secrets_used({**names, "platform.name": request.platform.name})
+    ]
+    if problems:
+        raise RequestError(problems)
+
+
 def require_no_secret(plan: Plan) -> None:
     """Refuse a plan that holds a secret: it would be written into the run directory. Raises RequestError."""
     problems = [

@@ -56,7 +56,7 @@ class StatusWriter:
         }
         if diagnosis is not None:
             line["diagnosis"] = {"code": diagnosis.code, "cause": diagnosis.cause, "cure": diagnosis.cure}
-        append(self.path, line)
+        append(self.path, masked(line))
 
     def progress(self, step: int, total: int, message: str) -> None:
         """Append a RUNNING line after `step` of `total` units of work."""
@@ -87,9 +87,9 @@ class MetricsWriter:
 
 
 def append(path: Path, line: Mapping[str, Any]) -> None:
-    """Append one JSON object as a line, its secrets masked, in a single write."""
+    """Append one JSON object as a line, in a single write."""
     with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(masked(line)) + "\n")
+        file.write(json.dumps(line) + "\n")
 
 
 def now() -> str:

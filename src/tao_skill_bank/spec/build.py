@@ -20,6 +20,9 @@ from tao_skill_bank.staging import places
 from tao_skill_bank.weights import model_uri
 
 SECRET_FIX = "Remove it and export it as an environment variable instead, such as HF_TOKEN."
+ENV_FIX = (
+    "Name the variable alone, env=NAME: its value comes from the environment; on Kubernetes from --option secret=NAME."
+)
 SECRET_FIXES = {  # by scheme of the URL that holds it
     "s3": "Remove it from the URL and export AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE.",
     "gs": "Remove it from the URL and export GOOGLE_APPLICATION_CREDENTIALS, the path of a key file.",
@@ -331,4 +334,5 @@ def _secret_problems(request: Request) -> Iterator[Problem]:
         message = f"{path} holds {held}. The request was not written anywhere."
         scheme = str(nested.get(document, path) or "").partition("://")[0]
         fix = "Remove it: the job reads it from its environment." if variable else SECRET_FIXES.get(scheme, SECRET_FIX)
+        fix = ENV_FIX if path == "platform.options.env" else fix
         yield Problem("secret_in_request", message, fix, path)

@@ -41,9 +41,9 @@ def masked(value: T) -> T:
 
     def safe(each: Any, name: str) -> Any:
         if isinstance(each, dict):
-            return {safe(key, ""): safe(child, str(key)) for key, child in each.items()}
+            return {safe(key, ""): safe(child, called) for key, called, child in _children(each)}
         if isinstance(each, (list, tuple)):
-            return [safe(child, "") for child in each]
+            return [safe(child, called) for _, called, child in _children(each)]
         if not isinstance(each, str):
             return each
         text = masked_text(each, own)
@@ -57,12 +57,20 @@ def _is_named(name: str, text: str) -> bool:
 
 
 def _texts(value: Any, path: str = "", name: str = "") -> Iterator[tuple[str, str, str]]:
-    """Yield (path, name of the key, text) of every text."""
-    if isinstance(value, dict):
-        for key, child in value.items():
-            yield from _texts(child, f"{path}.{key}" if path else str(key), str(key))
-    elif isinstance(value, (list, tuple)):
-        for index, child in enumerate(value):
-            yield from _texts(child, f"{path}[{index}]")
-    elif isinstance(value, str):
+    """Yield (path, name, text) of every text."""
+    if isinstance(value, str):
         yield path, name, value
+    is_list = isinstance(value, (list, tuple))
+    for key, called, child in _children(value):
+        yield from _texts(child, f"{path}[{key}]" if is_list else f"{path}.{key}" if path else str(key), called)
+
+
+def _children(value: Any) -> Iterator[tuple[Any, str, Any]]:
+    """Yield (key, name, child) of a container: the name is the key, or what a pair, or the flag before it, says."""
+    if isinstance(value, dict):
+        named = {"value": value.get("name"), "got": str(value.get("path", "")).rpartition(".")[2]}
+        for key, child in value.items():
+            yield key, str(named.get(key) or key), child
+    elif isinstance(value, (list, tuple)):
+        before = [""] + [each.lstrip("-") if str(each).startswith("-") else "" for each in map(str, value)]
+        yield from ((index, before[index], child) for index, child in enumerate(value))
