@@ -76,7 +76,7 @@ class Archive:
             if self._tar is None:
                 self._tar = tarfile.TarFile(fileobj=cast(IO[bytes], self._source))
             member = self._tar.next()
-        self._tar.members.clear()  # which would grow with the archive
+        self._tar.members = []  # type: ignore[attr-defined] # it would grow with the archive
         return member
 
     def _require_bounded(self, member: tarfile.TarInfo) -> None:

@@ -82,7 +82,7 @@ def _note_losses(session: DemoSession, adapter: str, losses: dict[str, float]) -
 def _measure(session: DemoSession, data: Path) -> dict[str, Any]:
     """Let the training plane measure the quality of the embedded VAE and the generated videos."""
     generated = session.runs["generation"].path
-    command = [sys.executable, "-m", QUALITY, str(model_uri.local_folder(MODEL)), str(generated), str(data)]
+    command = [sys.executable, "-P", "-m", QUALITY, str(model_uri.local_folder(MODEL)), str(generated), str(data)]
     child = subprocess.run(command, capture_output=True, text=True, check=False)
     if child.returncode != 0:
         lines = child.stderr.strip().splitlines() or [f"exit code {child.returncode}"]

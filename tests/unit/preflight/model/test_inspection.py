@@ -1,4 +1,5 @@
 import json
+import resource
 import sys
 from dataclasses import replace
 
@@ -115,6 +116,30 @@ def test_a_cache_that_cannot_be_written_does_not_matter(model, monkeypatch, tmp_
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("TAO_STATE_DIR", str(tmp_path / "file"))
     assert inspection.inspect(model(f"print({json.dumps(json.dumps(ANSWER))})")).answer == ANSWER
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "\0", "nonsense", None])
+def test_a_cached_answer_that_cannot_be_read_is_computed_again(model, text):
+    job = model(f"print({json.dumps(json.dumps(ANSWER))})")
+    inspection.inspect(job)
+    (kept,) = (settings.state_dir() / "cache" / "inspect").iterdir()
+    kept.unlink()
+    if text is None:
+        kept.mkdir()
+    else:
+        kept.write_text(text)
+    assert inspection.inspect(job).answer == ANSWER
+    assert len(list(kept.parent.iterdir())) == 1  # nothing is left of a write that failed
+
+
+def test_a_disk_without_room_for_the_cache_does_not_matter(tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))  # as a full disk: a write fails, a new file does not
+    try:
+        inspection._store(tmp_path / "cache" / "answer.json", ANSWER)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list((tmp_path / "cache").iterdir()) == []
 
 
 def test_what_a_spec_names_in_vain_blocks_and_what_else_it_does_is_information():

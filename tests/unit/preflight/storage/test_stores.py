@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import object_store
 import pytest
@@ -62,6 +63,17 @@ def test_small_annotations_are_read_and_media_are_looked_up_by_name(remote, tmp_
     told = "".join(f"{finding.message} {finding.fix} {finding.path}" for finding in findings.values())
     assert str(state_dir) not in told
     assert f"{ROOT}/annotations.json" in told
+
+
+def test_annotations_are_read_without_a_cache_that_can_be_written(remote, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("TAO_STATE_DIR", str(tmp_path / "file" / "state"))
+    (tmp_path / "scratch").mkdir()
+    data = stores.look(remote_job(tmp_path), tmp_path / "scratch", runs_here=True)
+    (local,) = data.uris
+    assert [entry["id"] for entry in json.loads(Path(local).read_text())] == ["0", "1"]
+    assert data.failed == {}
+    assert Path(local).is_relative_to(tmp_path / "scratch")
 
 
 def test_faulty_records_and_missing_media_are_told_by_the_names_that_the_user_knows(remote, tmp_path, state_dir):
