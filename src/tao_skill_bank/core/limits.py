@@ -22,7 +22,7 @@ def is_too_deep(value: Any, limit: int = MAX_DEPTH) -> bool:
     return True
 
 
-def is_digits_error(error: ValueError) -> bool:
+def is_digits_error(error: Exception) -> bool:
     """Return whether an error is Python's refusal of an integer with more than MAX_DIGITS digits."""
     return "integer string conversion" in str(error)
 

@@ -45,7 +45,7 @@ class _Loader(yaml.SafeLoader):
             raise yaml.constructor.ConstructorError(None, None, f"the tag {node.tag} is not supported", node.start_mark)
         return super().construct_object(node, deep)
 
-    def construct_scalar(self, node: yaml.ScalarNode) -> Any:
+    def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
         """Join the two halves of a character that JSON escapes; half a character cannot be written anywhere."""
         text = super().construct_scalar(node)
         try:

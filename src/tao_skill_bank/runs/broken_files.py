@@ -37,8 +37,10 @@ def _fault(path: Path, kinds: tuple[type, ...]) -> str:
         return why
     if not isinstance(value, kinds):
         return f"it holds a {type(value).__name__}, not {' or '.join(NAMES[kind] for kind in kinds)}"
-    entries = value.get("entries", []) if isinstance(value, dict) else value
-    wrong = [entry for entry in entries if not isinstance(entry, dict)] if isinstance(entries, list) else []
+    entries = value.get("entries") if isinstance(value, dict) else value
+    if not isinstance(entries, list):
+        return ""
+    wrong = [entry for entry in entries if not isinstance(entry, dict)]
     return f"{len(wrong)} of {len(entries)} entries are not objects" if wrong and list in kinds else ""
 
 

@@ -235,11 +235,13 @@ def manifest_in(file: Path) -> dict[str, Any]:
 def _shaped(document: dict[str, Any]) -> dict[str, Any]:
     """Return a manifest whose files are objects with a size, and whose other fields are texts."""
     listed = {name: document.get(name) for name in ("files", "uploaded", "failed")}
-    texts = {name: str(value) for name, value in document.items() if isinstance(value, str) and name not in listed}
+    shaped: dict[str, Any] = {
+        name: value for name, value in document.items() if isinstance(value, str) and name not in listed
+    }
     for name, files in listed.items():
         known = files.items() if isinstance(files, dict) else ()
-        texts[name] = {path: held for path, held in known if name == "failed" or _has_size(held)}
-    return texts
+        shaped[name] = {path: held for path, held in known if name == "failed" or _has_size(held)}
+    return shaped
 
 
 def _has_size(held: Any) -> bool:

@@ -65,8 +65,9 @@ def _is_tensor(entry: Any) -> bool:
     if not isinstance(entry, dict) or not isinstance(entry.get("dtype"), str):
         return False
     shape, offsets = entry.get("shape"), entry.get("data_offsets")
-    lists = isinstance(shape, list) and isinstance(offsets, list) and len(offsets) == 2
-    return lists and all(_is_size(number) for number in (*shape, *offsets)) and offsets[0] <= offsets[1]
+    if not isinstance(shape, list) or not isinstance(offsets, list) or len(offsets) != 2:
+        return False
+    return all(_is_size(number) for number in (*shape, *offsets)) and offsets[0] <= offsets[1]
 
 
 def _is_size(number: Any) -> bool:
