@@ -29,7 +29,7 @@ def plan_of(record: JobRecord) -> Plan:
 
 
 def job_in(folder: Path) -> str | None:
-    """Return the id of the job whose plan lies in a run directory, or None where there is no plan.
+    """Return the id of the job whose plan lies in a run directory, or None for a folder without one.
 
     A job without a record here ran with another state folder; its id is a valid one.
 

@@ -5,7 +5,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tao_skill_bank.contracts import Job, Plan
-from tao_skill_bank.core import nested
+from tao_skill_bank.core import nested, yaml12
 from tao_skill_bank.core.redact import redacted
 from tao_skill_bank.errors import ConflictError, Problem
 from tao_skill_bank.spec import config_files
@@ -21,7 +21,7 @@ def require_same_config(plan: Plan) -> None:
         ConflictError: values differ; every one with its file and key.
 
     """
-    problems = [*_against_spec(plan.job), *_against_config(plan)]
+    problems = [*_against_spec(plan.job), *_against_config(plan), *_in_manifests(plan)]
     if problems:
         raise ConflictError(problems)
 
@@ -37,6 +37,27 @@ def _against_config(plan: Plan) -> Iterator[Problem]:
             config = nested.with_value(config, job.resume_key, True)
         for change in config_files.differences(name, plan.files.get(name, ""), config):
             yield _problem(f"{name} of job {job.id}", change)
+
+
+def _in_manifests(plan: Plan) -> Iterator[Problem]:
+    """Yield the manifests that hold another text of a config than its file; a cluster reads the one in the manifest."""
+    texts = {PurePosixPath(name).name: text for name, text in plan.files.items() if name == plan.job.config_file}
+    manifests = [name for name in plan.files if name.endswith(".yaml") and name != plan.job.config_file]
+    for name in manifests:
+        for key, held in _texts(yaml12.parse_all(plan.files[name], name)):
+            if key in texts and held != texts[key]:
+                message = f"{name} of job {plan.job.id} holds another {key} than {plan.job.config_file}."
+                fix = "Plan the request again: tao-skills plan ... --out FILE"
+                yield Problem("config_differs", message, fix, name)
+
+
+def _texts(value: Any) -> Iterator[tuple[str, str]]:
+    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, child in children:
+        if isinstance(child, str):
+            yield str(key), child
+        else:
+            yield from _texts(child)
 
 
 def _is_config(name: PurePosixPath, expected: PurePosixPath) -> bool:

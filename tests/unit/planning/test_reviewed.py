@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from tao_skill_bank import platforms
 from tao_skill_bank.bank import catalog
-from tao_skill_bank.contracts import Launch, Plan, Request, to_json
+from tao_skill_bank.contracts import Launch, Plan, PlatformRequest, Request, to_json
 from tao_skill_bank.core import nested
 from tao_skill_bank.errors import ConflictError, RequestError
 from tao_skill_bank.planning import dispatch, planner, policy, reviewed
@@ -97,6 +98,18 @@ def test_a_config_for_restarts_differs_only_in_the_key_that_resumes(plan):
     other = config_files.text(name, nested.with_value(resumed, "train.epoch", 99))
     with pytest.raises(ConflictError, match=r"train\.epoch is 99"):
         reviewed.require_same_config(replace(plan, files={**plan.files, name: other}))
+
+
+def test_a_manifest_holds_the_config_that_was_reviewed(plan):
+    on_cluster = replace(plan.job, platform=PlatformRequest("kubernetes"), image="registry/tao:1")
+    files = platforms.load("kubernetes").render(replace(plan, job=on_cluster)).files
+    (name,) = (name for name in files if name.endswith(".yaml"))
+    held = replace(plan, job=on_cluster, files={**plan.files, **files})
+    reviewed.require_same_config(held)
+    edited = files[name].replace("epoch = 10", "epoch = 11")
+    assert edited != files[name]
+    with pytest.raises(ConflictError, match=r"holds another train\.toml"):
+        reviewed.require_same_config(replace(held, files={**held.files, name: edited}))
 
 
 @pytest.mark.parametrize("text", ["", "a = [", "= 1"])
