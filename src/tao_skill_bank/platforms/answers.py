@@ -19,7 +19,7 @@ class RefusedError(BlockedError, BackendError):
 class Known:
     """A refusal that this release knows: what its text matches, and what to do about it."""
 
-    pattern: str
+    pattern: re.Pattern[str]
     code: str
     message: str
     fix: str
@@ -35,8 +35,8 @@ def words(text: str) -> str:
 
 
 def matching(known: Iterable[Known], text: str) -> Known | None:
-    """Return the first known refusal that a text matches, in any case."""
-    return next((found for found in known if re.search(found.pattern, text, re.IGNORECASE)), None)
+    """Return the first known refusal that a text matches."""
+    return next((found for found in known if found.pattern.search(text[:MAX_CHARACTERS])), None)
 
 
 def refusal(engine: str, said: str, known: Known | None, otherwise: Known) -> Problem:

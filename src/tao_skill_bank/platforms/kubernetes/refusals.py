@@ -9,33 +9,41 @@ from tao_skill_bank.platforms.answers import Known
 
 OPTION = "platform.options."
 KNOWN = tuple(Known(*fields) for fields in (
-    (r"exceeded quota", "quota_reached", "The namespace's quota is used up.",
+    (re.compile(r"exceeded quota", re.I),
+     "quota_reached", "The namespace's quota is used up.",
      "Wait for other jobs to end, ask for less (platform.gpus, --option cpu, --option memory), or see: "
      "kubectl describe resourcequota{namespace_flag}", "platform.gpus"),
-    (r"failed quota: .*must specify", "quota_needs_limits",
+    (re.compile(r"must specify (?:limits|requests)", re.I),
+     "quota_needs_limits",
      "The namespace's quota wants requests or limits that the pods do not have.",
      "Give them: --option cpu_limit=N for limits.cpu, --option memory=64Gi for limits.memory; see: "
      "kubectl describe resourcequota{namespace_flag}", OPTION + "cpu_limit"),
-    (r'namespaces? "[^"]*" not found', "unknown_namespace", "There is no such namespace.",
+    (re.compile(r'namespaces? "[^"]*" not found', re.I),
+     "unknown_namespace", "There is no such namespace.",
      "Set --option namespace to one of: kubectl get namespaces", OPTION + "namespace"),
-    (r"because it is being terminated", "namespace_terminating", "The namespace is being deleted.",
+    (re.compile(r"because it is being terminated", re.I),
+     "namespace_terminating", "The namespace is being deleted.",
      "Set --option namespace to another of: kubectl get namespaces", OPTION + "namespace"),
-    (r"serviceaccount \S+ not found|error looking up service account", "unknown_service_account",
+    (re.compile(r"serviceaccount \S+ not found|error looking up service account", re.I),
+     "unknown_service_account",
      "There is no such service account.", "See: kubectl get serviceaccounts{namespace_flag}",
      OPTION + "service_account"),
-    (r"no PriorityClass", "unknown_priority_class", "There is no such priority class.",
+    (re.compile(r"no PriorityClass", re.I),
+     "unknown_priority_class", "There is no such priority class.",
      "See: kubectl get priorityclasses", OPTION + "priority_class"),
-    (r"violates PodSecurity", "pod_security", "The namespace's rules for pods forbid this one.",
+    (re.compile(r"violates PodSecurity", re.I),
+     "pod_security", "The namespace's rules for pods forbid this one.",
      "Run as a user that is not root (--option user=UID:GID), use a claim instead of host_path, or another namespace.",
      OPTION + "user"),
-    (r"(maximum|minimum) (cpu|memory) usage|LimitRange|limit to request ratio", "limit_range",
+    (re.compile(r"(maximum|minimum) (cpu|memory) usage|LimitRange|limit to request ratio", re.I),
+     "limit_range",
      "The namespace's limits for pods forbid this one.",
      "Change --option cpu, cpu_limit or memory; see: kubectl describe limitrange{namespace_flag}", OPTION + "memory"),
 ))  # fmt: skip
-BY_WEBHOOK = Known("", "policy_refused", "A policy of the cluster refuses the job.",
+BY_WEBHOOK = Known(re.compile(""), "policy_refused", "A policy of the cluster refuses the job.",
                    "Change what its message names, or ask the cluster's administrator about this policy.",
                    "platform.options")  # fmt: skip
-UNKNOWN = Known("", "kubernetes_refused", "The API server refuses the request.",
+UNKNOWN = Known(re.compile(""), "kubernetes_refused", "The API server refuses the request.",
                 "Correct what it names; if that is not clear, ask the cluster's administrator.",
                 "platform.options")  # fmt: skip
 # A policy may quote the words of a missing right: these are at the start of what the server's own authorizer says.

@@ -4,13 +4,14 @@ import re
 from collections.abc import Sequence
 
 from tao_skill_bank.platforms import answers
+from tao_skill_bank.platforms.slurm import rows
 from tao_skill_bank.platforms.slurm.client import Cluster
 from tao_skill_bank.platforms.slurm.options import Options
 
 FAILED_WORDS = ("NODE_FAIL", "BOOT_FAIL")
 NAMES = re.compile(r"[\w.,\[\]-]+", re.ASCII)
-ENDED = re.compile(r"\s*(?P<word>[A-Z_]+)[^|]*\|(?P<start>[^|]*)\|(?P<nodes>[^|]*)")
-EVENT = re.compile(r"\s*(?P<name>[\w.-]+)\|(?P<state>[^|]*)")
+WORD = re.compile(r"[A-Z_]+")
+EVENT = re.compile(r"(?P<name>[\w.-]+)\|(?P<state>[^|]*)")
 NODE = re.compile(r"\s*(?P<name>[\w.-]+)\|(?P<state>\S+)\s*")
 FLAGS = ("--noheader", "--parsable2")
 BROKEN = re.compile(r"down|fail|error|no_respond|boot", re.I)  # of an event, which may be one of maintenance
@@ -55,13 +56,13 @@ def _failed(cluster: Cluster, number: str) -> list[str]:
 def _end(cluster: Cluster, number: str) -> tuple[str, str, str]:
     """Return how a job ended, when it started and on which nodes, from the accounting or the controller."""
     done = cluster.call("sacct", *FLAGS, "--allocations", "--format=State,Start,NodeList", f"--jobs={number}")
-    rows = [row for line in done.stdout.splitlines() if (row := ENDED.fullmatch(line))]
-    if done.returncode == 0 and rows:
-        return rows[-1]["word"], rows[-1]["start"].strip(), rows[-1]["nodes"].strip()
-    text = cluster.call("scontrol", "show", "job", number, "--oneliner").stdout
-    found = [re.search(rf"\b{key}=(\S+)", text) for key in ("JobState", "NodeList")]
-    word, nodes = (match[1] if match else "" for match in found)
-    return word, "", nodes
+    parts = [line.strip().split("|") for line in done.stdout.splitlines()]
+    known = [row for row in parts if len(row) == 3 and WORD.match(row[0])]
+    if done.returncode == 0 and known:
+        state, start, nodes = known[-1]
+        return re.sub(r"[^A-Z_].*", "", state), start.strip(), nodes.strip()
+    found = rows.fields(cluster.call("scontrol", "show", "job", number, "--oneliner").stdout)
+    return found.get("JobState", ""), "", found.get("NodeList", "")
 
 
 def _went_down(cluster: Cluster, nodes: str, start: str, members: Sequence[str]) -> list[str]:
@@ -71,8 +72,8 @@ def _went_down(cluster: Cluster, nodes: str, start: str, members: Sequence[str])
         return []
     words = ("--readonly", "show", "event", f"nodes={nodes}", f"start={since}", "format=NodeName,State")
     done = cluster.call("sacctmgr", *FLAGS, *words)
-    rows = [row for line in done.stdout.splitlines() if (row := EVENT.fullmatch(line))]
-    failed = {row["name"] for row in rows if BROKEN.search(row["state"])} if done.returncode == 0 else set()
+    events = [row for line in done.stdout.splitlines() if (row := EVENT.fullmatch(line.strip()))]
+    failed = {row["name"] for row in events if BROKEN.search(row["state"])} if done.returncode == 0 else set()
     return [name for name in members if name in failed]
 
 
@@ -84,8 +85,8 @@ def _are_down(cluster: Cluster, nodes: str, members: Sequence[str]) -> list[str]
 def _states(cluster: Cluster, *filters: str) -> dict[str, str]:
     """Return the state of each node as sinfo lists it."""
     text = cluster.ask("sinfo", "--noheader", "--Node", "--format=%N|%T", *filters)
-    rows = [row for line in text.splitlines() if (row := NODE.fullmatch(line))]
-    return {row["name"]: row["state"] for row in rows}
+    found = [row for line in text.splitlines() if (row := NODE.fullmatch(line))]
+    return {row["name"]: row["state"] for row in found}
 
 
 def _expanded(cluster: Cluster, nodes: str | None) -> list[str]:

@@ -95,15 +95,23 @@ def remembered(text: str, name: str, number: str) -> Listed | None:
         BackendError: it is this job, and has no state.
 
     """
-    found: dict[str, str] = {}
-    for key, value in re.findall(r"(\w+)=(\S*)", text):
-        found.setdefault(key, value)  # a later one may be in a comment
+    found = fields(text)
     if found.get("JobName") != name:  # the job is purged, or its number was reused
         return None
     word = re.match(r"[A-Z_]+", found.get("JobState", ""))
     if word is None:
         raise odd("scontrol", text)
     return Listed(number, word[0], "", _exit_code(found.get("ExitCode", "")), _epoch(found.get("EndTime", "")))
+
+
+def fields(text: str) -> dict[str, str]:
+    """Return the KEY=VALUE words of scontrol; of a key that comes again, as in a comment, the first value."""
+    found: dict[str, str] = {}
+    for word in text.split():
+        key, separator, value = word.partition("=")
+        if separator:
+            found.setdefault(key, value)
+    return found
 
 
 def submitted(text: str) -> int | None:
