@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tao_skill_bank.bank import catalog
+from tao_skill_bank.core import lifeline, settings
 from tao_skill_bank.errors import BlockedError, UnknownNameError
 from tao_skill_bank.weights import model_uri
 from tao_skill_bank.weights.model_folders import is_model_folder
@@ -57,7 +58,8 @@ def materialise(uri: str) -> Path:
         raise UnknownNameError.of("unknown_model", f"'{uri}' is not a model URI.", fix, path="uri", got=uri)
     folder = model_uri.local_folder(uri)
     argv = [sys.executable, "-P", "-m", "tao_skill_bank.training.fetch", uri, str(folder)]
-    finished = subprocess.run(argv, capture_output=True, text=True, check=False)
+    environment = settings.child_environment(**lifeline.for_children())  # it ends with this process
+    finished = subprocess.run(argv, capture_output=True, text=True, check=False, env=environment)
     if finished.returncode != 0:
         reason = finished.stderr.strip().splitlines()[-2:] or [f"exit code {finished.returncode}"]
         message = f"{uri} cannot be materialised: {' '.join(line.strip() for line in reason)}"

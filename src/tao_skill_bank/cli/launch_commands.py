@@ -53,13 +53,14 @@ def validate(options: Options, as_json: JsonFlag = False) -> None:
     from tao_skill_bank.automl.plan import option_reader
     from tao_skill_bank.bank import catalog
     from tao_skill_bank.planning import parents
+    from tao_skill_bank.runs import enclosing
     from tao_skill_bank.spec import build
 
     wanted = to_request(options)
     found = catalog.find(wanted.skill)
     found.action(wanted.action)
     built = build.build(found, wanted, parents.inherit(found, wanted).values)
-    option_reader.parse(wanted.automl, found.info)
+    option_reader.parse({name: value for name, value in wanted.automl.items() if name != enclosing.SEARCH}, found.info)
     if as_json:
         print_json(document({"spec": built.values}, findings=built.findings, following=[_same_request_as("plan")]))
         return

@@ -10,13 +10,14 @@ import contextlib
 import gzip
 import lzma
 import re
-import secrets
 import struct
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, BinaryIO, cast
+
+from tao_skill_bank.core import unfinished
 
 MAX_RATIO = 200  # content to compressed bytes: media have about 1, zeros in gzip 1,000
 FREE_BYTES = 64 * 2**20  # content that any compressed archive may have
@@ -207,9 +208,8 @@ def extract(path: Path, targets: Mapping[str, Path]) -> set[str]:
             for member in archive:
                 name = plain_name(member)
                 if member.isreg() and name in targets and name not in written:
-                    folder = targets[name].parent
-                    folder.mkdir(parents=True, exist_ok=True)
-                    written[name] = folder / f".{secrets.token_hex(8)}.partial"
+                    targets[name].parent.mkdir(parents=True, exist_ok=True)
+                    written[name] = unfinished.beside(targets[name])
                     with written[name].open("xb") as sink:
                         archive.copy(member, sink)
         for name, work in written.items():

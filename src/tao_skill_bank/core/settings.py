@@ -6,6 +6,7 @@ from pathlib import Path
 from tao_skill_bank.core import locations
 
 TRUE_WORDS = {"1", "true", "yes", "on"}
+STARTER = "TAO_STARTER_PID"
 
 
 def state_dir() -> Path:
@@ -78,6 +79,22 @@ def is_in_pod() -> bool:
 def processes_on_this_machine() -> int:
     """Return the number of ranks that torchrun started on this machine ($LOCAL_WORLD_SIZE); 1 without torchrun."""
     return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
+def is_rank_0() -> bool:
+    """Return whether torchrun started this process as rank 0 ($RANK); true without torchrun."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def starter() -> int | None:
+    """Return the process that this one ends with ($TAO_STARTER_PID), and hide it from further children."""
+    found = os.environ.pop(STARTER, "")
+    return int(found) if found.isdigit() else None
+
+
+def job_id() -> str:
+    """Return the job that this process belongs to ($TAO_JOB_ID), empty outside of jobs."""
+    return os.environ.get("TAO_JOB_ID", "").strip()
 
 
 def child_environment(**extra: str) -> dict[str, str]:

@@ -4,7 +4,6 @@ python -m tao_skill_bank.constant_rate IN.mp4 OUT.mp4 [--fps N]
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from tao_skill_bank.core import unfinished
 from tao_skill_bank.data.media.clip_frames import Converter
 from tao_skill_bank.data.media.clip_index import ClipIndex, opened, whole_clip_index
 from tao_skill_bank.data.video_fps import refuse_overwriting
@@ -49,7 +49,7 @@ def write_copy(source: Path, target: Path, frames_per_second: float | None = Non
     index = whole_clip_index(source)
     import av
 
-    work = target.with_name(f".{target.stem}.{os.getpid()}.tmp.mp4")
+    work = unfinished.beside(target, ".mp4")
     try:
         rate = Fraction(frames_per_second or _usual_rate(index)).limit_denominator(MAX_DENOMINATOR)
         with opened(source) as (container, _):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
+from tao_skill_bank.core import unfinished
 from tao_skill_bank.core.limits import TOO_DEEP, is_too_deep
 from tao_skill_bank.data.annotations import stream_records
 from tao_skill_bank.data.media_probe import container_rate, require_decoder
@@ -53,7 +54,7 @@ def fix_video_fps(source: Path, target: Path, media_root: Path | None = None) ->
             "media_root_not_folder", message, "Unpack the archive and give its folder.", path=str(root)
         )
     fixer = _Fixer(root)
-    work = _folder_of(target) / f".{target.name}.{os.getpid()}.tmp"
+    work = unfinished.beside(_folder_of(target) / target.name)
     try:
         # A lone surrogate cannot be encoded; its backslash form is the JSON escape it was read from.
         with work.open("x", encoding="utf-8", errors="backslashreplace") as file:

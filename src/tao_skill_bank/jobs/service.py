@@ -13,12 +13,13 @@ import psutil
 
 from tao_skill_bank import platforms
 from tao_skill_bank.contracts import Job, JobRecord, JobStatus, Plan, State, Transition, to_json
+from tao_skill_bank.core import file_locks
 from tao_skill_bank.errors import BackendError, BlockedError, ConflictError, Problem, TaoSkillsError
 from tao_skill_bank.jobs import remote_results, search_folders, unrecorded
 from tao_skill_bank.jobs.launched import earlier_job
 from tao_skill_bank.jobs.store import JobStore, new_job_id
 from tao_skill_bank.platforms import machines, processes
-from tao_skill_bank.runs import results
+from tao_skill_bank.runs import enclosing, results, run_directory, writer_lock
 from tao_skill_bank.runs.results import Result
 from tao_skill_bank.runs.run_directory import RunDirectory, set_aside, timestamp, verbatim_json, write_whole
 from tao_skill_bank.staging import places
@@ -97,7 +98,8 @@ def launch(plan: Plan, *, retry_of: str | None = None) -> JobHandle:
             reason = f"The job was not started: {error or type(error).__name__}"
             store.transition(job.id, _moved(State.ERROR, reason, "dispatcher"), err_class="ERR_INFRA")
         raise
-    submitted = _moved(State.PENDING, "Submitted.", "dispatcher")
+    note = "" if file_locks.has_locks(Path(job.results_dir)) else " The file system of its run directory has no locks."
+    submitted = _moved(State.PENDING, f"Submitted.{note}", "dispatcher")
     try:
         store.transition(job.id, submitted, backend_ref=dict(reference))
     except TaoSkillsError:
@@ -277,14 +279,18 @@ def _require_free(plan: Plan, store: JobStore, *, is_continued: bool) -> None:
     """Refuse a results_dir that is in use, or contains anything but what this launch writes or resumes."""
     for record in store.bound_to(plan.job.results_dir):
         refresh(record)  # it may have ended unnoticed
+    if (problem := enclosing.problem(plan.job.results_dir, plan.request)) is not None:
+        raise ConflictError([problem])
     folder = Path(plan.job.results_dir)
+    if not store.bound_to(plan.job.results_dir):  # else the store refuses, with its state
+        writer_lock.require_free(folder)
     own = {"plan.json", "request.json", "result.json", *plan.files}  # left by a job that never started
     if folder.exists() and not folder.is_dir():
         foreign = [folder.name]
     else:
         present = (path for path in folder.rglob("*") if not path.is_dir())
         foreign = sorted(path.relative_to(folder).as_posix() for path in present)
-    foreign = [name for name in foreign if name not in own]
+    foreign = [name for name in foreign if not run_directory.is_leftover(name, own)]
     if foreign and (refused := search_folders.refusal(plan.job, plan.study)):
         raise ConflictError([refused])
     if foreign and not is_continued:
@@ -356,6 +362,9 @@ def _while_submitting(record: JobRecord, unknown: JobStatus) -> JobStatus:
         return machines.unknown(record, machine, unknown.progress)
     if processes.find(launcher["pid"], launcher["start_time"]) is not None:
         return replace(unknown, state=State.PENDING, message="Its launcher is about to submit it.")
+    again = platforms.load(record.platform).status(record)  # it may have submitted it just before it died
+    if again.state is not State.UNKNOWN:
+        return again
     message = "Its launcher died before it submitted the job."
     return replace(unknown, state=State.ERROR, message=message, err_class="ERR_INFRA")
 

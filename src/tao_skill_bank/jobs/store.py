@@ -6,7 +6,6 @@ An empty file in `.live/` marks a job that may not have ended, so that a launch 
 """
 
 import difflib
-import fcntl
 import json
 import os
 import re
@@ -21,7 +20,7 @@ from typing import Any, Literal
 import pydantic
 
 from tao_skill_bank.contracts import JobRecord, State, Transition
-from tao_skill_bank.core import plain_text, settings
+from tao_skill_bank.core import file_locks, plain_text, settings
 from tao_skill_bank.core.redact import masked
 from tao_skill_bank.errors import BlockedError, ConflictError, Problem, UnknownNameError
 from tao_skill_bank.runs.run_directory import sync_folder, write_synced, write_whole
@@ -69,6 +68,7 @@ class JobStore:
                 message = f"{record.results_dir} belongs to job {other.id}, which is {other.state}."
                 fix = f"Choose another results_dir, or: tao-skills cancel {other.id}"
                 raise ConflictError.of("results_dir_in_use", message, fix, path="results_dir")
+            self._clean()
             try:
                 self._mark(record.id)
                 self._write_new(record)
@@ -176,9 +176,9 @@ class JobStore:
     def _locked(self) -> Iterator[None]:
         try:
             self.folder.mkdir(PRIVATE_FOLDER, parents=True, exist_ok=True)
-            (self.folder / ".lock").touch(PRIVATE_FILE)
-            with (self.folder / ".lock").open("a") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)  # released with the file, also when this process dies
+            path = self.folder / ".lock"
+            path.touch(PRIVATE_FILE)
+            with path.open("a") as lock, file_locks.exclusive(lock.fileno(), path):
                 yield
         except OSError as error:
             message = f"Job records cannot be written below {self.folder}: {error.strerror or error}"
@@ -195,6 +195,25 @@ class JobStore:
                 (work / record.id).touch(PRIVATE_FILE)
             work.rename(marks)
         (marks / job_id).touch(PRIVATE_FILE)
+
+    def _clean(self) -> None:
+        """Remove what killed processes left: half-written records, and marks of jobs that have none or have ended."""
+        for path in self.folder.glob(".*.json.partial"):
+            path.unlink(missing_ok=True)  # only the holder of the lock writes
+        live = {record.id for record in self.live()}
+        marks = self.folder / ".live"
+        for mark in marks.iterdir() if marks.is_dir() else ():
+            if mark.name not in live and not self._is_unreadable(mark.name):
+                mark.unlink(missing_ok=True)
+
+    def _is_unreadable(self, job_id: str) -> bool:
+        try:
+            _RECORD.validate_json(self.path_of(job_id).read_bytes())
+        except FileNotFoundError:
+            return False
+        except (OSError, pydantic.ValidationError):
+            return True
+        return False
 
     def _write_new(self, record: JobRecord) -> None:
         path = self.path_of(record.id)

@@ -42,6 +42,7 @@ def plan(request: Request, *, compares_resumed: bool = True, notes: Sequence[Fin
     findings = [
         *masked_findings,
         *built.findings,
+        *gate.of_run_directory(job, request),
         *route_findings,
         *notes,
         *image_findings,

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from tao_skill_bank.bank import catalog
-from tao_skill_bank.contracts import Finding, Plan, Request, Route, Workload, to_json
+from tao_skill_bank.contracts import Finding, Job, Plan, Request, Route, Workload, to_json
 from tao_skill_bank.core.redact import masked, secrets_used
 from tao_skill_bank.data.records.rates import number_of
 from tao_skill_bank.errors import BackendError, BlockedError, MissingExtraError, Problem, RequestError, UnknownNameError
 from tao_skill_bank.platforms import Platform
+from tao_skill_bank.runs import enclosing
 
 CREDENTIAL, CHECKPOINT, STORAGE = "credential_", "checkpoint_missing", "storage_unreachable"
 SECRET_FIX = "Plan the request again without it, and export it as an environment variable."
@@ -33,6 +34,12 @@ def raise_if_blocked(findings: Sequence[Finding]) -> None:
         raise BlockedError(problems, exit_code=4)
     is_unreachable = all(found.code == STORAGE or found.evidence.get("unreachable") is True for found in findings)
     raise BackendError(problems) if is_unreachable else BlockedError(problems)
+
+
+def of_run_directory(job: Job, request: Request) -> list[Finding]:
+    """Return the finding of a run directory inside that of a job which the request does not name."""
+    found = enclosing.problem(job.results_dir, request)
+    return [] if found is None else [Finding(found.code, "blocking", found.message, found.fix, found.path)]
 
 
 def for_route(findings: Sequence[Finding], route: Route) -> list[Finding]:

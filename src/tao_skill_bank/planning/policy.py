@@ -6,6 +6,7 @@ from typing import Literal
 
 from tao_skill_bank.bank.catalog import QUALIFIER, Skill
 from tao_skill_bank.contracts import Finding, Request, Route
+from tao_skill_bank.runs import enclosing
 
 Policy = Literal["auto", "off"]
 AUTOML_SKILL = f"{QUALIFIER}tao-run-automl"
@@ -98,7 +99,7 @@ def resolve(explicit: Policy | None, prompt: str) -> Resolution:
 def route(skill: Skill, request: Request) -> tuple[Route, list[Finding]]:
     """Return who runs the request, and why. The skill's metadata is only read."""
     found, findings = _route(skill, request)
-    if request.automl and found.kind == "direct":
+    if request.automl.keys() - {enclosing.SEARCH} and found.kind == "direct":
         message = f"The options under `automl` are not used: {found.reason}."
         fix = "Remove them, or ask for a search: --automl-policy auto"
         findings = [*findings, Finding("automl_ignored", "warning", message, fix, "automl")]

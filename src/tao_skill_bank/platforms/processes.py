@@ -16,11 +16,14 @@ POLL_SECONDS = 0.05
 KILL_DEADLINE_SECONDS = 10.0
 
 
-def spawn(argv: tuple[str, ...], environment: dict[str, str], log_file: str) -> psutil.Process:
-    """Start a command in its own session, detached from this process, with all output in `log_file`."""
+def spawn(argv: tuple[str, ...], environment: dict[str, str], log_file: str, lock: int) -> psutil.Process:
+    """Start a command in its own session, detached from this process, with all output in `log_file`.
+
+    Its standard input is an open, empty file, whose `lock` it keeps until the last of its children ends.
+    """
     append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     actions = [
-        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_DUP2, lock, 0),
         (os.POSIX_SPAWN_OPEN, 1, log_file, append, 0o644),
         (os.POSIX_SPAWN_DUP2, 1, 2),
     ]

@@ -3,17 +3,17 @@
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tao_skill_bank.core import finite
 from tao_skill_bank.core import json_text as json_reader
 from tao_skill_bank.core.redact import masked
-from tao_skill_bank.runs import plan_versions, status_lines
+from tao_skill_bank.runs import fencing, plan_versions, status_lines
 
 TAIL_BYTES = 64 * 1024
 SKIPPED_FILE = "skipped_records.json"  # of a training: the records that it could not read and skipped
@@ -121,6 +121,17 @@ def set_aside(run: RunDirectory, job_id: str) -> None:
     shutil.rmtree(run.path / "exit", ignore_errors=True)
 
 
+def is_leftover(name: str, own: Collection[str]) -> bool:
+    """Return whether a file, by its path in a run directory, is one of `own` or was left by a launch that was killed.
+
+    Those are the locks of writers, and files that were about to replace an own one.
+    """
+    path = PurePosixPath(name)
+    whole = path.name.removeprefix(".").removesuffix(".partial")
+    is_partial = path.name == f".{whole}.partial" and str(path.with_name(whole)) in own
+    return name in own or is_partial or (path.name.startswith(".writer.") and len(path.parts) == 1)
+
+
 def json_lines(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the objects of a JSON Lines file; a missing file has none, a half-written line is skipped."""
     try:
@@ -175,8 +186,10 @@ def write_whole(path: Path, text: str, mode: int | None = None) -> None:
 
     Raises:
         OSError: nothing was changed: the disk is full, the folder is missing or not writable.
+        JobFailedError: nothing was changed: this process is a writer that another one has superseded.
 
     """
+    fencing.require_current()
     partial = path.with_name(f".{path.name}.partial")
     try:
         write_synced(partial, text, mode)

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from tao_skill_bank.core.redact import masked
 from tao_skill_bank.errors import Problem
+from tao_skill_bank.runs import fencing
 
 State = Literal["STARTED", "RUNNING", "SUCCESS", "FAILURE"]
 
@@ -87,7 +88,8 @@ class MetricsWriter:
 
 
 def append(path: Path, line: Mapping[str, Any]) -> None:
-    """Append one JSON object as a line, in a single write."""
+    """Append one JSON object as a line, in a single write. Raises JobFailedError like `fencing.require_current`."""
+    fencing.require_current()
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
 

@@ -9,7 +9,6 @@ import hashlib
 import io
 import json
 import os
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, BinaryIO, cast
 
-from tao_skill_bank.core import settings
+from tao_skill_bank.core import settings, unfinished
 from tao_skill_bank.core.archives import Archive, ArchiveError, extract, plain_name
 from tao_skill_bank.core.listing import listed
 from tao_skill_bank.errors import BlockedError
@@ -189,14 +188,13 @@ def _require(uri: str, names: Sequence[str], there: Mapping[str, object]) -> Non
 def _written(path: Path) -> Iterator[IO[bytes]]:
     """Write a file that gets its final name when it is complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, work = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    work = unfinished.beside(path)
     try:
-        with os.fdopen(handle, "wb") as file:
+        with work.open("wb") as file:
             yield file
-        Path(work).chmod(0o644)
-        Path(work).replace(path)
+        work.replace(path)
     finally:
-        Path(work).unlink(missing_ok=True)
+        work.unlink(missing_ok=True)
 
 
 def _unreadable(uri: str, reason: str) -> BlockedError:

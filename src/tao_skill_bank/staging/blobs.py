@@ -4,7 +4,6 @@ A download is appended to NAME.partial and gets its name when its size and check
 resumes where it stopped, in this process or a later one.
 """
 
-import fcntl
 import hashlib
 import logging
 import os
@@ -15,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from tao_skill_bank.core import settings
+from tao_skill_bank.core import file_locks, settings
 from tao_skill_bank.errors import BackendError, BlockedError
 from tao_skill_bank.staging import places, store_errors
 from tao_skill_bank.staging.progress import mib
@@ -199,8 +198,7 @@ def _partial(target: Path) -> Path:
 def _locked(path: Path) -> Iterator[IO[bytes]]:
     """Open a file exclusively for this process, waiting for other holders."""
     while True:
-        with path.open("a+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with path.open("a+b") as file, file_locks.exclusive(file.fileno(), path):
             if not _is_still(path, file):
                 continue  # the previous holder renamed it to its final name
             yield file

@@ -10,20 +10,19 @@ model that is complete in the Hugging Face cache is used.
 """
 
 import argparse
-import fcntl
 import importlib
 import logging
 import os
 import shutil
 import signal
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Protocol
 
+from tao_skill_bank.core import file_locks, lifeline, unfinished
 from tao_skill_bank.core.redact import mask_output
 from tao_skill_bank.errors import BlockedError, TaoSkillsError, UnknownNameError
 from tao_skill_bank.runs.status_log import Diagnosis, StatusWriter
@@ -33,7 +32,6 @@ from tao_skill_bank.weights.model_folders import is_complete, is_model_folder
 from tao_skill_bank.weights.model_uri import BUILTIN, HUB
 
 EXIT_CANCELED = 128 + signal.SIGTERM
-CLEANING_ATTEMPTS = 20
 logger = logging.getLogger(__name__)
 
 
@@ -87,34 +85,45 @@ def fetch(uri: str, out_dir: Path) -> Path:
     if is_model_folder(out_dir):
         return out_dir
     out_dir.parent.mkdir(parents=True, exist_ok=True)
-    if not uri.startswith(BUILTIN):
-        _download_once(uri.removeprefix(HUB), out_dir)
-        return out_dir
-    work = Path(tempfile.mkdtemp(prefix=_work_prefix(out_dir), dir=out_dir.parent))
-    try:
-        _make_builtin(uri.removeprefix(BUILTIN), work)
-        _publish(work, out_dir)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+    part = _part(out_dir)
+    with _locked(part):  # one process works, the others wait for what it makes
+        if is_model_folder(out_dir):
+            shutil.rmtree(part, ignore_errors=True)
+        elif uri.startswith(BUILTIN):
+            _create(uri.removeprefix(BUILTIN), part, out_dir)
+        else:
+            _download_into(part, uri.removeprefix(HUB), out_dir)
     return out_dir
 
 
-def _download_once(name: str, out_dir: Path) -> None:
-    """Download into a folder next to `out_dir` that a later process resumes; one process works at a time."""
-    part = out_dir.parent / f".{out_dir.name}.part"
-    with _locked(part):
-        if is_model_folder(out_dir):  # another process finished it meanwhile
-            part.rmdir()
-            return
-        for unfinished in part.rglob("*.incomplete"):  # left by a killed process: the client would restart such a file
-            unfinished.unlink()
-        try:
-            _download(name, part)
-            _publish(part, out_dir)
-        except TaoSkillsError:
-            if not any(path.is_file() for path in part.glob("*")):
-                shutil.rmtree(part, ignore_errors=True)
-            raise
+def _part(out_dir: Path) -> Path:
+    """Return the folder in which a model is made: the next process uses what a killed one left there."""
+    return out_dir.parent / f".{out_dir.name}.part"
+
+
+def _create(name: str, part: Path, out_dir: Path) -> None:
+    """Create an embedded model from nothing, and leave nothing where that fails."""
+    for left in part.iterdir():
+        unfinished.remove(left)
+    try:
+        _make_builtin(name, part)
+        _publish(part, out_dir)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+
+
+def _download_into(part: Path, name: str, out_dir: Path) -> None:
+    """Download a model; where that fails, the next process resumes with the files that are complete."""
+    for left in part.rglob("*.incomplete"):  # by a killed process: the client would restart such a file
+        left.unlink()
+    try:
+        _download(name, part)
+        _publish(part, out_dir)
+    except TaoSkillsError:
+        if not any(path.is_file() for path in part.glob("*")):
+            shutil.rmtree(part, ignore_errors=True)
+        raise
 
 
 @contextmanager
@@ -127,10 +136,10 @@ def _locked(folder: Path) -> Iterator[None]:
         except FileNotFoundError:
             continue
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            if folder.exists() and folder.stat().st_ino == os.fstat(descriptor).st_ino:  # else it was published
-                yield
-                return
+            with file_locks.exclusive(descriptor, folder):
+                if folder.exists() and folder.stat().st_ino == os.fstat(descriptor).st_ino:  # else it was published
+                    yield
+                    return
         finally:
             os.close(descriptor)
 
@@ -152,12 +161,7 @@ def _status_of(path: Path) -> StatusWriter | None:
     return StatusWriter(path.parents[1]) if is_input else None
 
 
-def _work_prefix(out_dir: Path) -> str:
-    return f".{out_dir.name}.{os.getpid()}."
-
-
 def _publish(work: Path, out_dir: Path) -> None:
-    work.chmod(0o755)  # mkdtemp makes it private
     if out_dir.is_dir() and not any(out_dir.iterdir()):
         out_dir.rmdir()
     try:
@@ -225,12 +229,12 @@ def main() -> None:
     out_dir = arguments.out_dir.absolute()
 
     def cancel(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of a handler
-        for work in out_dir.parent.glob(f"{_work_prefix(out_dir)}*"):
-            for _ in range(CLEANING_ATTEMPTS):  # download threads may still add files
-                shutil.rmtree(work, ignore_errors=True)
+        if arguments.uri.startswith(BUILTIN):  # a download is resumed
+            unfinished.remove(_part(out_dir))
         os._exit(EXIT_CANCELED)  # a plain exit would wait for the download threads
 
     signal.signal(signal.SIGTERM, cancel)
+    lifeline.end_with_starter(signal.SIGTERM)
     try:
         folder = fetch(arguments.uri, out_dir)
     except TaoSkillsError as error:

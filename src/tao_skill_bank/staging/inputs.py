@@ -6,16 +6,14 @@ content. A dataset that changes later does not change under a running job, and j
 
 import hashlib
 import logging
-import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from tao_skill_bank.core import settings
+from tao_skill_bank.core import settings, unfinished
 from tao_skill_bank.core.listing import listed
 from tao_skill_bank.data.annotations import stream_records
 from tao_skill_bank.data.records.reader import media_of
@@ -154,13 +152,13 @@ def _folder_of(files: Mapping[str, Path]) -> Path:
     if folder.is_dir():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{digest}.", dir=folder.parent))
+    work = unfinished.beside(folder)
+    work.mkdir()
     try:
         for name, path in files.items():
             link = work / name
             link.parent.mkdir(parents=True, exist_ok=True)
             link.symlink_to(path)
-        work.chmod(0o755)
         with suppress(OSError):  # another job was faster
             work.rename(folder)
     finally:
@@ -171,7 +169,6 @@ def _folder_of(files: Mapping[str, Path]) -> Path:
 def _link(path: Path, target: Path) -> None:
     """Make `path` a link to `target` atomically, replacing an existing link."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    work = path.with_name(f".{path.name}.{os.getpid()}")
-    work.unlink(missing_ok=True)
+    work = unfinished.beside(path)
     work.symlink_to(target)
     work.replace(path)

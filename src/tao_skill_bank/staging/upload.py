@@ -1,17 +1,19 @@
 """Uploads a job's run directory while its trainer runs: `python -m tao_skill_bank.staging.upload RUN_DIR [--last]`.
 
 Without --last it runs until it is stopped; with --last it uploads the rest and records whether the upload is complete.
+Where the job's script was killed, it does the latter by itself once nothing writes the run directory any more.
 """
 
 import argparse
 import logging
+import os
 import signal
 import sys
 from pathlib import Path
 
 from tao_skill_bank.core.redact import mask_output
-from tao_skill_bank.errors import BlockedError, TaoSkillsError
-from tao_skill_bank.runs import plan_versions
+from tao_skill_bank.errors import BlockedError, ConflictError, TaoSkillsError
+from tao_skill_bank.runs import plan_versions, writer_lock
 from tao_skill_bank.staging.uploads import COMPLETE, Manifest, Uploader
 
 LOOK_SECONDS = 5.0
@@ -36,6 +38,14 @@ def outcome(manifest: Manifest, uri: str) -> str:
     return f"The upload to {uri} is incomplete: {missing}. {manifest.reason} {manifest.fix}".rstrip()
 
 
+def _is_written(run_dir: Path) -> bool:
+    try:
+        writer_lock.require_free(run_dir)
+    except ConflictError:
+        return True
+    return False
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run_dir", type=Path)
@@ -48,9 +58,13 @@ def main() -> None:
         uploader = uploader_of(arguments.run_dir.absolute())
         if not arguments.last:
             signal.signal(signal.SIGTERM, lambda *_: uploader.stopped.set())
+            shell = os.getppid()
             while not uploader.stopped.wait(LOOK_SECONDS):
                 uploader.look()
-            return
+                if os.getppid() != shell and not _is_written(arguments.run_dir):  # killed before it uploads the rest
+                    break
+            else:
+                return
         manifest = uploader.finish()
     except TaoSkillsError as error:
         sys.stderr.write(f"error: {error.problems[0].message} Fix: {error.problems[0].fix}\n")

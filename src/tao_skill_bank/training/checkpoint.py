@@ -31,7 +31,7 @@ from tao_skill_bank.bank.training_facts import TrainingFacts
 from tao_skill_bank.contracts import MonitoringMetric
 from tao_skill_bank.core.admitted_pickle import RefusedPickleError
 from tao_skill_bank.errors import BlockedError
-from tao_skill_bank.runs import checkpoint_folders
+from tao_skill_bank.runs import checkpoint_folders, fencing
 from tao_skill_bank.runs.checkpoint_folders import PROGRESS_FILE
 from tao_skill_bank.training import sharded_state
 from tao_skill_bank.training.distributed import Ranks
@@ -179,14 +179,16 @@ def begin(target: Path, ranks: Ranks) -> Path:
 
 
 def publish(target: Path) -> None:
-    """Give a complete hidden folder its name."""
+    """Give a complete hidden folder its name. Raises JobFailedError where another writer has started since."""
+    fencing.require_current()
     shutil.rmtree(target, ignore_errors=True)
     hidden(target).rename(target)
 
 
 def hidden(target: Path) -> Path:
-    """Return where a folder is written until it is complete."""
-    return target.parent / f".{target.name}"
+    """Return where a folder is written until it is complete: a superseded writer writes into one of its own."""
+    number = fencing.number()
+    return target.parent / (f".{target.name}" if number < 2 else f".{target.name}.{number}")
 
 
 def best_score(run_dir: Path) -> float | None:
@@ -205,6 +207,7 @@ def is_best(run_dir: Path, score: float, metric: MonitoringMetric) -> bool:
 
 def keep_best(run_dir: Path, exported: Path, score: float, metric: MonitoringMetric) -> None:
     """Make best/ a copy of `exported`. Files are hard-linked: that is instant, takes no space, and cannot dangle."""
+    fencing.require_current()
     recover_best(run_dir)
     work = run_dir / ".best"
     shutil.copytree(exported, work, copy_function=_link)
@@ -239,6 +242,7 @@ def prune(run_dir: Path, max_keep: int) -> None:
 
     Checkpoints of an interruption are deleted once a later one is complete.
     """
+    fencing.require_current()
     for folder in checkpoint_folders.all_in(run_dir / "checkpoints")[:-1]:
         if not EPOCH_FOLDER.fullmatch(folder.name):
             shutil.rmtree(folder)

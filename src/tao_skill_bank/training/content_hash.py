@@ -1,13 +1,11 @@
 """Hashes of files that are expensive to read, cached between runs."""
 
 import hashlib
-import os
 import re
-import socket
 from contextlib import suppress
 from pathlib import Path
 
-from tao_skill_bank.core import settings
+from tao_skill_bank.core import settings, unfinished
 
 
 def content_hash(path: Path) -> str:
@@ -23,7 +21,7 @@ def content_hash(path: Path) -> str:
         content = hashlib.file_digest(file, "sha256").hexdigest()
     with suppress(OSError):  # without the cache, the next run reads the file again
         memo.parent.mkdir(parents=True, exist_ok=True)
-        work = memo.with_suffix(f".{socket.gethostname()}.{os.getpid()}.tmp")  # machines may share the disk
+        work = unfinished.beside(memo)
         work.write_text(content, encoding="ascii")
         work.replace(memo)
     return content

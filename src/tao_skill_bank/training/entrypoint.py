@@ -12,6 +12,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -21,8 +22,10 @@ import torch
 import torch.distributed as dist
 
 from tao_skill_bank.contracts import EXIT_INTERRUPTED, EXIT_PEER_LOST
+from tao_skill_bank.core import lifeline, settings
 from tao_skill_bank.core.redact import mask_output, masked
-from tao_skill_bank.errors import JobFailedError, Problem, TaoSkillsError
+from tao_skill_bank.errors import BlockedError, ConflictError, JobFailedError, Problem, TaoSkillsError
+from tao_skill_bank.runs import fencing, writer_lock
 from tao_skill_bank.runs.status_log import Diagnosis, StatusWriter
 from tao_skill_bank.training import distributed
 from tao_skill_bank.training.config import load_spec
@@ -67,6 +70,7 @@ def main(
     parser.add_argument("--config", type=Path, required=True, help="TOML file with the spec")
     config_file = parser.parse_args().config
     mask_output()
+    lifeline.end_with_starter()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     try:
         spec = load_spec(kind, config_file)
@@ -88,11 +92,26 @@ def run(
     """Run a program on its spec, record every state in `folder`, and return the exit code.
 
     With a `resume_key` (the program resumes when it is set to true), a signal that ends the program before it defers
-    signals counts as an interruption that loses nothing.
+    signals counts as an interruption that loses nothing. The run directory of another writer is left as it is.
     """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with writer_lock.joined(folder) if settings.is_rank_0() else nullcontext():
+            return _run(spec, body, folder, timeout, resume_key)
+    except ConflictError as error:  # the run directory is another writer's
+        _print_problems(error)
+        return error.exit_code
+    except OSError as error:
+        message = f"The run directory {folder} cannot be written: {error.strerror or error}"
+        _print_problems(BlockedError.of("results_dir_unwritable", message, "Make it writable, or choose another one."))
+        return BlockedError.exit_code
+    finally:
+        fencing.adopt(None)
+
+
+def _run(spec: T, body: Callable[[T, Run], str], folder: Path, timeout: timedelta, resume_key: str | None) -> int:
     interruption = Interruption(is_starting=resume_key is not None)
     interruption.watch()
-    folder.mkdir(parents=True, exist_ok=True)
     ranks: Ranks | None = None
     status = StatusWriter(folder, enabled=False)
     try:
@@ -106,6 +125,8 @@ def run(
     except BaseException as error:  # noqa: BLE001 - every end of a program is recorded
         code, diagnosis = _interrupted_at_start(error, interruption, resume_key) or _explain(error, resume_key)
     interruption.ignore()  # torchrun ends the other ranks; this record must be complete
+    if (superseded := _superseded(diagnosis)) is not None:
+        return superseded
     if diagnosis is not None and _is_reporter(diagnosis, folder, ranks):
         status.write("FAILURE", diagnosis.cause, diagnosis=diagnosis)
     _write_exit(folder, ranks, code, diagnosis)
@@ -114,11 +135,24 @@ def run(
     return code
 
 
+def _superseded(diagnosis: Diagnosis | None) -> int | None:
+    """Return the exit code where another writer has started since: then nothing is recorded in its run directory."""
+    try:
+        fencing.require_current()
+    except TaoSkillsError as error:
+        if diagnosis is None or diagnosis.code != fencing.SUPERSEDED:
+            _print_problems(error)
+        return error.exit_code
+    return None
+
+
 def _start(folder: Path, timeout: timedelta) -> Ranks:
-    """Join the other ranks; rank 0 removes the records of an earlier run before it does."""
+    """Join the other ranks; rank 0 removes the records of an earlier run before it does, and supersedes its writers."""
     if dist.get_node_local_rank(fallback_rank=0) == 0:
         shutil.rmtree(folder / "exit", ignore_errors=True)
-    return distributed.start(timeout)
+    ranks = distributed.start(timeout)
+    fencing.adopt(ranks.gather(fencing.begin(folder) if ranks.is_main else None)[0])
+    return ranks
 
 
 def _interrupted_at_start(

@@ -5,12 +5,15 @@ itself does not forward SIGUSR1, and kills a rank 30 seconds after SIGTERM, whic
 how long a job may take to end is up to its platform. Both reach the ranks as SIGUSR1, since torchrun sends SIGTERM to
 them when another rank has died. And it exits with the code of the rank that failed first, where torchrun always exits
 with 1, or with EXIT_PEER_LOST where the nodes did not find each other.
+
+Its ranks end with it, whatever ends it, and inherit the lock of the run directory, in which it runs.
 """
 
 import os
 import signal
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -19,7 +22,10 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.elastic.rendezvous import RendezvousError
 
 from tao_skill_bank.contracts import EXIT_PEER_LOST
+from tao_skill_bank.core import lifeline, settings
 from tao_skill_bank.core.redact import mask_output
+from tao_skill_bank.errors import ConflictError
+from tao_skill_bank.runs import writer_lock
 from tao_skill_bank.training.interruption import SIGNALS
 
 TORCHRUN_SIGNALS = "SIGINT,SIGHUP,SIGQUIT"  # its default without SIGTERM
@@ -33,8 +39,13 @@ def main() -> None:
     mask_output()
     for number in SIGNALS:
         signal.signal(number, _pass_on)
+    os.environ.update(lifeline.for_children())
     try:
-        run.main(["--signals-to-handle", TORCHRUN_SIGNALS, *sys.argv[1:]])
+        with _locked():
+            run.main(["--signals-to-handle", TORCHRUN_SIGNALS, *sys.argv[1:]])
+    except ConflictError as error:
+        sys.stderr.write(f"error: {error.problems[0].message} Fix: {error.problems[0].fix}\n")
+        sys.exit(error.exit_code)
     except ChildFailedError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(exit_code(error))
@@ -47,6 +58,15 @@ def exit_code(error: ChildFailedError) -> int:
     """Return the exit code of the rank that failed first; one that a signal ended gives 128 + its number."""
     code: int = error.get_first_failure()[1].exitcode
     return SIGNALED - code if code < 0 else code
+
+
+@contextmanager
+def _locked() -> Iterator[None]:
+    """Hold the lock of the job's run directory, where that is the working directory and can be written."""
+    run_dir = Path.cwd()
+    is_job = settings.job_id() and (run_dir / "plan.json").is_file() and os.access(run_dir, os.W_OK)
+    with writer_lock.joined(run_dir) if is_job else nullcontext():
+        yield
 
 
 def _pass_on(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of a handler

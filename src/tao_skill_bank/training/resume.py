@@ -136,7 +136,7 @@ def _changed(folder: Path, name: str, values: tuple[Any, Any], facts: TrainingFa
 def _remove_unfinished(run_dir: Path) -> None:
     for kind in KINDS:
         for folder in (run_dir / kind).glob(".*"):
-            if checkpoint_folders.is_checkpoint_name(folder.name.removeprefix(".")):
+            if checkpoint_folders.is_checkpoint_name(folder.name.split(".")[1]):
                 shutil.rmtree(folder)
 
 

@@ -1,3 +1,5 @@
+import errno
+import fcntl
 import itertools
 import json
 import os
@@ -14,6 +16,7 @@ from tao_skill_bank.errors import BackendError, BlockedError, ConflictError, Unk
 from tao_skill_bank.jobs import service
 from tao_skill_bank.jobs.store import JobStore
 from tao_skill_bank.platforms import processes
+from tao_skill_bank.runs import fencing
 
 pytestmark = pytest.mark.usefixtures("fake_trainer")
 
@@ -147,6 +150,7 @@ from pathlib import Path
 from tao_skill_bank.contracts import Plan, read_json
 from tao_skill_bank.jobs import service
 from tao_skill_bank.platforms import processes
+from tao_skill_bank.runs import fencing
 from tao_skill_bank.platforms.local.platform import Local
 spawn, submit = processes.spawn, Local.submit
 def stop_here(*_):
@@ -416,3 +420,62 @@ def test_a_resume_in_a_directory_of_something_else_is_refused(tmp_path):
     job = make_job(tmp_path / "run")
     with pytest.raises(ConflictError, match=r"thesis\.txt"):
         service.launch(make_plan(replace(job, workload=replace(job.workload, resume=True))))
+
+
+# --- who still writes ---------------------------------------------------------------------------------------------
+
+
+def test_a_run_directory_in_which_a_process_of_an_ended_job_is_left_is_refused_until_it_is_stopped(tmp_path):
+    first = service.launch(make_plan(make_job(tmp_path / "run", ("start", "leave_orphan", "fail:broken"))))
+    assert first.wait(timeout_seconds=300).state is State.ERROR
+    orphan = pid_in(tmp_path / "run" / "orphan.pid")
+    again = make_job(tmp_path / "run")
+    resumed = make_plan(replace(again, workload=replace(again.workload, resume=True)))
+    with pytest.raises(ConflictError, match=first.id) as caught:
+        service.launch(resumed)
+    assert caught.value.problems[0].code == "results_dir_in_use"
+    assert is_alive(orphan)
+    with pytest.raises(ConflictError):  # the command of the fix; the job had ended before
+        service.cancel(first.id)
+    assert not is_alive(orphan)
+    assert service.launch(resumed).wait(timeout_seconds=300).state is State.COMPLETE
+
+
+def test_what_a_killed_launch_left_is_no_obstacle_to_the_next_one(tmp_path):
+    folder = tmp_path / "run"
+    (folder / "config").mkdir(parents=True)
+    for name in (".plan.json.partial", "config/.train.json.partial", ".writer.lock", ".writer.json", "launch.sh"):
+        (folder / name).write_text("{")
+    job = service.launch(make_plan(make_job(folder)))
+    assert job.wait(timeout_seconds=300).state is State.COMPLETE
+
+
+def test_a_run_directory_inside_that_of_another_job_is_refused_unless_the_plan_names_it(tmp_path):
+    outer = service.launch(make_plan(make_job(tmp_path / "run")))
+    assert outer.wait(timeout_seconds=300).state is State.COMPLETE
+    plan = make_plan(make_job(tmp_path / "run" / "inner"))
+    with pytest.raises(ConflictError) as caught:
+        service.launch(plan)
+    assert caught.value.problems[0].code == "inside_another_run"
+    assert not (tmp_path / "run" / "inner").exists()
+    named = replace(plan, request=replace(plan.request, parent_job_id=outer.id))
+    assert service.launch(named).wait(timeout_seconds=300).state is State.COMPLETE
+
+
+def test_a_launch_where_files_cannot_be_locked_says_so_and_refuses_a_second_writer(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    first = service.launch(make_plan(make_job(tmp_path / "run", ("start", "leave_orphan", "fail:broken"))))
+    assert "has no locks" in first.record.transitions[-1].message
+    assert first.wait(timeout_seconds=300).state is State.ERROR
+    (tmp_path / "run" / fencing.FILE).write_text(json.dumps({"job_id": first.id}))  # as rank 0 of a training does
+    again = make_job(tmp_path / "run")
+    resumed = make_plan(replace(again, workload=replace(again.workload, resume=True)))
+    with pytest.raises(ConflictError, match=f"Processes of job {first.id} are left"):
+        service.launch(resumed)
+    with pytest.raises(ConflictError):
+        service.cancel(first.id)
+    resumed = make_plan(replace(again, id=make_job(tmp_path).id, workload=replace(again.workload, resume=True)))
+    assert service.launch(resumed).wait(timeout_seconds=300).state is State.COMPLETE

@@ -236,3 +236,19 @@ def test_a_killed_writer_leaves_a_whole_record_and_no_lock(store, record):
         writer.communicate()
     seen = len(store.read(record.id).transitions)
     assert len(store.transition(record.id, RUNNING).transitions) == seen + 1
+
+
+def test_what_killed_processes_left_is_removed_by_the_next_record(store, record, tmp_path):
+    (store.folder / ".other.json.partial").write_text("{")
+    (store.folder / ".live" / "never-written").touch()
+    ended = make_record(make_job(tmp_path / "ended"))
+    store.create(ended)
+    store.transition(ended.id, COMPLETE)
+    (store.folder / ".live" / ended.id).touch()  # killed between the record and its mark
+    unreadable = store.folder / "newer.json"
+    unreadable.write_text('{"of": "a newer release"}')
+    (store.folder / ".live" / "newer").touch()
+    last = make_record(make_job(tmp_path / "last"))
+    store.create(last)
+    assert {path.name for path in (store.folder / ".live").iterdir()} == {record.id, "newer", last.id}
+    assert not list(store.folder.glob(".*.partial"))

@@ -233,3 +233,52 @@ def test_a_killed_download_is_gone_on_with_by_the_next_process(tmp_path: Path, w
     assert (out / "model.safetensors").read_bytes() == FILES["model.safetensors"]
     assert [name for name, _ in weights.gets] == ["model.safetensors"]
     assert [path.name for path in out.parent.iterdir()] == ["open"]
+
+
+# --- several processes --------------------------------------------------------------------------------------------
+
+COUNTED = """
+import sys, time
+from pathlib import Path
+from tao_skill_bank.staging import fetch
+make = fetch._make_builtin
+def slow(name, folder):
+    Path(sys.argv[2], str(time.monotonic_ns())).touch()
+    while sys.argv[3] and not Path(sys.argv[3]).exists():
+        time.sleep(0.02)
+    make(name, folder)
+fetch._make_builtin = slow
+print(fetch.fetch("builtin://tiny-cosmos-reason", Path(sys.argv[1])), flush=True)
+"""
+
+
+def create(out_dir: Path, made: Path, go: str = "") -> "subprocess.Popen[str]":
+    made.mkdir(exist_ok=True)
+    return subprocess.Popen(
+        [sys.executable, "-c", COUNTED, str(out_dir), str(made), go], stdout=subprocess.PIPE, text=True
+    )
+
+
+def test_of_two_that_create_a_model_one_works_and_the_other_uses_it(tmp_path: Path) -> None:
+    out_dir, made, go = tmp_path / "models" / "tiny", tmp_path / "made", tmp_path / "go"
+    both = [create(out_dir, made, str(go)) for _ in range(2)]
+    eventually(lambda: any(made.iterdir()))
+    go.touch()
+    for process in both:
+        assert process.communicate(timeout=600)[0].strip() == str(out_dir)
+        assert process.returncode == 0
+    assert len(list(made.iterdir())) == 1
+    assert [path.name for path in out_dir.parent.iterdir()] == ["tiny"]
+
+
+def test_a_killed_creation_leaves_nothing_that_the_next_one_does_not_clean(tmp_path: Path) -> None:
+    out_dir, made = tmp_path / "models" / "tiny", tmp_path / "made"
+    process = create(out_dir, made, str(tmp_path / "never"))
+    eventually(lambda: any(made.iterdir()))
+    (out_dir.parent / ".tiny.part" / "half.safetensors").write_bytes(b"half")
+    process.kill()
+    process.communicate()
+    again = create(out_dir, made)
+    assert again.communicate(timeout=600)[0].strip() == str(out_dir)
+    assert [path.name for path in out_dir.parent.iterdir()] == ["tiny"]
+    assert not (out_dir / "half.safetensors").exists()

@@ -1,14 +1,17 @@
 """Real ranks under the launcher: signals reach them, and the job ends with their exit code."""
 
+import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from runs import eventually
+from runs import eventually, is_alive, pid_in
 
 from tao_skill_bank.contracts import EXIT_PEER_LOST
+from tao_skill_bank.errors import ConflictError
+from tao_skill_bank.runs import writer_lock
 
 pytest.importorskip("torch")
 
@@ -72,3 +75,28 @@ def test_success_is_success(tmp_path: Path) -> None:
     process = start(tmp_path, "succeed")
     process.communicate(timeout=600)
     assert process.returncode == 0
+
+
+@pytest.mark.slow
+def test_ranks_end_with_a_killed_launcher_and_free_the_run_directory_with_their_end(tmp_path: Path) -> None:
+    (tmp_path / "plan.json").write_text("{}")
+    words = ["--standalone", "--nproc_per_node", "2", "-m", "endless_training", "--config", str(tmp_path / "c.toml")]
+    (tmp_path / "c.toml").write_text(f'run_dir = "{tmp_path}"\n')
+    command = [sys.executable, "-m", "tao_skill_bank.training.launcher", *words]
+    environment = {**os.environ, "TAO_JOB_ID": "job", "PYTHONPATH": str(Path(__file__).parents[2] / "support")}
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL)
+    ranks = [pid_in(tmp_path / f"rank_{rank}") for rank in (0, 1)]
+    with pytest.raises(ConflictError, match="job job"):
+        writer_lock.require_free(tmp_path)
+    process.kill()
+    process.wait()
+    eventually(lambda: not any(is_alive(rank) for rank in ranks), seconds=30)
+    eventually(lambda: is_free(tmp_path), seconds=30)
+
+
+def is_free(folder: Path) -> bool:
+    try:
+        writer_lock.require_free(folder)
+    except ConflictError:
+        return False
+    return True

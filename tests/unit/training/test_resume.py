@@ -90,6 +90,7 @@ def test_a_fresh_start_moves_an_earlier_trainings_checkpoints_and_best_away(
 def test_going_on_from_an_older_checkpoint_moves_the_later_ones_away(train: Train, whole: Path) -> None:
     before = losses(whole)
     shutil.copytree(whole / "checkpoints" / "epoch_4", whole / "checkpoints" / ".epoch_9")  # half-written by a kill
+    shutil.copytree(whole / "checkpoints" / "epoch_4", whole / "checkpoints" / ".epoch_9.2")  # at a later start
     assert train("whole", epochs=3, resume=str(whole / "checkpoints" / "epoch_2")) == 0
     assert names(whole) == {"epoch_1", "epoch_2", "epoch_3"}
     assert names(whole / "earlier_1") == {"epoch_3", "epoch_4"}

@@ -19,6 +19,8 @@ import tomli_w
 from small_training import FACTS, Spec, diagnosis, losses, names
 from torch.distributed.checkpoint import filesystem
 
+from tao_skill_bank.contracts import EXIT_PEER_LOST
+from tao_skill_bank.runs import fencing
 from tao_skill_bank.training import checkpoint_contents, entrypoint
 
 from .conftest import Train
@@ -155,3 +157,34 @@ def test_a_failed_write_is_one_clear_error_and_leaves_the_previous_checkpoint(
 def test_old_epochs_go_only_when_a_newer_one_is_whole(train: Train, tmp_path: Path) -> None:
     assert train("run", epochs=4, in_background=True, max_keep=2) == 0
     assert names(tmp_path / "run") == {"epoch_3", "epoch_4"}
+
+
+@pytest.mark.parametrize("in_background", [False, True])
+def test_a_superseded_training_publishes_nothing_more_and_ends_with_a_clear_message(
+    train: Train,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    in_background: bool,
+) -> None:
+    folder, step_loss = tmp_path / "run", small_training.step_loss
+
+    def start_another(*arguments: Any) -> float:
+        if arguments[-1] == small_training.STEPS_PER_EPOCH:  # the first step of the second epoch
+            mine = fencing._own[:]
+            monkeypatch.setenv("TAO_JOB_ID", "later")
+            fencing.begin(folder)
+            fencing.adopt(mine[0])
+        return float(step_loss(*arguments))
+
+    monkeypatch.setattr(small_training, "step_loss", start_another)
+    assert train("run", epochs=3, in_background=in_background) == EXIT_PEER_LOST
+    assert {name for name in names(folder) if not name.startswith(".")} <= {"epoch_1"}
+    states = [json.loads(line)["state"] for line in (folder / "status.jsonl").read_text().splitlines()]
+    assert "FAILURE" not in states
+    assert "SUCCESS" not in states
+    assert not (folder / "exit" / "rank_0.json").exists()
+    monkeypatch.setattr(small_training, "step_loss", step_loss)
+    assert train("run", epochs=3, resume=True) == 0  # what the superseded one left is no obstacle
+    assert names(folder) == {"epoch_1", "epoch_2", "epoch_3"}
+    assert "is written by job later now" in capsys.readouterr().err

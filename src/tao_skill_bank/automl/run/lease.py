@@ -1,13 +1,13 @@
 """Lets one controller at a time run a search."""
 
-import fcntl
 import json
 import os
-import socket
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
+from tao_skill_bank.core import file_locks, own_process
+from tao_skill_bank.core.file_locks import Outcome
 from tao_skill_bank.errors import ConflictError
 from tao_skill_bank.runs.run_directory import RunDirectory
 
@@ -27,9 +27,7 @@ class Lease:
     def __enter__(self) -> "Lease":
         """Take the run directory. Raises ConflictError when another controller has it."""
         self._file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if self._is_taken(self._file):
             holder = self.holder()
             os.close(self._file)
             message = f"Another controller works on this search: process {holder['pid']} on {holder['host']}."
@@ -37,7 +35,7 @@ class Lease:
             fix = f"Watch it: tao-skills automl status {job_id}"
             raise ConflictError.of("search_is_running", message, fix) from None
         os.ftruncate(self._file, 0)
-        os.pwrite(self._file, json.dumps({"host": socket.gethostname(), "pid": os.getpid()}).encode(), 0)
+        os.pwrite(self._file, json.dumps(own_process.identity()).encode(), 0)
         return self
 
     def __exit__(
@@ -56,8 +54,11 @@ class Lease:
         if not self.path.is_file():
             return False
         with self.path.open("r") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
-        return False
+            return self._is_taken(file.fileno(), shared=True)
+
+    def _is_taken(self, descriptor: int, *, shared: bool = False) -> bool:
+        """Return whether another process has the lock; without locks, whether the last holder is known to live."""
+        outcome = file_locks.take(descriptor, shared=shared)
+        if outcome is Outcome.UNSUPPORTED:
+            return own_process.is_alive(dict(self.holder())) is True
+        return outcome is Outcome.HELD

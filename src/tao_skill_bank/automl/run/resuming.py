@@ -1,6 +1,5 @@
 """Resumes a search whose controller ended before the search did."""
 
-import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -10,6 +9,7 @@ from tao_skill_bank import platforms
 from tao_skill_bank.automl.plan import study
 from tao_skill_bank.automl.run.lease import Lease
 from tao_skill_bank.contracts import Launch, Plan, State
+from tao_skill_bank.core import file_locks
 from tao_skill_bank.errors import BlockedError, ConflictError, UnknownNameError
 from tao_skill_bank.jobs import launched, service
 from tao_skill_bank.jobs.service import JobHandle
@@ -72,8 +72,7 @@ def read_search(run_dir: Path, job_id: str) -> Plan:
 def exclusively(path: Path) -> Iterator[None]:
     """Let one process at a time in; the others wait. Raises BlockedError when the file cannot be made."""
     try:
-        with path.open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with path.open("a") as lock, file_locks.exclusive(lock.fileno(), path):
             yield
     except OSError as error:
         message = f"{path} cannot be written: {error.strerror or error}"

@@ -17,7 +17,7 @@ from tao_skill_bank.core import nested
 from tao_skill_bank.errors import BlockedError, ConflictError, UnknownNameError
 from tao_skill_bank.jobs import service
 from tao_skill_bank.planning import dispatch, gate
-from tao_skill_bank.runs import checkpoint_folders, results
+from tao_skill_bank.runs import checkpoint_folders, enclosing, results
 from tao_skill_bank.runs.run_directory import RunDirectory, json_lines
 from tao_skill_bank.spec import build
 
@@ -168,7 +168,7 @@ class TrialJobs:
         return replace(
             request,
             prompt="",
-            automl={},
+            automl={enclosing.SEARCH: self.plan.job.id},
             automl_policy="off",
             overrides=own,
             results_dir=str(folder),
@@ -242,6 +242,7 @@ def evaluation_request(
         results_dir=results_dir,
         parent_job_id=parent_job_id,
         image=request.image,
+        automl={enclosing.SEARCH: plan.job.id},
     )
 
 

@@ -1,6 +1,5 @@
 """Converts a dataset into a new folder, which appears complete or not at all. The source is only read."""
 
-import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -8,6 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
+from tao_skill_bank.core import unfinished
 from tao_skill_bank.data.convert import clip_folder, media_files, record_folder, sources, unused_files
 from tao_skill_bank.data.convert.notes import LeftOut, Notes
 from tao_skill_bank.data.convert.record_folder import RecordFolder
@@ -57,7 +57,7 @@ def convert(source: Path, target: Path, options: Options | None = None) -> Conve
     _check_target(source, target)
     _check_options(found, options)
     notes = Notes()
-    work = target.parent / f".{target.name}.{os.getpid()}.tmp"
+    work = unfinished.beside(target)
     try:
         work.mkdir()
         records, media = _write(found, source, work, options, notes)

@@ -4,14 +4,13 @@ One safetensors file per entry below $TAO_STATE_DIR/cache, written atomically; r
 """
 
 import hashlib
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
 
-from tao_skill_bank.core import settings
+from tao_skill_bank.core import settings, unfinished
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class Cache:
 
         path = self.path(key)
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.{os.getpid()}")
+        partial = unfinished.beside(path)
         try:
             save_file({"tensor": tensor.detach().cpu().contiguous()}, str(partial))
             partial.replace(path)

@@ -8,6 +8,7 @@ import torch
 from tao_skill_bank.models.cosmos_predict import adapter_folder, fusing, pipeline
 from tao_skill_bank.models.cosmos_predict.adapter_folder import PART
 from tao_skill_bank.models.cosmos_predict.config import ExportConfig
+from tao_skill_bank.runs import fencing
 from tao_skill_bank.staging import fetch
 from tao_skill_bank.training import entrypoint
 from tao_skill_bank.training.entrypoint import Run
@@ -31,6 +32,7 @@ def export(config: ExportConfig, run: Run) -> str:
     shutil.rmtree(work, ignore_errors=True)
     _copy_rest(folder, work)
     transformer.save_pretrained(str(work / PART), variant=variant)
+    fencing.require_current()
     shutil.rmtree(target, ignore_errors=True)
     work.rename(target)
     return f"Wrote {target}."

@@ -11,14 +11,12 @@ The sources are never changed. If the same sources were already prepared with th
 import csv
 import hashlib
 import json
-import os
 import shutil
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tao_skill_bank.core import locations
+from tao_skill_bank.core import locations, unfinished
 from tao_skill_bank.core.listing import listed
 from tao_skill_bank.data import clip_folders, clip_issues, prompt_pairs
 from tao_skill_bank.data.clip_folders import Clip, ClipFolder
@@ -27,6 +25,7 @@ from tao_skill_bank.data.prompt_pairs import PromptSet
 from tao_skill_bank.errors import BlockedError, Problem, RequestError
 from tao_skill_bank.models.cosmos_predict.clip_checks import Checked, check_clips
 from tao_skill_bank.models.cosmos_predict.config import PrepareConfig
+from tao_skill_bank.runs import fencing
 from tao_skill_bank.staging import hub_dataset
 from tao_skill_bank.staging.fetch import link
 from tao_skill_bank.staging.hub_dataset import Source
@@ -61,7 +60,8 @@ def prepare(config: PrepareConfig, run: Run) -> str:
         return f"{out_dir} is already prepared."
     _require_ours(out_dir)
     out_dir.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{out_dir.name}.", dir=out_dir.parent))
+    work = unfinished.beside(out_dir)
+    work.mkdir()
     try:
         checked = check_clips(sources.clips, config.min_frames, work / "retimed", run.status)
         report = _report(config, sources, checked)
@@ -204,8 +204,8 @@ def _require_ours(out_dir: Path) -> None:
 
 def _publish(work: Path, out_dir: Path) -> None:
     """Move the finished folder to its place, replacing an earlier dataset."""
-    work.chmod(0o755)  # mkdtemp makes it private
-    old = out_dir.with_name(f".{out_dir.name}.{os.getpid()}.old")
+    fencing.require_current()
+    old = unfinished.beside(out_dir)
     if out_dir.is_dir():
         out_dir.rename(old)
     work.rename(out_dir)

@@ -1,6 +1,5 @@
 """Writes generated videos as mp4 files, atomically."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from tao_skill_bank.core import unfinished
 
 Frames = NDArray[np.uint8]  # (frames, height, width, 3)
 QUALITY = {
@@ -28,8 +29,8 @@ def write(path: Path, frames: Frames, frames_per_second: int) -> None:
     import av
 
     codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial.mp4")
     path.parent.mkdir(parents=True, exist_ok=True)
+    partial = unfinished.beside(path, ".mp4")
     try:
         with av.open(str(partial), "w", options={"movflags": "faststart"}) as container:
             stream: Any = container.add_stream(codec, rate=frames_per_second, options=dict(QUALITY[codec]))

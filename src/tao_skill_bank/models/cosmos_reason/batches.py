@@ -1,6 +1,5 @@
 """Builds the training and validation batches of a train spec."""
 
-import json
 import math
 from collections.abc import Iterable, Sequence
 
@@ -11,6 +10,7 @@ from tao_skill_bank.models.cosmos_reason.config.shared import AnnotatedMedia
 from tao_skill_bank.models.cosmos_reason.memory import Load
 from tao_skill_bank.models.cosmos_reason.packing import Packed, Packer
 from tao_skill_bank.models.cosmos_reason.processor import IGNORED, Processor, Sample
+from tao_skill_bank.models.cosmos_reason.saved_answers import write_json
 from tao_skill_bank.models.cosmos_reason.vision import CHANNELS
 from tao_skill_bank.training import bad_samples, media_look
 from tao_skill_bank.training.bad_samples import SUBSTITUTES, SkipLog
@@ -62,7 +62,7 @@ def write_split(config: TrainConfig, run: Run, train_set: data.Records, val_set:
     """Write split.json with the ids of both sides if validation records were split off."""
     if run.ranks.is_main and val_set and not config.custom.val_dataset:
         names = {"train": _names(train_set.records), "val": _names(val_set.records)}
-        (run.results_dir / "split.json").write_text(json.dumps(names, indent=1), encoding="utf-8")
+        write_json(run.results_dir / "split.json", names)
 
 
 def _presentation(config: TrainConfig, *, cache: bool) -> data.Presentation:

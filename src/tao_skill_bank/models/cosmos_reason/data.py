@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,7 +11,7 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset
 
-from tao_skill_bank.core import settings
+from tao_skill_bank.core import settings, unfinished
 from tao_skill_bank.data.annotations import load_records
 from tao_skill_bank.data.headers import MediaFile
 from tao_skill_bank.data.records.reader import media_of, record_name
@@ -189,7 +188,7 @@ def _write_cached(file: Path, frames: media.Frames) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     if shutil.disk_usage(file.parent).free < CACHE_FREE_BYTES:
         return
-    work = file.with_suffix(f".{os.getpid()}.tmp")
+    work = unfinished.beside(file)
     torch.save((frames.pixels, list(frames.timestamps)), work)
     work.replace(file)
 

@@ -7,6 +7,7 @@ import torch
 from tao_skill_bank.errors import RequestError
 from tao_skill_bank.models.cosmos_reason import model
 from tao_skill_bank.models.cosmos_reason.config import ExportConfig
+from tao_skill_bank.runs import fencing
 from tao_skill_bank.training import entrypoint
 from tao_skill_bank.training.entrypoint import Run
 
@@ -23,6 +24,7 @@ def export(config: ExportConfig, run: Run) -> str:
     shutil.rmtree(work, ignore_errors=True)
     network.save_pretrained(str(work), max_shard_size=config.max_shard_size)
     model.copy_processor(folder, work)
+    fencing.require_current()
     shutil.rmtree(target, ignore_errors=True)
     work.rename(target)
     return f"Wrote {target}."

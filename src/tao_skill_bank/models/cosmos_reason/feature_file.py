@@ -1,12 +1,11 @@
 """One file of a frozen vision tower's features."""
 
 import json
-import os
-import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tao_skill_bank.core import unfinished
 from tao_skill_bank.models.cosmos_reason.media import Features
 
 
@@ -31,6 +30,6 @@ def read(path: Path) -> Features:
 def write_whole(path: Path, write_to: Callable[[Path], Any]) -> None:
     """Write a file under a temporary name and rename it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    work = path.with_suffix(f".{socket.gethostname()}.{os.getpid()}.tmp")  # machines may share the disk
+    work = unfinished.beside(path)
     write_to(work)
     work.replace(path)

@@ -1,6 +1,5 @@
 """One answer about one video or image: `python -m tao_skill_bank.models.cosmos_reason.inference --config F`."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from tao_skill_bank.models.cosmos_reason.conversation import Conversation, Messa
 from tao_skill_bank.models.cosmos_reason.generate import Decoding, answer
 from tao_skill_bank.models.cosmos_reason.loader import Padding, collate
 from tao_skill_bank.models.cosmos_reason.processor import Processor
+from tao_skill_bank.models.cosmos_reason.saved_answers import write_json
 from tao_skill_bank.training import entrypoint
 from tao_skill_bank.training.entrypoint import Run
 from tao_skill_bank.training.out_of_memory import explained
@@ -43,7 +43,7 @@ def infer(config: InferenceConfig, run: Run) -> str:
     with explained(*memory_advice):
         response = answer(network.to(device), batch, processor, Decoding(config.max_new_tokens), device)[0]
     result = {"video_id": config.media, "question": config.prompt, "response": response, "gt": None}
-    (run.results_dir / "results.json").write_text(json.dumps([result], indent=1, ensure_ascii=False), encoding="utf-8")
+    write_json(run.results_dir / "results.json", [result])
     return f"Answered: {response}"
 
 

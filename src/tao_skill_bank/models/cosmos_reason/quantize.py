@@ -6,7 +6,6 @@ quantized values in bfloat16 on any device.
 """
 
 import gc
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from tao_skill_bank.models.cosmos_reason.quantization.activations import Activat
 from tao_skill_bank.models.cosmos_reason.quantization.comparison import Measured
 from tao_skill_bank.models.cosmos_reason.quantization.records import Records
 from tao_skill_bank.models.cosmos_reason.quantization.smoothing import smooth
+from tao_skill_bank.models.cosmos_reason.saved_answers import write_json
 from tao_skill_bank.runs.status_log import StatusWriter
 from tao_skill_bank.training import entrypoint
 from tao_skill_bank.training.checkpoint import write_whole
@@ -202,9 +202,7 @@ def _write_results(folder: Path, results: dict[str, Any]) -> None:
         "not_computed": {} if evaluation else {"token_loss": NOT_EVALUATED, "accuracy": NOT_EVALUATED},
     }
     for name, document in (("results.json", results), ("metrics_summary.json", summary)):
-        work = folder / f".{name}"
-        work.write_text(json.dumps(document, indent=1, ensure_ascii=False), encoding="utf-8")
-        work.replace(folder / name)
+        write_json(folder / name, document)
 
 
 def _closing(results: dict[str, Any]) -> str:

@@ -17,6 +17,7 @@ from tao_skill_bank.models.cosmos_reason.config import EvaluateConfig
 from tao_skill_bank.models.cosmos_reason.metrics import Scored
 from tao_skill_bank.models.cosmos_reason.questions import Question
 from tao_skill_bank.models.cosmos_reason.verdicts import Rule
+from tao_skill_bank.runs import fencing
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,8 @@ def entry(judged: Scored, question: Question, rule: Rule) -> dict[str, Any]:
 
 
 def write_json(path: Path, document: Any) -> None:
-    """Write a JSON file under a temporary name, then rename it."""
+    """Write a JSON file under a temporary name, then rename it. Raises JobFailedError in a superseded process."""
+    fencing.require_current()
     work = path.with_name(f".{path.name}")
     work.write_text(json.dumps(document, indent=1, ensure_ascii=False), encoding="utf-8")
     work.replace(path)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,11 @@ import psutil
 
 from tao_skill_bank.contracts import Finding, Job, JobRecord, JobStatus, Launch, Plan, State
 from tao_skill_bank.core import settings
-from tao_skill_bank.errors import BackendError
+from tao_skill_bank.errors import BackendError, ConflictError
 from tao_skill_bank.platforms import machines, memory_kills, processes, run_files
 from tao_skill_bank.platforms.local import probe as local_probe
 from tao_skill_bank.platforms.local import render as local_render
+from tao_skill_bank.runs import fencing, writer_lock
 from tao_skill_bank.runs.run_directory import RunDirectory, write_whole
 
 DEFAULT_GRACE_SECONDS = 120.0  # a training finishes its step and saves itself
@@ -48,9 +49,10 @@ class Local:
         return local_render.launch(plan)
 
     def submit(self, plan: Plan) -> dict[str, str | int | float]:
-        """Start launch.sh in a session of its own.
+        """Start launch.sh in a session of its own, which inherits the lock of the run directory.
 
         Raises:
+            ConflictError: a process of another job still writes there.
             BackendError: the process could not be started.
 
         """
@@ -59,7 +61,10 @@ class Local:
         kills = memory_kills.counted_now()
         try:
             run.log_file.parent.mkdir(parents=True, exist_ok=True)
-            process = processes.spawn(plan.argv, environment, str(run.log_file))
+            with closing(writer_lock.take(run.path)) as lock:
+                if not lock.is_real:
+                    _require_no_processes(run)
+                process = processes.spawn(plan.argv, environment, str(run.log_file), lock.descriptor)
             start_time = process.create_time()
         except (OSError, psutil.Error) as error:
             message = f"The job's process could not be started: {error}"
@@ -132,6 +137,16 @@ def _elsewhere(record: JobRecord) -> str | None:
     """Return the other machine of a job; None for one of this machine, also where it has been renamed meanwhile."""
     machine = machines.other(record, PLATFORM.host_key)
     return None if machine is not None and processes.of_job(record.id) else machine
+
+
+def _require_no_processes(run: RunDirectory) -> None:
+    """Refuse a run directory whose last writer left processes, where no lock says so. Raises ConflictError."""
+    before = fencing.holder(run.path).get("job_id")
+    if before and (left := processes.of_job(before)):
+        numbers = ", ".join(str(process.pid) for process in left)
+        message = f"Processes of job {before} are left and may write into {run.path}: {numbers}."
+        fix = f"Stop them: tao-skills cancel {before}"
+        raise ConflictError.of("results_dir_in_use", message, fix, path="results_dir")
 
 
 def _leader(record: JobRecord) -> psutil.Process | None:

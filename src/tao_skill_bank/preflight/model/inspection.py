@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import secrets
 import subprocess
 import sys
 import tempfile
@@ -16,7 +15,7 @@ from typing import Any
 import tomli_w
 
 from tao_skill_bank.contracts import Finding, Job
-from tao_skill_bank.core import json_text, nested, settings, yaml12
+from tao_skill_bank.core import json_text, nested, settings, unfinished, yaml12
 from tao_skill_bank.core.findings import blocking, info, not_checked
 from tao_skill_bank.core.version import __version__
 from tao_skill_bank.runs.run_directory import read_object
@@ -151,9 +150,12 @@ def _texts(folder: Path, pattern: str) -> list[str]:
 
 def _store(path: Path, answer: Mapping[str, Any]) -> None:
     """Keep an answer; a cache that cannot be written only costs the next preflight some seconds."""
-    work = path.with_name(f".{secrets.token_hex(8)}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return
+    work = unfinished.beside(path)
+    try:
         work.write_text(json.dumps(answer), encoding="utf-8")
         work.replace(path)
     except OSError:
