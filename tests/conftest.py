@@ -16,6 +16,11 @@ sys.path.insert(0, str(SUPPORT))
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the workers share the cores: more threads would only wait for them
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let `make kill` choose how many kills tests/e2e/test_kills.py makes."""
+    parser.addoption("--kills", type=int, default=0, help="kills over all stages; 0: a few cheap ones")
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Show where the time of a long run went: seconds of set-up, call and teardown by file."""
     seconds: Counter[str] = Counter()

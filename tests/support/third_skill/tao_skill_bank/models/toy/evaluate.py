@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 from tao_skill_bank.runs import checkpoint_folders
+from tao_skill_bank.runs.run_directory import write_whole
 from tao_skill_bank.runs.status_log import Diagnosis, StatusWriter
 
 
@@ -26,7 +27,7 @@ def main():
         "epoch"
     ]
     summary = {"kind": "numbers", "num_samples": 8, "metrics": {"accuracy": epochs / (epochs + 1)}}
-    (run / "metrics_summary.json").write_text(json.dumps(summary))
+    write_whole(run / "metrics_summary.json", json.dumps(summary))
     status.write("SUCCESS", "Scored.")
 
 

@@ -4,13 +4,15 @@ import argparse
 import json
 import math
 import os
+import shutil
 import signal
 import sys
 import time
 import tomllib
 from pathlib import Path
 
-from tao_skill_bank.runs import checkpoint_folders
+from tao_skill_bank.core import lifeline
+from tao_skill_bank.runs import checkpoint_folders, fencing, writer_lock
 from tao_skill_bank.runs.status_log import Diagnosis, MetricsWriter, StatusWriter
 
 EXIT_INTERRUPTED = 75
@@ -32,7 +34,15 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--config", type=Path, required=True)
     spec = tomllib.loads(parser.parse_args().config.read_text())
-    run, train = Path(spec["results_dir"]), spec["train"]
+    run = Path(spec["results_dir"])
+    lifeline.end_with_starter()
+    with writer_lock.joined(run):
+        fencing.begin(run)
+        follow(spec, run)
+
+
+def follow(spec, run):
+    train = spec["train"]
     status, metrics = StatusWriter(run), MetricsWriter(run)
     stopped = []
     for number in (signal.SIGTERM, signal.SIGUSR1):
@@ -56,9 +66,13 @@ def main():
             sys.exit(EXIT_INTERRUPTED)
         metrics.write(epoch, epoch, {train["metric"]: loss(spec, epoch)})
         folder = run / "checkpoints" / f"epoch_{epoch}"
-        folder.mkdir(parents=True)
-        (folder / ".metadata").touch()
-        (folder / "progress.json").write_text(json.dumps({"epoch": epoch, "step": epoch}))
+        work = folder.with_name(f".{folder.name}")
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(parents=True)
+        (work / ".metadata").touch()
+        (work / "progress.json").write_text(json.dumps({"epoch": epoch, "step": epoch}))
+        fencing.require_current()
+        work.rename(folder)
         status.progress(epoch, train["epoch"], f"epoch {epoch}")
     (run / "best").mkdir(exist_ok=True)
     status.write("SUCCESS", f"Trained {last} epochs.")

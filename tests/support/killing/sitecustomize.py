@@ -1,0 +1,87 @@
+"""Kills a process of a test's group at its n-th event; Python imports this by name where it is on the path.
+
+An event is what a Python process of the group is about to do below the folder of the test (a file that is
+opened, a rename, a removal, a new folder, a link), or a process that it is about to start. The events of
+all processes are counted together in `events`. At the one whose number is in `order.json`, the process that makes it
+signals one process of the group, chosen by `pick`: itself, the shell, the launcher, a rank, the command line.
+"""
+# ruff: noqa: PTH - every Python process of a test imports this: without pathlib, and without its own events
+
+import json
+import os
+import sys
+
+FOLDER = os.environ.get("TAO_KILLS", "")
+CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.link", "os.symlink", "os.rmdir"}
+STARTS = {"subprocess.Popen", "os.posix_spawn", "os.fork"}
+
+
+def members():
+    """Return the processes of the group, oldest first, with their command lines."""
+    mark, found = f"TAO_KILLS={FOLDER}\0".encode(), []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{name}/environ", "rb") as file:
+                if mark not in file.read():
+                    continue
+            with open(f"/proc/{name}/stat", encoding="utf-8", errors="replace") as file:
+                fields = file.read().rpartition(")")[2].split()
+            with open(f"/proc/{name}/cmdline", "rb") as file:
+                words = file.read().replace(b"\0", b" ").decode(errors="replace").strip()
+        except (OSError, IndexError):
+            continue
+        if fields[0] not in "ZX":
+            found.append((int(fields[19]), int(name), words))
+    return [(pid, words) for _, pid, words in sorted(found)]
+
+
+def count():
+    descriptor = os.open(os.path.join(FOLDER, "events"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    try:
+        os.write(descriptor, b".")
+        return os.lseek(descriptor, 0, os.SEEK_CUR)
+    finally:
+        os.close(descriptor)
+
+
+def is_event(event, arguments):
+    if event in STARTS:
+        return True
+    if event == "open":
+        return is_inside(arguments[0])
+    return event in CHANGES and is_inside(arguments[0])
+
+
+def is_inside(path):
+    world = os.path.dirname(FOLDER)
+    return isinstance(path, (str, bytes, os.PathLike)) and os.path.abspath(os.fsdecode(path)).startswith(world + os.sep)
+
+
+def kill(order):
+    found = members()
+    pid, words = found[order["pick"] % len(found)]
+    with open(os.path.join(FOLDER, "killed.json"), "w", encoding="utf-8") as file:
+        json.dump({"pid": pid, "words": words, "by": os.getpid(), "members": len(found)}, file)
+    os.kill(pid, order["signal"])
+
+
+def watch():
+    with open(os.path.join(FOLDER, "order.json"), encoding="utf-8") as file:
+        order = json.load(file)
+    busy = []
+
+    def hook(event, arguments):
+        if busy or not (event in STARTS or event in CHANGES or event == "open"):
+            return
+        busy.append(event)
+        try:
+            if is_event(event, arguments) and count() == order["event"]:
+                kill(order)
+        finally:
+            busy.clear()
+
+    sys.addaudithook(hook)
+
+
+if FOLDER and os.path.exists(os.path.join(FOLDER, "order.json")):
+    watch()
