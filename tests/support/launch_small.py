@@ -1,6 +1,7 @@
 """Launches the small training on two ranks as a job and waits for its end.
 
-Its arguments are the run directory and, to resume, `--set train.resume=true`. Like `tao-skills run`, it prints the problem and the fix of a refused launch, and exits with 8 where the job failed.
+Its arguments are the run directory and, to resume, `--set train.resume=true`. Like `tao-skills run`, it prints the
+problem and the fix of a refused launch, and exits with 8 where the job failed.
 """
 
 import sys

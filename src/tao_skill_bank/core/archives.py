@@ -209,7 +209,7 @@ def extract(path: Path, targets: Mapping[str, Path]) -> set[str]:
                 name = plain_name(member)
                 if member.isreg() and name in targets and name not in written:
                     targets[name].parent.mkdir(parents=True, exist_ok=True)
-                    written[name] = unfinished.beside(targets[name])
+                    written[name] = unfinished.next_to(targets[name])
                     with written[name].open("xb") as sink:
                         archive.copy(member, sink)
         for name, work in written.items():

@@ -17,7 +17,7 @@ _numbers = itertools.count()
 _cleaned: set[Path] = set()
 
 
-def beside(target: Path, suffix: str = "") -> Path:
+def next_to(target: Path, suffix: str = "") -> Path:
     """Return a hidden name next to `target` that no other process or thread uses; `suffix` where a writer needs one.
 
     The first call for a folder removes what killed processes left there.

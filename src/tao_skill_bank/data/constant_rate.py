@@ -49,7 +49,7 @@ def write_copy(source: Path, target: Path, frames_per_second: float | None = Non
     index = whole_clip_index(source)
     import av
 
-    work = unfinished.beside(target, ".mp4")
+    work = unfinished.next_to(target, ".mp4")
     try:
         rate = Fraction(frames_per_second or _usual_rate(index)).limit_denominator(MAX_DENOMINATOR)
         with opened(source) as (container, _):

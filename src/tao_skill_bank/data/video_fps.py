@@ -54,7 +54,7 @@ def fix_video_fps(source: Path, target: Path, media_root: Path | None = None) ->
             "media_root_not_folder", message, "Unpack the archive and give its folder.", path=str(root)
         )
     fixer = _Fixer(root)
-    work = unfinished.beside(_folder_of(target) / target.name)
+    work = unfinished.next_to(_folder_of(target) / target.name)
     try:
         # A lone surrogate cannot be encoded; its backslash form is the JSON escape it was read from.
         with work.open("x", encoding="utf-8", errors="backslashreplace") as file:

@@ -188,7 +188,7 @@ def _require(uri: str, names: Sequence[str], there: Mapping[str, object]) -> Non
 def _written(path: Path) -> Iterator[IO[bytes]]:
     """Write a file that gets its final name when it is complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    work = unfinished.beside(path)
+    work = unfinished.next_to(path)
     try:
         with work.open("wb") as file:
             yield file

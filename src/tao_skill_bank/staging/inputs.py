@@ -152,7 +152,7 @@ def _folder_of(files: Mapping[str, Path]) -> Path:
     if folder.is_dir():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    work = unfinished.beside(folder)
+    work = unfinished.next_to(folder)
     work.mkdir()
     try:
         for name, path in files.items():
@@ -169,6 +169,6 @@ def _folder_of(files: Mapping[str, Path]) -> Path:
 def _link(path: Path, target: Path) -> None:
     """Make `path` a link to `target` atomically, replacing an existing link."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    work = unfinished.beside(path)
+    work = unfinished.next_to(path)
     work.symlink_to(target)
     work.replace(path)

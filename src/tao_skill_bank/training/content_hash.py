@@ -21,7 +21,7 @@ def content_hash(path: Path) -> str:
         content = hashlib.file_digest(file, "sha256").hexdigest()
     with suppress(OSError):  # without the cache, the next run reads the file again
         memo.parent.mkdir(parents=True, exist_ok=True)
-        work = unfinished.beside(memo)
+        work = unfinished.next_to(memo)
         work.write_text(content, encoding="ascii")
         work.replace(memo)
     return content

@@ -5,7 +5,8 @@ opened, a rename, a removal, a new folder, a link), or a process that it is abou
 all processes are counted together in `events`. At the one whose number is in `order.json`, the process that makes it
 signals one process of the group, chosen by `pick`: itself, the shell, the launcher, a rank, the command line.
 """
-# ruff: noqa: PTH - every Python process of a test imports this: without pathlib, and without its own events
+# ruff: noqa: PTH100, PTH110, PTH118, PTH120, PTH123, PTH208
+# Every Python process of a test imports this, so it imports little and makes no events of its own.
 
 import json
 import os

@@ -33,7 +33,7 @@ def name(target="model", machine=None, pid=DEAD, ending=""):
 @pytest.mark.parametrize("ending", ["", ".mp4"])
 def test_what_a_dead_process_left_goes_with_the_next_use_of_its_folder(tmp_path, kind, ending):
     make(tmp_path / name(ending=ending), kind)
-    work = unfinished.beside(tmp_path / "other")
+    work = unfinished.next_to(tmp_path / "other")
     assert work.parent == tmp_path
     assert not list(tmp_path.iterdir())
 
@@ -53,7 +53,7 @@ def test_what_a_dead_process_left_goes_with_the_next_use_of_its_folder(tmp_path,
 )
 def test_a_live_process_another_machine_and_other_files_are_left_alone(tmp_path, kept):
     (tmp_path / kept).touch()
-    unfinished.beside(tmp_path / "other")
+    unfinished.next_to(tmp_path / "other")
     assert (tmp_path / kept).exists()
 
 
@@ -62,15 +62,15 @@ def test_what_another_machine_left_goes_after_a_day(tmp_path):
     old.touch()
     then = time.time() - 2 * unfinished.FORGOTTEN_SECONDS
     os.utime(old, (then, then))
-    unfinished.beside(tmp_path / "other")
+    unfinished.next_to(tmp_path / "other")
     assert not old.exists()
 
 
 def test_names_are_hidden_and_never_the_same(tmp_path):
-    names = {unfinished.beside(tmp_path / "a.json", ".mp4").name for _ in range(3)}
+    names = {unfinished.next_to(tmp_path / "a.json", ".mp4").name for _ in range(3)}
     assert len(names) == 3
     assert all(found.startswith(".a.json.") and found.endswith(".mp4") for found in names)
 
 
 def test_a_folder_that_does_not_exist_yet_is_no_obstacle(tmp_path):
-    assert unfinished.beside(tmp_path / "absent" / "a").parent == tmp_path / "absent"
+    assert unfinished.next_to(tmp_path / "absent" / "a").parent == tmp_path / "absent"

@@ -57,7 +57,7 @@ def convert(source: Path, target: Path, options: Options | None = None) -> Conve
     _check_target(source, target)
     _check_options(found, options)
     notes = Notes()
-    work = unfinished.beside(target)
+    work = unfinished.next_to(target)
     try:
         work.mkdir()
         records, media = _write(found, source, work, options, notes)

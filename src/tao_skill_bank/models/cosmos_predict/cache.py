@@ -38,7 +38,7 @@ class Cache:
 
         path = self.path(key)
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = unfinished.beside(path)
+        partial = unfinished.next_to(path)
         try:
             save_file({"tensor": tensor.detach().cpu().contiguous()}, str(partial))
             partial.replace(path)

@@ -60,7 +60,7 @@ def prepare(config: PrepareConfig, run: Run) -> str:
         return f"{out_dir} is already prepared."
     _require_ours(out_dir)
     out_dir.parent.mkdir(parents=True, exist_ok=True)
-    work = unfinished.beside(out_dir)
+    work = unfinished.next_to(out_dir)
     work.mkdir()
     try:
         checked = check_clips(sources.clips, config.min_frames, work / "retimed", run.status)
@@ -205,7 +205,7 @@ def _require_ours(out_dir: Path) -> None:
 def _publish(work: Path, out_dir: Path) -> None:
     """Move the finished folder to its place, replacing an earlier dataset."""
     fencing.require_current()
-    old = unfinished.beside(out_dir)
+    old = unfinished.next_to(out_dir)
     if out_dir.is_dir():
         out_dir.rename(old)
     work.rename(out_dir)

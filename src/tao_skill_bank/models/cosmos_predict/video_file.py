@@ -30,7 +30,7 @@ def write(path: Path, frames: Frames, frames_per_second: int) -> None:
 
     codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = unfinished.beside(path, ".mp4")
+    partial = unfinished.next_to(path, ".mp4")
     try:
         with av.open(str(partial), "w", options={"movflags": "faststart"}) as container:
             stream: Any = container.add_stream(codec, rate=frames_per_second, options=dict(QUALITY[codec]))

@@ -188,7 +188,7 @@ def _write_cached(file: Path, frames: media.Frames) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     if shutil.disk_usage(file.parent).free < CACHE_FREE_BYTES:
         return
-    work = unfinished.beside(file)
+    work = unfinished.next_to(file)
     torch.save((frames.pixels, list(frames.timestamps)), work)
     work.replace(file)
 

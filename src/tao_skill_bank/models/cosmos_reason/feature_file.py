@@ -30,6 +30,6 @@ def read(path: Path) -> Features:
 def write_whole(path: Path, write_to: Callable[[Path], Any]) -> None:
     """Write a file under a temporary name and rename it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    work = unfinished.beside(path)
+    work = unfinished.next_to(path)
     write_to(work)
     work.replace(path)

@@ -154,7 +154,7 @@ def _store(path: Path, answer: Mapping[str, Any]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError:
         return
-    work = unfinished.beside(path)
+    work = unfinished.next_to(path)
     try:
         work.write_text(json.dumps(answer), encoding="utf-8")
         work.replace(path)
