@@ -6,7 +6,7 @@ TORCH_INDEX_URL ?=
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo demo-predict test test-fast kill lint types imports schemas check bench clean
+.PHONY: help setup demo demo-predict test test-fast fuzz kill lint types imports schemas check bench clean
 
 help:  ## Show the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -36,6 +36,9 @@ test-fast: setup  ## Run the tests that need no engine and train nothing (about 
 
 kill: setup  ## Kill 200 random processes at random events of every stage, and require that all ends well (an hour).
 	$(BIN)/python -m pytest tests/e2e/test_kills.py --kills 200
+
+fuzz: setup  ## Look for inputs that end in anything but a typed error: 200,000 of them (hours).
+	TAO_FUZZ_INPUTS=200000 $(BIN)/python -m pytest -n 2 tests/fuzz
 
 lint: setup  ## Format check, lint, types and import layers.
 	$(BIN)/ruff format --check .

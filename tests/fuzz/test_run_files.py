@@ -27,23 +27,52 @@ from tao_skill_bank.weights import adapter_base, model_folders, safetensors_file
 
 profile = settings.get_profile("hostile")
 STATUS = [
-    {"time": "2026-01-01T00:00:00+00:00", "state": "STARTED", "step": 0, "total": 4, "eta_seconds": None, "message": "a"},
-    {"time": "2026-01-01T00:01:00+00:00", "state": "RUNNING", "step": 2, "total": 4, "eta_seconds": 9.5, "message": "b"},
-    {"time": "2026-01-01T00:02:00+00:00", "state": "FAILURE", "step": 2, "total": 4, "message": "c",
-     "diagnosis": {"code": "x", "cause": "y", "cure": "z"}},
-]  # fmt: skip
+    {
+        "time": "2026-01-01T00:00:00+00:00",
+        "state": "STARTED",
+        "step": 0,
+        "total": 4,
+        "eta_seconds": None,
+        "message": "a",
+    },
+    {
+        "time": "2026-01-01T00:01:00+00:00",
+        "state": "RUNNING",
+        "step": 2,
+        "total": 4,
+        "eta_seconds": 9.5,
+        "message": "b",
+    },
+    {
+        "time": "2026-01-01T00:02:00+00:00",
+        "state": "FAILURE",
+        "step": 2,
+        "total": 4,
+        "message": "c",
+        "diagnosis": {"code": "x", "cause": "y", "cure": "z"},
+    },
+]
 METRICS = [{"time": "2026-01-01T00:00:00+00:00", "step": step, "epoch": 0.5, "train/loss_avg": 1.0} for step in (1, 2)]
 SUMMARY = {
-    "kind": "answers", "task": "direction", "num_samples": 2, "metrics": {"accuracy": 0.5, "f1": None},
-    "not_computed": {"f1": "one class"}, "per_class": {"left": {"precision": 1.0, "recall": 0.5, "f1": 0.6, "support": 2}},
-    "confusion_matrix": {"labels": ["left", "right"], "matrix": [[1, 1], [0, 0]]}, "units": {"f1": "%"},
+    "kind": "answers",
+    "task": "direction",
+    "num_samples": 2,
+    "metrics": {"accuracy": 0.5, "f1": None},
+    "not_computed": {"f1": "one class"},
+    "per_class": {"left": {"precision": 1.0, "recall": 0.5, "f1": 0.6, "support": 2}},
+    "confusion_matrix": {"labels": ["left", "right"], "matrix": [[1, 1], [0, 0]]},
+    "units": {"f1": "%"},
     "intervals": {"accuracy": {"low": 0.1, "high": 0.9, "level": 0.95, "method": "wilson"}},
     "calibration": {"ece": 0.1, "bins": [{"low": 0.0, "high": 0.5, "count": 1, "confidence": 0.4, "accuracy": 1.0}]},
     "findings": [{"code": "few", "severity": "warning", "message": "few samples", "fix": "more", "path": ""}],
-}  # fmt: skip
-RESULTS = {"kind": "answers", "entries": [
-    {"video_id": "v/0.mp4", "question": "which?", "gt": "left", "response": "left", "confidence": 0.5},
-    {"video_id": "v/1.mp4", "question": "which?", "gt": "left", "response": "right", "confidence": 0.25}]}  # fmt: skip
+}
+RESULTS = {
+    "kind": "answers",
+    "entries": [
+        {"video_id": "v/0.mp4", "question": "which?", "gt": "left", "response": "left", "confidence": 0.5},
+        {"video_id": "v/1.mp4", "question": "which?", "gt": "left", "response": "right", "confidence": 0.25},
+    ],
+}
 BEST = {
     "best_score": 0.5,
     "metric": "accuracy",
@@ -51,10 +80,16 @@ BEST = {
     "best_ckpt_abs_dir": "/run/checkpoints/epoch_1",
 }
 DOCUMENTS = {
-    "metrics_summary.json": SUMMARY, "results.json": RESULTS, "best/best_score.json": BEST, "result.json": {"state": "ERROR"},
-    "skipped_records.json": [{"index": 0, "code": "x", "message": "y", "path": "z"}], "logs/upload.json": {"job_id": "x"},
-    "exit/rank_0.json": {"rank": 0, "exit_code": 1, "error": "y"}, "request.json": {"skill": "x"}, "plan.json": {},
-}  # fmt: skip
+    "metrics_summary.json": SUMMARY,
+    "results.json": RESULTS,
+    "best/best_score.json": BEST,
+    "result.json": {"state": "ERROR"},
+    "skipped_records.json": [{"index": 0, "code": "x", "message": "y", "path": "z"}],
+    "logs/upload.json": {"job_id": "x"},
+    "exit/rank_0.json": {"rank": 0, "exit_code": 1, "error": "y"},
+    "request.json": {"skill": "x"},
+    "plan.json": {},
+}
 LINES = {"status.jsonl": STATUS, "metrics.jsonl": METRICS}
 
 
@@ -66,8 +101,10 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def plan(folder):
     """Return the plan of an evaluation, as a run directory keeps it."""
-    workload = Workload("builtin://tiny-cosmos-reason", inputs=(
-        Input("eval", "annotations", {"annotation_path": "/data/a.json", "media_path": "/data"}),))  # fmt: skip
+    workload = Workload(
+        "builtin://tiny-cosmos-reason",
+        inputs=(Input("eval", "annotations", {"annotation_path": "/data/a.json", "media_path": "/data"}),),
+    )
     return make_plan(make_job(folder / "run", action="evaluate", workload=workload))
 
 
@@ -95,9 +132,7 @@ def read_everything(run):
     json_text(to_json(result))
     with suppress(OSError):  # a folder in the place of result.json
         results.write(run, result)
-    handle = type(
-        "Handle", (), {"status": lambda self: service.JobStatus("x", State.ERROR, progress=run.last_status())}
-    )()
+    handle = SimpleNamespace(status=lambda: service.JobStatus("x", State.ERROR, progress=run.last_status()))
     with open(os.devnull, "w") as nowhere:  # noqa: PTH123
         follow._show_lines(follow._moments(handle, run), Console(file=nowhere))
     diagnose.diagnose_job(make_record(make_job(run.path, id="cosmos-rl-train-0123456789ab")))
@@ -179,9 +214,11 @@ def test_the_gap_analysis_refuses_hostile_results_with_a_fix(folder, plan, data)
 @given(data=st.data())
 def test_hostile_annotations_are_findings(folder, data):
     record = {
-        "id": "0", "video": "v/0.mp4", "video_fps": 4.0,
+        "id": "0",
+        "video": "v/0.mp4",
+        "video_fps": 4.0,
         "conversations": [{"from": "human", "value": "<video>\nwhich?"}, {"from": "gpt", "value": "left"}],
-    }  # fmt: skip
+    }
     (folder / "data").mkdir(exist_ok=True)
     path = folder / "data" / "annotations.json"
     put(path, data.draw(content([record, record])))
@@ -208,9 +245,13 @@ def test_hostile_files_of_an_adapter_and_a_model_are_findings(folder, data):
         "base_model.model.q.lora_A.weight": {"dtype": "F32", "shape": [4, 8], "data_offsets": [0, 128]},
         "base_model.model.q.lora_B.weight": {"dtype": "F32", "shape": [8, 4], "data_offsets": [128, 256]},
     }
-    files = {"adapter_config.json": config, "base_model.json": {"path": "/base", "fingerprint": "x", "part": "y"},
-             "config.json": {"model_type": "x"}, "model_index.json": {"_class_name": "x", "unet": ["a", "b"]},
-             "model.safetensors.index.json": {"weight_map": {"a": "adapter_model.safetensors"}}}  # fmt: skip
+    files = {
+        "adapter_config.json": config,
+        "base_model.json": {"path": "/base", "fingerprint": "x", "part": "y"},
+        "config.json": {"model_type": "x"},
+        "model_index.json": {"_class_name": "x", "unet": ["a", "b"]},
+        "model.safetensors.index.json": {"weight_map": {"a": "adapter_model.safetensors"}},
+    }
     hostile = data.draw(st.sampled_from((*sorted(files), "header")))
     for name, document in files.items():
         put(path / name, data.draw(content(document)) if name == hostile else json.dumps(document).encode())

@@ -98,14 +98,10 @@ def _change(draw, document, values):
 def content(draw, document, values=VALUES):
     """Return the bytes of a JSON file: a changed, cut or damaged document, or anything at all; None for a folder."""
     kind = draw(st.sampled_from(("changed",) * 6 + ("value", "cut", "damaged", "bytes", "deep", "folder", "digits")))
-    if kind == "folder":
-        return None
-    if kind == "bytes":
-        return draw(st.binary(max_size=200))
-    if kind == "deep":
-        return draw(st.sampled_from((b"[", b'{"a":', b'[{"a":'))) * draw(st.sampled_from((50, 101, 5000, 100_000)))
-    if kind == "digits":
-        return b'{"step": ' + b"9" * 5000 + b', "total": 1}'
+    if kind in ("folder", "bytes", "deep", "digits"):
+        deep = draw(st.sampled_from((b"[", b'{"a":', b'[{"a":'))) * draw(st.sampled_from((50, 101, 5000, 100_000)))
+        digits = b'{"step": ' + b"9" * 5000 + b', "total": 1}'
+        return {"folder": None, "bytes": draw(st.binary(max_size=200)), "deep": deep, "digits": digits}[kind]
     data = json.dumps(draw(values) if kind == "value" else draw(changed(document, values))).encode()
     if kind == "cut":
         return data[: draw(st.integers(0, len(data)))]

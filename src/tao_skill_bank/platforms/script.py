@@ -40,6 +40,7 @@ UPLOAD = """\
 {upload} &  # what is whole, as it appears
 uploader=$!
 """
+EXPRESSIONS = ("$TAO_RENDEZVOUS", "$TAO_CONFIG", "$SLURM_NODEID", "$JOB_COMPLETION_INDEX")  # known where it runs
 GPU_ENVIRONMENT = """\
 export PYTORCH_ALLOC_CONF="${PYTORCH_ALLOC_CONF:-expandable_segments:True}"  # fewer fragments between gradients
 """
@@ -74,6 +75,11 @@ def record_exit_code(
     upload = (python, "-P", "-m", "tao_skill_bank.staging.upload", plan.job.results_dir)
     afterwards += UPLOAD_THE_REST.format(upload=line_of((*upload, "--last")))
     return RECORD_EXIT_CODE.format(on_signal=on_signal, afterwards=afterwards) + UPLOAD.format(upload=line_of(upload))
+
+
+def line_of(words: Sequence[str]) -> str:
+    """Return a shell line of a command, in which only `EXPRESSIONS` are left to the shell that runs it."""
+    return " ".join(f'"{word}"' if word in EXPRESSIONS else shlex.quote(word) for word in words)
 
 
 def environment(plan: Plan, *, devices: str | None = None) -> str:

@@ -107,8 +107,7 @@ def _pod_words(job: Job, options: Options, restart_file: str | None) -> list[str
         words += [f"--beside {shlex.quote(upload)}", f"--afterwards {shlex.quote(f'{upload} --last')}"]
     rendezvous = Rendezvous("$TAO_RENDEZVOUS", "$JOB_COMPLETION_INDEX", "static") if meets(job) else None
     *command, _ = torchrun.command(job, python=options.python, rendezvous=rendezvous)  # ends with the config
-    shell = " ".join(f'"{word}"' if word.startswith("$") else shlex.quote(word) for word in (*command, "$TAO_CONFIG"))
-    return [*words, shlex.quote(f"exec {shell}")]
+    return [*words, shlex.quote(f"exec {job_script.line_of((*command, '$TAO_CONFIG'))}")]
 
 
 def port(job_id: str) -> int:

@@ -142,7 +142,7 @@ def _commands(job: Job, options: Options) -> list[str]:
     lines = [_srun(job, options, 1, shlex.join((*fetch, uri, folder))) for uri, folder in job.fetches]
     rendezvous = Rendezvous("$TAO_RENDEZVOUS", "$SLURM_NODEID") if _meets(job) else None
     *command, _ = torchrun.command(job, python=options.python, rendezvous=rendezvous)  # ends with the config
-    on_node = " ".join(f'"{word}"' if word.startswith("$") else shlex.quote(word) for word in (*command, "$TAO_CONFIG"))
+    on_node = script.line_of((*command, "$TAO_CONFIG"))
     return [*lines, _srun(job, options, job.resources.nodes, on_node)]
 
 
