@@ -57,16 +57,17 @@ def logs(
     as_json: JsonFlag = False,
 ) -> None:
     """Print a job's log, credentials masked."""
-    from tao_skill_bank.core.redact import Masker, plain_output
+    from tao_skill_bank.core.masked_text import masked_text
+    from tao_skill_bank.core.redact import plain_output
     from tao_skill_bank.jobs import service as job_verbs
 
-    lines = map(Masker(), job_verbs.logs(job, follow=follow))
+    text = masked_text(job_verbs.log_text(job, follow=follow))
     if as_json:
-        print_json(document({"job_id": job, "lines": list(lines)}), is_masked=True)
+        print_json(document({"job_id": job, "lines": "".join(text).split("\n")[:-1]}), is_masked=True)
         return
-    with plain_output():  # they are masked already
-        for line in lines:
-            typer.echo(line)
+    with plain_output():  # it is masked already
+        for piece in text:
+            typer.echo(piece, nl=False)
 
 
 def watch(

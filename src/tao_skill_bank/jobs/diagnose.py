@@ -1,27 +1,20 @@
-"""Matches logs against known failures: symptom, cause and fix. The rules are data, found by location."""
+"""Matches jobs and logs against known failures: symptom, cause and fix."""
 
-import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
-from functools import cache
 from pathlib import Path
-from typing import Any
 
-from tao_skill_bank import models
 from tao_skill_bank.contracts import JobRecord, State, contract
-from tao_skill_bank.core import locations, yaml12
-from tao_skill_bank.core.redact import redacted
-from tao_skill_bank.errors import RequestError
+from tao_skill_bank.core import locations
+from tao_skill_bank.core.masked_text import masked_text
 from tao_skill_bank.jobs import service
+from tao_skill_bank.jobs.failure_rules import rules
+from tao_skill_bank.jobs.log_scan import Scan, scan
 from tao_skill_bank.jobs.store import JobStore
 from tao_skill_bank.platforms import run_files
 from tao_skill_bank.runs.run_directory import RunDirectory
 
-RULE_FILE = "failures.yaml"
 RETRY = "tao-skills retry JOB"  # in a rule's fix
-MAX_LINE_LENGTH = 2000  # longer lines are cut: no symptom starts that late, and patterns get slow
 UNEXPLAINED = {"internal_error", "canceled"}  # trainer codes that give how it ended, not why
-ERROR_WORDS = ("error", "exception", "fatal", "traceback", "failed", "killed", "abort")
 
 
 @contract
@@ -37,31 +30,6 @@ class Diagnosis:
     occurrences: int = 1
 
 
-@dataclass(frozen=True)
-class Rule:
-    """A known failure, as described in failures.yaml."""
-
-    code: str
-    cause: str
-    cure: str
-    words: tuple[str, ...]
-    pattern: re.Pattern[str]
-    context: tuple[str, ...] = ()
-
-    def matches(self, line: str, lowered: str) -> bool:
-        return _holds(lowered, self.words) and self.pattern.search(line) is not None
-
-
-@dataclass
-class _Findings:
-    """The findings of one pass over a log so far."""
-
-    matches: dict[Rule, Diagnosis] = field(default_factory=dict)
-    contexts: set[Rule] = field(default_factory=set)
-    last_line: tuple[int, str] = (0, "")
-    last_error: tuple[int, str] = (0, "")
-
-
 def diagnose(target: str | Path) -> list[Diagnosis]:
     """Return the failures of a job id or a log file, most likely root cause first.
 
@@ -71,8 +39,7 @@ def diagnose(target: str | Path) -> list[Diagnosis]:
     """
     path = locations.absolute(target)
     if path.is_file():
-        with path.open(encoding="utf-8", errors="replace") as file:
-            return diagnose_lines(file, str(target))
+        return diagnose_text(log_text(path), str(target))
     service.status(str(target))  # it may have ended unseen
     return diagnose_job(JobStore().read(str(target)))
 
@@ -83,8 +50,7 @@ def diagnose_job(record: JobRecord) -> list[Diagnosis]:
     reported = list(_reported(run))
     found = []
     if run.log_file.is_file():
-        with run.log_file.open(encoding="utf-8", errors="replace") as file:
-            found = diagnose_lines(file, str(run.log_file))
+        found = diagnose_text(log_text(run.log_file), str(run.log_file))
     known = [diagnosis for diagnosis in found if diagnosis.code != "no_known_failure"]
     explained = [diagnosis for diagnosis in reported if diagnosis.code not in UNEXPLAINED]
     if explained or known:
@@ -96,61 +62,19 @@ def diagnose_job(record: JobRecord) -> list[Diagnosis]:
     return reported or [_unexplained(record, found)]
 
 
-def diagnose_lines(lines: Iterable[str], source: str) -> list[Diagnosis]:
-    """Return the failures in log lines, first symptom first; reads a log of any size in constant memory."""
-    seen = _Findings()
-    for number, line in enumerate(lines, start=1):
-        _look_at(redacted(line.rstrip()[:MAX_LINE_LENGTH]), number, source, seen)
-    known = [diagnosis for rule, diagnosis in seen.matches.items() if not rule.context or rule in seen.contexts]
-    return sorted(known, key=lambda diagnosis: diagnosis.line_number) or [_unknown(seen, source)]
+def diagnose_text(text: Iterable[str], source: str) -> list[Diagnosis]:
+    """Return the failures in a log, first symptom first. Its text comes in pieces, masked; memory stays constant."""
+    seen = scan(text, rules())
+    known = [
+        Diagnosis(rule.code, found.line.strip(), rule.cause, rule.cure, source, found.line_number, found.occurrences)
+        for rule, found in seen.known.items()
+    ]
+    return known or [_unknown(seen, source)]
 
 
-@cache
-def rules() -> tuple[Rule, ...]:
-    """Return the rules of the package, then those of each model. Raises RequestError for a rule that is none."""
-    roots = [Path(root) for root in models.__path__ if Path(root).is_dir()]  # other distributions may add some
-    folders = sorted((folder for root in roots for folder in root.iterdir()), key=lambda folder: folder.name)
-    return tuple(rule for folder in (Path(__file__).parent, *folders) for rule in _rules_in(folder))
-
-
-def _rules_in(folder: Path) -> Iterator[Rule]:
-    file = folder / RULE_FILE
-    found = yaml12.read(file) if file.is_file() else []
-    for number, entry in enumerate(found if isinstance(found, list) else [found], start=1):
-        try:
-            yield _rule(entry)
-        except (KeyError, TypeError, AttributeError, re.error) as error:
-            message = f"{file}: rule {number} cannot be read: {error!r}."
-            fix = "Give it code, words, patterns (regular expressions), cause and `cure`."
-            raise RequestError.of("invalid_failure_rule", message, fix, path=str(file)) from None
-
-
-def _rule(entry: dict[str, Any]) -> Rule:
-    pattern = re.compile("|".join(entry["patterns"]), re.IGNORECASE)
-    words, context = tuple(entry["words"]), tuple(entry.get("context", ()))
-    return Rule(entry["code"], entry["cause"], entry["cure"], words, pattern, context)
-
-
-def _look_at(line: str, number: int, source: str, seen: _Findings) -> None:
-    lowered = line.lower()
-    if line:
-        seen.last_line = (number, line)
-    if _holds(lowered, ERROR_WORDS):
-        seen.last_error = (number, line)
-    for rule in rules():
-        if rule.context and rule not in seen.contexts and _holds(lowered, rule.context):
-            seen.contexts.add(rule)
-        if rule.matches(line, lowered):
-            first = Diagnosis(rule.code, line.strip(), rule.cause, rule.cure, source, number, occurrences=0)
-            earlier = seen.matches.get(rule, first)
-            seen.matches[rule] = replace(earlier, occurrences=earlier.occurrences + 1)
-
-
-def _holds(lowered: str, words: tuple[str, ...]) -> bool:
-    for word in words:  # noqa: SIM110 - any() takes twice as long, and this runs for every rule and line
-        if word in lowered:
-            return True
-    return False
+def log_text(path: Path) -> Iterator[str]:
+    """Yield a log file in pieces, credentials masked."""
+    return masked_text(run_files.log_text(path, lambda: True, follow=False))
 
 
 def _reported(run: RunDirectory) -> Iterator[Diagnosis]:
@@ -162,18 +86,19 @@ def _reported(run: RunDirectory) -> Iterator[Diagnosis]:
             yield Diagnosis(code, str(line.get("message") or cause), cause, fix, str(run.status_file), number)
 
 
-def _unknown(seen: _Findings, source: str) -> Diagnosis:
-    number, line = seen.last_error if seen.last_error[0] else seen.last_line
-    if not number:
+def _unknown(seen: Scan, source: str) -> Diagnosis:
+    found = seen.last_error or seen.last_line
+    if found is None:
         cause, fix = (
             "The log is empty: the program did not start, or wrote nothing.",
             "See the job's state and message.",
         )
-    else:
-        what = "last error" if seen.last_error[0] else "last line; the log has no error"
-        cause = f"No known failure matches this log. Line {number} is its {what}."
-        fix = f"Read {source} upwards from line {number}; the first error of the first rank that failed is the cause."
-    return Diagnosis("no_known_failure", line.strip(), cause, fix, source, number)
+        return Diagnosis("no_known_failure", "", cause, fix, source)
+    number = found.line_number
+    what = "last error" if seen.last_error else "last line; the log has no error"
+    cause = f"No known failure matches this log. Line {number} is its {what}."
+    fix = f"Read {source} upwards from line {number}; the first error of the first rank that failed is the cause."
+    return Diagnosis("no_known_failure", found.line.strip(), cause, fix, source, number)
 
 
 def _no_failure(record: JobRecord, run: RunDirectory) -> Diagnosis:

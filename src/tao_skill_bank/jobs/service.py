@@ -18,13 +18,13 @@ from tao_skill_bank.errors import BackendError, BlockedError, ConflictError, Pro
 from tao_skill_bank.jobs import remote_results, search_folders, unrecorded
 from tao_skill_bank.jobs.launched import earlier_job
 from tao_skill_bank.jobs.store import JobStore, new_job_id
-from tao_skill_bank.platforms import machines, processes
+from tao_skill_bank.platforms import machines, processes, run_files
 from tao_skill_bank.runs import enclosing, results, run_directory, writer_lock
 from tao_skill_bank.runs.results import Result
 from tao_skill_bank.runs.run_directory import RunDirectory, set_aside, timestamp, verbatim_json, write_whole
 from tao_skill_bank.staging import places
 
-__all__ = ["JobHandle", "JobStore", "cancel", "launch", "list_jobs", "logs", "new_job_id", "refresh", "status"]
+__all__ = ["JobHandle", "JobStore", "cancel", "launch", "list_jobs", "log_text", "new_job_id", "refresh", "status"]
 
 WAIT_POLL_SECONDS = 0.5
 ASKED_AT_ONCE = 16  # status queries in parallel: one over ssh takes a while
@@ -51,6 +51,10 @@ class JobHandle:
 
     def logs(self, *, follow: bool = False) -> Iterator[str]:
         """Yield log lines; with `follow`, until the job ends."""
+        return run_files.lines_of(self.log_text(follow=follow))
+
+    def log_text(self, *, follow: bool = False) -> Iterator[str]:
+        """Yield the log in pieces of any length, line ends included; with `follow`, until the job ends."""
         record = self.record
         return _lines(record, platforms.load(record.platform).logs(record, follow=follow))
 
@@ -170,9 +174,9 @@ def status(job_id: str) -> JobStatus:
     return JobHandle(job_id).status()
 
 
-def logs(job_id: str, *, follow: bool = False) -> Iterator[str]:
-    """Yield a job's log lines. Raises UnknownNameError."""
-    return JobHandle(job_id).logs(follow=follow)
+def log_text(job_id: str, *, follow: bool = False) -> Iterator[str]:
+    """Yield a job's log in pieces, line ends included. Raises UnknownNameError."""
+    return JobHandle(job_id).log_text(follow=follow)
 
 
 def cancel(job_id: str) -> JobStatus:

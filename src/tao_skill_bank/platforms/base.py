@@ -43,7 +43,7 @@ class Platform(Protocol):
         ...
 
     def logs(self, record: JobRecord, *, follow: bool) -> Iterator[str]:
-        """Yield log lines; with `follow`, until the job ends."""
+        """Yield the log in pieces of any length, line ends included; with `follow`, until the job ends."""
         ...
 
     def cancel(self, record: JobRecord) -> None:

@@ -1,8 +1,9 @@
 """What a job left in its run directory, for platforms that share its file system."""
 
+import codecs
 import shlex
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from tao_skill_bank.runs import checkpoint_folders
 from tao_skill_bank.runs.run_directory import RunDirectory
 
 LOG_POLL_SECONDS = 0.2
+LOG_BLOCK_BYTES = 256 * 1024
 INTERRUPTED = "interrupted"  # the trainer's code for it
 NOTHING_LOST = "Nothing was trained yet."
 SIGNALED = 128  # added to a signal's number, the exit code that a shell gives a program that it ended
@@ -124,23 +126,35 @@ def rate_limited(query: Callable[[], bool], seconds: float) -> Callable[[], bool
     return answer
 
 
-def log_lines(path: Path, is_over: Callable[[], bool], *, follow: bool) -> Iterator[str]:
-    """Yield the lines of a log file; with `follow`, wait for it and for more until the job is over."""
+def log_text(path: Path, is_over: Callable[[], bool], *, follow: bool) -> Iterator[str]:
+    """Yield the whole lines of a log file, in pieces; with `follow`, wait for it and for more until the job is over."""
     while follow and not path.is_file() and not is_over():
         time.sleep(LOG_POLL_SECONDS)
     if not path.is_file():
         return
-    with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
-        rest = ""
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    ends_line = True
+    with path.open("rb") as file:
         while True:
             is_last = not follow or is_over()  # asked before the read that must see the last line
-            for line in file:
-                rest += line
-                if rest.endswith("\n"):
-                    yield rest.rstrip("\n")
-                    rest = ""
+            while block := file.read(LOG_BLOCK_BYTES):
+                ends_line = block.endswith(b"\n")
+                yield decoder.decode(block)
             if is_last:
                 break
             time.sleep(LOG_POLL_SECONDS)
-        if rest:
-            yield rest
+    if not ends_line:
+        yield decoder.decode(b"\n", final=True)
+
+
+def lines_of(text: Iterable[str]) -> Iterator[str]:
+    """Yield the lines of text that comes in pieces, without their line ends."""
+    parts: list[str] = []  # of a line that has not ended yet
+    for piece in text:
+        *ended, rest = piece.split("\n")
+        for line in ended:
+            yield "".join((*parts, line))
+            parts.clear()
+        parts.append(rest)
+    if last := "".join(parts):
+        yield last

@@ -1,5 +1,7 @@
 """The report of a job, alone and against an earlier one."""
 
+import json
+
 import pytest
 from report_runs import annotated, make_evaluation, seal
 from runs import make_job, make_record
@@ -41,3 +43,31 @@ def test_an_earlier_job_that_is_unknown_or_gone_is_one_error(tmp_path, against):
         against = job.id
     shown = CliRunner().invoke(app, ["report", after, "--against", against])
     assert isinstance(shown.exception, UnknownNameError)
+
+
+def logged(tmp_path, log):
+    """Record a finished job with a log and return its id."""
+    job = make_job(tmp_path / "run")
+    (tmp_path / "run" / "logs").mkdir(parents=True)
+    (tmp_path / "run" / "logs" / "job.log").write_bytes(log)
+    JobStore().create(make_record(job, terminal_state=State.COMPLETE))
+    return job.id
+
+
+LOG = b"step 1 tokens/s 5\r\nHF_TOKEN=" + b"s3cr3tValue0" + b"\n\xff \xe2\x96\x88\nthe end"
+
+
+@pytest.mark.parametrize("options", [[], ["--follow"]])
+def test_logs_are_shown_as_written_with_their_credentials_masked(tmp_path, options):
+    shown = CliRunner().invoke(app, ["logs", logged(tmp_path, LOG), *options])
+    assert shown.exit_code == 0, shown.output
+    expected = "step 1 tokens/s 5\r\nHF_TOKEN=[redacted]\n\ufffd █\nthe end\n"
+    assert shown.stdout_bytes.decode() == expected
+
+
+def test_logs_as_json_are_a_list_of_lines(tmp_path):
+    shown = CliRunner().invoke(app, ["logs", logged(tmp_path, LOG), "--json"])
+    lines = ["step 1 tokens/s 5\r", "HF_TOKEN=[redacted]", "\ufffd █", "the end"]
+    assert json.loads(shown.stdout)["lines"] == lines
+    empty = CliRunner().invoke(app, ["logs", logged(tmp_path / "other", b""), "--json"])
+    assert json.loads(empty.stdout)["lines"] == []

@@ -142,13 +142,17 @@ HEALTHY = """\
 
 
 def codes(lines):
-    return [diagnosis.code for diagnosis in diagnose.diagnose_lines(lines, "job.log")]
+    return [diagnosis.code for diagnosis in found_in(lines)]
+
+
+def found_in(lines):
+    return diagnose.diagnose_text((f"{line}\n" for line in lines), "job.log")
 
 
 @pytest.mark.parametrize(("code", "line"), SYMPTOMS)
 def test_a_known_symptom_has_its_cause_and_cure(code, line):
     log = [*HEALTHY.splitlines(), line, "torch.distributed.elastic.multiprocessing.errors.ChildFailedError:"]
-    found = {diagnosis.code: diagnosis for diagnosis in diagnose.diagnose_lines(log, "job.log")}
+    found = {diagnosis.code: diagnosis for diagnosis in found_in(log)}
     assert code in found
     assert (found[code].line_number, found[code].symptom) == (9, line.strip())
     assert found[code].cause
@@ -196,7 +200,7 @@ def test_a_failure_of_many_models_has_the_cure_of_the_one_that_ran():
 
 def test_the_first_symptom_comes_first_and_repetitions_are_counted():
     lines = ["KeyError: 'video_fps'", "OSError: [Errno 28] No space left on device", "KeyError: 'video_fps'"]
-    found = diagnose.diagnose_lines(lines, "job.log")
+    found = found_in(lines)
     assert [(entry.code, entry.line_number, entry.occurrences) for entry in found] == [
         ("missing_video_fps", 1, 2),
         ("disk_full", 2, 1),
@@ -205,14 +209,14 @@ def test_the_first_symptom_comes_first_and_repetitions_are_counted():
 
 def test_an_unknown_failure_points_at_the_last_error():
     log = ["start", "Traceback (most recent call last):", "ZeroDivisionError: division by zero", "bye"]
-    (found,) = diagnose.diagnose_lines(log, "job.log")
+    (found,) = found_in(log)
     assert (found.code, found.line_number) == ("no_known_failure", 3)
     assert found.symptom == "ZeroDivisionError: division by zero"
     assert "line 3" in found.cure
 
 
 def test_an_empty_log_says_so():
-    (found,) = diagnose.diagnose_lines([], "job.log")
+    (found,) = found_in([])
     assert "empty" in found.cause
 
 
@@ -224,10 +228,10 @@ def test_patterns_do_not_explode_on_a_long_line():
 def test_a_big_log_is_read_as_a_stream():
     def lines():
         for number in range(20_000):
-            yield f"INFO step {number}/20000 train/loss_avg: 0.5\n"
-        yield "RuntimeError: CUDA out of memory.\n"
+            yield f"INFO step {number}/20000 train/loss_avg: 0.5"
+        yield "RuntimeError: CUDA out of memory."
 
-    (found,) = diagnose.diagnose_lines(lines(), "job.log")
+    (found,) = found_in(lines())
     assert (found.code, found.line_number) == ("cuda_out_of_memory", 20_001)
 
 
@@ -318,7 +322,7 @@ def own_rules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
 
 def test_a_model_of_another_distribution_has_rules_of_its_own(own_rules: Path) -> None:
     own_rules.write_text("- {code: lens_fogged, words: [fog], patterns: ['fog on lens'], cause: Fog., cure: Wipe it.}")
-    assert [found.code for found in diagnose.diagnose_lines(["error: fog on lens 3"], "job.log")] == ["lens_fogged"]
+    assert [found.code for found in found_in(["error: fog on lens 3"])] == ["lens_fogged"]
 
 
 @pytest.mark.parametrize(
@@ -328,4 +332,4 @@ def test_a_model_of_another_distribution_has_rules_of_its_own(own_rules: Path) -
 def test_a_rule_that_cannot_be_read_is_named_with_its_file(own_rules: Path, rule: str) -> None:
     own_rules.write_text(rule)
     with pytest.raises(RequestError, match=re.escape(str(own_rules))):
-        diagnose.diagnose_lines(["error: fog on lens 3"], "job.log")
+        found_in(["error: fog on lens 3"])

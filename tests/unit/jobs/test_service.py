@@ -312,7 +312,7 @@ def test_the_list_asks_again_for_jobs_that_had_not_ended(launch):
 
 
 def test_verbs_on_an_unknown_job_say_so():
-    for verb in (service.status, service.logs, service.cancel):
+    for verb in (service.status, service.log_text, service.cancel):
         with pytest.raises(UnknownNameError):
             verb("cosmos-rl-train-000000000000")
 

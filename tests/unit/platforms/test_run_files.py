@@ -1,6 +1,7 @@
 """How a job ended, by its exit code, the last line of its trainer, its checkpoints and the kernel."""
 
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -122,3 +123,33 @@ def test_the_kernel_counts_kills_of_this_process_or_says_nothing():
 
 def test_a_job_without_a_plan_is_run_again_in_another_folder(record):
     assert run_files.resume_command(record).endswith(f"--results-dir {record.results_dir}-again")
+
+
+@given(log=st.lists(st.sampled_from([b"step\n", b"\r\n", b"\xe2\x96", b"\x88", b"\xff", b"\n"])).map(b"".join))
+def test_a_log_is_its_bytes_as_text_in_whole_lines(log: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.getbasetemp() / "job.log"
+    path.write_bytes(log)
+    text = "".join(run_files.log_text(path, lambda: True, follow=False))
+    expected = log.decode("utf-8", "replace")
+    assert text == (expected if not log or log.endswith(b"\n") else f"{expected}\n")
+    assert list(run_files.lines_of([*text])) == text.split("\n")[:-1]
+
+
+def test_a_character_that_is_written_in_two_parts_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_files, "LOG_POLL_SECONDS", 0)
+    path = tmp_path / "job.log"
+    path.write_bytes(b"50 % \xe2\x96")
+    answers = iter((False, True))
+
+    def is_over() -> bool:
+        over = next(answers)
+        if over:
+            with path.open("ab") as file:
+                file.write(b"\x88 done")
+        return over
+
+    assert "".join(run_files.log_text(path, is_over, follow=True)) == "50 % █ done\n"
+
+
+def test_of_a_log_that_is_not_there_nothing_is_shown(tmp_path: Path) -> None:
+    assert list(run_files.log_text(tmp_path / "job.log", lambda: True, follow=True)) == []

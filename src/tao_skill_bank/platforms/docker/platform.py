@@ -125,10 +125,10 @@ class Docker:
         return _unknown(record, elsewhere, container, progress)
 
     def logs(self, record: JobRecord, *, follow: bool) -> Iterator[str]:
-        """Yield the lines of logs/job.log."""
+        """Yield the text of logs/job.log."""
         path = RunDirectory.of(record.results_dir, record.id).log_file
         is_over = run_files.rate_limited(lambda: self.status(record).state.is_terminal, FOLLOW_SECONDS)
-        return run_files.log_lines(path, is_over, follow=follow)
+        return run_files.log_text(path, is_over, follow=follow)
 
     def cancel(self, record: JobRecord) -> None:
         """Stop the container: SIGTERM, by which a training saves itself, and after the grace period SIGKILL.

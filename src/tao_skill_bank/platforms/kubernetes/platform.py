@@ -141,10 +141,11 @@ class Kubernetes:
         while follow and not job.is_visible and not job.has_started() and not is_over():
             time.sleep(POLL_SECONDS)
         if job.is_visible:
-            yield from run_files.log_lines(run.log_file, is_over, follow=follow)
-            yield from kubernetes_logs.other_failures(run)
+            yield from run_files.log_text(run.log_file, is_over, follow=follow)
+            lines = kubernetes_logs.other_failures(run)
         else:
-            yield from kubernetes_logs.lines(job.cluster, job.container, job.look, is_over, follow=follow)
+            lines = kubernetes_logs.lines(job.cluster, job.container, job.look, is_over, follow=follow)
+        yield from (f"{line}\n" for line in lines)
 
     def cancel(self, record: JobRecord) -> None:
         """Delete the job and wait until its pods are gone; they get their grace period, in which a training saves.

@@ -101,9 +101,9 @@ class Local:
         return _with_orphans(status, orphans)
 
     def logs(self, record: JobRecord, *, follow: bool) -> Iterator[str]:
-        """Yield the lines of logs/job.log."""
+        """Yield the text of logs/job.log."""
         path = RunDirectory.of(record.results_dir, record.id).log_file
-        return run_files.log_lines(path, lambda: self.status(record).state.is_terminal, follow=follow)
+        return run_files.log_text(path, lambda: self.status(record).state.is_terminal, follow=follow)
 
     def cancel(self, record: JobRecord) -> None:
         """Stop the job's processes, orphans of an ended job included.

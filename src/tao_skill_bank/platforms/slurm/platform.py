@@ -122,10 +122,10 @@ class Slurm:
         return slurm_status.over(record, run, over, progress)
 
     def logs(self, record: JobRecord, *, follow: bool) -> Iterator[str]:
-        """Yield the lines of logs/job.log, which every node writes through its srun."""
+        """Yield the text of logs/job.log, which every node writes through its srun."""
         path = RunDirectory.of(record.results_dir, record.id).log_file
         is_over = run_files.rate_limited(lambda: self.status(record).state.is_terminal, FOLLOW_SECONDS)
-        return run_files.log_lines(path, is_over, follow=follow)
+        return run_files.log_text(path, is_over, follow=follow)
 
     def cancel(self, record: JobRecord) -> None:
         """Stop the job and wait until the cluster no longer lists it; a training saves itself first.

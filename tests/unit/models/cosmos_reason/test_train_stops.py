@@ -19,7 +19,7 @@ def written(run_dir: Path) -> list[str]:
 
 
 def causes(error_output: str) -> list[str]:
-    return [found.code for found in diagnose.diagnose_lines(error_output.splitlines(), "job.log")]
+    return [found.code for found in diagnose.diagnose_text([error_output], "job.log")]
 
 
 def without_media(annotations: Path, target: Path) -> str:

@@ -330,9 +330,9 @@ def test_a_cancel_after_the_end_does_not_turn_success_into_cancelled(start):
 def test_followed_logs_come_while_the_job_runs_and_end_with_it(start):
     run = start("start", "say:first", "wait_for:go", "say:last", "succeed")
     lines = PLATFORM.logs(run.record, follow=True)
-    assert next(lines) == "first"
+    assert next(lines) == "first\n"
     (run.folder / "go").touch()
-    assert list(lines) == ["last"]
+    assert list(lines) == ["last\n"]
 
 
 def test_logs_of_a_job_that_wrote_none_are_empty(tmp_path):
