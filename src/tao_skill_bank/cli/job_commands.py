@@ -57,11 +57,11 @@ def logs(
     as_json: JsonFlag = False,
 ) -> None:
     """Print a job's log, credentials masked."""
-    from tao_skill_bank.core.masked_text import masked_text
+    from tao_skill_bank.core.masked_log import masked_log
     from tao_skill_bank.core.redact import plain_output
     from tao_skill_bank.jobs import service as job_verbs
 
-    text = masked_text(job_verbs.log_text(job, follow=follow))
+    text = masked_log(job_verbs.log_text(job, follow=follow))
     if as_json:
         print_json(document({"job_id": job, "lines": "".join(text).split("\n")[:-1]}), is_masked=True)
         return

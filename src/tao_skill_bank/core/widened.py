@@ -1,7 +1,8 @@
 """Exact patterns of `re` over text, widened into patterns of RE2 over bytes that match on the same lines, and more.
 
 Assertions are dropped, what may be empty at either end is cut, and where an exact pattern accepts some character
-outside ASCII, any bytes above 0x7F do. Nothing matches a line end: the exact patterns are used on single lines.
+outside ASCII, any bytes above 0x7F do. Nothing matches a line end: the exact patterns are used on single lines. `$` is
+kept in patterns with the flag MULTILINE only, as others may look at a part of a line.
 """
 
 import importlib
@@ -52,6 +53,11 @@ class _Boundary:
 
 
 @dataclass(frozen=True)
+class _LineEnd:
+    """The end of a line, in a pattern that is meant for text of many lines."""
+
+
+@dataclass(frozen=True)
 class _Ahead:
     """A positive lookahead."""
 
@@ -63,7 +69,7 @@ class _Anything:
     """Any text of a line: what cannot be widened, such as a reference to a group."""
 
 
-_Item = _Character | _Choice | _Repeat | _Boundary | _Ahead | _Anything
+_Item = _Character | _Choice | _Repeat | _Boundary | _LineEnd | _Ahead | _Anything
 _Items = tuple[_Item, ...]
 
 
@@ -74,32 +80,34 @@ def widened(pattern: re.Pattern[str]) -> bytes:
     The line may hold bytes that are not UTF-8 if the exact pattern gets U+FFFD in their place.
     """
     parser: Any = importlib.import_module("re._parser")  # the syntax tree of `re`; `sre_parse` is deprecated
-    tree = _items(parser.parse(pattern.pattern, pattern.flags), bool(pattern.flags & re.IGNORECASE))
+    tree = _items(parser.parse(pattern.pattern, pattern.flags), pattern.flags)
     return (_text(_without_start(_without_end(tree))) or "(?:)").encode("ascii")
 
 
-def _items(nodes: Iterable[tuple[Any, Any]], ignore_case: bool) -> _Items:
-    return tuple(item for name, value in nodes for item in _read(str(name), value, ignore_case))
+def _items(nodes: Iterable[tuple[Any, Any]], flags: int) -> _Items:
+    return tuple(item for name, value in nodes for item in _read(str(name), value, flags))
 
 
-def _read(name: str, value: Any, ignore_case: bool) -> _Items:
+def _read(name: str, value: Any, flags: int) -> _Items:
     """Return the items of a node of the syntax tree; none for an assertion that is dropped."""
     found: _Items = ()
     if name == "SUBPATTERN":
         _, added, removed, inner = value
-        found = _items(inner, (ignore_case or bool(added & re.IGNORECASE)) and not removed & re.IGNORECASE)
+        found = _items(inner, (flags | added) & ~removed)
     elif name == "ATOMIC_GROUP":
-        found = _items(value, ignore_case)
+        found = _items(value, flags)
     elif name == "BRANCH":
-        found = (_Choice(tuple(_items(branch, ignore_case) for branch in value[1])),)
+        found = (_Choice(tuple(_items(branch, flags) for branch in value[1])),)
     elif name in ("MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT"):
-        found = (_Repeat(value[0], value[1], _items(value[2], ignore_case)),)
+        found = (_Repeat(value[0], value[1], _items(value[2], flags)),)
     elif name in ("LITERAL", "NOT_LITERAL", "IN", "ANY"):
-        found = (_Character(ASCII, HIGH) if name == "ANY" else _character(name, value, ignore_case),)
+        found = (_Character(ASCII, HIGH) if name == "ANY" else _character(name, value, bool(flags & re.IGNORECASE)),)
     elif name == "ASSERT" and value[0] > 0:
-        found = (_Ahead(_items(value[1], ignore_case)),)
+        found = (_Ahead(_items(value[1], flags)),)
     elif str(value) == "AT_BOUNDARY":
         found = (_Boundary(),)
+    elif str(value) == "AT_END" and flags & re.MULTILINE:
+        found = (_LineEnd(),)
     elif name not in ("AT", "ASSERT", "ASSERT_NOT"):
         found = (_Anything(),)
     return found
@@ -196,6 +204,8 @@ def _text(items: _Items) -> str:
             parts.append(_repeated(item))
         elif isinstance(item, _Boundary):  # next to other characters `re` and RE2 do not agree on boundaries
             parts.append(r"\b" if _is_word(items[index + 1 :]) or _is_word(items[:index], -1) else "")
+        elif isinstance(item, _LineEnd):
+            parts.append("(?m:$)")
         elif isinstance(item, _Anything):
             parts.append(r"[^\n]*")
     return "".join(parts)

@@ -1,11 +1,12 @@
 """Matches jobs and logs against known failures: symptom, cause and fix."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from tao_skill_bank.contracts import JobRecord, State, contract
 from tao_skill_bank.core import locations
-from tao_skill_bank.core.masked_text import masked_text
+from tao_skill_bank.core.masked_log import masked_log
 from tao_skill_bank.jobs import service
 from tao_skill_bank.jobs.failure_rules import rules
 from tao_skill_bank.jobs.log_scan import Scan, scan
@@ -74,7 +75,7 @@ def diagnose_text(text: Iterable[str], source: str) -> list[Diagnosis]:
 
 def log_text(path: Path) -> Iterator[str]:
     """Yield a log file in pieces, credentials masked."""
-    return masked_text(run_files.log_text(path, lambda: True, follow=False))
+    return masked_log(run_files.log_text(path, lambda: True, follow=False))
 
 
 def _reported(run: RunDirectory) -> Iterator[Diagnosis]:

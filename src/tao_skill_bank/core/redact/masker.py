@@ -1,5 +1,6 @@
 """The mask for all output: what looks like a secret, and the values of this process's own secrets."""
 
+import copy
 import os
 import re
 from functools import lru_cache
@@ -45,6 +46,22 @@ class Masker:
     def awaits_more(self) -> bool:
         """Whether the next line has to be seen even where nothing hints at a secret."""
         return self._lines.awaits_more
+
+    @property
+    def patterns(self) -> tuple[re.Pattern[str], ...]:
+        """What a line is searched for: one without any of it stays as it is and changes nothing."""
+        return (HINT,) if self._own is None else (HINT, self._own)
+
+    @property
+    def state(self) -> dict[str, object]:
+        """What earlier lines say of the next one, to be compared."""
+        return vars(self._lines)
+
+    def copy(self) -> "Masker":
+        """Return a masker that has seen the same lines."""
+        twin = copy.copy(self)
+        twin._lines = copy.copy(self._lines)
+        return twin
 
     def __call__(self, line: str) -> str:
         return self._lines(line if self._own is None else self._own.sub(MASK, line))

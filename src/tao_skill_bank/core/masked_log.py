@@ -1,17 +1,16 @@
 """Masks credentials in text as it comes, of any length, in constant memory: exactly as `Masker` does line by line."""
 
-import copy
 from collections.abc import Iterable, Iterator
 
 from tao_skill_bank.core.prefilter import Prefilter
 from tao_skill_bank.core.redact import MASK, Masker
 
 LONG_LINE_BYTES = 64 * 1024
-NUM_CUTS = 8
+NUM_CUTS = 16
 SEPARATORS = b" \t\r,;"
 
 
-def masked_text(pieces: Iterable[str], masker: Masker | None = None, long_line: int = LONG_LINE_BYTES) -> Iterator[str]:
+def masked_log(pieces: Iterable[str], masker: Masker | None = None, long_line: int = LONG_LINE_BYTES) -> Iterator[str]:
     """Yield text, given in any pieces, with its credentials masked; the last line ends in a line end in any case.
 
     Only lines on which a rule may match are given to the masker. A line longer than `long_line` bytes is masked piece
@@ -59,7 +58,7 @@ class _Text:
         """Yield whole lines, masked."""
         position = 0
         while position < len(block):
-            found = position if self._masker.is_open else self._prefilter.find(block, position)
+            found = position if self._masker.awaits_more else self._prefilter.find(block, position)
             if found < 0:
                 break
             start = block.rfind(b"\n", position, found) + 1 or position
@@ -94,7 +93,7 @@ class _Text:
             length = _cut(line, len(line) - self._ahead)
             self._masker(_decoded(line[:length]))
             return "", length
-        found = 0 if self._masker.is_open else self._prefilter.find(line)
+        found = 0 if self._masker.awaits_more else self._prefilter.find(line)
         if found < 0 or found > self._ahead:  # nothing is masked there; what precedes a match may belong to it
             length = _cut(line, len(line) - self._ahead if found < 0 else found - self._ahead // 2)
             return _decoded(line[:length]), length
@@ -106,7 +105,7 @@ class _Text:
             length = _cut(window, self._ahead * share // NUM_CUTS)
             first, shown = _after(self._masker, window[:length])
             second, remainder = _after(first, window[length:])
-            if length and shown + remainder == as_a_whole and vars(second) == vars(after):
+            if length and shown + remainder == as_a_whole and second.state == after.state:
                 self._masker = first
                 return shown, length
         self._masker, self._is_hidden = after, True
@@ -115,7 +114,7 @@ class _Text:
 
 def _after(masker: Masker, piece: bytes) -> tuple[Masker, str]:
     """Return the masker as it is after a piece, and the piece masked; the given masker stays as it is."""
-    after = copy.copy(masker)
+    after = masker.copy()
     return after, after(_decoded(piece))
 
 
