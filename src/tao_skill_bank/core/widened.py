@@ -5,11 +5,11 @@ outside ASCII, any bytes above 0x7F do. Nothing matches a line end: the exact pa
 kept in patterns with the flag MULTILINE only, as others may look at a part of a line.
 """
 
-import importlib
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from re import _parser  # type: ignore[attr-defined]  # the syntax tree of `re`; `sre_parse` is deprecated
 from typing import Any
 
 HIGH = r"\x80-\xff"
@@ -79,8 +79,7 @@ def widened(pattern: re.Pattern[str]) -> bytes:
 
     The line may hold bytes that are not UTF-8 if the exact pattern gets U+FFFD in their place.
     """
-    parser: Any = importlib.import_module("re._parser")  # the syntax tree of `re`; `sre_parse` is deprecated
-    tree = _items(parser.parse(pattern.pattern, pattern.flags), pattern.flags)
+    tree = _items(_parser.parse(pattern.pattern, pattern.flags), pattern.flags)
     return (_text(_without_start(_without_end(tree))) or "(?:)").encode("ascii")
 
 

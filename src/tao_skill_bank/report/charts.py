@@ -21,7 +21,6 @@ PAGE_COLOURS = {
     "#010206": "var(--series-2)",
 }
 INK, RULE, FIRST, SECOND = PAGE_COLOURS
-MAX_POINTS = 1500
 PAPER_COLOURS = {INK: "#4a5260", RULE: "#d8dce3", FIRST: "#2f6fde", SECOND: "#d9622b"}
 
 
@@ -120,10 +119,17 @@ def _draw_lines(lines: list[Line], label: str) -> Any:
     figure = Figure(figsize=(6.4, 3.0), layout="constrained")
     axes = figure.subplots()
     for line in lines:
-        steps, values = _thinned(line.curve)
-        marker = "o" if line.has_markers or len(values) == 1 else None
-        axes.plot(steps, values, color=line.colour, label=line.name, marker=marker, markersize=4, linewidth=1.6)
-    axes.set_xlabel("optimizer step", color=INK)
+        marker = "o" if line.has_markers or len(line.curve.values) == 1 else None
+        axes.plot(
+            line.curve.steps,
+            line.curve.values,
+            color=line.colour,
+            label=line.name,
+            marker=marker,
+            markersize=4,
+            linewidth=1.6,
+        )
+    axes.set_xlabel(f"optimizer step{_thinning(lines)}", color=INK)
     axes.set_ylabel(label, color=INK)
     axes.grid(visible=True, color=RULE, linewidth=0.7)
     axes.set_axisbelow(True)
@@ -135,11 +141,14 @@ def _draw_lines(lines: list[Line], label: str) -> Any:
     return figure
 
 
-def _thinned(curve: Curve) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return a curve of at most MAX_POINTS points, always including the last one."""
-    stride = -(-len(curve.steps) // MAX_POINTS) or 1
-    start = (len(curve.steps) - 1) % stride
-    return curve.steps[start::stride], curve.values[start::stride]
+def _thinning(lines: list[Line]) -> str:
+    """Return, for a chart that does not draw every point, how many it draws."""
+    thinned = [line.curve for line in lines if line.curve.thinned_from]
+    if not thinned:
+        return ""
+    longest = max(thinned, key=lambda curve: curve.thinned_from)
+    drawn = f"{len(longest.steps):,} of {longest.thinned_from:,} points drawn"
+    return f" ({drawn}: the ends, the lowest and highest of each part)"
 
 
 def _draw_matrices(runs: Sequence[RunView]) -> Any:

@@ -18,6 +18,7 @@ from tao_skill_bank.runs import results, summaries
 from tao_skill_bank.runs.results import Curve, Result
 from tao_skill_bank.runs.run_directory import RunDirectory, read_json_file
 
+MAX_CURVE_POINTS = 1500
 SEVERITIES = ("blocking", "warning", "not_checked", "info")
 
 
@@ -120,15 +121,16 @@ def read(role: str, run: RunDirectory) -> RunView:
     plan = run.plan_document()
     job = plan.get("job", {})
     request = read_json_file(run.request_file)
+    held = results.read_whole(run, MAX_CURVE_POINTS)
     return RunView(
         role=role,
         run=run,
-        result=results.read(run),
-        curves=results.curves(run),
-        evaluation=_evaluation(run),
+        result=held.result,
+        curves=held.curves,
+        evaluation=_evaluation(run, held.result),
         inputs=tuple(_inputs(job)),
         route={name: str(plan["route"].get(name, "")) for name in ("kind", "reason")} if "route" in plan else {},
-        findings=(*summaries.findings(plan.get("findings")), *results.findings(run)),
+        findings=(*summaries.findings(plan.get("findings")), *held.findings),
         plan_sha256=str(plan.get("sha256") or ""),
         spec=yaml12.render(job["spec"]) if job.get("spec") else "",
         request=json.dumps(request, indent=2, ensure_ascii=False) if request else "",
@@ -223,12 +225,11 @@ def _inputs(job: dict[str, Any]) -> Iterator[InputView]:
             yield InputView(str(entry.get("role") or "input"), ", ".join(str(path) for path in paths))
 
 
-def _evaluation(run: RunDirectory) -> Evaluation | None:
+def _evaluation(run: RunDirectory, result: Result) -> Evaluation | None:
     summary = summaries.read(run)
     if not summary:
         return None
     matrix = summary.get("confusion_matrix", {"labels": (), "matrix": ()})
-    result = results.read(run)
     found = read_json_file(run.path / "results.json")
     document = _dict(found)
     entries = tuple(_dicts(document.get("entries") if "entries" in document else found))

@@ -1,26 +1,25 @@
 """Files of a run directory that are there and cannot be read: each is named, and what else is there stays readable."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from tao_skill_bank.core import json_text
 from tao_skill_bank.runs import summaries
-from tao_skill_bank.runs.run_directory import SKIPPED_FILE, RunDirectory
+from tao_skill_bank.runs.run_directory import MAX_NAMED, SKIPPED_FILE, JsonLines, RunDirectory
 
 FIX = "Restore it from a copy, or run the action again; the rest is shown without it."
 OBJECTS = ("metrics_summary.json", "best/best_score.json")
-MAX_NAMED = 3
 NAMES: dict[type, str] = {dict: "an object", list: "a list"}
 
 
-def findings(run: RunDirectory) -> list[dict[str, str]]:
-    """Return a warning for each file of a run that is not what its name promises."""
+def findings(run: RunDirectory, read: Sequence[JsonLines]) -> list[dict[str, str]]:
+    """Return a warning for each file of a run that is not what its name promises; `read` was read to its end."""
     wanted: list[tuple[Path, tuple[type, ...]]] = [(run.plan_file, (dict,)), (run.request_file, (dict,))]
     wanted += [(run.path / name, (dict,)) for name in OBJECTS]
     wanted += [(run.path / "results.json", (dict, list)), (run.path / SKIPPED_FILE, (list,))]
     faults = [(path, why) for path, kinds in wanted if (why := _fault(path, kinds))]
-    faults += [(path, why) for path in (run.status_file, run.metrics_file) if (why := _fault_of_lines(path))]
+    faults += [(lines.path, why) for lines in read if (why := _fault_of_lines(lines))]
     faults += [(run.path / "metrics_summary.json", why) for why in _lost_fields(run.path / "metrics_summary.json")]
     return [_finding(path, why) for path, why in faults]
 
@@ -57,27 +56,12 @@ def _value(path: Path) -> tuple[Any, str]:
     return value, "it holds null" if value is None else ""
 
 
-def _fault_of_lines(path: Path) -> str:
-    """Return how many lines are not objects; the last one may be half-written."""
-    wrong, number = [], 0
-    try:
-        with path.open("rb") as file:
-            for number, line in enumerate(file, start=1):
-                if line.endswith(b"\n") and not _is_object(line):
-                    wrong.append(number)
-    except FileNotFoundError:
-        return ""
-    except OSError as error:
-        return str(error.strerror or error)
-    shown = ", ".join(map(str, wrong[:MAX_NAMED])) + (", ..." if len(wrong) > MAX_NAMED else "")
-    return f"{len(wrong)} of {number} lines are not JSON objects (line {shown})" if wrong else ""
-
-
-def _is_object(line: bytes) -> bool:
-    try:
-        return isinstance(json_text.loads(line), dict)
-    except ValueError:
-        return not line.strip()
+def _fault_of_lines(lines: JsonLines) -> str:
+    """Return how many lines are not objects, or why they cannot be read; the last one may be half-written."""
+    if lines.error or not lines.num_wrong:
+        return lines.error
+    shown = ", ".join(map(str, lines.first_wrong)) + (", ..." if lines.num_wrong > MAX_NAMED else "")
+    return f"{lines.num_wrong} of {lines.num_lines} lines are not JSON objects (line {shown})"
 
 
 def _lost_fields(path: Path) -> Iterator[str]:

@@ -1,17 +1,18 @@
 """Reads the result of a run directory: what the run produced, complete or not."""
 
-from collections.abc import Iterable
-from dataclasses import field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tao_skill_bank.contracts import MonitoringMetric, State, contract, read_json, to_json
 from tao_skill_bank.core import finite
-from tao_skill_bank.runs import broken_files, checkpoint_folders, summaries
+from tao_skill_bank.runs import broken_files, checkpoint_folders, metric_history, reported, summaries
+from tao_skill_bank.runs.metric_history import Curve, MetricHistory
 from tao_skill_bank.runs.run_directory import (
     SKIPPED_FILE,
+    JsonLines,
     RunDirectory,
-    epoch_seconds,
     json_lines,
     json_text,
     read_json_file,
@@ -36,14 +37,8 @@ SERIES = {  # the names that trainings of every model use
     "val/avg_loss": "validation_loss",
     "optimizer/lr": "learning_rate",
 }
-
-
-@contract
-class Curve:
-    """A quantity over optimizer steps, without the values that are not finite numbers."""
-
-    steps: tuple[float, ...] = ()
-    values: tuple[float, ...] = ()
+LOSSES = ("train/loss_avg", "val/avg_loss")
+__all__ = ["Contents", "Curve", "Result", "curves", "findings", "metric_of", "read", "read_whole", "write"]
 
 
 @contract
@@ -87,30 +82,53 @@ def read(run: RunDirectory, state: State | None = None) -> Result:
     """
     if run.set_aside_id and run.result_file.is_file():
         return read_json(Result, run.result_file)
-    lines = list(run.status_lines())
+    return _result(run, state, _history(run))
+
+
+@dataclass(frozen=True)
+class Contents:
+    """A result, its curves, and the findings of its evaluation and of files that cannot be read."""
+
+    result: Result
+    curves: dict[str, Curve]
+    findings: tuple[dict[str, Any], ...]
+
+
+def read_whole(run: RunDirectory, max_points: int) -> Contents:
+    """Return all that a run directory holds, its curves thinned to `max_points`; each file of lines is read once."""
+    status, metrics = JsonLines(run.status_file), JsonLines(run.metrics_file)
+    history = metric_history.read(metrics, _series(run))
+    result = _result(run, None, history, status)
+    if run.set_aside_id and run.result_file.is_file():
+        result = read_json(Result, run.result_file)
+    found = findings(run, (status, metrics))
+    return Contents(result, _curves(history, _series(run), max_points), found)
+
+
+def _result(
+    run: RunDirectory, state: State | None, history: MetricHistory, status: Iterable[dict[str, Any]] | None = None
+) -> Result:
+    seen = reported.read(run.status_lines(status))
     job = run.plan_document().get("job", {})
     summary = summaries.read(run)
     recorded = _object(read_json_file(run.result_file))
-    series = curves(run)
-    times = [moment for line in lines if (moment := epoch_seconds(line.get("time"))) is not None]
     return Result(
-        state=state or _reported_state(recorded, lines),
+        state=state or _reported_state(recorded, seen.last),
         job_id=str(job.get("id", "")),
         skill=str(job.get("skill", "")),
         action=str(job.get("action", "")),
         model=str(_object(job.get("workload")).get("model", "")),
-        started_at=str(lines[0].get("time", "")) if lines else "",
-        duration_seconds=_finite(round(max(times) - min(times), 3)) if times else None,
-        # The newest, not the largest: phases before the training count their own steps.
-        steps=next((line["step"] for line in reversed(lines) if "step" in line), 0),
-        metrics=summary.get("metrics", {}) if summary else _last_values(run),
+        started_at=seen.started_at,
+        duration_seconds=_finite(seen.duration_seconds),
+        steps=seen.step,
+        metrics=summary.get("metrics", {}) if summary else _numbers(history.newest),
         not_computed=summary.get("not_computed", {}),
-        losses=_losses(series),
+        losses=_losses(history),
         metric=metric_of(run),
         best=_facts(read_json_file(run.path / "best" / "best_score.json")),
         skipped=_skipped(run.path / SKIPPED_FILE),
         artifacts=_artifacts(run.path),
-        failure=_failure(lines) or str(recorded.get("failure", "")),
+        failure=_failure(seen.last) or str(recorded.get("failure", "")),
     )
 
 
@@ -119,9 +137,9 @@ def _skipped(path: Path) -> tuple[dict[str, Any], ...]:
     return tuple(_facts(entry) for entry in document if isinstance(entry, dict)) if isinstance(document, list) else ()
 
 
-def findings(run: RunDirectory) -> tuple[dict[str, Any], ...]:
-    """Return what the results of a run say about its evaluation, and which of its files cannot be read."""
-    return (*summaries.read(run).get("findings", ()), *broken_files.findings(run))
+def findings(run: RunDirectory, read: Sequence[JsonLines] = ()) -> tuple[dict[str, Any], ...]:
+    """Return what the results of a run say about its evaluation, and which files cannot be read, among them `read`."""
+    return (*summaries.read(run).get("findings", ()), *broken_files.findings(run, read))
 
 
 def write(run: RunDirectory, result: Result) -> None:
@@ -131,14 +149,20 @@ def write(run: RunDirectory, result: Result) -> None:
 
 def curves(run: RunDirectory) -> dict[str, Curve]:
     """Return the losses, the learning rate and the skill's own metric of a run, by name; absent ones are left out."""
+    return _curves(_history(run), _series(run))
+
+
+def _series(run: RunDirectory) -> dict[str, str]:
     metric = metric_of(run)
-    series = SERIES if metric is None else {metric.name: metric.name} | SERIES
-    points: dict[str, list[tuple[float, float]]] = {name: [] for name in series.values()}
-    for line in json_lines(run.metrics_file):
-        for key, name in series.items():
-            if _is_number(line.get("step")) and _is_number(line.get(key)):
-                points[name].append((float(line["step"]), float(line[key])))
-    return {name: _curve(pairs) for name, pairs in points.items() if pairs}
+    return SERIES if metric is None else {metric.name: metric.name} | SERIES
+
+
+def _history(run: RunDirectory) -> MetricHistory:
+    return metric_history.read(json_lines(run.metrics_file), _series(run))
+
+
+def _curves(history: MetricHistory, names: Mapping[str, str], max_points: int = 0) -> dict[str, Curve]:
+    return {names[key]: points.curve(max_points) for key, points in history.series.items()}
 
 
 def metric_of(run: RunDirectory) -> MonitoringMetric | None:
@@ -148,25 +172,13 @@ def metric_of(run: RunDirectory) -> MonitoringMetric | None:
     return MonitoringMetric(stated["name"], stated["direction"]) if is_known else None
 
 
-def _curve(pairs: Iterable[tuple[float, float]]) -> Curve:
-    by_step = sorted(dict(pairs).items())  # a resumed run writes some steps again: the later value wins
-    return Curve(tuple(step for step, _ in by_step), tuple(value for _, value in by_step))
-
-
-def _losses(series: dict[str, Curve]) -> dict[str, float]:
+def _losses(history: MetricHistory) -> dict[str, float]:
     found: dict[str, float] = {}
-    for name in ("train_loss", "validation_loss"):
-        if values := series.get(name, Curve()).values:
+    for key in LOSSES:
+        if key in history.series:
+            name, values = SERIES[key], history.series[key].values
             found |= {f"{name}_first": values[0], f"{name}_last": values[-1], f"{name}_lowest": min(values)}
     return found
-
-
-def _last_values(run: RunDirectory) -> dict[str, float | None]:
-    """Return the newest value of every metric; a value that is not finite is None."""
-    values: dict[str, Any] = {}
-    for line in json_lines(run.metrics_file):
-        values |= {name: value for name, value in line.items() if "/" in name}
-    return _numbers(values)
 
 
 def _numbers(values: Any) -> dict[str, float | None]:
@@ -190,14 +202,13 @@ def _age(path: Path) -> tuple[tuple[int, bool, int], str]:
     return checkpoint_folders.position(path), path.name
 
 
-def _reported_state(recorded: dict[str, Any], lines: list[dict[str, Any]]) -> State:
+def _reported_state(recorded: dict[str, Any], last: Mapping[str, Any]) -> State:
     if recorded.get("state") in [state.value for state in State]:
         return State(recorded["state"])
-    return REPORTED_STATES.get(str(lines[-1].get("state")), State.UNKNOWN) if lines else State.UNKNOWN
+    return REPORTED_STATES.get(str(last.get("state")), State.UNKNOWN)
 
 
-def _failure(lines: list[dict[str, Any]]) -> str:
-    last = lines[-1] if lines else {}
+def _failure(last: Mapping[str, Any]) -> str:
     if last.get("state") != "FAILURE":
         return ""
     diagnosis = last.get("diagnosis", {})

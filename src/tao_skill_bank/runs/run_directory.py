@@ -3,12 +3,14 @@
 import json
 import os
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
+
+import pydantic_core
 
 from tao_skill_bank.core import finite
 from tao_skill_bank.core import json_text as json_reader
@@ -16,6 +18,8 @@ from tao_skill_bank.core.redact import masked
 from tao_skill_bank.runs import fencing, plan_versions, status_lines
 
 TAIL_BYTES = 64 * 1024
+MAX_FLAT_BYTES = 4096
+MAX_NAMED = 3  # lines that are not objects
 SKIPPED_FILE = "skipped_records.json"  # of a training: the records that it could not read and skipped
 BEST_TRIAL = "best_trial"  # of a search: a link to the run directory of its best trial
 # Files of one job, where several run in one folder: those that the next job overwrites, and those that it starts empty.
@@ -95,9 +99,9 @@ class RunDirectory:
         """Return the newest line of status.jsonl, or an empty dict before the first."""
         return status_lines.plain(last_json_line(self.status_file))
 
-    def status_lines(self) -> Iterator[dict[str, Any]]:
-        """Yield the lines of status.jsonl, each with fields of the right types only."""
-        return map(status_lines.plain, json_lines(self.status_file))
+    def status_lines(self, lines: Iterable[dict[str, Any]] | None = None) -> Iterator[dict[str, Any]]:
+        """Yield the lines of status.jsonl, from `lines` if it is being read, with fields of the right types only."""
+        return map(status_lines.plain, json_lines(self.status_file) if lines is None else lines)
 
     def exit_code(self) -> int | None:
         """Return the recorded exit code, or None while there is none."""
@@ -132,16 +136,41 @@ def is_leftover(name: str, own: Collection[str]) -> bool:
     return name in own or is_partial or (path.name.startswith(".writer.") and len(path.parts) == 1)
 
 
+class JsonLines:
+    """The objects of a JSON Lines file, read once; after that, which of its lines hold none.
+
+    A missing file has no lines. A half-written line at its end is skipped and not wrong.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.num_lines = self.num_wrong = 0
+        self.first_wrong: list[int] = []
+        self.error = ""  # why the file, which is there, cannot be read
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        try:
+            with self.path.open("rb") as file:
+                for self.num_lines, line in enumerate(file, start=1):
+                    record = _json_object(line)
+                    if record is not None:
+                        yield record
+                    elif line.endswith(b"\n") and line.strip():
+                        self._note_wrong()
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        except OSError as error:
+            self.error = str(error.strerror or error)
+
+    def _note_wrong(self) -> None:
+        self.num_wrong += 1
+        if self.num_wrong <= MAX_NAMED:
+            self.first_wrong.append(self.num_lines)
+
+
 def json_lines(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the objects of a JSON Lines file; a missing file has none, a half-written line is skipped."""
-    try:
-        with path.open("rb") as file:
-            for line in file:
-                record = _json_object(line)
-                if record is not None:
-                    yield record
-    except OSError:  # there is none; what is there and cannot be read is a finding (`broken_files`)
-        return
+    return iter(JsonLines(path))
 
 
 def last_json_line(path: Path) -> dict[str, Any]:
@@ -238,8 +267,17 @@ def timestamp() -> str:
 
 
 def _json_object(line: bytes) -> dict[str, Any] | None:
+    is_flat = len(line) < MAX_FLAT_BYTES and line.count(b"{") == 1 and b"[" not in line
     try:
-        record = json_reader.loads(line)
+        record = _flat_object(line) if is_flat else json_reader.loads(line)
     except ValueError:
         return None
     return record if isinstance(record, dict) else None
+
+
+def _flat_object(line: bytes) -> Any:
+    """Return the value of a line without nested values, as nearly all are, in a quarter of the time."""
+    try:
+        return pydantic_core.from_json(line)
+    except ValueError:  # among them half a character, which is read
+        return json_reader.loads(line)

@@ -11,7 +11,6 @@ from report_runs import make_clip, make_demo, make_evaluation, make_training, wr
 from tao_skill_bank.data.media import clip_frames
 from tao_skill_bank.errors import BlockedError
 from tao_skill_bank.report import charts, samples, views, write_report
-from tao_skill_bank.runs.results import Curve
 from tao_skill_bank.runs.run_directory import RunDirectory
 
 
@@ -276,11 +275,18 @@ def test_a_clip_is_shown_by_its_first_middle_and_last_frame(tmp_path):
 # --- charts and numbers -------------------------------------------------------------------------------------------
 
 
-def test_long_curves_are_thinned_and_keep_their_end():
-    steps = tuple(float(step) for step in range(10_001))
-    thinned, _ = charts._thinned(Curve(steps, steps))
-    assert len(thinned) <= charts.MAX_POINTS
-    assert thinned[-1] == 10_000
+def test_a_long_curve_is_drawn_thinned_with_its_extremes_and_says_so(tmp_path):
+    values = [2.0 - step / 10_000 for step in range(10_000)]
+    values[4321], values[4322] = 55.5, -7.5
+    lines = [json.dumps({"step": step, "train/loss_avg": value}) for step, value in enumerate(values)]
+    (tmp_path / "metrics.jsonl").write_text("\n".join(lines))
+    run = views.read("", RunDirectory(tmp_path))
+    curve = run.curves["train_loss"]
+    assert len(curve.steps) <= views.MAX_CURVE_POINTS
+    assert (curve.steps[0], curve.steps[-1], max(curve.values), min(curve.values)) == (0, 9_999, 55.5, -7.5)
+    assert run.result.losses == {"train_loss_first": 2.0, "train_loss_last": values[-1], "train_loss_lowest": -7.5}
+    (chart,) = charts.of_training("a", run.curves)
+    assert f"{len(curve.steps):,} of 10,000 points drawn" in chart.svg
 
 
 @pytest.mark.parametrize(

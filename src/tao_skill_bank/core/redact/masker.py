@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 from pathlib import Path
 
-from tao_skill_bank.core.redact.lines import PRIVATE_KEY, LineMasker, has_hint
+from tao_skill_bank.core.redact.lines import HINT, PRIVATE_KEY, LineMasker, has_hint
 from tao_skill_bank.core.redact.names import is_secret_name
 from tao_skill_bank.core.redact.values import MASK, NUMBER, ORDINARY
 
