@@ -115,6 +115,7 @@ def _kept(values: Sequence[float], max_points: int) -> list[int]:
     length, num_parts = len(values), max(1, (max_points - 2) // 2)
     kept = {0, length - 1}
     for part in range(num_parts):
-        positions = range(length * part // num_parts, length * (part + 1) // num_parts)
-        kept |= {min(positions, key=values.__getitem__), max(positions, key=values.__getitem__)}
+        start = length * part // num_parts
+        held = values[start : length * (part + 1) // num_parts]
+        kept |= {start + held.index(min(held)), start + held.index(max(held))}
     return sorted(kept)
