@@ -26,12 +26,17 @@ TRAIN = ("train", "--set", f"train.epoch={EPOCHS}", "--automl-policy", "off", "-
 
 
 def trained(folder: Path) -> None:
-    """Require every epoch once, apart from the one that was killed between its metric and its checkpoint."""
+    """Require a checkpoint of every epoch, and nothing half-written next to them."""
     assert [path.name for path in checkpoint_folders.all_in(folder / "checkpoints")] == [
         "epoch_1",
         "epoch_2",
         "epoch_3",
     ]
+    measured(folder)
+
+
+def measured(folder: Path) -> None:
+    """Require every epoch once, apart from the one that was killed between its metric and its checkpoint."""
     epochs = [int(line["epoch"]) for line in json_lines(folder / "metrics.jsonl")]
     assert set(epochs) == {1, 2, 3}
     assert len(epochs) <= EPOCHS + 1
@@ -63,7 +68,7 @@ def reported(world: World) -> None:
 
 
 def created(world: World) -> None:
-    """Require the model, whole, and nothing beside it."""
+    """Require the model, whole, and nothing next to it."""
     models = world.folder / "state" / "models" / "builtin"
     assert [path.name for path in models.iterdir()] == [MODEL.removeprefix("builtin://")]
     assert is_complete(models / MODEL.removeprefix("builtin://"))
@@ -85,7 +90,7 @@ def searched(world: World) -> None:
     status = json.loads(world.call("automl", "status", job["job_id"], "--json").stdout)
     assert sum(trial["state"] == "COMPLETE" for trial in status["trials"]) == len(status["trials"]) == 2
     for number in range(2):
-        trained(search / "trials" / f"trial_{number:04d}")
+        measured(search / "trials" / f"trial_{number:04d}")  # whose checkpoints may be removed when a search has ended
 
 
 def tuned(world: World) -> tuple[str, ...]:
