@@ -46,7 +46,7 @@ def status(
         print_json(document(to_json(now)))
     else:
         progress = now.progress
-        step = f"step {progress.get('step', 0)}/{progress['total']}" if progress.get("total") else ""
+        step = f"step {progress.get('step') or 0}/{progress['total']}" if progress.get("total") else ""
         print_rows(("job", "state", "progress", "message"), [(now.id, now.state, step, now.message)])
         print_findings(now.findings)
 

@@ -26,10 +26,11 @@ def read(lines: Iterable[Mapping[str, Any]]) -> Reported:
     earliest, latest = float("inf"), float("-inf")
     for number, line in enumerate(lines):
         if number == 0:
-            seen.started_at = str(line.get("time", ""))
+            seen.started_at = str(line.get("time") or "")
         if (moment := epoch_seconds(line.get("time"))) is not None:
             earliest, latest = min(earliest, moment), max(latest, moment)
-        seen.step = line.get("step", seen.step)
+        if line.get("step") is not None:
+            seen.step = line["step"]
         seen.last = line
     if earliest <= latest:
         seen.duration_seconds = round(latest - earliest, 3)

@@ -211,7 +211,7 @@ def _reported_state(recorded: dict[str, Any], last: Mapping[str, Any]) -> State:
 def _failure(last: Mapping[str, Any]) -> str:
     if last.get("state") != "FAILURE":
         return ""
-    diagnosis = last.get("diagnosis", {})
+    diagnosis = last.get("diagnosis") or {}
     parts = dict.fromkeys((last.get("message"), diagnosis.get("cause"), diagnosis.get("cure")))
     return " ".join(str(part) for part in parts if part)
 

@@ -10,9 +10,9 @@ from tao_skill_bank.core import finite
 
 
 def plain(line: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a line with its own fields in their types and any other field as it is; absent ones stay absent."""
+    """Return a line with its own fields in their types, null where they are, and any other field as it is."""
     found = {name: FORMS[name](value) if name in FORMS else value for name, value in line.items()}
-    return {name: value for name, value in found.items() if value is not None or name not in FORMS}
+    return {name: value for name, value in found.items() if value is not None or line[name] is None}
 
 
 def _text(value: Any) -> str | None:

@@ -62,8 +62,9 @@ class Adapter:
 
     @property
     def rank(self) -> int:
-        """The rank of most modules."""
-        return Counter(module.rank for module in self.modules.values()).most_common(1)[0][0]
+        """The rank of most modules; 0 without any."""
+        ranks = Counter(module.rank for module in self.modules.values())
+        return max(ranks, key=ranks.__getitem__, default=0)
 
     @property
     def alpha(self) -> float:
@@ -103,9 +104,6 @@ def read(path: Path) -> Adapter:
         _modules(path, shapes),
         any("magnitude" in name for name in shapes),
     )
-    if not adapter.modules:
-        message = f"{weights} holds no LoRA matrices."
-        raise BlockedError.of("adapter_format", message, "Copy the adapter again.", path=str(path))
     _require_recorded_ranks(adapter)
     return adapter
 

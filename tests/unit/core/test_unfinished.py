@@ -50,6 +50,7 @@ def test_what_a_dead_process_left_goes_with_the_next_use_of_its_folder(tmp_path,
         ".writer.lock",
         f"model.{DEAD}.0.tmp",
     ],
+    ids=["live", "init", "machine", "part", "short", "shown", "lock", "other"],
 )
 def test_a_live_process_another_machine_and_other_files_are_left_alone(tmp_path, kept):
     (tmp_path / kept).touch()
