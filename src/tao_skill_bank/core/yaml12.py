@@ -115,7 +115,12 @@ def parse(text: str, source: str) -> Any:
     except RecursionError:
         raise _beyond(source, TOO_DEEP) from None
     except (ValueError, KeyError) as error:  # also a text under a tag of numbers or booleans
-        raise _beyond(source, TOO_MANY_DIGITS if is_digits_error(error) else f"it has the value {error}") from None
+        raise _beyond(
+            source,
+            TOO_MANY_DIGITS
+            if isinstance(error, ValueError) and is_digits_error(error)
+            else f"it has the value {error}",
+        ) from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""

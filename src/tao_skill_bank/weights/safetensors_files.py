@@ -67,7 +67,7 @@ def _is_tensor(entry: Any) -> bool:
     shape, offsets = entry.get("shape"), entry.get("data_offsets")
     if not isinstance(shape, list) or not isinstance(offsets, list) or len(offsets) != 2:
         return False
-    return all(_is_size(number) for number in (*shape, *offsets)) and offsets[0] <= offsets[1]
+    return all(_is_size(number) for number in (*shape, *offsets)) and bool(offsets[0] <= offsets[1])
 
 
 def _is_size(number: Any) -> bool:
