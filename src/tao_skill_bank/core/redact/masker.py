@@ -6,7 +6,8 @@ import re
 from functools import lru_cache
 from pathlib import Path
 
-from tao_skill_bank.core.redact.lines import HINT, PRIVATE_KEY, LineMasker, has_hint
+from tao_skill_bank.core.redact import lines
+from tao_skill_bank.core.redact.lines import PRIVATE_KEY, LineMasker, has_hint
 from tao_skill_bank.core.redact.names import is_secret_name
 from tao_skill_bank.core.redact.values import MASK, NUMBER, ORDINARY
 
@@ -50,7 +51,7 @@ class Masker:
     @property
     def patterns(self) -> tuple[re.Pattern[str], ...]:
         """What a line is searched for: one without any of it stays as it is and changes nothing."""
-        return (HINT,) if self._own is None else (HINT, self._own)
+        return (lines.HINT,) if self._own is None else (lines.HINT, self._own)
 
     @property
     def state(self) -> dict[str, object]:
