@@ -24,7 +24,7 @@ AUTO = ("AutoConfig", "AutoModel", "AutoModelForCausalLM", "AutoTokenizer", "Aut
 LOADERS = {"core/yaml12.py"}  # that pass a loader of their own, derived from SafeLoader
 # Their launch script exports PYTHONSAFEPATH, or they start a vLLM server below such a launch.
 SAFE_BY_ENVIRONMENT = {
-    *("training/pod.py", "models/cosmos_reason/vllm_server.py", "platforms/torchrun.py", "platforms/local/platform.py"),
+    *("training/pod.py", "models/cosmos_reason/vllm_server.py", "platforms/torchrun.py", "platforms/local/render.py"),
 }
 
 

@@ -63,7 +63,7 @@ def test_the_page_tells_every_run_its_state_route_and_plan(page, demo):
         "COMPLETE",
         "builtin://tiny-cosmos-reason",
         "plain training was asked for",
-        "0" * 16,
+        demo["training"].plan_document()["sha256"][:16],
         "41.5 s",
     ):
         assert text in page.text

@@ -114,7 +114,7 @@ def normalize(text: str) -> str:
     marks of numbers stay, so that 1.5 is not 15 and -3 not 3.
     """
     folded = unicodedata.normalize("NFKC", text).casefold().replace(MINUS, "-")
-    kept = [word for part in THOUSANDS.sub("", folded).split() if (word := _without_punctuation(part))]
+    kept = [word for part in folded.split() if (word := THOUSANDS.sub("", _without_punctuation(part)))]
     return " ".join([word for word in kept if word not in ARTICLES] or kept)
 
 

@@ -16,6 +16,7 @@ from tao_skill_bank.contracts import Request, State, from_json, to_json
 from tao_skill_bank.errors import UnknownNameError
 from tao_skill_bank.jobs.store import JobStore
 from tao_skill_bank.planning import dispatch
+from tao_skill_bank.runs import plan_versions
 from tao_skill_bank.runs.run_directory import json_text
 
 pytestmark = pytest.mark.usefixtures("third_skill")
@@ -104,8 +105,11 @@ def test_a_parent_whose_checkpoints_were_removed_says_so(ended):
     entries = entries_of(search)
     cleanup.remove_unused(search, entries, best_of(entries))
     folder = search.folder(LOST)
-    (folder / "plan.json").write_text(json.dumps(to_json(search.plan) | {"study": None}))
-    record = make_record(make_job(folder), terminal_state=State.COMPLETE, skill="toy")
+    job = replace(search.plan.job, results_dir=str(folder))
+    plan = replace(search.plan, job=job, study=None)
+    plan = replace(plan, sha256=plan_versions.digest(to_json(plan)))
+    (folder / "plan.json").write_text(json.dumps(to_json(plan)))
+    record = make_record(job, terminal_state=State.COMPLETE, plan_sha256=plan.sha256)
     JobStore().create(record)
     with pytest.raises(UnknownNameError, match="removed the checkpoints of this one") as error:
         dispatch.plan(Request("toy", "train", parent_job_id=record.id, automl_policy="off"))

@@ -286,7 +286,7 @@ def test_a_job_whose_reference_is_not_recorded_yet_is_found_by_its_plan(cluster,
     run = Path(made.results_dir)
     run.mkdir()
     plan = make_plan(made, "kubernetes")
-    (run / "plan.json").write_text(service.json_text(service.to_json(plan)))
+    (run / "plan.json").write_text(service.verbatim_json(service.to_json(plan)))
     PLATFORM.submit(plan)
     assert PLATFORM.status(make_record(made, platform="kubernetes")).state is State.RUNNING
 
