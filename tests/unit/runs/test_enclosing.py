@@ -20,9 +20,9 @@ def outer(tmp_path):
     return tmp_path / "train"
 
 
-def write(folder: Path, job_id: str) -> None:
+def write(folder: Path, job_id: str, request: Request = REQUEST) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    plan = make_plan(make_job(folder, id=job_id))
+    plan = replace(make_plan(make_job(folder, id=job_id)), request=request)
     (folder / "plan.json").write_text(json_text(to_json(plan)))
 
 
@@ -74,3 +74,23 @@ def test_a_folder_with_a_saved_plan_of_another_place_is_no_run_directory(tmp_pat
 def test_a_run_directory_inside_another_one_may_be_continued(outer):
     write(outer / "trial", "trial")
     assert enclosing.problem(str(outer / "trial"), REQUEST) is None
+
+
+@pytest.mark.parametrize("owner", [{}, {"parent_job_id": "outer"}, {"automl": {"search": "another"}}])
+def test_a_trial_is_continued_by_its_search_only(outer, owner):
+    trial = outer / "trials" / "trial_0001"
+    write(trial, "trial", replace(REQUEST, automl={"search": "outer"}))
+    found = enclosing.problem(str(trial), replace(REQUEST, **owner))
+    assert found is not None
+    assert "of the search outer" in found.message
+    assert "--parent trial" in found.fix
+
+
+def test_a_search_that_was_resumed_continues_the_trials_of_the_one_before(outer):
+    trial = outer / "trials" / "trial_0001"
+    write(trial, "trial", replace(REQUEST, automl={"search": "outer"}))
+    assert enclosing.problem(str(trial), replace(REQUEST, automl={"search": "outer"})) is None
+    set_aside(RunDirectory(outer), "outer")
+    write(outer, "later")
+    assert enclosing.problem(str(trial), replace(REQUEST, automl={"search": "outer"})) is None
+    assert enclosing.problem(str(trial), replace(REQUEST, automl={"search": "later"})) is None
