@@ -4,13 +4,13 @@ import argparse
 import json
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tao_skill_bank.core import unfinished
 from tao_skill_bank.errors import BlockedError, TaoSkillsError
 
 MARKER = "recipe.json"
@@ -27,7 +27,8 @@ def make_folder(out_dir: Path, recipe: dict[str, int], write: Callable[[Path], N
     if marker.is_file() and json.loads(marker.read_text(encoding="utf-8")) == recipe:
         return out_dir
     out_dir.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{out_dir.name}.", dir=out_dir.parent))
+    work = unfinished.next_to(out_dir)
+    work.mkdir()
     try:
         write(work)
         (work / MARKER).write_text(json.dumps(recipe), encoding="utf-8")

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from tao_skill_bank.core import umask
 from tao_skill_bank.errors import BlockedError, MissingExtraError
 from tao_skill_bank.weights.safetensors_files import fingerprint
 
@@ -74,6 +75,7 @@ def write(
     adapter = {name: tensor.contiguous() for name, tensor in adapter.items()}
     folder.mkdir(parents=True, exist_ok=True)
     save_file(adapter, str(folder / "adapter_model.safetensors"), metadata={"format": "pt"})
+    umask.follow(folder)
     inference_mode, config.inference_mode = config.inference_mode, True
     config.save_pretrained(str(folder))
     config.inference_mode = inference_mode

@@ -13,6 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
+from tao_skill_bank.core import umask
 from tao_skill_bank.errors import BlockedError
 from tao_skill_bank.weights import adapter_files
 from tao_skill_bank.weights.adapter_files import BASE_FILE, DIFFUSERS_WEIGHTS, SETTINGS, Adapter
@@ -56,6 +57,7 @@ def write(folder: Path, dit: Any, base_folder: Path | None, *, name: str = "defa
         Cosmos2_5_PredictBasePipeline.save_lora_weights(
             str(work), transformer_lora_layers=tensors, transformer_lora_adapter_metadata=_header(config)
         )
+        umask.follow(work)
         for file in sorted(work.iterdir(), key=lambda path: path.name == DIFFUSERS_WEIGHTS):
             file.replace(folder / file.name)
     finally:

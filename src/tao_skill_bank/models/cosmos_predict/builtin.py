@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from tao_skill_bank.core import umask
 from tao_skill_bank.errors import UnknownNameError
 from tao_skill_bank.models.cosmos_predict import pretraining
 from tao_skill_bank.models.cosmos_predict.pretraining import Recipe
@@ -53,6 +54,7 @@ def create(name: str, out_dir: Path) -> None:
     parts = {"tokenizer": tokenizer, "text_encoder": text_encoder, "vae": vae, "transformer": dit}
     for part, value in (parts | {"scheduler": scheduler}).items():
         value.save_pretrained(str(out_dir / part))
+    umask.follow(out_dir)
     for file in (INDEX, "model_card.json"):
         shutil.copy(folder / file, out_dir)
 

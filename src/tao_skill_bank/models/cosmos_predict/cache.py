@@ -10,7 +10,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from tao_skill_bank.core import settings, unfinished
+from tao_skill_bank.core import settings, umask, unfinished
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ class Cache:
         partial = unfinished.next_to(path)
         try:
             save_file({"tensor": tensor.detach().cpu().contiguous()}, str(partial))
+            umask.follow(partial)
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from tao_skill_bank.core import umask
 from tao_skill_bank.models.cosmos_predict import adapter_folder, fusing, pipeline
 from tao_skill_bank.models.cosmos_predict.adapter_folder import PART
 from tao_skill_bank.models.cosmos_predict.config import ExportConfig
@@ -32,6 +33,7 @@ def export(config: ExportConfig, run: Run) -> str:
     shutil.rmtree(work, ignore_errors=True)
     _copy_rest(folder, work)
     transformer.save_pretrained(str(work / PART), variant=variant)
+    umask.follow(work / PART)
     fencing.require_current()
     shutil.rmtree(target, ignore_errors=True)
     work.rename(target)

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from tao_skill_bank.core import umask
 from tao_skill_bank.errors import UnknownNameError
 from tao_skill_bank.models.cosmos_reason import processor_files
 from tao_skill_bank.models.cosmos_reason.conversation import parse
@@ -54,6 +55,7 @@ def create(name: str, out_dir: Path) -> None:
         torch.manual_seed(SEED)
         model = _pretrained(FOLDER / name, Processor(tokenizer, PixelFormat()))
     model.save_pretrained(str(out_dir))
+    umask.follow(out_dir)
 
 
 def _tokenizer(chat_template: str) -> Any:

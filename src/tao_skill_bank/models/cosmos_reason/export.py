@@ -4,6 +4,7 @@ import shutil
 
 import torch
 
+from tao_skill_bank.core import umask
 from tao_skill_bank.errors import RequestError
 from tao_skill_bank.models.cosmos_reason import model
 from tao_skill_bank.models.cosmos_reason.config import ExportConfig
@@ -23,6 +24,7 @@ def export(config: ExportConfig, run: Run) -> str:
     work = target.parent / ".merged"
     shutil.rmtree(work, ignore_errors=True)
     network.save_pretrained(str(work), max_shard_size=config.max_shard_size)
+    umask.follow(work)
     model.copy_processor(folder, work)
     fencing.require_current()
     shutil.rmtree(target, ignore_errors=True)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tao_skill_bank.core import unfinished
+from tao_skill_bank.core import umask, unfinished
 from tao_skill_bank.models.cosmos_reason.media import Features
 
 
@@ -32,4 +32,5 @@ def write_whole(path: Path, write_to: Callable[[Path], Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     work = unfinished.next_to(path)
     write_to(work)
+    umask.follow(work)
     work.replace(path)

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
+from tao_skill_bank.core import umask
 from tao_skill_bank.errors import BlockedError, UnknownNameError
 from tao_skill_bank.models.cosmos_reason import architectures
 from tao_skill_bank.models.cosmos_reason.config.train import Policy
@@ -128,6 +129,7 @@ def write_full(folder: Path, base: Path, state: dict[str, torch.Tensor], dtype: 
     skeleton.config.dtype = dtype
     weights = {name: tensor.to(dtype) for name, tensor in state.items()}
     skeleton.save_pretrained(str(folder), state_dict=weights)
+    umask.follow(folder)
     copy_processor(base, folder)
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from tao_skill_bank.core import umask
 from tao_skill_bank.models.cosmos_reason import model
 from tao_skill_bank.models.cosmos_reason.quantization import scheme
 
@@ -23,6 +24,7 @@ def write(network: Any, folder: Path, base: Path) -> None:
     # Patterns instead of every layer's name: engines rename the modules of the vision tower.
     compressor.quantization_config.ignore = list(scheme.IGNORED)
     network.save_pretrained(str(folder))
+    umask.follow(folder)
     compressor.update_config(str(folder))
     model.copy_processor(base, folder)
 
