@@ -84,8 +84,9 @@ def _killed(record: JobRecord, exit_code: int | None, progress: dict[str, Any], 
 
 
 def retry_hint(record: JobRecord) -> str:
-    """Return what to do about a job that ended by an infrastructure failure."""
-    return f"Resume it with: tao-skills retry {record.id}"
+    """Return what to do about a job that ended by an infrastructure failure; a search is resumed by its study."""
+    is_search = RunDirectory.of(record.results_dir, record.id).plan_document().get("study") is not None
+    return f"Resume it with: {resume_command(record) if is_search else f'tao-skills retry {record.id}'}"
 
 
 def resume_command(record: JobRecord) -> str:

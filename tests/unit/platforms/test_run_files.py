@@ -10,6 +10,7 @@ from runs import make_job, make_record
 
 from tao_skill_bank.contracts import EXIT_INTERRUPTED, State
 from tao_skill_bank.platforms import memory_kills, run_files
+from tao_skill_bank.runs.run_directory import RunDirectory
 
 SUCCESS = {"state": "SUCCESS", "message": "Trained 3 epochs."}
 RUNNING = {"state": "RUNNING", "step": 3, "total": 9}
@@ -119,6 +120,14 @@ def test_what_is_known_of_its_machine_explains_a_kill(record):
 def test_the_kernel_counts_kills_of_this_process_or_says_nothing():
     found = memory_kills.counted_now()
     assert found == {} or found[memory_kills.COUNT] >= 0
+
+
+@pytest.mark.parametrize("progress", [{}, {"state": "FAILURE", "diagnosis": {"code": "interrupted"}}])
+def test_a_search_that_was_stopped_is_resumed_by_its_study(record, progress):
+    RunDirectory(Path(record.results_dir)).plan_file.write_text('{"study": {"name": "a"}}')
+    now = run_files.ended(record, 75 if progress else None, progress, was_cancelled=False)
+    assert f"tao-skills automl resume {record.id}" in now.message
+    assert "tao-skills retry" not in now.message
 
 
 def test_a_job_without_a_plan_is_run_again_in_another_folder(record):
