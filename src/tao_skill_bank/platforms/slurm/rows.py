@@ -30,7 +30,7 @@ QUEUE_HEADER = re.compile(r"\s*[A-Z_]+\s*\|\s*[A-Z_]+\s*\|\s*[A-Z_]+\s*")
 QUEUED = re.compile(r"\s*(\d+)\|\s*([A-Z_]+)\s*\|(.*)")
 ACCOUNTED = re.compile(r"\s*(\d+)\|([A-Z_]+)[^|]*\|(\d+:\d+)\|([^|]*)")
 PARTITION = re.compile(r"\s*([^|\s]+)\|([^|\s]+)\|([a-z]+)\s*")
-NUMBER = re.compile(r"^(?:submitted batch job )?(\d+)(?:;\S*)?$", re.IGNORECASE)
+NUMBER = re.compile(r"^(?:submitted batch job )?(\d+)(?:;\S*)?(?: on cluster \S+)?$", re.IGNORECASE)
 DEFAULT_COLUMNS = {"PARTITION": "name", "TIMELIMIT": "limit", "AVAIL": "state"}  # of an sinfo that ignores its format
 
 
