@@ -7,7 +7,7 @@ from pathlib import Path
 from tao_skill_bank.contracts import JobRecord, State, contract
 from tao_skill_bank.core import locations
 from tao_skill_bank.core.masked_log import masked_log
-from tao_skill_bank.jobs import service
+from tao_skill_bank.jobs import service, unrecorded
 from tao_skill_bank.jobs.failure_rules import rules
 from tao_skill_bank.jobs.log_scan import Scan, scan
 from tao_skill_bank.jobs.store import JobStore
@@ -41,8 +41,11 @@ def diagnose(target: str | Path) -> list[Diagnosis]:
     path = locations.absolute(target)
     if path.is_file():
         return diagnose_text(log_text(path), str(target))
-    service.status(str(target))  # it may have ended unseen
-    return diagnose_job(JobStore().read(str(target)))
+    now = service.status(str(target))  # it may have ended unseen
+    if now.state is State.UNKNOWN and now.findings:
+        (why, *_) = now.findings
+        return [Diagnosis(why.code, why.message, "Its state is not known from here.", why.fix, str(target))]
+    return diagnose_job(unrecorded.record(JobStore().read(str(target)), now))
 
 
 def diagnose_job(record: JobRecord) -> list[Diagnosis]:

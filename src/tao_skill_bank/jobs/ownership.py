@@ -9,7 +9,7 @@ from tao_skill_bank.contracts import JobRecord, JobStatus, State, Transition
 from tao_skill_bank.errors import BackendError, ConflictError
 from tao_skill_bank.jobs import service
 from tao_skill_bank.jobs.store import JobStore
-from tao_skill_bank.platforms import machines
+from tao_skill_bank.platforms import machines, processes
 from tao_skill_bank.runs.run_directory import RunDirectory, timestamp
 
 QUIET_SECONDS = 120.0  # a run directory that changes more often belongs to a job that runs
@@ -71,7 +71,9 @@ def _require_unfinished(record: JobRecord) -> None:
 
 
 def _require_quiet(record: JobRecord, machine: str) -> None:
-    """Refuse a job whose files are not here, or change: it runs on the other machine."""
+    """Refuse a job whose files are not here, or change while no process of it is here: it runs on the other machine."""
+    if processes.of_job(record.id):
+        return
     run = RunDirectory.of(record.results_dir, record.id)
     if not run.plan_file.is_file() and machines.LAUNCHER not in record.backend_ref:
         message = f"The run directory of job {record.id} is not on this machine: {record.results_dir}."

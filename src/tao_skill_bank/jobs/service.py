@@ -265,12 +265,7 @@ def _observed(record: JobRecord) -> JobRecord:
     now = refresh(record)
     stored = JobStore().read(record.id)
     known = stored if len(stored.transitions) >= len(record.transitions) else record
-    if known.terminal_state is not None or now.state in (State.UNKNOWN, known.state):
-        return known
-    moved = (*known.transitions, _moved(now.state, now.message, "backend"))
-    terminal = now.state if now.state.is_terminal else None
-    changed = replace(known, transitions=moved, terminal_state=terminal)
-    return replace(changed, err_class=now.err_class, is_unexplained=now.is_unexplained)
+    return unrecorded.record(known, now)
 
 
 def _continued_job(plan: Plan) -> str | None:

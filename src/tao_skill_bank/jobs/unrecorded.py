@@ -1,9 +1,11 @@
 """Findings of what happened to a job and could not be written: acting does not depend on writing."""
 
-from tao_skill_bank.contracts import Finding, JobStatus
+from dataclasses import replace
+
+from tao_skill_bank.contracts import Finding, JobRecord, JobStatus, State, Transition
 from tao_skill_bank.core.findings import warning
 from tao_skill_bank.errors import TaoSkillsError
-from tao_skill_bank.runs.run_directory import RunDirectory
+from tao_skill_bank.runs.run_directory import RunDirectory, timestamp
 
 
 def state(now: JobStatus, error: TaoSkillsError) -> Finding:
@@ -24,3 +26,13 @@ def cancellation(run: RunDirectory, now: JobStatus) -> Finding:
     """Return the finding of a cancelled job whose run directory does not say that it was cancelled."""
     message = f"Job {now.id} was stopped, but {run.path} cannot be written: only its record says that it was cancelled."
     return warning("cancellation_not_noted", message, "Free disk space there, or make it writable.", str(run.path))
+
+
+def record(known: JobRecord, now: JobStatus) -> JobRecord:
+    """Return a job's record with the state that was found, also where it could not be written."""
+    if known.terminal_state is not None or now.state in (State.UNKNOWN, known.state):
+        return known
+    moved = (*known.transitions, Transition(timestamp(), now.state, now.message, "backend"))
+    terminal = now.state if now.state.is_terminal else None
+    changed = replace(known, transitions=moved, terminal_state=terminal)
+    return replace(changed, err_class=now.err_class, is_unexplained=now.is_unexplained)

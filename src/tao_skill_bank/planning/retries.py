@@ -9,7 +9,7 @@ from tao_skill_bank import platforms
 from tao_skill_bank.contracts import Job, JobRecord, Plan, Request, State
 from tao_skill_bank.core import findings
 from tao_skill_bank.errors import BackendError, ConflictError, UnknownNameError
-from tao_skill_bank.jobs import launched, service
+from tao_skill_bank.jobs import launched, service, unrecorded
 from tao_skill_bank.jobs.service import JobHandle
 from tao_skill_bank.jobs.store import JobStore
 from tao_skill_bank.planning import dispatch
@@ -45,7 +45,11 @@ def retry(job_id: str, options: Mapping[str, Any] | None = None) -> JobHandle:
 
     """
     now = service.status(job_id)
-    record = JobStore().read(job_id)
+    if now.state is State.UNKNOWN:
+        why = f"The state of job {job_id} is not known, so it is not retried. {now.message}"
+        fix = next((found.fix for found in now.findings), f"See it: tao-skills status {job_id}")
+        raise ConflictError.of("not_retryable", why, fix, path=job_id)
+    record = unrecorded.record(JobStore().read(job_id), now)
     number = 1 + len(_earlier(record))
     _require_retryable(record, now.message, number)
     run = RunDirectory.of(record.results_dir, record.id)

@@ -46,7 +46,9 @@ def _search_of(folder: Path) -> str | None:
 
 
 def _trial_problem(folder: Path, search: str) -> Problem:
-    message = f"results_dir {folder} is that of a trial or evaluation of the search {search}, whose score would no longer"
+    message = (
+        f"results_dir {folder} is that of a trial or evaluation of the search {search}, whose score would no longer"
+    )
     message += " be that of what is there."
     fix = f"Choose another results_dir; a training may start from what is there: --parent {_job_in(folder)}"
     return Problem(OF_SEARCH, message, fix, path="results_dir", got=str(folder))

@@ -11,8 +11,9 @@ from typer.testing import CliRunner
 from tao_skill_bank.cli.main import app
 from tao_skill_bank.contracts import State
 from tao_skill_bank.errors import BackendError, ConflictError
-from tao_skill_bank.jobs import ownership, service
+from tao_skill_bank.jobs import diagnose, ownership, service
 from tao_skill_bank.jobs.store import JobStore
+from tao_skill_bank.planning import retries
 from tao_skill_bank.platforms import processes
 from tao_skill_bank.runs.run_directory import timestamp
 
@@ -64,6 +65,27 @@ def test_a_job_of_another_machine_is_unknown_with_the_commands_for_either_case(t
         service.cancel(record.id)
     assert error.value.problems[0].code == "other_host"
     assert f"tao-skills cancel {record.id} --close" in error.value.problems[0].fix
+
+
+def test_a_job_that_runs_here_is_adopted_although_it_writes(tmp_path, rename):
+    job = service.launch(make_plan(make_job(tmp_path / "run", ("start", "step:1", "wait_for:never"))))
+    pid_in(tmp_path / "run" / "rank_0.pid")
+    rename("new-name")
+    assert ownership.adopt(job.id).state in (State.PENDING, State.RUNNING)
+    assert job.record.backend_ref["host"] == "new-name"
+    job.cancel()
+
+
+def test_nothing_claims_to_know_a_job_of_another_machine(tmp_path, rename):
+    rename("new-name")
+    record = of_another_machine(tmp_path / "run")
+    with pytest.raises(ConflictError, match="not known") as error:
+        retries.retry(record.id)
+    (diagnosis,) = diagnose.diagnose(record.id)
+    for fix in (error.value.problems[0].fix, diagnosis.cure):
+        assert f"status {record.id} --adopt" in fix
+        assert f"cancel {record.id} --close" in fix
+    assert diagnosis.code == "other_host"
 
 
 def test_an_adopted_job_ends_as_its_run_directory_says(tmp_path, rename):

@@ -12,8 +12,10 @@ from typer.testing import CliRunner
 
 from tao_skill_bank.cli.main import app
 from tao_skill_bank.contracts import State, Transition
-from tao_skill_bank.jobs import events, service
+from tao_skill_bank.errors import ConflictError
+from tao_skill_bank.jobs import diagnose, events, service
 from tao_skill_bank.jobs.store import JobStore
+from tao_skill_bank.planning import retries
 from tao_skill_bank.runs.run_directory import timestamp
 
 pytestmark = pytest.mark.usefixtures("fake_trainer")
@@ -84,6 +86,16 @@ def test_commands_list_what_could_not_be_recorded_with_its_fix(running, state_di
     assert (finding["code"], finding["severity"]) == ("state_not_recorded", "warning")
     assert str(state_dir / "jobs") in finding["message"]
     assert "fix: " in in_words.stderr
+
+
+def test_a_state_that_cannot_be_recorded_is_that_of_every_command(running, state_dir):
+    eventually(lambda: running.run_directory.last_status().get("state") == "RUNNING")
+    with unwritable.blocked(state_dir / "jobs"):
+        service.cancel(running.id)
+        with pytest.raises(ConflictError, match=f"{running.id} is CANCELED"):
+            retries.retry(running.id)
+        (diagnosis,) = diagnose.diagnose(running.id)
+    assert "CANCELED" in diagnosis.cause
 
 
 def test_a_job_that_ends_unrecorded_is_seen_once_by_who_watches_it(tmp_path, state_dir):
