@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tao_skill_bank import platforms
 from tao_skill_bank.contracts import JobRecord, JobStatus, State, Transition
-from tao_skill_bank.errors import BackendError, ConflictError
+from tao_skill_bank.errors import BackendError, ConflictError, UnknownNameError
 from tao_skill_bank.jobs import service
 from tao_skill_bank.jobs.store import JobStore
 from tao_skill_bank.platforms import machines, processes
@@ -27,14 +27,16 @@ def adopt(job_id: str) -> JobStatus:
     record = JobStore().read(job_id)
     _require_unfinished(record)
     key = platforms.load(record.platform).host_key
-    machine = machines.other(record, key)
+    with service.explained(record):
+        machine = machines.other(record, key)
+        adopted = machines.adopted(record, key)
     if machine is None:
         message = f"Job {job_id} was not launched on another machine."
         raise ConflictError.of("not_elsewhere", message, f"See it: tao-skills status {job_id}", path=job_id)
     _require_quiet(record, machine)
     text = f"Adopted by host {machines.here()}; it was launched on {machine}."
     moved = Transition(timestamp(), record.state, text, "user")
-    return service.refresh(JobStore().transition(job_id, moved, backend_ref=machines.adopted(record, key)))
+    return service.refresh(JobStore().transition(job_id, moved, backend_ref=adopted))
 
 
 def close(job_id: str) -> JobStatus:
@@ -51,7 +53,7 @@ def close(job_id: str) -> JobStatus:
     try:
         now = service.refresh(record)
         why = now.message
-    except BackendError as error:
+    except (BackendError, UnknownNameError) as error:  # its platform does not answer, or is not installed any more
         now, why = JobStatus(job_id, State.UNKNOWN), str(error)
     if now.state is not State.UNKNOWN:
         message = f"Job {job_id} is {now.state}: its platform knows it, so it is not closed unseen."

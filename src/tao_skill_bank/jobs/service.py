@@ -118,13 +118,13 @@ def launch(plan: Plan, *, retry_of: str | None = None) -> JobHandle:
 
 def refresh(record: JobRecord) -> JobStatus:
     """Ask the platform for a job's state and record what changed. An ended job is never queried again."""
-    with _explained(record):
+    with explained(record):
         remote_results.mirror(record)
         return remote_results.with_upload(record, _refresh(record))
 
 
 @contextmanager
-def _explained(record: JobRecord) -> Iterator[None]:
+def explained(record: JobRecord) -> Iterator[None]:
     """Raise ConflictError where a record or its run directory does not hold what its platform left there."""
     try:
         yield
@@ -139,7 +139,7 @@ def _explained(record: JobRecord) -> Iterator[None]:
 
 
 def _lines(record: JobRecord, lines: Iterator[str]) -> Iterator[str]:
-    with _explained(record):
+    with explained(record):
         yield from lines
 
 
@@ -194,7 +194,7 @@ def cancel(job_id: str) -> JobStatus:
     record = store.read(job_id)
     before = _before_cancel(record)
     platform = platforms.load(record.platform)
-    with _explained(record):
+    with explained(record):
         platform.cancel(record)
     if before.state in (State.COMPLETE, State.ERROR):
         message = f"Job {job_id} had already ended as {before.state}."
@@ -281,8 +281,8 @@ def _require_free(plan: Plan, store: JobStore, *, is_continued: bool) -> None:
     if (problem := enclosing.problem(plan.job.results_dir, plan.request)) is not None:
         raise ConflictError([problem])
     folder = Path(plan.job.results_dir)
-    if not store.bound_to(plan.job.results_dir):  # else the store refuses, with its state
-        writer_lock.require_free(folder)
+    store.require_unbound(plan.job.results_dir)
+    writer_lock.require_free(folder)
     own = {"plan.json", "request.json", "result.json", *plan.files}  # left by a job that never started
     if folder.exists() and not folder.is_dir():
         foreign = [folder.name]

@@ -64,10 +64,7 @@ class JobStore:
             message = f"{record.id[:80]!r} cannot be the id of a job: it is not a name in small letters and digits."
             raise ConflictError.of("invalid_job_id", message, "Plan the request again.", path="job.id")
         with self._locked():
-            for other in self.bound_to(record.results_dir):
-                message = f"{record.results_dir} belongs to job {other.id}, which is {other.state}."
-                fix = f"Choose another results_dir, or: tao-skills cancel {other.id}"
-                raise ConflictError.of("results_dir_in_use", message, fix, path="results_dir")
+            self.require_unbound(record.results_dir)
             self._clean()
             try:
                 self._mark(record.id)
@@ -118,6 +115,13 @@ class JobStore:
         """Return the jobs that write into `results_dir` and have not ended."""
         bound = Path(results_dir).resolve()
         return [record for record in self.live() if Path(record.results_dir).resolve() == bound]
+
+    def require_unbound(self, results_dir: str) -> None:
+        """Raise ConflictError where a job that has not ended writes into `results_dir`."""
+        for other in self.bound_to(results_dir):
+            message = f"{results_dir} belongs to job {other.id}, which is {other.state}."
+            fix = f"Choose another results_dir, or: tao-skills cancel {other.id}"
+            raise ConflictError.of("results_dir_in_use", message, fix, path="results_dir")
 
     def live(self) -> list[JobRecord]:
         """Return every readable record of a job that has not ended, in no particular order."""

@@ -176,3 +176,20 @@ def test_a_record_of_another_machine_never_hides_the_others(tmp_path, rename):
     later = replace(make_record(make_job(tmp_path / "later")), submitted_at=timestamp())
     JobStore().create(later)
     assert {record.id for record in service.list_jobs()} == {mine.id, theirs.id, later.id}
+
+
+def test_a_record_whose_platform_is_not_installed_any_more_is_closed(tmp_path):
+    record = of_another_machine(tmp_path / "run")
+    path = JobStore().path_of(record.id)
+    path.write_text(path.read_text().replace('"platform": "local"', '"platform": "mars"'))
+    assert ownership.close(record.id).state is State.CANCELED
+    assert "no platform 'mars'" in JobStore().read(record.id).transitions[-1].message
+
+
+@pytest.mark.parametrize("reference", [{"launcher": 3}, {"launcher": {"pid": 1}}, {"launcher": None}])
+def test_a_record_with_a_broken_reference_is_not_adopted(tmp_path, reference):
+    record = make_record(make_job(tmp_path / "run"), backend_ref=reference)
+    JobStore().create(record)
+    with pytest.raises(ConflictError) as error:
+        ownership.adopt(record.id)
+    assert error.value.problems[0].code == "unreadable_record"

@@ -101,6 +101,14 @@ def test_a_results_dir_that_holds_only_the_saved_plan_is_used(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_results_dir_of_a_running_job_is_refused_as_its_own_whatever_it_holds(launch):
+    job = launch("start", "step:1", "wait_for:never")
+    eventually(lambda: job.run_directory.last_status().get("state") == "RUNNING")
+    with pytest.raises(ConflictError) as caught:
+        service.launch(make_plan(make_job(job.run_directory.path)))
+    assert caught.value.problems[0].code == "results_dir_in_use"
+
+
 def test_a_results_dir_of_a_running_job_is_refused(launch):
     running = launch("start", "wait_for:never")
     second = make_plan(make_job(running.run_directory.path))

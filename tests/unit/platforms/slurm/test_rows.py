@@ -20,7 +20,8 @@ BANNERS = ["Welcome to login2!\n", "*** 3 days | until | maintenance ***\n\n", "
 @pytest.mark.parametrize(
     ("text", "number"),
     [
-        ("41", 41), ("41;cluster\n", 41), ("Submitted batch job 41\n", 41), ("Submitted batch job 41 on cluster a\n", 41),
+        ("41", 41), ("41;cluster\n", 41), ("Submitted batch job 41\n", 41),
+        ("Submitted batch job 41 on cluster a\n", 41),
         ("41\nHave a nice day.\n", 41),
         ("41\n41\n", 41), ("", None), ("no number", None), ("41\n42\n", None), ("job 41 queued\n", None),
     ],
