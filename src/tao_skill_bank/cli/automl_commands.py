@@ -67,12 +67,16 @@ def best(job: JobId, as_json: JsonFlag = False) -> None:
     from tao_skill_bank.automl.run import best as best_trial
     from tao_skill_bank.contracts import to_json
     from tao_skill_bank.errors import UnknownNameError
+    from tao_skill_bank.jobs import service
 
     search = _search(job)
     found = best_trial.best_of(search.storage.entries())
     if found is None:
-        message = f"No trial of {job} has a score yet."
-        raise UnknownNameError.of("no_best_yet", message, f"Wait for one: {command('watch', job)}", path=job)
+        now = service.status(search.plan.job.id)
+        fix = f"Wait for one: {command('watch', now.id)}"
+        if now.state.is_terminal:
+            fix = f"Find the cause with: {command('diagnose', now.id)}"
+        raise UnknownNameError.of("no_best_yet", f"No trial of {job} has a score yet.", fix, path=job)
     path = best_trial.write_best_request(search, found)
     payload: dict[str, Any] = {
         "job_id": job,

@@ -4,11 +4,15 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from tao_skill_bank.automl.run import controller
+from tao_skill_bank.cli.main import app
+from tao_skill_bank.contracts import JobStatus, State
 from tao_skill_bank.core import yaml12
 from tao_skill_bank.jobs.store import JobStore
 
@@ -190,3 +194,12 @@ def test_a_detached_search_is_stopped_gone_on_with_and_has_a_best_trial_at_last(
     ended = answer("automl", "resume", job)
     assert ended["state"] == "COMPLETE"
     assert (tmp_path / "run" / "best_trial" / "plan.json").is_file()
+
+
+@pytest.mark.parametrize(("state", "verb"), [(State.ERROR, "diagnose"), (State.RUNNING, "watch")])
+def test_a_search_without_a_score_names_what_leads_on(monkeypatch, state: State, verb: str) -> None:
+    search = SimpleNamespace(storage=SimpleNamespace(entries=list), plan=SimpleNamespace(job=SimpleNamespace(id="a")))
+    monkeypatch.setattr("tao_skill_bank.cli.automl_commands._search", lambda _: search)
+    monkeypatch.setattr("tao_skill_bank.jobs.service.status", lambda job_id: JobStatus(job_id, state))
+    (problem,) = CliRunner().invoke(app, ["automl", "best", "a"]).exception.problems
+    assert problem.fix.endswith(f"tao-skills {verb} a")
