@@ -53,6 +53,11 @@ ONE_LINE = (
     'os.environ["{name}"] = "{secret}"',
     "failed ({name}={secret}) in step 3",
     '{{"message": "bad {name}: {secret}", "loss": 0.5}}',
+    "ENV {name} {secret}",
+    "setenv {name} {secret}",
+    "set -gx {name} {secret}",
+    'os.environ.setdefault("{name}", "{secret}")',
+    '{name} = ("{a}" "{b}")',
 )
 FLAGGED = (
     "docker login -u me -p {secret}",
@@ -81,6 +86,16 @@ FLAGGED = (
     "the key nvapi-{secret} was refused",
     "<password>{secret}</password>",
     "Set-Cookie: session={secret}",
+    "echo {secret} | docker login nvcr.io -u '$oauthtoken' --password-stdin",
+    "printf '%s' '{secret}' | docker login --password-stdin",
+    'docker login --password-stdin nvcr.io <<< "{secret}"',
+    "mysql -u root -p{secret} db",
+    "Server=host;UID=me;PWD={secret};",
+    "https://me@mail.com:{secret}@host/x",
+    "https://me:a@{secret}@host/x",
+    '"identitytoken": "{secret}"',
+    "  password {secret}",
+    "HF_TOKEN is set to {secret}",
 )
 SEVERAL_LINES = (
     "{yaml}: |\n  {secret}\nnext: 1",
@@ -96,6 +111,10 @@ SEVERAL_LINES = (
     "args:\n  - --token\n  - {secret}\n  - --port\n",
     '["serve",\n  "--api-key",\n  "{secret}"\n]',
     '{yaml}:\n  "{secret}"',
+    "{yaml}: !!str |\n  {secret}",
+    "export {name}=\\\n  {secret}",
+    '["serve", "--token",\n "{secret}"]',
+    "-----BEGIN PGP PRIVATE KEY BLOCK-----\n{secret}\n-----END PGP PRIVATE KEY BLOCK-----",
     "-----BEGIN RSA PRIVATE KEY-----\n{secret}\n-----END RSA PRIVATE KEY-----",
 )
 CLEAN = (
@@ -145,6 +164,21 @@ CLEAN = (
     "http://127.0.0.1:8000/v1@x",
     "image_token: <image_placeholder>",
     "name: token-budget\nvalue: 1234567890\n",
+    'token = os.environ["HF_TOKEN"]',
+    "password = getpass.getpass()",
+    "https://user:$PASSWORD@host/x",
+    "GOOGLE_APPLICATION_CREDENTIALS=/home/me/key.json",
+    "private_key: /etc/ssl/private/server.key",
+    '["docker", "login", "-p", "8080:80"]',
+    "The missing key is model.layers.12.weight",
+    "Unexpected token: expected ','",
+    "export HF_TOKEN=hf_xxx",
+    "echo $NGC_API_KEY | docker login --password-stdin",
+    "docker login --password-stdin <<< $NGC_API_KEY",
+    "echo done | tee log",
+    "docker run --env HF_TOKEN image",
+    "mysql -p -P 3306",
+    "NGC_KEY= \\\n  docker run image",
 )
 filler = st.sampled_from(
     [

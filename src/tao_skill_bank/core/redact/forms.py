@@ -10,7 +10,7 @@ from functools import cache
 from typing import NamedTuple
 
 from tao_skill_bank.core.redact.names import ORDINARY_NAME, SERVICES, is_secret_name, names_object
-from tao_skill_bank.core.redact.values import MASK, VALUE, masked_value
+from tao_skill_bank.core.redact.values import MASK, VALUE, is_reference, masked_value
 
 
 class Rule(NamedTuple):
@@ -55,7 +55,10 @@ _FORMATS = (
     (r"r8_", r"\br8_[A-Za-z0-9]{30,}"),
     (r"gsk_", r"\bgsk_[A-Za-z0-9]{20,}"),
     (r"wandb_v", r"\bwandb_v\d_\w{20,}"),
-    (r"private key-----", r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)"),
+    (
+        r"private key(?: block)?-----",
+        r"-----BEGIN [A-Z ]*PRIVATE KEY(?: BLOCK)?-----.*?(?:-----END [A-Z ]*PRIVATE KEY(?: BLOCK)?-----|$)",
+    ),
     (r"eyj", r"\beyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]{10,}"),
 )
 SECRET_VALUE = re.compile("|".join(pattern for _, pattern in _FORMATS))
@@ -63,24 +66,30 @@ SECRET_VALUE = re.compile("|".join(pattern for _, pattern in _FORMATS))
 _PASSWORD = r"(?:password|passwd|passphrase)"
 _KEY_OF = rf"(?:api|access|account|private|secret|storage|encryption|(?:{SERVICES})(?:[_-]?cli)?)"
 _NAMED = (
-    r"(?:(?:auth|access|refresh|session|api|hf|oauth)?token|(?:client|app)?secret|credentials?"
+    r"(?:(?:auth|access|refresh|session|api|hf|oauth|identity|registry)?token|(?:client|app)?secret|credentials?"
     rf"|{_KEY_OF}[ _-]?key(?:[_-]?id)?)"
 )
 _VARIABLE = r"[A-Z0-9]_(?:KEY|PASS|PWD|PAT|AUTH)"
 _LEFT = r"(?:(?<![A-Za-z0-9])|(?-i:(?<=[a-z0-9])(?=[A-Z])))"
 _ASSIGNED = (
     r"(?P<sep>\\*[\"']?\]?(?:[ \t]{0,20}(?::=|=>|:)[ \t]{0,20}|[ \t]{1,20}={1,3}[ \t]{0,20}"
-    r"|={1,3}(?:[ \t]{1,20}(?=[\"']))?))"
+    r"|={1,3}(?:[ \t]{1,20}(?=[\"']))?)(?:\([ \t]{0,20}(?=[\"']))?)"
 )
 _ASSIGNED_HINT = r"\\*[\"']?\]?\s*[:=]"
 _FLAG = rf"--?(?:[a-z0-9]{{1,32}}[_-]){{0,6}}(?P<name>{_PASSWORD}|token|secret|{_KEY_OF}[_-]?key|credentials?)"
 _FLAG_HINT = rf"-[\w-]{{0,64}}(?:{_PASSWORD}|token|secret|key|credentials?)"
 _PAIR = r"\\*[\"']?[ \t]{0,4}[:=][ \t]{0,4}"
 _PAIR_NAME = r"\\*[\"']?(?P<name>[\w.-]{1,128})\\*[\"']?"
+_ENDS_NAME = r"token|secret|passw|passphrase|key|pass|pwd|pat|credential"
 _URL_END = r"[^\s\"'<]+"
 
 
-_CODE = re.compile(r"[A-Za-z_]+(?:\.[A-Za-z_]+)*\(|--")  # a call, or the next option
+_CODE = re.compile(
+    r"[A-Za-z_]+(?:\.[A-Za-z_]+)*\(|[A-Za-z_]+(?:\.[A-Za-z_]+)+\[|--"
+)  # a call, an item, the next option
+_CODE_OF_MODULE = re.compile(r"[A-Za-z_]+(?:\.[A-Za-z_]+)+[(\[]")  # `getpass.getpass(`; a password may hold a bracket
+_DOTTED_NAME = re.compile(r"[a-z_]{2,}(?:\.(?:[A-Za-z_]+|\d{1,3}))+\.?")  # `model.layers.12.weight`
+_TO_LOGIN = re.compile(r"[ \t]*\|[^|;&\n]{0,400}?--(?:password-stdin|with-token)")
 
 
 def _named(lead: re.Match[str], value: re.Match[str]) -> int | None:
@@ -96,11 +105,25 @@ def _named(lead: re.Match[str], value: re.Match[str]) -> int | None:
 
 def _mixed(_: re.Match[str], value: re.Match[str]) -> int | None:
     """Mask what has letters and digits, as a credential has: what surrounds it says little."""
-    return SHORTEST if re.search(r"\d", value[0]) and re.search(r"[A-Za-z]", value[0]) else None
+    is_mixed = re.search(r"\d", value[0]) and re.search(r"[A-Za-z]", value[0])
+    return SHORTEST if is_mixed and not _DOTTED_NAME.fullmatch(value[0]) else None
+
+
+def _password(_: re.Match[str], value: re.Match[str]) -> int | None:
+    return None if _CODE_OF_MODULE.match(value[0]) else 4
+
+
+def _user_part(_: re.Match[str], value: re.Match[str]) -> int | None:
+    """Leave `user:$PASSWORD` of a URL."""
+    return None if is_reference(value[0].partition(":")[2]) else 1
+
+
+def _piped(_: re.Match[str], value: re.Match[str]) -> int | None:
+    return 1 if _TO_LOGIN.match(value.string, value.end()) else None
 
 
 def _login(_: re.Match[str], value: re.Match[str]) -> int | None:
-    return None if re.fullmatch(r"\d{1,5}(?::\d{1,5})?", value[0]) else 1  # a port, or two
+    return None if re.fullmatch(r"\d{1,5}(?::\d{1,5})?", value[0].strip("\"'")) else 1  # a port, or two
 
 
 def _pair(lead: re.Match[str], _: re.Match[str]) -> int | None:
@@ -114,9 +137,16 @@ def _pair_after(_: re.Match[str], value: re.Match[str]) -> int | None:
 
 _NAME_AFTER = re.compile(rf"[ \t]*,[ \t]*\\*[\"']?name{_PAIR}{_PAIR_NAME}", re.IGNORECASE)
 RULES = (
-    Rule(r"://", r"://", r"[^\s/:@'\"]*:(?!\d{1,5}/)[^\s@'\"]{1,512}+(?=@)"),
+    Rule(
+        r"://",
+        r"://",
+        r"[^\s/:@'\"]*:(?!\d{1,5}/)[^\s@'\"]{1,512}+(?:@[^\s@/:?'\"]{1,512}(?=@))*(?=@)",
+        _user_part,
+    ),
+    # A user's name that is an address of mail.
+    Rule(r"://", r"://", r"[^\s/:@'\"]{1,64}@[\w.-]{1,128}:(?!\d{1,5}(?:/|$))[^\s/@'\"]{1,512}+(?=@)", _user_part),
     Rule(r"://", r"://", r"[^\s/:@'\"]{16,}(?=@)", _mixed),
-    Rule(r"proxy", r"proxy[^\s=:]{0,10}[=: ][ \t]?[\"']?", r"[^\s/:@'\"]{1,128}+:[^\s/:@'\"]{1,512}+(?=@)"),
+    Rule(r"proxy", r"proxy[^\s=:]{0,10}[=: ][ \t]?[\"']?", r"[^\s/:@'\"]{1,128}+:[^\s/:@'\"]{1,512}+(?=@)", _user_part),
     Rule(
         r"hooks\.slack|/webhooks/|office\.com|api\.telegram",
         r"https://(?:hooks\.slack\.com/|discord(?:app)?\.com/api/webhooks/|[\w.-]{0,99}webhook\.office\.com/"
@@ -136,8 +166,27 @@ RULES = (
     Rule(
         r"[?&;][\w-]{0,64}(?:token|key|password)=", r"[?&;](?:[\w-]{0,64}token|key|api_?key|password)=", VALUE, SHORTEST
     ),
-    Rule(r"curl", r"\bcurl\b[^|\n]{0,400}?[ \t](?:-u|--user)[ =]?[ \t]*[\"']?", r"[^\s:\"']+:[^\s\"']+"),
+    Rule(r"curl", r"\bcurl\b[^|\n]{0,400}?[ \t](?:-u|--user)[ =]?[ \t]*[\"']?", r"[^\s:\"']+:[^\s\"']+", _user_part),
     Rule(r"\spassword\s", r"\blogin[ \t]+\S+[ \t]+password[ \t]+", r"\S+"),
+    Rule(r"password\s", r"^[ \t]*password[ \t]+(?=\S+[ \t]*\r?$)", r"\S+", _mixed),
+    # What is written to the standard input of a login.
+    Rule(
+        r"password-stdin|with-token",
+        r"\b(?:echo(?:[ \t]+-[ne]{1,3})?|printf(?:[ \t]+[\"']?%s(?:\\n)?[\"']?)?)[ \t]+",
+        VALUE,
+        _piped,
+    ),
+    Rule(r"password-stdin|with-token", r"--(?:password-stdin|with-token)[^|;&\n]{0,400}?<<<[ \t]*"),
+    Rule(r"mysql", r"\bmysql\w{0,10}\b[^|;&\n]{0,400}?[ \t](?-i:-p)(?=[^\s-])", VALUE, _login),
+    Rule(r"pwd=", r"\b(?:uid|user id)=[^;]{0,99};[ \t]?(?:[\w ]{1,32}=[^;]{0,99};[ \t]?){0,4}pwd="),
+    # `setenv NAME X`, `ENV NAME X` of a Dockerfile, `os.environ.setdefault("NAME", "X")`.
+    Rule(
+        rf"(?:env|setdefault|set\s+-\w+)[\s(\"']+[\w.-]*(?:{_ENDS_NAME})",
+        r"(?:^[ \t]*(?-i:ENV)|\b(?:setenv|putenv|setdefault)|\bset[ \t]{1,4}-[a-z]{1,3})[ \t(\"']{1,4}"
+        r"(?P<name>[\w.-]{1,128})(?:[\"'][ \t]*,[ \t]*|[ \t]{1,20})",
+        VALUE,
+        _pair,
+    ),
     Rule(r"wandb", r"\bwandb\S{0,64}[ \t]+(?:login[ \t]+)?", r"[0-9a-f]{40}\b"),
     # -p X, -pX and "-p", "X" of a login; a port mapping is no part of one.
     Rule(
@@ -150,7 +199,7 @@ RULES = (
     ),
     Rule(r"sshpass", r"\bsshpass[ \t]{1,20}-p[ \t]{0,20}"),
     # A name and its value, in shell, YAML, JSON, INI, source code or on a command line.
-    Rule(rf"{_PASSWORD}{_ASSIGNED_HINT}", rf"{_PASSWORD}{_ASSIGNED}", VALUE, 4, keeps_numbers=False),
+    Rule(rf"{_PASSWORD}{_ASSIGNED_HINT}", rf"{_PASSWORD}{_ASSIGNED}", VALUE, _password, keeps_numbers=False),
     Rule(rf"{_NAMED}{_ASSIGNED_HINT}", rf"{_LEFT}(?P<name>{_NAMED}){_ASSIGNED}", VALUE, _named),
     Rule(rf"{_VARIABLE}{_ASSIGNED_HINT}", rf"(?-i:{_VARIABLE}){_ASSIGNED}", VALUE, _mixed),
     Rule(r"\"auth\"", r"\"auth\"[ \t]*:[ \t]*\"", r"[A-Za-z0-9+/=]+(?=\")", SHORTEST),
@@ -165,7 +214,7 @@ RULES = (
         _pair,
     ),
     Rule(
-        r"name\W{1,12}[\w.-]{0,128}(?:token|secret|passw|passphrase|key|pass|pwd|pat|credential)",
+        rf"name\W{{1,12}}[\w.-]{{0,128}}(?:{_ENDS_NAME})",
         rf"\bvalue{_PAIR}",
         VALUE,
         _pair_after,
@@ -175,7 +224,7 @@ RULES = (
     # "Incorrect API key provided: X"
     Rule(
         r"(?:token|key|password|secret)\s(?:provided|is|was)",
-        r"(?:token|key|password|secret)[ \t](?:provided|is|was)[ \t]?[:=]?[ \t]?",
+        r"(?:token|key|password|secret)[ \t](?:provided|is|was)(?:[ \t]set[ \t]to)?[ \t]?[:=]?[ \t]?",
         VALUE,
         _mixed,
     ),

@@ -8,8 +8,10 @@ from tao_skill_bank.core.redact.values import MASK, VALUE, masked_value
 
 LONGEST_CONTEXT = 2000  # characters kept of lines that the next one continues
 FILLER = "x0" * 8  # stands for the rest of a word that continues on the next line
-PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL)
-KEY_BEGINS, KEY_ENDS = (re.compile(rf"-----{word} [A-Z ]*PRIVATE KEY-----") for word in ("BEGIN", "END"))
+PRIVATE_KEY = re.compile(
+    r"-----BEGIN [A-Z ]*PRIVATE KEY(?: BLOCK)?-----.*?(?:-----END [A-Z ]*PRIVATE KEY(?: BLOCK)?-----|\Z)", re.DOTALL
+)
+KEY_BEGINS, KEY_ENDS = (re.compile(rf"-----{word} [A-Z ]*PRIVATE KEY(?: BLOCK)?-----") for word in ("BEGIN", "END"))
 _NAME = r"[\"']?(?P<name>[\w.-]{1,128})[\"']?"
 _INDENT = r"(?P<indent>[ \t]*(?:-[ \t]+)?)"
 _END = r"[ \t]*[}\]]{0,2}[ \t]*,?[ \t]*\r?"
@@ -20,7 +22,7 @@ _NAMING = re.compile(rf"{_INDENT}\{{?[ \t]*[\"']?name[\"']?[ \t]*:[ \t]*{_NAME}{
 _VALUE_BELOW = re.compile(
     rf"{_INDENT}[\"']?value[\"']?[ \t]*:[ \t]*(?:(?P<block>{_BLOCK_MARK})|(?P<value>{VALUE}){_END})"
 )
-_FLAG_ALONE = re.compile(rf"[ \t]*(?:-[ \t]+[\"']?|[\"'])--?(?P<name>[A-Za-z][\w-]{{0,63}})[\"']?{_END}")
+_FLAG_ALONE = re.compile(rf"(?:[ \t]*-[ \t]+[\"']?|.*[\"'])--?(?P<name>[A-Za-z][\w-]{{0,63}})[\"']?{_END}")
 _ALONE = re.compile(rf"{_INDENT}(?P<value>{VALUE}){_END}")
 _MAPPING = re.compile(r"[ \t]*(?:-[ \t]+)?[\"']?[\w.-]+[\"']?[ \t]*:(?:[ \t]|\r?$)")
 _CONTINUED = re.compile(r"(?<!\\)(?:\\\\)*\\\r?$")
@@ -43,6 +45,7 @@ LITERALS = (  # every hint holds one of them, in lower case: most texts are done
         "signature",
         "x-amz-",
         "curl",
+        "mysql",
         "wandb",
         "login",
         "auth",
@@ -112,13 +115,17 @@ class LineMasker:
     def _outside(self, line: str) -> str:
         continued = _CONTINUED.search(line)
         body = line[: line.rindex("\\")] if continued else line
-        masked = self._below(body)
+        masked = body if self._opens_block(body) else self._below(body)
         if masked is None:
-            is_split = continued is not None and body[-1:].strip() != ""
+            is_split = continued is not None and body[-1:].strip(" \t=") != ""
             masked = self._with_context(body + FILLER if is_split else body).removesuffix(FILLER)
         self._context = (self._context + masked)[-LONGEST_CONTEXT:] if continued else ""
-        self._remember(masked)
+        self._remember(body)
         return masked + line[len(body) :]
+
+    def _opens_block(self, line: str) -> bool:
+        found = _BLOCK.fullmatch(line)
+        return found is not None and is_secret_name(found["name"])
 
     def _below(self, line: str) -> str | None:
         """Return the masked line where it is the value of a name in the line above, else None."""
@@ -139,7 +146,7 @@ class LineMasker:
             return forms.masked_line(line)
         rest = line.lstrip()
         lead = line[: len(line) - len(rest)]
-        before = self._context.rstrip() + " " if lead else self._context
+        before = self._context.rstrip() + " " if lead and self._context[-1] != "=" else self._context
         if not lead and before.endswith(MASK) and (piece := re.match(r"[^\s\"']+", rest)):
             lead, rest = MASK, rest[piece.end() :]
         masked = forms.masked_line(before + rest)

@@ -27,6 +27,9 @@ _CLOSERS = {")": "(", "]": "[", "}": "{", ">": "<"}
 NUMBER = re.compile(r"[+-]?[\d.,:%]+(?:e[+-]?\d+)?(?: ?(?:[nuµm]?s|min|h|[kmgt]i?b?|x|it|tok)(?:/\w{1,6})?)?", re.I)
 ORDINARY = re.compile(
     r"(?i:true|false|none|null|yes|no|on|off|unset|missing|required|optional|invalid|expired|incorrect)"
+    r"|(?i:un)?expected|[a-z]{2,6}[_-](?:x{3,}|\.{3}|\*{3,}|…)"
+    # The path of a file, as GOOGLE_APPLICATION_CREDENTIALS has.
+    r"|(?:~|\.{1,2})?(?:/[\w.-]+)+\.(?:json|ya?ml|pem|key|crt|txt|env)|(?:~|/home|/root|/run|/var/run|/etc)(?:/[\w.-]+)+"
     r"|\[redacted\]|<[^<>]*>|\*+|x{3,}|\.{3}|…|[|>][+-]?\d?[+-]?|[A-Z]{2,6}"
 )
 
@@ -47,10 +50,15 @@ def masked_value(value: str, least: int, *, keeps_numbers: bool = True) -> str:
     return opening[0] + MASK + closing + rest
 
 
+def is_reference(text: str) -> bool:
+    """Return whether a text names variables only, as a shell expands them outside of quotes."""
+    return _REFERENCES.fullmatch(text) is not None
+
+
 def _is_reference(value: str, content: str) -> bool:
     """Return whether a value names variables only. Between single quotes a shell expands none."""
     if not value.startswith("'"):
-        return _REFERENCES.fullmatch(content) is not None
+        return is_reference(content)
     found = _OWN_REFERENCE.fullmatch(content)
     return found is not None and (found[1] is None or is_secret_name(found[1]))
 

@@ -75,7 +75,8 @@ def test_hints_need_no_lookaround() -> None:
 REPEATED = (
     "token=", "://a:b", "a-", "$token:", "--a-", "\\", 'token=\\"', "value: name: ", "login -p ", "curl -u ",
     "proxy=a:", 'password="', "token: '", "${", "wandb", "?token=", "sk-", "bearer ", "eyJa.", "name: ",
-    "-----BEGIN PRIVATE KEY-----",
+    "-----BEGIN PRIVATE KEY-----", "setenv TOKEN ", "echo a | --password-stdin", "uid=a;pwd", "://a@b.c:", "mysql -",
+    "\"--a",
 )  # fmt: skip
 
 
