@@ -465,7 +465,7 @@ def read_json(kind: type[T], path: Path) -> T:
     """Read a contract from a JSON file. Raises RequestError when it is not one."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         message = f"{path} cannot be read as JSON: {error}"
         raise RequestError.of("unreadable_json", message, "Give a valid JSON file.", path=str(path)) from None
     return from_json(kind, document, str(path))

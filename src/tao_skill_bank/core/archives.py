@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, BinaryIO, cast
 
-from tao_skill_bank.core import unfinished
+from tao_skill_bank.core import regular_files, unfinished
 
 MAX_RATIO = 200  # content to compressed bytes: media have about 1, zeros in gzip 1,000
 FREE_BYTES = 64 * 2**20  # content that any compressed archive may have
@@ -183,8 +183,8 @@ def _source(file: BinaryIO, num_bytes: int) -> _Source:
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[Archive]:
     """Open an archive. Raises OSError where there is no such file, ArchiveError where it cannot be read."""
-    with path.open("rb") as file:
-        yield Archive(cast(BinaryIO, file), path.stat().st_size)
+    with regular_files.opened(path) as file:
+        yield Archive(file, path.stat().st_size)
 
 
 def plain_name(member: tarfile.TarInfo) -> str:

@@ -12,7 +12,8 @@ from typing import Any
 
 import yaml
 
-from tao_skill_bank.core.limits import MAX_BITS, TOO_DEEP, TOO_MANY_DIGITS, is_digits_error, is_too_deep
+from tao_skill_bank.core import regular_files
+from tao_skill_bank.core.limits import MAX_BITS, MAX_CHARACTERS, TOO_DEEP, TOO_MANY_DIGITS, is_digits_error, is_too_deep
 from tao_skill_bank.errors import RequestError
 
 # Section 10.3.2 of the YAML 1.2.2 specification, tag resolution of the core schema.
@@ -159,7 +160,7 @@ def parse_value(text: str, source: str) -> Any:
 def read(path: Path) -> Any:
     """Return the value of a YAML 1.2 file. Raises RequestError when it cannot be read."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = regular_files.read_given(path, MAX_CHARACTERS).decode()
     except (OSError, ValueError) as error:
         message = f"{path} cannot be read: {error}"
         raise RequestError.of("unreadable_file", message, "Give a readable UTF-8 file.", path=str(path)) from None

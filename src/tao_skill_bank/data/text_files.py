@@ -4,6 +4,8 @@ import codecs
 from dataclasses import dataclass
 from pathlib import Path
 
+from tao_skill_bank.core import regular_files
+
 SHOWN_CHARACTERS = 60
 BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8", ""),
@@ -28,7 +30,7 @@ class Text:
 
 def read(path: Path) -> Text:
     r"""Return the text of a file with its line ends as \n. Raises OSError and EncodingError."""
-    found = decode(path.read_bytes())
+    found = decode(regular_files.read_bytes(path))
     return Text(found.text.replace("\r\n", "\n").replace("\r", "\n"), found.note)
 
 

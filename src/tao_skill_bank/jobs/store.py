@@ -20,7 +20,7 @@ from typing import Any, Literal
 import pydantic
 
 from tao_skill_bank.contracts import JobRecord, State, Transition
-from tao_skill_bank.core import file_locks, plain_text, settings
+from tao_skill_bank.core import file_locks, plain_text, regular_files, settings
 from tao_skill_bank.core.redact import masked
 from tao_skill_bank.errors import BlockedError, ConflictError, Problem, UnknownNameError
 from tao_skill_bank.runs.run_directory import sync_folder, write_synced, write_whole
@@ -212,7 +212,7 @@ class JobStore:
 
     def _is_unreadable(self, job_id: str) -> bool:
         try:
-            _RECORD.validate_json(self.path_of(job_id).read_bytes())
+            _RECORD.validate_json(regular_files.read_bytes(self.path_of(job_id)))
         except FileNotFoundError:
             return False
         except (OSError, pydantic.ValidationError):
@@ -244,7 +244,7 @@ class JobStore:
 
 def _parsed(path: Path) -> JobRecord:
     """Return the record in a file. Raises OSError, and ValueError when it holds none of this version and name."""
-    record = _RECORD.validate_json(path.read_bytes())
+    record = _RECORD.validate_json(regular_files.read_bytes(path))
     if record.id != path.stem:
         raise ValueError(f"it is the record of {record.id}")
     if not plain_text.is_possible_path(record.results_dir):

@@ -11,7 +11,7 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from tao_skill_bank.contracts import Input, from_json
-from tao_skill_bank.core import finite, yaml12
+from tao_skill_bank.core import finite, regular_files, yaml12
 from tao_skill_bank.data import kinds
 from tao_skill_bank.errors import TaoSkillsError
 from tao_skill_bank.runs import results, summaries
@@ -20,6 +20,7 @@ from tao_skill_bank.runs.run_directory import RunDirectory, read_json_file
 
 MAX_CURVE_POINTS = 1500
 SEVERITIES = ("blocking", "warning", "not_checked", "info")
+PNG = b"\x89PNG"
 
 
 @dataclass(frozen=True)
@@ -263,8 +264,10 @@ def _picture(run: RunDirectory, result: Result) -> str:
     if not isinstance(name, str):
         return ""
     try:
-        content = (run.path / name).read_bytes()
+        content = regular_files.read_bytes(run.path / name)
     except OSError:
+        return ""
+    if not content.startswith(PNG):  # a page shows no other file that a result may name
         return ""
     return f"data:image/png;base64,{base64.b64encode(content).decode()}"
 

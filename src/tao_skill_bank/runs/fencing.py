@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tao_skill_bank.contracts import EXIT_PEER_LOST
-from tao_skill_bank.core import own_process, settings
+from tao_skill_bank.core import own_process, regular_files, settings
 from tao_skill_bank.errors import JobFailedError, Problem
 
 FILE = ".writer.json"
@@ -61,7 +61,7 @@ def number() -> int:
 def holder(run_dir: Path) -> dict[str, Any]:
     """Return the identity of the writer that started last, empty where that is not known."""
     with suppress(OSError, ValueError):
-        found = json.loads((run_dir / FILE).read_bytes())
+        found = json.loads(regular_files.read_bytes(run_dir / FILE))
         return found if isinstance(found, dict) else {}
     return {}
 

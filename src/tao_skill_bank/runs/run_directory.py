@@ -12,7 +12,7 @@ from typing import Any
 
 import pydantic_core
 
-from tao_skill_bank.core import finite
+from tao_skill_bank.core import finite, regular_files
 from tao_skill_bank.core import json_text as json_reader
 from tao_skill_bank.core.redact import masked
 from tao_skill_bank.runs import fencing, plan_versions, status_lines
@@ -106,7 +106,7 @@ class RunDirectory:
     def exit_code(self) -> int | None:
         """Return the recorded exit code, or None while there is none."""
         try:
-            return int(self.exit_code_file.read_text(encoding="ascii"))
+            return int(regular_files.read_bytes(self.exit_code_file))
         except (OSError, ValueError):
             return None
 
@@ -150,7 +150,7 @@ class JsonLines:
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         try:
-            with self.path.open("rb") as file:
+            with regular_files.opened(self.path) as file:
                 for self.num_lines, line in enumerate(file, start=1):
                     record = _json_object(line)
                     if record is not None:
@@ -176,7 +176,7 @@ def json_lines(path: Path) -> Iterator[dict[str, Any]]:
 def last_json_line(path: Path) -> dict[str, Any]:
     """Return the newest complete object of a JSON Lines file, reading only its end; empty when there is none."""
     try:
-        with path.open("rb") as file:
+        with regular_files.opened(path) as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
             lines = file.read().splitlines()
     except OSError:
@@ -187,7 +187,7 @@ def last_json_line(path: Path) -> dict[str, Any]:
 def read_json_file(path: Path) -> Any:
     """Return the value of a JSON file, or None when it is missing or incomplete."""
     try:
-        return json_reader.loads(path.read_bytes())
+        return json_reader.loads(regular_files.read_bytes(path))
     except (OSError, ValueError):
         return None
 

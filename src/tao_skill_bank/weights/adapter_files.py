@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tao_skill_bank.core import json_text, safe_pattern
+from tao_skill_bank.core import json_text, regular_files, safe_pattern
 from tao_skill_bank.core.listing import listed
 from tao_skill_bank.errors import BlockedError, UnknownNameError
 from tao_skill_bank.weights import safetensors_files
@@ -202,6 +202,6 @@ def _folder(path: Path) -> Path:
 def read_json(path: Path) -> Any:
     """Return what a JSON file holds; None when there is none that can be read."""
     try:
-        return json_text.loads(path.read_bytes())
+        return json_text.loads(regular_files.read_bytes(path))
     except (OSError, ValueError):
         return None

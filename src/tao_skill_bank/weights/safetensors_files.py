@@ -5,7 +5,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
-from tao_skill_bank.core import json_text
+from tao_skill_bank.core import json_text, regular_files
 
 LENGTH_BYTES = 8  # a safetensors file starts with the length of its JSON header
 HEAD_BYTES = 64
@@ -18,7 +18,7 @@ def corruption_of(file: Path) -> str:
     """Return how a safetensors file is corrupt, judged by its header; empty when its size matches."""
     try:
         size = file.stat().st_size
-        with file.open("rb") as stream:
+        with regular_files.opened(file) as stream:
             head = stream.read(LENGTH_BYTES)
             length = struct.unpack("<Q", head)[0] if len(head) == LENGTH_BYTES else None
             if length is None or length > size - LENGTH_BYTES:
@@ -40,7 +40,7 @@ def read_header(file: Path) -> dict[str, Any]:
         ValueError: the file has no such header; `corruption_of` says so first.
 
     """
-    with file.open("rb") as stream:
+    with regular_files.opened(file) as stream:
         length = struct.unpack("<Q", stream.read(LENGTH_BYTES))[0]
         header = _checked(stream.read(length))
     if header is None:
@@ -83,7 +83,7 @@ def fingerprint(folder: Path) -> str | None:
     for path in folder.glob("*.safetensors"):
         if corruption_of(path):
             return None
-        with path.open("rb") as file:
+        with regular_files.opened(path) as file:
             length = struct.unpack("<Q", file.read(LENGTH_BYTES))[0]
             for name, entry in (_checked(file.read(length)) or {}).items():
                 if name != METADATA:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tao_skill_bank.core import regular_files
 from tao_skill_bank.data import text_files
 from tao_skill_bank.data.captions.rows import Row, Table, choose, plain
 from tao_skill_bank.data.issues import Issue
@@ -50,7 +51,7 @@ def read(path: Path, caption_column: str = "", names_clip: Callable[[str], bool]
 
     """
     try:
-        found = text_files.decode(path.read_bytes())
+        found = text_files.decode(regular_files.read_bytes(path))
     except EncodingError as error:
         return Table(issues=(Issue("not_utf8", "", str(error)),))
     except OSError as error:

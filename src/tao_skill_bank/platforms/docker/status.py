@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tao_skill_bank.contracts import EXIT_INTERRUPTED, JobRecord, JobStatus, State
+from tao_skill_bank.core import regular_files
 from tao_skill_bank.platforms import run_files
 from tao_skill_bank.platforms.docker.client import Container
 from tao_skill_bank.runs.run_directory import RunDirectory
@@ -74,7 +75,7 @@ def _error(record: JobRecord, message: str, err_class: Any, code: int, progress:
 
 def _last_line(run: RunDirectory) -> str:
     try:
-        with run.log_file.open("rb") as file:
+        with regular_files.opened(run.log_file) as file:
             file.seek(max(0, run.log_file.stat().st_size - TAIL_BYTES))
             lines = file.read().decode(errors="replace").split("\n")
     except OSError:
