@@ -1,14 +1,17 @@
 """Secrets in nested values: where they are, and the value without them."""
 
+import re
 from collections.abc import Iterator
 from typing import Any, TypeVar, cast
 
 from tao_skill_bank.core.redact.forms import SECRET_VALUE
 from tao_skill_bank.core.redact.masker import masked_text, own_pattern, own_secrets, redacted
 from tao_skill_bank.core.redact.names import is_secret_name, names_object
-from tao_skill_bank.core.redact.values import masked_value
+from tao_skill_bank.core.redact.values import MASK, is_reference, masked_value
 
 T = TypeVar("T")
+# `user:password@host` without a scheme, as an option of ssh or a proxy takes it; not `image:tag@sha256:...`.
+_LOGIN = re.compile(r"[\w.+-]{1,64}:(?P<password>[^\s/@:]{1,512})@(?!sha\d{3}:)[\w.-]{1,255}(?::\d{1,5})?")
 
 
 def secret_paths(value: Any, path: str = "") -> Iterator[str]:
@@ -31,7 +34,8 @@ def secrets_used(value: Any) -> Iterator[tuple[str, str]]:
     own = own_secrets()
     for where, name, text in _texts(value):
         variable = next((each for each, secret in own.items() if secret in text or secret in where), "")
-        if variable or redacted(text) != text or redacted(where) != where or _is_named(name, text):
+        is_masked = redacted(text) != text or redacted(where) != where or _is_login(text)
+        if variable or is_masked or _is_named(name, text):
             yield masked_text(where, own_pattern()), variable
 
 
@@ -46,10 +50,15 @@ def masked(value: T) -> T:
             return [safe(child, called) for _, called, child in _children(each)]
         if not isinstance(each, str):
             return each
-        text = masked_text(each, own)
+        text = MASK if _is_login(each) else masked_text(each, own)
         return masked_value(text, 4) if _is_named(name, text) else text
 
     return cast(T, safe(value, ""))
+
+
+def _is_login(text: str) -> bool:
+    found = _LOGIN.fullmatch(text)
+    return found is not None and not is_reference(found["password"]) and found["password"] != MASK
 
 
 def _is_named(name: str, text: str) -> bool:

@@ -146,7 +146,12 @@ RULES = (
     # A user's name that is an address of mail.
     Rule(r"://", r"://", r"[^\s/:@'\"]{1,64}@[\w.-]{1,128}:(?!\d{1,5}(?:/|$))[^\s/@'\"]{1,512}+(?=@)", _user_part),
     Rule(r"://", r"://", r"[^\s/:@'\"]{16,}(?=@)", _mixed),
-    Rule(r"proxy", r"proxy[^\s=:]{0,10}[=: ][ \t]?[\"']?", r"[^\s/:@'\"]{1,128}+:[^\s/:@'\"]{1,512}+(?=@)", _user_part),
+    Rule(
+        r"proxy|host|endpoint",
+        r"(?:proxy|host|endpoint)[^\s=:]{0,10}[=: ][ \t]?[\"']?",
+        r"[^\s/:@'\"]{1,128}+:[^\s/:@'\"]{1,512}+(?=@)",
+        _user_part,
+    ),
     Rule(
         r"hooks\.slack|/webhooks/|office\.com|api\.telegram",
         r"https://(?:hooks\.slack\.com/|discord(?:app)?\.com/api/webhooks/|[\w.-]{0,99}webhook\.office\.com/"

@@ -112,3 +112,12 @@ def test_values_of_secret_variables_are_masked_wherever_they_stand(monkeypatch: 
 def test_redacted_text_keeps_everything_but_the_credential() -> None:
     token = "hf_" + "Z9" * 10
     assert redact.redacted(f"login with {token} failed") == "login with [redacted] failed"
+
+
+@pytest.mark.parametrize(
+    ("host", "is_used"),
+    [("me:q7Zk9Xw2@node", True), ("me:$PW@node", False), ("pytorch:25.01@sha256:12", False), ("me@node:22", False)],
+)
+def test_a_password_in_front_of_a_host_is_a_secret(host: str, is_used: bool) -> None:
+    assert bool(list(redact.secrets_used({"host": host}))) == is_used
+    assert (redact.masked({"host": host}) != {"host": host}) == is_used
