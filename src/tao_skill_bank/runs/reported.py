@@ -25,8 +25,8 @@ def read(lines: Iterable[Mapping[str, Any]]) -> Reported:
     seen = Reported()
     earliest, latest = float("inf"), float("-inf")
     for number, line in enumerate(lines):
-        if number == 0:
-            seen.started_at = "" if line.get("time") is None else str(line["time"])
+        if number == 0 and line.get("time") is not None:
+            seen.started_at = str(line["time"])
         if (moment := epoch_seconds(line.get("time"))) is not None:
             earliest, latest = min(earliest, moment), max(latest, moment)
         if line.get("step") is not None:
