@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tao_skill_bank.contracts import JobRecord, State, Transition, to_json
 from tao_skill_bank.jobs.store import JobStore, new_job_id
-from tao_skill_bank.runs.run_directory import json_text
+from tao_skill_bank.runs.run_directory import masked_json
 
 NUM_WRITERS = 4
 WRITE = """
@@ -56,7 +56,7 @@ def fill(folder: Path, num_records: int) -> str:
     connection.execute("CREATE TABLE transitions (id TEXT, message TEXT)")
     for number in range(num_records):
         record = _record(number)
-        text = json_text(to_json(record))
+        text = masked_json(to_json(record))
         (folder / "jobs" / f"{record.id}.json").write_text(text, encoding="utf-8")
         connection.execute("INSERT INTO records VALUES (?, ?, ?)", (record.id, record.submitted_at, text))
     connection.commit()

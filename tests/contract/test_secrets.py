@@ -382,10 +382,10 @@ def test_a_trainer_that_fails_with_a_secret_leaves_it_nowhere(tmp_path: Path) ->
 
 
 def test_a_document_of_a_run_is_masked_where_it_is_written(tmp_path: Path) -> None:
-    from tao_skill_bank.runs.run_directory import json_text
+    from tao_skill_bank.runs.run_directory import masked_json
 
     write_whole(
-        tmp_path / "summary.json", json_text({"reason": f"token={secret('document')}", "api_key": secret("key")})
+        tmp_path / "summary.json", masked_json({"reason": f"token={secret('document')}", "api_key": secret("key")})
     )
     assert json.loads((tmp_path / "summary.json").read_text()) == {
         "reason": "token=[redacted]",

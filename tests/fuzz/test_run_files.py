@@ -22,7 +22,7 @@ from tao_skill_bank.data.scan import Options, scan
 from tao_skill_bank.jobs import diagnose, events, follow, service
 from tao_skill_bank.planning import parents, planner
 from tao_skill_bank.runs import gaps, plan_versions, results
-from tao_skill_bank.runs.run_directory import RunDirectory, json_text
+from tao_skill_bank.runs.run_directory import RunDirectory, masked_json
 from tao_skill_bank.weights import adapter_base, model_folders, safetensors_files
 
 profile = settings.get_profile("hostile")
@@ -129,7 +129,7 @@ def _no_charts(monkeypatch):
 def read_everything(run):
     """Do what status, watch, report and diagnose do with a run directory."""
     result = results.read(run)
-    json_text(to_json(result))
+    masked_json(to_json(result))
     with suppress(OSError):  # a folder in the place of result.json
         results.write(run, result)
     handle = SimpleNamespace(status=lambda: service.JobStatus("x", State.ERROR, progress=run.last_status()))

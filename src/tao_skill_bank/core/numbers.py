@@ -1,4 +1,7 @@
-"""Numbers that a run can use: finite, and no larger than every part of a run can count."""
+"""Numbers from anybody: a request is refused for one that no run can use, and a file is read as if it were not there.
+
+A run can use finite numbers that are no larger than every part of it can count.
+"""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -25,6 +28,24 @@ def problems(value: Any, path: str = "") -> Iterator[Problem]:
 def first_not_finite(value: Any) -> str | None:
     """Return the dotted path of the first number that is not finite, or None."""
     return next((where for where, number in _numbers(value, "") if not is_finite(number)), None)
+
+
+def finite(value: Any) -> float | None:
+    """Return a JSON value as a finite number; None for anything else, booleans and integers beyond floats included."""
+    if type(value) is float:  # nearly always, in files of a million numbers
+        return value if math.isfinite(value) else None
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:
+        return None
+
+
+def count(value: Any) -> int | None:
+    """Return a JSON value as a whole number of at least 0, with all its digits; None for anything else."""
+    found = finite(value)
+    return int(value) if found is not None and found >= 0 and found.is_integer() else None
 
 
 def is_finite(number: float) -> bool:

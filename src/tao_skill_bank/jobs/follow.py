@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from tao_skill_bank.contracts import JobStatus, State
-from tao_skill_bank.core import finite
+from tao_skill_bank.core import numbers
 from tao_skill_bank.jobs.service import JobHandle
 from tao_skill_bank.runs import results
 from tao_skill_bank.runs.run_directory import RunDirectory, last_json_line
@@ -77,7 +77,7 @@ def _moments(handle: JobHandle, run: RunDirectory) -> Iterator[_Moment]:
 
 def _values(line: dict[str, Any], shown: Mapping[str, str]) -> dict[str, float]:
     found = ((name, line.get(key)) for key, name in shown.items())
-    return {name: number for name, value in found if (number := finite.number(value)) is not None}
+    return {name: number for name, value in found if (number := numbers.finite(value)) is not None}
 
 
 def _show_live(moments: Iterator[_Moment], console: Console) -> _Moment:

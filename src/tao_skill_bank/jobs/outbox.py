@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tao_skill_bank.core import settings
-from tao_skill_bank.runs.run_directory import json_text, read_json_file, write_whole
+from tao_skill_bank.runs.run_directory import masked_json, read_json_file, write_whole
 
 MAX_EVENTS = 1000
 Document = dict[str, Any]
@@ -79,7 +79,7 @@ class Outbox:
     def _write(self) -> None:
         try:
             if self.events:
-                write_whole(self.path, json_text({"num_dropped": self.num_dropped, "events": self.events}))
+                write_whole(self.path, masked_json({"num_dropped": self.num_dropped, "events": self.events}))
             else:
                 self.path.unlink(missing_ok=True)
             self.why_not_kept = ""

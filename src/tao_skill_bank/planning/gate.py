@@ -5,8 +5,8 @@ from dataclasses import replace
 
 from tao_skill_bank.bank import catalog
 from tao_skill_bank.contracts import Finding, Job, Plan, Request, Route, Workload, to_json
+from tao_skill_bank.core import numbers
 from tao_skill_bank.core.redact import masked, secrets_used
-from tao_skill_bank.data.records.rates import number_of
 from tao_skill_bank.errors import BackendError, BlockedError, MissingExtraError, Problem, RequestError, UnknownNameError
 from tao_skill_bank.platforms import Platform
 from tao_skill_bank.runs import enclosing
@@ -50,19 +50,19 @@ def for_route(findings: Sequence[Finding], route: Route) -> list[Finding]:
 
 def require_known_options(request: Request, platform: Platform) -> None:
     """Refuse unknown platform options and invalid numbers. Raises RequestError with all of them."""
-    numbers = {*COMMON_NUMBERS, *platform.number_options}
+    amounts = {*COMMON_NUMBERS, *platform.number_options}
     texts = ("device", *platform.text_options)
     problems = []
     for name, value in request.platform.options.items():
         path = f"platform.options.{name}"
-        if name not in (*texts, *numbers):
+        if name not in (*texts, *amounts):
             message = (
-                f"Platform {platform.name} has no option '{name}'.{catalog.did_you_mean(name, [*numbers, *texts])}"
+                f"Platform {platform.name} has no option '{name}'.{catalog.did_you_mean(name, [*amounts, *texts])}"
             )
             problems.append(
-                Problem("unknown_option", message, f"Use: {', '.join([*texts, *sorted(numbers)])}.", path, value)
+                Problem("unknown_option", message, f"Use: {', '.join([*texts, *sorted(amounts)])}.", path, value)
             )
-        elif name in numbers and (number_of(value) or 0) <= 0:
+        elif name in amounts and (numbers.finite(value) or 0) <= 0:
             message = f"Platform option {name} is {value!r}; expected a number above 0."
             problems.append(Problem("invalid_option", message, f"Write --option {name}=NUMBER.", path, value))
     if problems:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tao_skill_bank.core import finite, plain_text
+from tao_skill_bank.core import numbers, plain_text
 from tao_skill_bank.data.media import clip_frames, picture
 from tao_skill_bank.data.media.clip_index import whole_clip_index
 from tao_skill_bank.data.media.content import is_picture
@@ -116,7 +116,7 @@ def _numbering(run: RunView) -> tuple[int, int]:
     settings = run.run.plan_document().get("job", {}).get("spec", {}).get("evaluation")
     if not isinstance(settings, dict):
         return 0, 1
-    return finite.count(settings.get("shard_id")) or 0, finite.count(settings.get("total_shard")) or 1
+    return numbers.count(settings.get("shard_id")) or 0, numbers.count(settings.get("total_shard")) or 1
 
 
 def _answers(run: RunView) -> tuple[dict[str, Any], ...]:

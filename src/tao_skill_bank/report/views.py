@@ -11,7 +11,7 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from tao_skill_bank.contracts import Input, from_json
-from tao_skill_bank.core import finite, regular_files, yaml12
+from tao_skill_bank.core import numbers, regular_files, yaml12
 from tao_skill_bank.data import kinds
 from tao_skill_bank.errors import TaoSkillsError
 from tao_skill_bank.runs import results, summaries
@@ -187,7 +187,7 @@ def number_text(value: Any) -> str:
     """Return a number with four significant digits, a dash for none."""
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         return "–" if value is None else str(value)
-    if finite.number(value) is None:
+    if numbers.finite(value) is None:
         return "beyond every number"
     return str(int(value)) if float(value).is_integer() and abs(value) < 1e9 else f"{value:.4g}"
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tao_skill_bank.core import json_text, regular_files
+from tao_skill_bank.core import json_reader, regular_files
 from tao_skill_bank.runs import summaries
 from tao_skill_bank.runs.run_directory import MAX_NAMED, SKIPPED_FILE, JsonLines, RunDirectory
 
@@ -46,7 +46,7 @@ def _fault(path: Path, kinds: tuple[type, ...]) -> str:
 def _value(path: Path) -> tuple[Any, str]:
     """Return the value of a JSON file, or None with the reason; None without one where there is no such file."""
     try:
-        value = json_text.loads(regular_files.read_bytes(path))
+        value = json_reader.loads(regular_files.read_bytes(path))
     except (FileNotFoundError, NotADirectoryError):
         return None, ""
     except OSError as error:

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from tao_skill_bank.core import json_text, regular_files
+from tao_skill_bank.core import json_reader, regular_files
 
 FOLDER = re.compile(r"(epoch|step)_([0-9]{1,18})")
 PROGRESS_FILE = "progress.json"
@@ -20,7 +20,7 @@ def position(folder: Path) -> tuple[int, bool, int]:
     match = FOLDER.fullmatch(folder.name)
     kind, number = (match[1], int(match[2])) if match else ("", -1)
     try:
-        step = int(json_text.loads(regular_files.read_bytes(folder / PROGRESS_FILE))["step"])
+        step = int(json_reader.loads(regular_files.read_bytes(folder / PROGRESS_FILE))["step"])
     except (OSError, ValueError, KeyError, TypeError, OverflowError):
         step = -1
     return step, kind == "epoch", number

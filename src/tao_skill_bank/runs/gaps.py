@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tao_skill_bank.core import json_text, regular_files
+from tao_skill_bank.core import json_reader, regular_files
 from tao_skill_bank.data.annotations import stream_records
 from tao_skill_bank.data.records.reader import media_of
 from tao_skill_bank.errors import BlockedError, MissingExtraError
@@ -68,7 +68,7 @@ def normalised(text: str) -> str:
 
 def _read_results(path: Path) -> list[dict[str, str]]:
     try:
-        entries = json_text.loads(regular_files.read_bytes(path))
+        entries = json_reader.loads(regular_files.read_bytes(path))
     except (OSError, ValueError) as error:
         fix = "Give the run directory of a finished evaluation."
         raise BlockedError.of("results_unreadable", f"{path} cannot be read: {error}", fix, path=str(path)) from None

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tao_skill_bank.contracts import contract
-from tao_skill_bank.core import finite
+from tao_skill_bank.core import numbers
 
 MAX_SETS_OF_NAMES = 64
 
@@ -96,9 +96,9 @@ def read(lines: Iterable[Mapping[str, Any]], keys: Iterable[str]) -> MetricHisto
                 values |= _merged(newest)
                 newest.clear()
         newest[names] = line
-        if (step := finite.number(line.get("step"))) is not None:
+        if (step := numbers.finite(line.get("step"))) is not None:
             for key, points in series.items():
-                if key in line and (value := finite.number(line[key])) is not None:
+                if key in line and (value := numbers.finite(line[key])) is not None:
                     points.add(step, value)
     for points in series.values():
         points.end()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tao_skill_bank.contracts import Plan, from_json
-from tao_skill_bank.core import json_text, numbers, regular_files
+from tao_skill_bank.core import json_reader, numbers, regular_files
 from tao_skill_bank.errors import ConflictError, RequestError
 from tao_skill_bank.runs.workload_versions import workload_of_version_1
 
@@ -66,7 +66,7 @@ def read_document(path: Path) -> dict[str, Any]:
 
     """
     try:
-        document = json_text.loads(regular_files.read_bytes(path))
+        document = json_reader.loads(regular_files.read_bytes(path))
     except (OSError, ValueError) as error:
         message = f"{path} cannot be read as JSON: {error}"
         raise RequestError.of("unreadable_json", message, "Give a valid JSON file.", path=str(path)) from None

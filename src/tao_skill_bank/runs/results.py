@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tao_skill_bank.contracts import MonitoringMetric, State, contract, read_json, to_json
-from tao_skill_bank.core import finite
+from tao_skill_bank.core import numbers
 from tao_skill_bank.runs import broken_files, checkpoint_folders, metric_history, reported, summaries
 from tao_skill_bank.runs.metric_history import Curve, MetricHistory
 from tao_skill_bank.runs.run_directory import (
@@ -14,7 +14,7 @@ from tao_skill_bank.runs.run_directory import (
     JsonLines,
     RunDirectory,
     json_lines,
-    json_text,
+    masked_json,
     read_json_file,
     write_whole,
 )
@@ -119,7 +119,7 @@ def _result(
         action=str(job.get("action", "")),
         model=str(_object(job.get("workload")).get("model", "")),
         started_at=seen.started_at,
-        duration_seconds=_finite(seen.duration_seconds),
+        duration_seconds=numbers.finite(seen.duration_seconds),
         steps=seen.step,
         metrics=summary.get("metrics", {}) if summary else _numbers(history.newest),
         not_computed=summary.get("not_computed", {}),
@@ -144,7 +144,7 @@ def findings(run: RunDirectory, read: Sequence[JsonLines] = ()) -> tuple[dict[st
 
 def write(run: RunDirectory, result: Result) -> None:
     """Write result.json. Raises OSError."""
-    write_whole(run.result_file, json_text(to_json(result)))
+    write_whole(run.result_file, masked_json(to_json(result)))
 
 
 def curves(run: RunDirectory) -> dict[str, Curve]:
@@ -183,7 +183,7 @@ def _losses(history: MetricHistory) -> dict[str, float]:
 
 def _numbers(values: Any) -> dict[str, float | None]:
     entries = ((str(name), value) for name, value in _object(values).items())
-    return {name: _finite(value) for name, value in entries if value is None or isinstance(value, (int, float))}
+    return {name: numbers.finite(value) for name, value in entries if value is None or isinstance(value, (int, float))}
 
 
 def _artifacts(folder: Path) -> dict[str, str | tuple[str, ...]]:
@@ -222,13 +222,8 @@ def _object(value: Any) -> dict[str, Any]:
 
 def _facts(value: Any) -> dict[str, Any]:
     """Return the texts and finite numbers of an object."""
-    return {name: held for name, held in _object(value).items() if isinstance(held, (str, bool)) or _is_number(held)}
-
-
-def _is_number(value: Any) -> bool:
-    return _finite(value) is not None
-
-
-def _finite(value: Any) -> float | None:
-    """Return a JSON value as a finite number, or None when it is not one."""
-    return finite.number(value)
+    return {
+        name: held
+        for name, held in _object(value).items()
+        if isinstance(held, (str, bool)) or numbers.finite(held) is not None
+    }

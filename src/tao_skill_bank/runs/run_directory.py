@@ -12,8 +12,7 @@ from typing import Any
 
 import pydantic_core
 
-from tao_skill_bank.core import finite, regular_files
-from tao_skill_bank.core import json_text as json_reader
+from tao_skill_bank.core import json_reader, numbers, regular_files
 from tao_skill_bank.core.redact import masked
 from tao_skill_bank.runs import fencing, plan_versions, status_lines
 
@@ -198,7 +197,7 @@ def read_object(path: Path) -> dict[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
-def json_text(value: Any) -> str:
+def masked_json(value: Any) -> str:
     """Return a document as the JSON text that run directories keep, its secrets masked."""
     return verbatim_json(masked(value))
 
@@ -253,7 +252,7 @@ def sync_folder(path: Path) -> None:
 def epoch_seconds(moment: Any) -> float | None:
     """Return a `time` field as seconds since 1970; it is either that number or ISO 8601 text."""
     if not isinstance(moment, str):
-        return finite.number(moment)
+        return numbers.finite(moment)
     try:
         parsed = datetime.fromisoformat(moment)
     except ValueError:

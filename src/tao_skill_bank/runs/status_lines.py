@@ -6,7 +6,7 @@ state, message: text. step, total: whole numbers. eta_seconds: a number. diagnos
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tao_skill_bank.core import finite
+from tao_skill_bank.core import numbers
 
 
 def plain(line: Mapping[str, Any]) -> dict[str, Any]:
@@ -20,7 +20,7 @@ def _text(value: Any) -> str | None:
 
 
 def _moment(value: Any) -> str | float | None:
-    return value if isinstance(value, str) else finite.number(value)
+    return value if isinstance(value, str) else numbers.finite(value)
 
 
 def _diagnosis(value: Any) -> dict[str, str] | None:
@@ -31,8 +31,8 @@ FORMS: dict[str, Callable[[Any], Any]] = {
     "time": _moment,
     "state": _text,
     "message": _text,
-    "step": finite.count,
-    "total": finite.count,
-    "eta_seconds": finite.number,
+    "step": numbers.count,
+    "total": numbers.count,
+    "eta_seconds": numbers.finite,
     "diagnosis": _diagnosis,
 }

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tao_skill_bank.core import finite
+from tao_skill_bank.core import numbers
 from tao_skill_bank.runs.run_directory import RunDirectory, read_object
 
 FINDING_TEXTS = ("code", "severity", "message", "fix", "path")
@@ -37,7 +37,9 @@ def _texts(value: Any) -> dict[str, str]:
 
 def _numbers(value: Any) -> dict[str, float | None]:
     """Return the numbers of an object and its nulls; a number that is not finite is None."""
-    return {name: finite.number(held) for name, held in _items(value) if held is None or isinstance(held, (int, float))}
+    return {
+        name: numbers.finite(held) for name, held in _items(value) if held is None or isinstance(held, (int, float))
+    }
 
 
 def _tables(value: Any) -> dict[str, dict[str, float | None]]:
@@ -50,7 +52,7 @@ def _matrix(value: Any) -> dict[str, Any] | None:
     labels, rows = document.get("labels"), document.get("matrix")
     if not isinstance(labels, list) or not isinstance(rows, list):
         return None
-    counts = [[finite.count(number) for number in row] if isinstance(row, list) else [None] for row in rows]
+    counts = [[numbers.count(number) for number in row] if isinstance(row, list) else [None] for row in rows]
     is_whole = all(len(row) == len(labels) and None not in row for row in counts) and len(counts) <= len(labels)
     return {"labels": [str(label) for label in labels], "matrix": counts} if is_whole else None
 
@@ -74,7 +76,7 @@ def _items(value: Any) -> Any:
 FORMS: dict[str, Callable[[Any], Any]] = {
     "kind": _text,
     "task": _text,
-    "num_samples": finite.count,
+    "num_samples": numbers.count,
     "metrics": _numbers,
     "units": _texts,
     "not_computed": _texts,

@@ -18,7 +18,7 @@ from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from tao_skill_bank.core import json_text as json_reader
+from tao_skill_bank.core import json_reader
 from tao_skill_bank.errors import TaoSkillsError
 from tao_skill_bank.runs.run_directory import read_object, timestamp, verbatim_json, write_whole
 from tao_skill_bank.staging import places, store_errors, stores

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tao_skill_bank.core import json_text, regular_files, safe_pattern
+from tao_skill_bank.core import json_reader, regular_files, safe_pattern
 from tao_skill_bank.core.listing import listed
 from tao_skill_bank.errors import BlockedError, UnknownNameError
 from tao_skill_bank.weights import safetensors_files
@@ -125,7 +125,7 @@ def plain_name(name: str) -> str:
 def settings_of(weights: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
     """Return the settings in a weight file's header, else those in adapter_config.json next to it."""
     try:
-        recorded = json_text.loads(metadata.get(HEADER_KEY, "null"))
+        recorded = json_reader.loads(metadata.get(HEADER_KEY, "null"))
     except ValueError:
         recorded = None
     if isinstance(recorded, dict):
@@ -202,6 +202,6 @@ def _folder(path: Path) -> Path:
 def read_json(path: Path) -> Any:
     """Return what a JSON file holds; None when there is none that can be read."""
     try:
-        return json_text.loads(regular_files.read_bytes(path))
+        return json_reader.loads(regular_files.read_bytes(path))
     except (OSError, ValueError):
         return None

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tao_skill_bank.core import json_text, plain_text, regular_files
+from tao_skill_bank.core import json_reader, plain_text, regular_files
 
 CONFIG, PIPELINE_INDEX = "config.json", "model_index.json"
 MARKERS = (CONFIG, PIPELINE_INDEX)  # files that identify a model folder
@@ -27,7 +27,7 @@ def checkpoints_of(folder: Path) -> list[Path]:
 def parts_of(folder: Path) -> list[Path]:
     """Return the folders of a pipeline's parts, as model_index.json names them; they need not exist."""
     try:
-        index: Any = json_text.loads(regular_files.read_bytes(folder / PIPELINE_INDEX))
+        index: Any = json_reader.loads(regular_files.read_bytes(folder / PIPELINE_INDEX))
     except (OSError, ValueError):
         return []
     named = index.items() if isinstance(index, dict) else ()
@@ -64,7 +64,7 @@ def _has_weights(checkpoint: Path) -> bool:
 
 def _shards(index: Path) -> Iterator[str]:
     try:
-        document = json_text.loads(regular_files.read_bytes(index))
+        document = json_reader.loads(regular_files.read_bytes(index))
     except (OSError, ValueError):
         return
     weight_map = document.get("weight_map") if isinstance(document, dict) else None

@@ -5,7 +5,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
-from tao_skill_bank.core import json_text, regular_files
+from tao_skill_bank.core import json_reader, regular_files
 
 LENGTH_BYTES = 8  # a safetensors file starts with the length of its JSON header
 HEAD_BYTES = 64
@@ -51,7 +51,7 @@ def read_header(file: Path) -> dict[str, Any]:
 def _checked(data: bytes) -> dict[str, Any] | None:
     """Return a header whose tensors have dtype, shape and offsets, and whose metadata are texts; None for others."""
     try:
-        header = json_text.loads(data)
+        header = json_reader.loads(data)
     except ValueError:
         return None
     if not isinstance(header, dict) or not all(_is_tensor(entry) for name, entry in header.items() if name != METADATA):

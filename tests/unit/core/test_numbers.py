@@ -31,6 +31,29 @@ def test_usable_values_have_no_problem(value):
     assert numbers.first_not_finite(value) is None
 
 
+@pytest.mark.parametrize(
+    ("value", "number", "count"),
+    [
+        (0, 0.0, 0),
+        (-0.0, 0.0, 0),
+        (2.0, 2.0, 2),
+        (2.5, 2.5, None),
+        (-1, -1.0, None),
+        (2**63 - 1, float(2**63), 2**63 - 1),
+        (1e300, 1e300, int(1e300)),
+    ],
+)
+def test_a_number_of_a_file_is_read_and_counts_where_it_is_whole(value, number, count):
+    assert numbers.finite(value) == number
+    assert numbers.count(value) == count
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan, 10**400, True, False, "1", None, [1], {}])
+def test_what_no_finite_number_is_in_a_file_is_none(value):
+    assert numbers.finite(value) is None
+    assert numbers.count(value) is None
+
+
 def test_an_integer_of_any_size_is_finite():
     assert numbers.first_not_finite({"bytes": 10**5000}) is None
     assert numbers.first_not_finite({"a": [0, {"b": math.nan}]}) == "a.1.b"

@@ -8,7 +8,7 @@ from runs import make_job, make_plan
 
 from tao_skill_bank.contracts import Request, to_json
 from tao_skill_bank.runs import enclosing
-from tao_skill_bank.runs.run_directory import RunDirectory, json_text, set_aside
+from tao_skill_bank.runs.run_directory import RunDirectory, masked_json, set_aside
 
 REQUEST = Request("tao-finetune-cosmos-reason", "evaluate")
 
@@ -23,7 +23,7 @@ def outer(tmp_path):
 def write(folder: Path, job_id: str, request: Request = REQUEST) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     plan = replace(make_plan(make_job(folder, id=job_id)), request=request)
-    (folder / "plan.json").write_text(json_text(to_json(plan)))
+    (folder / "plan.json").write_text(masked_json(to_json(plan)))
 
 
 @pytest.mark.parametrize("below", ["evaluate", "checkpoints/epoch_1", "a/b/c/d"])
@@ -67,7 +67,7 @@ def test_a_link_into_another_run_is_seen_through(outer, tmp_path):
 
 def test_a_folder_with_a_saved_plan_of_another_place_is_no_run_directory(tmp_path):
     plan = make_plan(make_job(tmp_path / "results" / "run"))
-    (tmp_path / "plan.json").write_text(json_text(to_json(plan)))
+    (tmp_path / "plan.json").write_text(masked_json(to_json(plan)))
     assert enclosing.problem(str(tmp_path / "results" / "run"), REQUEST) is None
 
 

@@ -8,7 +8,7 @@ from tao_skill_bank.automl.run.trials import BASELINE, FINAL, TrialJobs
 from tao_skill_bank.bank import catalog
 from tao_skill_bank.report import paired, views
 from tao_skill_bank.runs import results
-from tao_skill_bank.runs.run_directory import RunDirectory, json_text, read_json_file, write_whole
+from tao_skill_bank.runs.run_directory import RunDirectory, masked_json, read_json_file, write_whole
 
 FILE = "baseline_not_scored.json"
 
@@ -23,7 +23,7 @@ def why_not_scored(trials: TrialJobs) -> str:
 
 def note(trials: TrialJobs, reason: str) -> None:
     """Store why an evaluation of the base gave no score: a controller that replaces this one does not try again."""
-    write_whole(_file(trials), json_text({"reason": reason}))
+    write_whole(_file(trials), masked_json({"reason": reason}))
 
 
 def findings(trials: TrialJobs) -> list[dict[str, Any]]:

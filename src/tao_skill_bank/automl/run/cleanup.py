@@ -11,7 +11,7 @@ from tao_skill_bank.automl.run.trials import TrialJobs
 from tao_skill_bank.contracts import JobRecord
 from tao_skill_bank.jobs.store import JobStore
 from tao_skill_bank.runs import checkpoint_folders
-from tao_skill_bank.runs.run_directory import RunDirectory, json_text, write_whole
+from tao_skill_bank.runs.run_directory import RunDirectory, masked_json, write_whole
 
 KEPT_OF_BEST = "best_score.json"  # of a trial's best/: results and reports read it
 
@@ -67,7 +67,7 @@ def _remove(folder: Path, best: int) -> int:
         return 0
     note = f"The search ended with trial {best} as its best, and removed the checkpoints of this one."
     with suppress(OSError):  # the note is a courtesy
-        write_whole(folder / checkpoint_folders.REMOVED_FILE, json_text({"reason": note}))
+        write_whole(folder / checkpoint_folders.REMOVED_FILE, masked_json({"reason": note}))
     for path in (*found, *weights):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)

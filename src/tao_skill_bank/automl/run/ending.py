@@ -17,7 +17,7 @@ from tao_skill_bank.errors import BackendError, ConflictError, JobFailedError, T
 from tao_skill_bank.jobs import launched, service
 from tao_skill_bank.planning import dispatch, gate
 from tao_skill_bank.runs import results
-from tao_skill_bank.runs.run_directory import BEST_TRIAL, RunDirectory, json_text, write_whole
+from tao_skill_bank.runs.run_directory import BEST_TRIAL, RunDirectory, masked_json, write_whole
 
 SUMMARY = "metrics_summary.json"
 logger = logging.getLogger(__name__)
@@ -94,13 +94,13 @@ def conclude(trials: TrialJobs, reason: str, pause: Pause) -> str:
 def _summarise(trials: TrialJobs, message: str, metrics: dict[str, float | None], not_computed: dict[str, str]) -> None:
     """Write the summary and the page, which reads it; the search succeeds without its page."""
     summary = {"metrics": metrics, "not_computed": not_computed, "findings": baseline.findings(trials)}
-    write_whole(trials.run_dir / SUMMARY, json_text(summary))
+    write_whole(trials.run_dir / SUMMARY, masked_json(summary))
     try:
         page.write(trials, RunDirectory(trials.run_dir).report_file, State.COMPLETE, message)
     except Exception as error:  # noqa: BLE001 - a plot that fails must not fail hours of training
         traceback.print_exc()
         not_computed["report"] = f"{type(error).__name__}: {error}"
-        write_whole(trials.run_dir / SUMMARY, json_text(summary))
+        write_whole(trials.run_dir / SUMMARY, masked_json(summary))
 
 
 def _scores(trials: TrialJobs, entries: Sequence[Entry], best: Entry) -> tuple[dict[str, float | None], dict[str, str]]:

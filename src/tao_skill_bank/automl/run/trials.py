@@ -13,7 +13,7 @@ from tao_skill_bank.automl.plan.storage import Entry, Storage, TrialJob
 from tao_skill_bank.automl.plan.study import Study
 from tao_skill_bank.bank import catalog
 from tao_skill_bank.contracts import JobRecord, JobStatus, Plan, Request, State
-from tao_skill_bank.core import nested
+from tao_skill_bank.core import nested, numbers
 from tao_skill_bank.errors import BlockedError, ConflictError, UnknownNameError
 from tao_skill_bank.jobs import service
 from tao_skill_bank.planning import dispatch, gate
@@ -184,11 +184,11 @@ class TrialJobs:
         validated = False
         for line in json_lines(RunDirectory(self.folder(entry.number)).metrics_file):
             found |= {name for name in line if "/" in name}
-            value, epoch = line.get(self.study.metric.name), line.get("epoch")
-            if not isinstance(epoch, (int, float)):
+            value, epoch = numbers.finite(line.get(self.study.metric.name)), numbers.finite(line.get("epoch"))
+            if epoch is None:
                 continue
-            if isinstance(value, (int, float)):
-                scores[max(1, math.ceil(epoch - 1e-6))] = sign * float(value)
+            if value is not None:
+                scores[max(1, math.ceil(epoch - 1e-6))] = sign * value
             validated |= epoch >= 1 and any(name.startswith(VALIDATION) for name in line)
         return Look(None, scores, tuple(sorted(found)), validated)
 
@@ -208,8 +208,8 @@ class TrialJobs:
 def freed(folder: Path) -> Path:
     """Move what an earlier attempt left in a folder aside, and return the folder."""
     if folder.exists():
-        numbers = itertools.count(1)
-        folder.rename(next(aside for number in numbers if not (aside := Path(f"{folder}_{number}")).exists()))
+        candidates = itertools.count(1)
+        folder.rename(next(aside for number in candidates if not (aside := Path(f"{folder}_{number}")).exists()))
     return folder
 
 

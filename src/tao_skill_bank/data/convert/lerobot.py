@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tao_skill_bank.core import numbers
 from tao_skill_bank.core.limits import MAX_CHARACTERS, TOO_LONG
 from tao_skill_bank.data.convert import safe_paths
 from tao_skill_bank.data.convert.notes import Notes
 from tao_skill_bank.data.convert.values import Episode, Options
 from tao_skill_bank.data.json_stream import whole
-from tao_skill_bank.data.records.rates import number_of, rate_of
+from tao_skill_bank.data.records.rates import rate_of
 from tao_skill_bank.data.records.reader import is_text
 from tao_skill_bank.errors import BlockedError
 
@@ -199,7 +200,7 @@ def _faults(info: Info, row: Row, index: int | None, length: int | None) -> Iter
         yield "has no valid length"
     if row.start is None and row.end is None:
         return
-    start, end = number_of(row.start), number_of(row.end)
+    start, end = numbers.finite(row.start), numbers.finite(row.end)
     if start is None or end is None or not 0 <= start < end < MOST:
         yield f"lies between {row.start} and {row.end} seconds of its video"
     elif length and round((end - start) * info.rate) != length:

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tao_skill_bank.core import numbers
 from tao_skill_bank.data.records import media_names
 from tao_skill_bank.data.records.issues import Issues, shown
-from tao_skill_bank.data.records.rates import number_of, rate_of
+from tao_skill_bank.data.records.rates import rate_of
 from tao_skill_bank.data.records.values import Media, MediaKind
 
 MEDIA_KEYS: tuple[tuple[str, MediaKind], ...] = (
@@ -50,7 +51,7 @@ def times_of(holder: Mapping[str, Any], place: str, issues: Issues, outer: Times
 
 def reads_bare(holder: Mapping[str, Any], name: str) -> bool:
     """Return whether the second is read from the key `start` or `end`: a number, without `video_start` or so."""
-    seconds = number_of(holder.get(name))
+    seconds = numbers.finite(holder.get(name))
     return seconds is not None and 0 <= seconds <= MAX_SECONDS and holder.get(f"video_{name}") is None
 
 
@@ -120,7 +121,7 @@ def _second(holder: Mapping[str, Any], name: str, place: str, issues: Issues) ->
         if not reads_bare(holder, name):
             return None
         key, value = name, holder[name]
-    seconds = number_of(value)
+    seconds = numbers.finite(value)
     if seconds is None or not 0 <= seconds <= MAX_SECONDS or (name == "end" and not seconds):
         issues.add("clip_range_invalid", f"{place}{key}", shown(value))
         return None
@@ -129,9 +130,9 @@ def _second(holder: Mapping[str, Any], name: str, place: str, issues: Issues) ->
 
 def _indices(holder: Mapping[str, Any], place: str, issues: Issues) -> tuple[int, ...]:
     value = holder["frames_indices"]
-    numbers = value if isinstance(value, list) else [None]
-    whole = all(isinstance(number, int) and not isinstance(number, bool) and number >= 0 for number in numbers)
-    if not whole or numbers != sorted(set(numbers)) or max(numbers, default=0) > 2**53:
+    indices = value if isinstance(value, list) else [None]
+    whole = all(isinstance(index, int) and not isinstance(index, bool) and index >= 0 for index in indices)
+    if not whole or indices != sorted(set(indices)) or max(indices, default=0) > 2**53:
         issues.add("frames_indices_invalid", f"{place}frames_indices", shown(value))
         return ()
-    return tuple(numbers)
+    return tuple(indices)

@@ -1,8 +1,9 @@
 """Frame rates and times as people write them."""
 
-import math
 import re
 from typing import Any
+
+from tao_skill_bank.core import numbers
 
 RATE = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)(?:/([0-9]{1,12}(?:\.[0-9]{1,12})?))?")
 SLOWEST, FASTEST = 1e-6, 1e6  # frames per second; beyond, times of frames overflow
@@ -10,19 +11,8 @@ SLOWEST, FASTEST = 1e-6, 1e6  # frames per second; beyond, times of frames overf
 
 def rate_of(value: Any) -> float | None:
     """Return frames per second of a number, or of text such as "29.97" or "30000/1001"; None for anything else."""
-    number = _of_text(value) if isinstance(value, str) else number_of(value)
+    number = _of_text(value) if isinstance(value, str) else numbers.finite(value)
     return number if number is not None and SLOWEST <= number <= FASTEST else None
-
-
-def number_of(value: Any) -> float | None:
-    """Return a finite number as a float; None for anything else."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) else None
 
 
 def _of_text(text: str) -> float | None:

@@ -25,7 +25,7 @@ from tao_skill_bank.platforms.docker import render as docker_render
 from tao_skill_bank.platforms.docker import status as docker_status
 from tao_skill_bank.platforms.docker.client import ACTIVE, Container, Daemon, saved_container
 from tao_skill_bank.runs import run_directory
-from tao_skill_bank.runs.run_directory import RunDirectory, json_text, write_whole
+from tao_skill_bank.runs.run_directory import RunDirectory, masked_json, write_whole
 
 CONTAINER, HOST, CONTEXT, MACHINE = "container_id", "docker_host", "docker_context", "machine"
 GRACE, KEEP = "grace_seconds", "keep"
@@ -268,7 +268,7 @@ def _save_end_and_remove(record: JobRecord, run: RunDirectory, daemon: Daemon, c
     """Write how a container ended, then remove it. It stays when its end cannot be written."""
     path = _end_file(run, record.id)
     with suppress(OSError, BackendError):
-        write_whole(path, json_text(container.to_json()))
+        write_whole(path, masked_json(container.to_json()))
         if not record.backend_ref.get(KEEP):
             daemon.call("container", "rm", container.id)
 

@@ -5,7 +5,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tao_skill_bank.core import finite
+from tao_skill_bank.core import numbers
 from tao_skill_bank.errors import BlockedError
 from tao_skill_bank.platforms.kubernetes.client import Cluster, NotFoundError
 from tao_skill_bank.platforms.kubernetes.pods import RETRIED, STATUS_MARK, Pod, View
@@ -40,12 +40,12 @@ def lines(
 def other_failures(run: RunDirectory) -> Iterator[str]:
     """Yield the end of the logs of nodes other than the first that failed by themselves, from the run directory."""
     plan = run.plan_document()
-    per_node = finite.count(plan.get("job", {}).get("resources", {}).get("processes_per_node")) or 1
+    per_node = numbers.count(plan.get("job", {}).get("resources", {}).get("processes_per_node")) or 1
     records = [run_directory.read_object(path) for path in sorted((run.path / "exit").glob("rank_*.json"))]
     failed = {
         number // per_node
         for rank in records
-        if rank.get("exit_code", 0) not in RETRIED and (number := finite.count(rank.get("rank"))) is not None
+        if rank.get("exit_code", 0) not in RETRIED and (number := numbers.count(rank.get("rank"))) is not None
     }
     for node in sorted(failed - {0}):
         path = run.path / "logs" / f"node_{node}.log"

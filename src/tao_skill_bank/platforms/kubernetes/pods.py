@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from tao_skill_bank.contracts import EXIT_INTERRUPTED, EXIT_PEER_LOST
-from tao_skill_bank.core import json_text
+from tao_skill_bank.core import json_reader
 from tao_skill_bank.errors import Problem
 from tao_skill_bank.platforms.kubernetes import refusals
 from tao_skill_bank.platforms.kubernetes.client import Object
@@ -93,7 +93,7 @@ class Pod:
     def last_status(self) -> dict[str, Any]:
         """The last line of status.jsonl as the pod left it in its termination message."""
         try:
-            found = json_text.loads(self.terminated.get("message") or "")
+            found = json_reader.loads(self.terminated.get("message") or "")
         except ValueError:
             return {}
         status = found.get("status") if isinstance(found, dict) else None
@@ -215,7 +215,7 @@ def status_line(lines: Iterable[str]) -> dict[str, Any]:
     for line in lines:
         if line.startswith(STATUS_MARK):
             try:
-                found = json_text.loads(line.removeprefix(STATUS_MARK))
+                found = json_reader.loads(line.removeprefix(STATUS_MARK))
             except ValueError:  # the line is cut
                 continue
             newest = status_lines.plain(found) if isinstance(found, dict) else newest

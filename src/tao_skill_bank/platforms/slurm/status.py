@@ -4,7 +4,7 @@ import time
 from typing import Any
 
 from tao_skill_bank.contracts import EXIT_INTERRUPTED, JobRecord, JobStatus, State
-from tao_skill_bank.core import finite
+from tao_skill_bank.core import numbers
 from tao_skill_bank.platforms import run_files
 from tao_skill_bank.platforms.slurm.rows import Listed
 from tao_skill_bank.runs import run_directory
@@ -103,6 +103,6 @@ def _exit_code(run: RunDirectory, found: Listed, progress: dict[str, Any]) -> in
     cause = (progress.get("diagnosis") or {}).get("cause")
     for path in sorted((run.path / "exit").glob("rank_*.json")):
         rank = run_directory.read_object(path)
-        if cause and rank.get("error") == cause and (code := finite.count(rank.get("exit_code"))):
+        if cause and rank.get("error") == cause and (code := numbers.count(rank.get("exit_code"))):
             return code
     return found.exit_code if recorded is None else recorded

@@ -15,7 +15,7 @@ from typing import Any
 import tomli_w
 
 from tao_skill_bank.contracts import Finding, Job
-from tao_skill_bank.core import json_text, nested, settings, unfinished, yaml12
+from tao_skill_bank.core import json_reader, nested, settings, unfinished, yaml12
 from tao_skill_bank.core.findings import blocking, info, not_checked
 from tao_skill_bank.core.version import __version__
 from tao_skill_bank.runs.run_directory import read_object
@@ -115,7 +115,7 @@ def ask(job: Job, module: str, arguments: Sequence[str]) -> tuple[dict[str, Any]
             return {}, f"it did not answer within {TIMEOUT_SECONDS} seconds"
     lines = child.stdout.strip().splitlines()
     try:
-        answer = json_text.loads(lines[-1]) if lines else {}
+        answer = json_reader.loads(lines[-1]) if lines else {}
     except ValueError:
         answer = {}
     if child.returncode == 0 and answer:

@@ -6,7 +6,7 @@ from pathlib import Path
 from tao_skill_bank.bank import catalog
 from tao_skill_bank.bank.early_stop import EarlyStop
 from tao_skill_bank.contracts import Finding, Job
-from tao_skill_bank.core import json_text, locations, regular_files
+from tao_skill_bank.core import json_reader, locations, regular_files
 from tao_skill_bank.core.findings import blocking, from_error, info, listed, not_checked
 from tao_skill_bank.errors import ConflictError
 from tao_skill_bank.jobs import search_folders
@@ -86,7 +86,7 @@ def _progress(folder: Path, job: Job) -> list[Finding]:
         fix = "Name a complete checkpoints/epoch_N folder of a run."
         return [blocking("checkpoint_incomplete", message, fix, str(folder), files=absent)]
     try:
-        progress = json_text.loads(regular_files.read_bytes(folder / PROGRESS_FILE))
+        progress = json_reader.loads(regular_files.read_bytes(folder / PROGRESS_FILE))
         done, step = int(progress["epoch"]), int(progress["step"])
     except (OSError, ValueError, KeyError, TypeError, OverflowError):
         message = f"{folder / PROGRESS_FILE} does not say how many epochs and steps are done."

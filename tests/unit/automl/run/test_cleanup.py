@@ -17,7 +17,7 @@ from tao_skill_bank.errors import UnknownNameError
 from tao_skill_bank.jobs.store import JobStore
 from tao_skill_bank.planning import dispatch
 from tao_skill_bank.runs import plan_versions
-from tao_skill_bank.runs.run_directory import json_text
+from tao_skill_bank.runs.run_directory import masked_json
 
 pytestmark = pytest.mark.usefixtures("third_skill")
 BEST, PAUSED, PARENT, READ, GIVEN, LOST = range(6)
@@ -69,7 +69,7 @@ def ended(tmp_path):
         (tmp_path / "reader").mkdir()
         workload = {"resume_from": str(search.folder(READ) / "checkpoints" / "epoch_1")}
         plan = {"schema_version": 2, "job": {"id": reader.id, "workload": workload}}
-        (tmp_path / "reader" / "plan.json").write_text(json_text(plan))
+        (tmp_path / "reader" / "plan.json").write_text(masked_json(plan))
         return search
 
     return make

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from tao_skill_bank.data.records.rates import number_of, rate_of
+from tao_skill_bank.data.records.rates import rate_of
 
 
 @pytest.mark.parametrize(
@@ -38,8 +38,3 @@ def test_a_rate_is_a_number_or_its_text(value, rate):
 )
 def test_anything_else_is_not_a_rate(value):
     assert rate_of(value) is None
-
-
-def test_a_number_is_finite_and_not_a_boolean():
-    assert number_of(0) == 0.0
-    assert [number_of(value) for value in (True, "1", math.inf, math.nan, 10**400)] == [None] * 5
