@@ -11,6 +11,7 @@ MAX_PATH_BYTES = 4096 - 1024  # PATH_MAX of Linux, less what a run writes below 
 NOT_IN_A_LINE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 # The same without tabs and line ends; text from right to left may need its overrides.
 NOT_IN_PROSE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff]")
+SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-_]*://")
 MAX_QUOTED = 80  # characters
 NAMES = {"\0": "NUL", "\n": "a line break", "\r": "a carriage return", "\t": "a tab", "\x1b": "ESC"}
 
@@ -26,7 +27,7 @@ def fault_of_path(text: str) -> str:
     """Return what is wrong with a local path or a URI; empty for a usable one."""
     if fault := fault_of_line(text):
         return fault
-    too_long = "://" not in text and any(len(part.encode()) > MAX_COMPONENT_BYTES for part in text.split("/"))
+    too_long = not SCHEME.match(text) and any(len(part.encode()) > MAX_COMPONENT_BYTES for part in text.split("/"))
     return f"has a name of more than {MAX_COMPONENT_BYTES} bytes" if too_long else ""
 
 

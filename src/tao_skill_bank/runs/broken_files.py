@@ -10,7 +10,14 @@ from tao_skill_bank.runs.run_directory import MAX_NAMED, SKIPPED_FILE, JsonLines
 
 FIX = "Restore it from a copy, or run the action again; the rest is shown without it."
 OBJECTS = ("metrics_summary.json", "best/best_score.json")
-NAMES: dict[type, str] = {dict: "an object", list: "a list"}
+NAMES: dict[type, str] = {
+    dict: "an object",
+    list: "a list",
+    str: "a text",
+    bool: "true or false",
+    int: "a number",
+    float: "a number",
+}
 
 
 def findings(run: RunDirectory, read: Sequence[JsonLines]) -> list[dict[str, str]]:
@@ -35,7 +42,7 @@ def _fault(path: Path, kinds: tuple[type, ...]) -> str:
     if why or value is None:
         return why
     if not isinstance(value, kinds):
-        return f"it holds a {type(value).__name__}, not {' or '.join(NAMES[kind] for kind in kinds)}"
+        return f"it holds {NAMES[type(value)]}, not {' or '.join(NAMES[kind] for kind in kinds)}"
     entries = value.get("entries") if isinstance(value, dict) else value
     if not isinstance(entries, list):
         return ""

@@ -34,7 +34,7 @@ def _problems(value: Any, fault_at: Callable[[str], Callable[[str], str]], path:
     """Yield a problem for every text of a nested value that is refused where it is, and for keys that are not names."""
     if isinstance(value, Mapping):
         for key, child in value.items():
-            yield from _problem(str(key), plain_text.fault_of_line, path, "A name in " + (path or "it"))
+            yield from _problem(str(key), plain_text.fault_of_line, path, "A name in " + (path or "the request"))
             yield from _problems(child, fault_at, f"{path}.{key}" if path else str(key))
     elif isinstance(value, (list, tuple)):
         for index, child in enumerate(value):

@@ -190,7 +190,7 @@ def _require_recorded_ranks(adapter: Adapter) -> None:
 def _recorded_rank(module: str, record: Mapping[str, Any]) -> int:
     patterns = record.get("rank_pattern")
     for pattern, rank in patterns.items() if isinstance(patterns, dict) else ():
-        if safe_pattern.compile_name_pattern(pattern).match(module):
+        if safe_pattern.matches(pattern, module):
             return int(rank)
     return int(record["r"])
 
