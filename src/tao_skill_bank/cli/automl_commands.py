@@ -117,9 +117,10 @@ def _search(job: str) -> "TrialJobs":
     """Return the search of a job. Raises UnknownNameError or RequestError."""
     from pathlib import Path
 
-    from tao_skill_bank.automl.run import controller, resuming
+    from tao_skill_bank.automl.run import resuming
+    from tao_skill_bank.automl.run.trials import open_search
     from tao_skill_bank.jobs.service import JobStore
 
     run_dir = Path(JobStore().read(job).results_dir)
     resuming.read_search(run_dir, job)
-    return controller.open_search(run_dir)
+    return open_search(run_dir)

@@ -225,10 +225,10 @@ def report(
     if against is not None:
         path = write_report({against: _existing(JobHandle(against)), job: folder}, target)
     elif is_search(handle.run_directory):
-        from tao_skill_bank.automl.run import controller
         from tao_skill_bank.automl.run import page as search_page
+        from tao_skill_bank.automl.run.trials import open_search
 
-        path = search_page.write(controller.open_search(handle.run_directory.path), target, now.state, now.message)
+        path = search_page.write(open_search(handle.run_directory.path), target, now.state, now.message)
     else:
         path = write_report({"": folder}, target)
     if as_json:

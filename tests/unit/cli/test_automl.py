@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from tao_skill_bank.automl.run import controller
+from tao_skill_bank.automl.run.trials import open_search
 from tao_skill_bank.cli.main import app
 from tao_skill_bank.contracts import JobStatus, State
 from tao_skill_bank.core import yaml12
@@ -67,7 +67,7 @@ def test_a_request_reaches_every_trial_unchanged_but_for_what_the_trial_tries(tm
         *("--automl", "max_trials=3"),
     )
     assert document["state"] == "COMPLETE"
-    found = controller.open_search(run)
+    found = open_search(run)
     requests = [json.loads((found.folder(number) / "request.json").read_text()) for number in range(3)]
     for number, request in enumerate(requests):
         assert (request["parent_job_id"], request["checkpoint"]) == (parent, "epoch_1")

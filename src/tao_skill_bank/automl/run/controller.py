@@ -1,33 +1,24 @@
-"""Runs a search to its end: `python -m tao_skill_bank.automl.controller --run FOLDER`.
+"""Decides what a search does next: begins trials as its algorithm says, follows their jobs, and ends it.
 
 All its state is in the study's storage and in the records of the jobs, so another controller can replace one that was
 killed: running trials keep running and are taken over, and nothing is started twice.
 """
 
-import argparse
 import logging
 import signal
-import sys
 import time
-import traceback
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
-from types import FrameType
-from typing import Any
 
 from tao_skill_bank import platforms
-from tao_skill_bank.automl.plan import algorithms, study
+from tao_skill_bank.automl.plan import study
 from tao_skill_bank.automl.plan.history import Algorithm, Done, Promote, Start, TrialState, Wait
-from tao_skill_bank.automl.plan.storage import Entry, Point, Storage, require_sqlite
+from tao_skill_bank.automl.plan.storage import Entry, Point, Storage
 from tao_skill_bank.automl.plan.study import Study
 from tao_skill_bank.automl.run import ending
 from tao_skill_bank.automl.run.best import best_of
-from tao_skill_bank.automl.run.lease import Lease
 from tao_skill_bank.automl.run.trials import (
     EVALUATE,
-    FOLDER,
     TRAIN,
     Look,
     TrialJobs,
@@ -37,12 +28,10 @@ from tao_skill_bank.automl.run.trials import (
     newest_checkpoint,
 )
 from tao_skill_bank.bank import catalog
-from tao_skill_bank.contracts import EXIT_INTERRUPTED, Plan, State
-from tao_skill_bank.core.redact import mask_output
-from tao_skill_bank.errors import BackendError, ConflictError, JobFailedError, Problem, TaoSkillsError
-from tao_skill_bank.runs import plan_versions
+from tao_skill_bank.contracts import State
+from tao_skill_bank.errors import BackendError, JobFailedError, TaoSkillsError
 from tao_skill_bank.runs.run_directory import RunDirectory
-from tao_skill_bank.runs.status_log import Diagnosis, StatusWriter
+from tao_skill_bank.runs.status_log import StatusWriter
 
 POLL_SECONDS = 0.5
 REMOTE_POLL_SECONDS = 10.0  # a cluster's scheduler should not be asked more often
@@ -380,96 +369,3 @@ class Controller:
 def _is_current(entry: Entry) -> bool:
     """Return whether the newest job is for the epoch that the trial is to reach: a kill may come between the two."""
     return bool(entry.jobs) and entry.jobs[-1].until == entry.trial.until
-
-
-def open_search(run_dir: Path) -> TrialJobs:
-    """Return the trials of the search in a run directory, with a study that is new at first. Raises TaoSkillsError."""
-    plan: Plan = plan_versions.read_launched(run_dir / "plan.json", sealed=True)
-    sealed = study.of_plan(plan)
-    if sealed.options.storage is None and (run_dir / FOLDER).is_dir():
-        require_sqlite(run_dir)
-    storage = Storage(
-        sealed.storage_url(run_dir),
-        sealed.name,
-        maximize=sealed.metric.direction == "maximize",
-        space=sealed.space,
-        with_cost="cost" in sealed.options.objectives,
-    )
-    return TrialJobs(plan, sealed, storage)
-
-
-def run(run_dir: Path) -> int:
-    """Run or resume the search in a run directory; return the exit code."""
-    try:
-        with Lease(run_dir):
-            return _run(run_dir, StatusWriter(run_dir))
-    except ConflictError as error:  # another controller holds the run directory: nothing is written there
-        sys.stderr.write(f"error: {error}\n")
-        return error.exit_code
-
-
-def _run(run_dir: Path, status: StatusWriter) -> int:
-    controller: Controller | None = None
-    try:
-        trials = open_search(run_dir)
-        trials.storage.bind(study.fingerprint(trials.study))
-        status.write("STARTED", f"{trials.study.options.algorithm} search")
-        algorithm = algorithms.build(trials.study.options.algorithm, trials.study.setup())
-        controller = Controller(trials, algorithm, status)
-        _watch_signals(controller)
-        status.write("SUCCESS", controller.run())
-    except Stopped as stopped:
-        return _end_stopped(controller, status, cancels=stopped.cancels)
-    except TaoSkillsError as error:
-        if controller is not None:
-            controller.cancel_trials()
-        return _end_failed(status, error.problems, error.exit_code)
-    except Exception as error:  # noqa: BLE001 - every end of a program is recorded
-        traceback.print_exc()  # the trials run on: another controller takes them over
-        job_id = RunDirectory(run_dir).plan_document().get("job", {}).get("id", "JOB")
-        fix = f"Resume it with: tao-skills automl resume {job_id}; report it with the log's traceback."
-        problem = Problem("internal_error", f"{type(error).__name__}: {error}", fix)
-        return _end_failed(status, [problem], 1)
-    return 0
-
-
-def _end_stopped(controller: Controller | None, status: StatusWriter, *, cancels: bool) -> int:
-    if cancels and controller is not None:
-        controller.cancel_trials()
-    cause = "A signal ended the search; every trial so far is kept."
-    job_id = controller.trials.plan.job.id if controller is not None else "JOB"
-    diagnosis = Diagnosis("interrupted", cause, f"Resume it with: tao-skills automl resume {job_id}")
-    status.write("FAILURE", cause, diagnosis=diagnosis)
-    return EXIT_INTERRUPTED
-
-
-def _end_failed(status: StatusWriter, problems: Sequence[Problem], code: int) -> int:
-    for problem in problems:
-        sys.stderr.write(f"error: {problem.message} Fix: {problem.fix}\n")
-    causes, fixes = (
-        " ".join(dict.fromkeys(part)) for part in zip(*((p.message, p.fix) for p in problems), strict=True)
-    )
-    status.write("FAILURE", causes, diagnosis=Diagnosis(problems[0].code, causes, fixes))
-    return code
-
-
-def _watch_signals(controller: Controller) -> None:
-    def note(number: int, _frame: FrameType | None) -> None:
-        controller.stop = number
-
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
-        signal.signal(number, note)
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the search that `--run` names and exit the process."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--run", type=Path, required=True, help="run directory of the search")
-    run_dir: Any = parser.parse_args(arguments).run
-    mask_output()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
-    sys.exit(run(run_dir.absolute()))
-
-
-if __name__ == "__main__":
-    main()

@@ -9,7 +9,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tao_skill_bank.automl.plan.storage import Entry, Storage, TrialJob
+from tao_skill_bank.automl.plan import study
+from tao_skill_bank.automl.plan.storage import Entry, Storage, TrialJob, require_sqlite
 from tao_skill_bank.automl.plan.study import Study
 from tao_skill_bank.bank import catalog
 from tao_skill_bank.contracts import JobRecord, JobStatus, Plan, Request, State
@@ -17,7 +18,7 @@ from tao_skill_bank.core import nested, numbers
 from tao_skill_bank.errors import BlockedError, ConflictError, UnknownNameError
 from tao_skill_bank.jobs import service
 from tao_skill_bank.planning import dispatch, gate
-from tao_skill_bank.runs import checkpoint_folders, enclosing, results
+from tao_skill_bank.runs import checkpoint_folders, enclosing, plan_versions, results
 from tao_skill_bank.runs.run_directory import RunDirectory, json_lines
 from tao_skill_bank.spec import build
 
@@ -277,3 +278,19 @@ def _seconds(record: JobRecord) -> float:
     moments = [datetime.fromisoformat(moved.ts) for moved in record.transitions]
     ended = moments[-1] if record.terminal_state is not None else datetime.now(moments[0].tzinfo)
     return (ended - moments[0]).total_seconds()
+
+
+def open_search(run_dir: Path) -> TrialJobs:
+    """Return the trials of the search in a run directory, with a study that is new at first. Raises TaoSkillsError."""
+    plan: Plan = plan_versions.read_launched(run_dir / "plan.json", sealed=True)
+    sealed = study.of_plan(plan)
+    if sealed.options.storage is None and (run_dir / FOLDER).is_dir():
+        require_sqlite(run_dir)
+    storage = Storage(
+        sealed.storage_url(run_dir),
+        sealed.name,
+        maximize=sealed.metric.direction == "maximize",
+        space=sealed.space,
+        with_cost="cost" in sealed.options.objectives,
+    )
+    return TrialJobs(plan, sealed, storage)

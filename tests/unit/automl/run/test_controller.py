@@ -11,6 +11,7 @@ from search_trials import add_trial, make_search
 from tao_skill_bank.automl.plan.history import TrialState
 from tao_skill_bank.automl.run import controller, progress, resuming, stopping
 from tao_skill_bank.automl.run.best import best_of
+from tao_skill_bank.automl.run.trials import open_search
 from tao_skill_bank.contracts import Request, State
 from tao_skill_bank.errors import BackendError, BlockedError, ConflictError, RequestError, TaoSkillsError
 from tao_skill_bank.jobs import diagnose, service
@@ -31,7 +32,7 @@ def search(results_dir: Path, overrides=None, **automl):
     """Run a search to its end and return its status and its trials."""
     handle = dispatch.run(dispatch.plan(request(results_dir, overrides, **automl)))
     status = handle.wait(120)
-    return status, controller.open_search(results_dir)
+    return status, open_search(results_dir)
 
 
 @pytest.mark.slow
@@ -77,7 +78,7 @@ def when(condition, seconds=600):
 def entries_at(run: Path):
     """Return the trials of a search, none before its controller has begun."""
     try:
-        return controller.open_search(run).storage.entries() if (run / "status.jsonl").is_file() else []
+        return open_search(run).storage.entries() if (run / "status.jsonl").is_file() else []
     except TaoSkillsError:
         return []
 
@@ -110,7 +111,7 @@ def test_a_killed_controller_is_replaced_and_nothing_is_lost_or_run_twice(tmp_pa
     handle, _ = resuming.resume(first.id)
     status = handle.wait(120)
     assert status.state is State.COMPLETE, status.message
-    found = controller.open_search(run)
+    found = open_search(run)
     entries = found.storage.entries()
     assert [entry.number for entry in entries] == list(range(6))
     assert {entry.state for entry in entries} == {TrialState.COMPLETE}
@@ -127,7 +128,7 @@ def test_a_killed_trial_goes_on_from_its_newest_checkpoint(tmp_path):
     gate.touch()
     status = handle.wait(120)
     assert status.state is State.COMPLETE, status.message
-    found = controller.open_search(run)
+    found = open_search(run)
     again = found.storage.entries()[victim.number]
     assert (again.state, len(again.jobs)) == (TrialState.COMPLETE, 2)
     assert epochs_trained(found, victim.number) == [1, 2, 3, 4]
@@ -201,7 +202,7 @@ def test_cancelling_the_search_cancels_its_trials_and_resume_goes_on(tmp_path):
     assert all(service.status(entry.jobs[-1].id).state.is_terminal for entry in entries_at(run))
     again, _ = resuming.resume(handle.id)
     assert again.wait(120).state is State.COMPLETE
-    found = controller.open_search(run)
+    found = open_search(run)
     assert all(epochs_trained(found, number) == [1, 2, 3, 4] for number in range(3))
 
 
@@ -268,7 +269,7 @@ def test_a_trial_of_which_one_process_is_killed_ends_well_and_trains_no_epoch_tw
         process.kill()
     gate.touch()
     assert handle.wait(90).state is State.COMPLETE, victim
-    found = controller.open_search(run)
+    found = open_search(run)
     assert epochs_trained(found, 0) == [1, 2, 3, 4]
     assert len(found.storage.entry(0).jobs) == num_jobs
     assert not _processes.of_job(record.id)
@@ -283,7 +284,7 @@ def test_a_study_that_is_gone_or_broken_is_reported_and_not_started_again(tmp_pa
     search(run, max_trials=1)
     damage(run / "study.db")
     with pytest.raises(TaoSkillsError, match=error):
-        controller.open_search(run)
+        open_search(run)
 
 
 @pytest.mark.parametrize(
@@ -321,9 +322,9 @@ def test_a_failing_endpoint_begins_nothing_more_and_ends_no_trial_that_runs(tmp_
         gate.touch()
         status = handle.wait(120)
     assert status.state is State.ERROR
-    (entry,) = controller.open_search(run).storage.entries()
+    (entry,) = open_search(run).storage.entries()
     assert entry.state is TrialState.COMPLETE
-    assert epochs_trained(controller.open_search(run), 0) == [1, 2, 3, 4]
+    assert epochs_trained(open_search(run), 0) == [1, 2, 3, 4]
     assert len(asked) <= before + 1, "a failing endpoint is asked again only when a trial has ended"
 
 

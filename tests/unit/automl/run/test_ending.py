@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from tao_skill_bank.automl.run import controller
 from tao_skill_bank.automl.run.best import best_of
+from tao_skill_bank.automl.run.trials import open_search
 from tao_skill_bank.cli.main import app
 from tao_skill_bank.contracts import PlatformRequest, Request, State
 from tao_skill_bank.core import yaml12
@@ -31,7 +31,7 @@ def run_search(run, overrides=None, datasets=None, **automl):
     handle = dispatch.run(dispatch.plan(request))
     status = handle.wait(120)
     assert status.state is State.COMPLETE, status.message
-    return handle, controller.open_search(run)
+    return handle, open_search(run)
 
 
 @pytest.mark.slow

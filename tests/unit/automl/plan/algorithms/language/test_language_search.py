@@ -7,7 +7,7 @@ from chat_server import serving
 from language_search import question, trials_of
 
 from tao_skill_bank.automl.plan.history import TrialState
-from tao_skill_bank.automl.run import controller
+from tao_skill_bank.automl.run.trials import open_search
 from tao_skill_bank.contracts import Request, State
 from tao_skill_bank.errors import BlockedError
 from tao_skill_bank.planning import dispatch
@@ -42,7 +42,7 @@ def test_a_language_model_searches_with_real_jobs(tmp_path):
         assert server.requests == [], "a plan asks nothing"
         status = dispatch.run(plan).wait(120)
     assert status.state is State.COMPLETE, status.message
-    entries = controller.open_search(tmp_path / "run").storage.entries()
+    entries = open_search(tmp_path / "run").storage.entries()
     assert [entry.state for entry in entries] == [TrialState.COMPLETE] * 5
     assert [entry.trial.sampler["rationale"] for entry in entries[1:]] == [f"faster than trial {n}" for n in range(4)]
     rates = [entry.values["train.optm_lr"] for entry in entries[1:]]
@@ -60,7 +60,7 @@ def test_an_endpoint_that_fails_ends_the_search_with_what_it_said_and_keeps_the_
         status = dispatch.run(planned(tmp_path / "run", server.url)).wait(120)
     assert status.state is State.ERROR
     assert "answered 500: out of memory" in status.message
-    entries = controller.open_search(tmp_path / "run").storage.entries()
+    entries = open_search(tmp_path / "run").storage.entries()
     assert [entry.state for entry in entries] == [TrialState.COMPLETE] * 3
 
 
