@@ -152,7 +152,7 @@ class ChatEndpoint:
         reply = self._content(self.client.models.with_raw_response.list)
         try:
             return [str(entry["id"]) for entry in json.loads(reply)["data"]]
-        except (ValueError, LookupError, TypeError):
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             raise self._no_protocol("no list of models", reply) from None
 
     def _content(self, call: Any, **arguments: Any) -> bytes:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from tao_skill_bank.core import umask
+from tao_skill_bank.core import json_reader, umask
 from tao_skill_bank.errors import BlockedError, MissingExtraError
 from tao_skill_bank.weights.safetensors_files import fingerprint
 
@@ -107,10 +107,10 @@ def _require_same_base(adapter: Path, base: Path) -> None:
     path = adapter / BASE_FILE
     if not path.is_file():
         return
-    trained_on = json.loads(path.read_text(encoding="utf-8"))
-    here = fingerprint(base)
-    if here and trained_on["fingerprint"] and trained_on["fingerprint"] != here:
-        raise _other_base(adapter, base, f"it was trained on {trained_on['path']}, whose weights differ")
+    trained_on = json_reader.read_object(path, f"Copy the adapter again, or remove {path}: it is then not compared.")
+    here, expected = fingerprint(base), trained_on.get("fingerprint")
+    if here and expected and expected != here:
+        raise _other_base(adapter, base, f"it was trained on {trained_on.get('path')}, whose weights differ")
 
 
 def _other_base(adapter: Path, base: Path, reason: str) -> BlockedError:

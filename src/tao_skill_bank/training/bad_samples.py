@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tao_skill_bank.core import json_reader
 from tao_skill_bank.core.redact import masked
 from tao_skill_bank.errors import BlockedError, MissingExtraError
 from tao_skill_bank.runs.run_directory import SKIPPED_FILE
@@ -49,6 +50,19 @@ class Policy:
 
 
 STOP = Policy(skips=False, max_share=0, share_key="")
+
+
+def _stored(file: Path) -> list[Skip]:
+    """Return the skips that a checkpoint holds. Raises BlockedError."""
+    try:
+        skips = [Skip(**entry) for entry in json_reader.loads(file.read_bytes())]
+        if all(type(skip.index) is int and isinstance(skip.message, str) for skip in skips):
+            return skips
+        reason = "an entry names no record"
+    except (OSError, ValueError, TypeError) as error:
+        reason = str(error)
+    message = f"{file} does not list the records that the training skipped: {reason}."
+    raise BlockedError.of("checkpoint_broken", message, "Resume from another checkpoint.", path=str(file))
 
 
 def read(load: Callable[[int], T], candidates: Sequence[int]) -> tuple[T, tuple[Skip, ...]]:
@@ -93,8 +107,7 @@ class SkipLog:
         self.entries: dict[int, Skip] = {}
         self._new: dict[int, Skip] = {}
         if resumed is not None and (resumed / SKIPPED_FILE).is_file():
-            stored = json.loads((resumed / SKIPPED_FILE).read_text(encoding="utf-8"))
-            self.entries = {entry["index"]: Skip(**entry) for entry in stored}
+            self.entries = {skip.index: skip for skip in _stored(resumed / SKIPPED_FILE)}
 
     @property
     def num_new(self) -> int:

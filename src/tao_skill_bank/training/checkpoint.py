@@ -29,6 +29,7 @@ from torch.optim import Optimizer
 
 from tao_skill_bank.bank.training_facts import TrainingFacts
 from tao_skill_bank.contracts import MonitoringMetric
+from tao_skill_bank.core import json_reader, numbers
 from tao_skill_bank.core.admitted_pickle import RefusedPickleError
 from tao_skill_bank.errors import BlockedError
 from tao_skill_bank.runs import checkpoint_folders, fencing
@@ -152,7 +153,10 @@ def keep(run_dir: Path, epoch: int, score: float | None, metric: MonitoringMetri
 def progress_of(folder: Path, facts: TrainingFacts) -> Progress:
     """Return how far the training was when it wrote a checkpoint folder."""
     try:
-        return Progress(**json.loads((folder / PROGRESS_FILE).read_text(encoding="utf-8")))
+        progress = Progress(**json_reader.loads((folder / PROGRESS_FILE).read_bytes()))
+        if type(progress.epoch) is not int or type(progress.step) is not int:
+            raise ValueError(f"{PROGRESS_FILE} does not say how far the training was")
+        return progress
     except (OSError, ValueError, TypeError) as error:
         raise broken(folder, error, facts) from None
 
@@ -272,7 +276,12 @@ def best_epoch(run_dir: Path) -> int | None:
 def _best(run_dir: Path) -> dict[str, Any]:
     """Return the content of best_score.json, empty where there is no best/."""
     path = run_dir / "best" / "best_score.json"
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if not path.is_file():
+        return {}
+    fix = f"Move {path.parent} out of the way: the best epoch from here on takes its place."
+    found = json_reader.read_object(path, fix)
+    if numbers.finite(found.get("best_score")) is None or not isinstance(found.get("best_ckpt_abs_dir"), str):
+        raise BlockedError.of("best_broken", f"{path} names no score and no checkpoint.", fix, path=str(path))
     return found
 
 

@@ -3,13 +3,14 @@
 import json
 import tomllib
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pydantic
 
 from tao_skill_bank.bank.schema import spec_schema
 from tao_skill_bank.bank.violations import violations
 from tao_skill_bank.core import numbers
+from tao_skill_bank.core.limits import TOO_DEEP, is_too_deep
 from tao_skill_bank.errors import RequestError, UnknownNameError
 
 T = TypeVar("T")
@@ -22,12 +23,12 @@ def load_spec(kind: type[T], path: Path) -> T:
 
     Raises:
         UnknownNameError: the file does not exist.
-        RequestError: the file is not TOML, or violates the schema of the dataclass; every problem at once,
-            reported like those of a request that sets the same values.
+        RequestError: the file is not TOML or nested too deep, or violates the schema of the dataclass; every
+            problem at once, reported like those of a request that sets the same values.
 
     """
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        document = _document(path)
     except FileNotFoundError:
         raise UnknownNameError.of("missing_config", f"Config {path} does not exist.", "Give a TOML file.") from None
     except (OSError, ValueError) as error:
@@ -40,3 +41,13 @@ def load_spec(kind: type[T], path: Path) -> T:
     if problems:
         raise RequestError(problems)
     return pydantic.TypeAdapter(kind).validate_json(text)
+
+
+def _document(path: Path) -> dict[str, Any]:
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError(TOO_DEEP) from None
+    if is_too_deep(document):
+        raise ValueError(TOO_DEEP)
+    return document

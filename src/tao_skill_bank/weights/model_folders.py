@@ -1,10 +1,12 @@
 """Model folders on disk: a checkpoint (config.json and weights), or diffusers' pipeline (model_index.json, parts)."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from tao_skill_bank.core import json_reader, plain_text, regular_files
+from tao_skill_bank.errors import BlockedError
 
 CONFIG, PIPELINE_INDEX = "config.json", "model_index.json"
 MARKERS = (CONFIG, PIPELINE_INDEX)  # files that identify a model folder
@@ -62,14 +64,18 @@ def _has_weights(checkpoint: Path) -> bool:
     return bool(names) and all((checkpoint / name).is_file() for name in names or ())
 
 
+def weight_map(index: Path) -> dict[str, str]:
+    """Return the file of every weight, as an index of shards names them. Raises BlockedError where it is none."""
+    fix = "Download the checkpoint again."
+    found = json_reader.read_object(index, fix).get("weight_map")
+    if not isinstance(found, dict) or not all(_is_name(name) for name in found.values()):
+        raise BlockedError.of("index_broken", f"{index} does not name the files of the weights.", fix, path=str(index))
+    return found
+
+
 def _shards(index: Path) -> Iterator[str]:
-    try:
-        document = json_reader.loads(regular_files.read_bytes(index))
-    except (OSError, ValueError):
-        return
-    weight_map = document.get("weight_map") if isinstance(document, dict) else None
-    names = list(weight_map.values()) if isinstance(weight_map, dict) else []
-    yield from names if all(_is_name(name) for name in names) else ()
+    with suppress(BlockedError):
+        yield from weight_map(index).values()
 
 
 def _is_name(name: object) -> bool:

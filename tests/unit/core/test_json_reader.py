@@ -4,6 +4,7 @@ import pytest
 
 from tao_skill_bank.core import json_reader
 from tao_skill_bank.core.limits import MAX_DEPTH, TOO_DEEP
+from tao_skill_bank.errors import BlockedError
 
 
 @pytest.mark.parametrize("value", [None, 0, -1.5, "a\nb", "[{" * 600, {"a": [{"b": "ü"}]}, [[]] * MAX_DEPTH])
@@ -41,3 +42,20 @@ def test_half_a_character_is_read_as_the_mark_of_a_lost_one(text):
 
 def test_a_whole_character_written_as_a_pair_stays():
     assert json_reader.loads(r'"\ud83d\ude00"') == "😀"
+
+
+@pytest.mark.parametrize(
+    ("data", "why"), [(None, "No such file"), (b"[1]", "not an object"), (b"null", "not an object"), (b"{", "line 1")]
+)
+def test_a_file_without_an_object_is_one_error_with_its_path_and_the_fix(tmp_path, data, why):
+    if data is not None:
+        (tmp_path / "index.json").write_bytes(data)
+    with pytest.raises(BlockedError, match=why) as caught:
+        json_reader.read_object(tmp_path / "index.json", "Copy it again.")
+    (problem,) = caught.value.problems
+    assert (problem.path, problem.fix) == (str(tmp_path / "index.json"), "Copy it again.")
+
+
+def test_an_object_of_a_file_is_read(tmp_path):
+    (tmp_path / "index.json").write_bytes(b'{"a": 1}')
+    assert json_reader.read_object(tmp_path / "index.json", "Copy it again.") == {"a": 1}

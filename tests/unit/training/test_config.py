@@ -31,6 +31,30 @@ def test_a_file_that_is_missing_or_no_toml_is_a_clear_error(tmp_path: Path) -> N
         load_spec(ExportConfig, tmp_path / "bad.toml")
 
 
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("a = " + "[" * 101 + "]" * 101, "nested"),
+        ("a = " + "[" * 50_000 + "]" * 50_000, "nested"),
+        (".".join(["a"] * 5_000) + " = 1", "nested"),
+        ("a = " + "9" * 5_000, "not TOML"),
+        ("a = \0", "not TOML"),
+    ],
+    ids=["deep", "very deep", "dotted", "digits", "nul"],
+)
+def test_a_config_that_no_reader_can_hold_is_refused(tmp_path: Path, text: str, why: str) -> None:
+    (tmp_path / "export.toml").write_text(text)
+    with pytest.raises(RequestError, match=why) as caught:
+        load_spec(ExportConfig, tmp_path / "export.toml")
+    assert caught.value.problems[0].code == "invalid_toml"
+
+
+def test_a_config_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "export.toml").write_bytes(b'model_path = "\xff"')
+    with pytest.raises(RequestError, match="not TOML"):
+        load_spec(ExportConfig, tmp_path / "export.toml")
+
+
 @pytest.mark.parametrize("number", ["inf", "1e999", "nan", "10000000000000000000000", "4294967296"])
 def test_a_number_that_cannot_run_is_refused(tmp_path: Path, number: str) -> None:
     path = tmp_path / "inference.toml"

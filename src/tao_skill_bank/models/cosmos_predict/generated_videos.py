@@ -1,13 +1,13 @@
 """Finds the videos to evaluate: generate's results.json, else folders of mp4 files; a folder is a variant."""
 
 import hashlib
-import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tao_skill_bank.core import json_reader
 from tao_skill_bank.data import media_suffixes, text_files
 from tao_skill_bank.data.text_files import EncodingError
 from tao_skill_bank.errors import BlockedError, MissingExtraError, Problem, TaoSkillsError, UnknownNameError
@@ -77,7 +77,7 @@ def check_readable(videos: Iterable[Video]) -> None:
 def _listed(listing: Path) -> list[Video]:
     """Return the videos of generate's results.json. Raises BlockedError for another file, or for missing videos."""
     try:
-        entries = json.loads(listing.read_text(encoding="utf-8"))
+        entries = json_reader.loads(listing.read_bytes())
         videos = [_listed_video(listing.parent, entry) for entry in entries]
     except (ValueError, TypeError, KeyError) as error:
         message = f"{listing} is not a results.json of generate: {type(error).__name__} {error}."

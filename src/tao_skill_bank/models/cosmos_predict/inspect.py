@@ -3,12 +3,12 @@
 Prints one JSON document. The transformer is built on the meta device from its config only.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from tao_skill_bank.core import json_reader
 from tao_skill_bank.errors import UnknownNameError
 from tao_skill_bank.models.cosmos_predict import adapters, memory
 from tao_skill_bank.models.cosmos_predict.config import TrainConfig
@@ -97,8 +97,7 @@ def find_architecture(uri: str) -> dict[str, Any]:
         candidates[:0] = [model_uri.local_folder(uri) / CONFIG, inspection.cached_file(name, CONFIG, revision)]
     for path in candidates:
         if path is not None and path.is_file():
-            document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            return document
+            return json_reader.read_object(path, "Download the model again.")
     message = f"The architecture of {uri} is not on this machine."
     raise UnknownNameError.of("unknown_architecture", message, "Give a local folder, or download the model first.")
 

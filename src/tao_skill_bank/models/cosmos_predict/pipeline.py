@@ -4,7 +4,6 @@ The pipeline object itself is never built: a training step needs only the transf
 freed from the GPU before the transformer is loaded.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tao_skill_bank.core import json_reader
 from tao_skill_bank.errors import BlockedError, UnknownNameError
 from tao_skill_bank.staging import fetch
 from tao_skill_bank.training.distributed import Ranks
+from tao_skill_bank.weights.model_folders import weight_map
 
 INDEX = "model_index.json"
 CLASSES = {
@@ -63,7 +64,7 @@ def require_part(folder: Path, part: str) -> None:
 def read_index(folder: Path) -> dict[str, Any]:
     """Return model_index.json. Raises UnknownNameError when it is missing or unreadable."""
     try:
-        document = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        document = json_reader.loads((folder / INDEX).read_bytes())
     except (OSError, ValueError):
         document = None
     if not isinstance(document, dict):
@@ -182,7 +183,7 @@ def weight_files(folder: Path, variant: str | None) -> list[Path]:
     for stem in ("diffusion_pytorch_model", "model"):  # diffusers' name, transformers' name
         index = folder / f"{stem}.safetensors.index{suffix}.json"
         if index.is_file():
-            shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+            shards = sorted(set(weight_map(index).values()))
             if missing := [name for name in shards if not (folder / name).is_file()]:
                 raise _incomplete(folder, missing)
             return [folder / name for name in shards]

@@ -26,6 +26,7 @@ from tao_skill_bank.errors import BlockedError, Problem, RequestError
 from tao_skill_bank.models.cosmos_predict.clip_checks import Checked, check_clips
 from tao_skill_bank.models.cosmos_predict.config import PrepareConfig
 from tao_skill_bank.runs import fencing
+from tao_skill_bank.runs.run_directory import read_object
 from tao_skill_bank.staging import hub_dataset
 from tao_skill_bank.staging.fetch import link
 from tao_skill_bank.staging.hub_dataset import Source
@@ -186,11 +187,7 @@ def _write_test(folder: Path, pairs: PromptSet) -> None:
 
 
 def _summary_of(out_dir: Path) -> dict[str, Any]:
-    file = out_dir / SUMMARY
-    if not file.is_file():
-        return {}
-    summary: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return summary
+    return read_object(out_dir / SUMMARY)
 
 
 def _require_ours(out_dir: Path) -> None:

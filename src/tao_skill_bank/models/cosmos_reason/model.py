@@ -1,6 +1,5 @@
 """Loads a Qwen3-VL checkpoint and writes it back."""
 
-import json
 import shutil
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -11,7 +10,7 @@ import torch
 from torch import nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
-from tao_skill_bank.core import umask
+from tao_skill_bank.core import json_reader, umask
 from tao_skill_bank.errors import BlockedError, UnknownNameError
 from tao_skill_bank.models.cosmos_reason import architectures
 from tao_skill_bank.models.cosmos_reason.config.train import Policy
@@ -42,7 +41,9 @@ def find_checkpoint(uri: str, ranks: Ranks) -> Path:
     if not config.is_file():
         fix = "Give a checkpoint folder; an adapter folder needs enable_lora and base_model_path."
         raise UnknownNameError.of("no_checkpoint", f"{folder} has no config.json.", fix)
-    architectures.require_dense(json.loads(config.read_text(encoding="utf-8")).get("model_type"), str(config))
+    architectures.require_dense(
+        json_reader.read_object(config, "Download the checkpoint again.").get("model_type"), str(config)
+    )
     return folder
 
 

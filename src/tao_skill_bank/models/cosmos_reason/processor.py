@@ -6,7 +6,6 @@ The text layout is that of the installed transformers 5 processor: the chat temp
 trained here and then served through transformers 5 therefore see the sequences they were trained on.
 """
 
-import json
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any
 
 import torch
 
+from tao_skill_bank.core import json_reader
 from tao_skill_bank.errors import BlockedError
 from tao_skill_bank.models.cosmos_reason.conversation import Conversation
 from tao_skill_bank.models.cosmos_reason.media import Features, Frames
@@ -236,4 +236,8 @@ def _separate_template(folder: Path) -> str:
     if not path.is_file():
         message = f"{folder} has no chat template."
         raise BlockedError.of("no_chat_template", message, "Give a folder with chat_template.jinja.")
-    return str(json.loads(path.read_text(encoding="utf-8"))["chat_template"])
+    template = json_reader.read_object(path, "Download the checkpoint's processor files again.").get("chat_template")
+    if not isinstance(template, str):
+        message = f"{path} has no text as chat_template."
+        raise BlockedError.of("no_chat_template", message, "Give a folder with chat_template.jinja.")
+    return template

@@ -1,10 +1,10 @@
 """Reads how a checkpoint's processors cut and size pixels, as transformers does when it serves it. No torch here."""
 
-import json
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from tao_skill_bank.core import json_reader
 from tao_skill_bank.errors import BlockedError
 from tao_skill_bank.models.cosmos_reason import architectures
 from tao_skill_bank.models.cosmos_reason.tokens import QWEN3_VL, Geometry, PixelLimits
@@ -105,7 +105,7 @@ def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json_reader.loads(path.read_bytes())
     except (OSError, ValueError) as error:
         message = f"{path} cannot be read: {error}."
         raise BlockedError.of("processor_file", message, "Download the file again.", path=str(path)) from None

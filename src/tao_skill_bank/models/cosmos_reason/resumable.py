@@ -119,7 +119,7 @@ def _earlier_spec(folder: Path) -> dict[str, Any]:
     """Return the config of a checkpoint's trainer, if it is still in its run directory."""
     try:
         return tomllib.loads((folder.absolute().parent.parent / "config" / "train.toml").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
 
 

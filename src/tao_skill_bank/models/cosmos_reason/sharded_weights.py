@@ -10,7 +10,6 @@ The result equals `from_pretrained`, adapters and fully_shard, bit for bit and a
 they are drawn on the CPU, the device of the base weights that peft sees.
 """
 
-import json
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from torch.overrides import TorchFunctionMode
 
 from tao_skill_bank.errors import BlockedError
 from tao_skill_bank.models.cosmos_reason.config.train import Lora
+from tao_skill_bank.weights.model_folders import weight_map
 from tao_skill_bank.weights.safetensors_files import read_header
 
 INDEX = "model.safetensors.index.json"
@@ -144,7 +144,7 @@ def _files(folder: Path) -> dict[str, Path]:
     """Return the safetensors file of every weight; empty for a checkpoint in another format."""
     index = folder / INDEX
     if index.is_file():
-        return {name: folder / file for name, file in json.loads(index.read_text("utf-8"))["weight_map"].items()}
+        return {name: folder / file for name, file in weight_map(index).items()}
     file = folder / "model.safetensors"
     return {name: file for name in read_header(file) if name != "__metadata__"} if file.is_file() else {}
 

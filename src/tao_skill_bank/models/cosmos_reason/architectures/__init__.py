@@ -1,10 +1,9 @@
 """Finds the locally available config.json of a model; the packaged ones are next to this file. No torch here."""
 
-import json
 from pathlib import Path
 from typing import Any
 
-from tao_skill_bank.core import yaml12
+from tao_skill_bank.core import json_reader, yaml12
 from tao_skill_bank.errors import BlockedError, UnknownNameError
 from tao_skill_bank.training import inspection
 from tao_skill_bank.weights import model_uri
@@ -27,7 +26,7 @@ def find(uri: str) -> dict[str, Any]:
     name = uri.removeprefix(HUB).partition("@")[0]
     for path in (*local_files(uri, "config.json"), packaged().get(name)):
         if path is not None and path.is_file():
-            document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            document = json_reader.read_object(path, "Download the checkpoint again.")
             require_dense(document.get("model_type"), str(path))
             return document
     message = f"The architecture of {uri} is not on this machine."

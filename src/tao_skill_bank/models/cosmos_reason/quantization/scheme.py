@@ -4,13 +4,13 @@ Only the language model's linear layers are quantized. The vision tower and the 
 recipes for Qwen3-VL: they are a small share of the weights, and errors there cost the most.
 """
 
-import json
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from tao_skill_bank.core import json_reader
 from tao_skill_bank.errors import BlockedError, MissingExtraError
 
 LIBRARY = "compressed_tensors"
@@ -27,7 +27,7 @@ def require_library() -> None:
 
 def is_quantized(folder: Path) -> bool:
     """Return whether a checkpoint folder holds a quantized model."""
-    return "quantization_config" in json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return "quantization_config" in json_reader.read_object(folder / "config.json", "Download the checkpoint again.")
 
 
 def apply(network: nn.Module, name: str, *, kv_fp8: bool) -> Any:
