@@ -15,9 +15,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
+from kill_supplies import Supplies
 from runs import eventually
 
 from tao_skill_bank.contracts import State
@@ -36,11 +38,20 @@ OTHER_FOLDER = "Choose another results_dir"
 
 @dataclass(frozen=True)
 class Kill:
-    """Which event is the last one of a process, how it ends, and which process of the group it is."""
+    """Which event is the last one of a process, how it ends, and which process of the group it is.
+
+    Attributes:
+        event: its number, from 1; 0 kills nobody.
+        victim: a pattern of the command lines of which `pick` chooses one.
+        within: a pattern of the paths whose events count.
+
+    """
 
     event: int
     number: signal.Signals = signal.SIGKILL
     pick: int = 0
+    victim: str = ""
+    within: str = ""
 
 
 @dataclass
@@ -49,6 +60,7 @@ class World:
 
     folder: Path
     environment: dict[str, str]
+    supplies: Supplies
     heard: list[str] = field(default_factory=list)
 
     @property
@@ -64,20 +76,21 @@ class World:
     def killed(self, words: tuple[str, ...], kill: Kill) -> "subprocess.CompletedProcess[str]":
         """Run a command line, one process of whose group is killed."""
         self.kills.mkdir(exist_ok=True)
-        order = {"event": kill.event, "signal": int(kill.number), "pick": kill.pick}
-        (self.kills / "order.json").write_text(json.dumps(order))
+        (self.kills / "order.json").write_text(json.dumps(asdict(kill)))
         done = self._finish(self._start(words, {**self.environment, "TAO_KILLS": str(self.kills)}))
         self.heard.append(f"{shlex.join(words)} {kill} -> {done.returncode}\n{self.victim}\n{done.stderr[-1500:]}")
         return done
 
     @property
     def victim(self) -> str:
+        """Return who was killed; empty where the command ended before."""
         path = self.kills / "killed.json"
-        return path.read_text() if path.exists() else "nobody: the command ended before"
+        return path.read_text() if path.exists() else ""
 
     @property
     def events(self) -> int:
-        return (self.kills / "events").stat().st_size
+        path = self.kills / "events"
+        return path.stat().st_size if path.exists() else 0
 
     def members(self) -> list[int]:
         """Return the processes that run with this world's state directory."""
@@ -142,6 +155,11 @@ class Stage:
         check: raises where the goal is not reached, or was reached in a wrong way.
         prepare: makes what the command needs.
         folder: the run directory of the job that it launches, if any.
+        finished: of a World, the pieces of work that are finished, with what changes where they are done again.
+        victim, within: of its kills.
+        events: how many it makes at least, for kills that are chosen without counting them.
+        is_cheap: whether it takes seconds.
+        reads_store: whether it needs an object store.
 
     """
 
@@ -150,6 +168,12 @@ class Stage:
     check: Callable[[World], None]
     prepare: Callable[[World], None] = lambda _: None
     folder: str = ""
+    finished: Callable[[World], dict[str, Any]] = lambda _: {}
+    victim: str = ""
+    within: str = ""
+    events: int = 0
+    is_cheap: bool = True
+    reads_store: bool = False
 
     def job(self, world: World) -> dict | None:
         """Return the newest job of this stage, by its folder in the world; None where it launches none."""
@@ -158,27 +182,57 @@ class Stage:
         return next(own, None)
 
 
-def survive(world: World, stage: Stage, kill: Kill) -> None:
-    """Kill a stage, and reach its goal by what the programs print."""
+def events_of(world: World, stage: Stage) -> int:
+    """Run a stage unharmed and return how many events it makes."""
+    stage.prepare(world)
+    done = world.killed(stage.words(world), Kill(0, victim=stage.victim, within=stage.within))
+    assert done.returncode == 0, done.stderr
+    world.settle()
+    stage.check(world)
+    assert world.events > 0
+    return world.events
+
+
+def survive(world: World, stage: Stage, kill: Kill) -> bool:
+    """Kill a stage, and reach its goal by what the programs print. Returns whether anything was killed."""
     stage.prepare(world)
     world.killed(stage.words(world), kill)
-    world.settle()
+    if not world.victim:
+        world.settle()
+        return False
     try:
-        _recover(world, stage)
+        world.settle()
+        finished = stage.finished(world)
+        _recover(world, stage, asks_first=kill.pick % 2 == 0)
         world.settle()
         stage.check(world)
+        _require_once(world, stage, finished)
     except AssertionError as error:
         raise AssertionError(f"{error}\n" + "\n---\n".join(world.heard)) from None
+    return True
 
 
-def _recover(world: World, stage: Stage) -> None:
-    """Do what a user does: continue the stage's newest job as its message says, else run the command again."""
+def _require_once(world: World, stage: Stage, finished: dict[str, Any]) -> None:
+    """Require that what was finished before the recovery was neither lost nor done again."""
+    last = stage.finished(world)
+    again = {name: (value, last.get(name)) for name, value in finished.items() if last.get(name) != value}
+    assert not again, f"lost or done again: {again}"
+    start = str(world.folder / stage.folder)
+    jobs = [job for job in world.jobs() if stage.folder and job["results_dir"].removesuffix("-again") == start]
+    complete = [job["job_id"] for job in jobs if job["state"] == "COMPLETE"]
+    assert len(complete) <= 1, f"done more than once: {complete}"
+
+
+def _recover(world: World, stage: Stage, *, asks_first: bool) -> None:
+    """Do what a user does: ask for the state of the newest job and do as it says, or run the command again at once."""
     words = stage.words(world)
     if job := stage.job(world):
         if job["state"] == "COMPLETE":
             return
-        told = world.call("status", job["job_id"], "--json").stdout
-        words = (*words, *RESUMED) if words[0].endswith(".py") else _next(told, words)
+        if words[0].endswith(".py"):
+            words = (*words, *RESUMED)
+        elif asks_first:
+            words = _next(world.call("status", job["job_id"], "--json").stdout, words)
     for _ in range(ROUNDS):
         done = world.call(*words)
         world.settle()
@@ -204,11 +258,11 @@ def _next(told: str, words: tuple[str, ...]) -> tuple[str, ...]:
     return words
 
 
-def kills_of(stage: str, seed: int, events: int) -> Kill:
+def kill_of(stage: Stage, seed: int, events: int) -> Kill:
     """Return the kill of a seed: three of four are SIGKILL."""
-    random_ = random.Random(f"{stage} {seed}")
+    random_ = random.Random(f"{stage.name} {seed}")
     number = signal.SIGKILL if random_.random() < 0.75 else signal.SIGTERM
-    return Kill(random_.randint(1, events), number, random_.randrange(1000))
+    return Kill(random_.randint(1, events), number, random_.randrange(1000), stage.victim, stage.within)
 
 
 def _is_member(path: Path, mark: bytes) -> bool:

@@ -1,15 +1,18 @@
 """Kills a process of a test's group at its n-th event; Python imports this by name where it is on the path.
 
 An event is what a Python process of the group is about to do below the folder of the test (a file that is
-opened, a rename, a removal, a new folder, a link), or a process that it is about to start. The events of
-all processes are counted together in `events`. At the one whose number is in `order.json`, the process that makes it
-signals one process of the group, chosen by `pick`: itself, the shell, the launcher, a rank, the command line.
+opened, a rename, a removal, a new folder, a link), or a process that it is about to start; with `within`, only what
+happens to paths of that pattern. The events of all processes are counted together in `events`. At the one whose number
+is in `order.json`, the process that makes it signals one process of the group, chosen by `pick` among those whose
+command line has the pattern `victim`: itself, the shell, the launcher, a rank, the command line. Where there is none
+yet, a later event does so.
 """
-# ruff: noqa: PTH100, PTH110, PTH118, PTH120, PTH123, PTH208
+# ruff: noqa: PTH100, PTH107, PTH110, PTH118, PTH120, PTH123, PTH208
 # Every Python process of a test imports this, so it imports little and makes no events of its own.
 
 import json
 import os
+import re
 import sys
 
 FOLDER = os.environ.get("TAO_KILLS", "")
@@ -45,38 +48,48 @@ def count():
         os.close(descriptor)
 
 
-def is_event(event, arguments):
+def is_event(event, arguments, within):
     if event in STARTS:
-        return True
-    if event == "open":
-        return is_inside(arguments[0])
-    return event in CHANGES and is_inside(arguments[0])
+        return not within.pattern
+    return (event == "open" or event in CHANGES) and is_inside(arguments, within)
 
 
-def is_inside(path):
+def is_inside(arguments, within):
     world = os.path.dirname(FOLDER)
-    return isinstance(path, (str, bytes, os.PathLike)) and os.path.abspath(os.fsdecode(path)).startswith(world + os.sep)
+    if not isinstance(arguments[0], (str, bytes, os.PathLike)):
+        return False
+    path = os.path.abspath(os.fsdecode(arguments[0]))
+    return path.startswith(world + os.sep) and bool(within.search(path[len(world) :]))
 
 
 def kill(order):
-    found = members()
+    found = [(pid, words) for pid, words in members() if re.search(order["victim"], words)]
+    if not found:
+        return
     pid, words = found[order["pick"] % len(found)]
-    with open(os.path.join(FOLDER, "killed.json"), "w", encoding="utf-8") as file:
-        json.dump({"pid": pid, "words": words, "by": os.getpid(), "members": len(found)}, file)
-    os.kill(pid, order["signal"])
+    record = os.path.join(FOLDER, "killed.json")
+    try:
+        with open(record, "x", encoding="utf-8") as file:
+            json.dump({"pid": pid, "words": words, "by": os.getpid(), "members": len(found)}, file)
+        os.kill(pid, order["number"])
+    except FileExistsError:
+        return
+    except ProcessLookupError:  # it has just ended: the next event chooses again
+        os.remove(record)
 
 
 def watch():
     with open(os.path.join(FOLDER, "order.json"), encoding="utf-8") as file:
         order = json.load(file)
-    busy = []
+    killed = os.path.join(FOLDER, "killed.json")
+    within, due, busy = re.compile(order["within"]), order["event"] or sys.maxsize, []
 
     def hook(event, arguments):
         if busy or not (event in STARTS or event in CHANGES or event == "open"):
             return
         busy.append(event)
         try:
-            if is_event(event, arguments) and count() == order["event"]:
+            if is_event(event, arguments, within) and count() >= due and not os.path.exists(killed):
                 kill(order)
         finally:
             busy.clear()
