@@ -19,6 +19,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # the workers share the cores: mo
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let `make kill` choose how many kills tests/e2e/test_kills.py makes."""
     parser.addoption("--kills", type=int, default=0, help="kills over all stages; 0: a few cheap ones")
+    parser.addoption("--first-kill", type=int, default=0, help="number of the first kill: others for a later run")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -1,6 +1,6 @@
 """Whatever process is killed at whatever event: states stay true, nothing is lost or done twice, and there is a way on.
 
-Without `--kills` one kill of each cheap stage, or of every other one; `make kill` makes 200 over all of them.
+Without `--kills` one kill of each cheap stage; `make kill` makes 200 over all stages, `--first-kill 200` the next ones.
 """
 
 import os
@@ -22,9 +22,9 @@ ATTEMPTS = 3  # at earlier events, where the command ended before the first one
 
 def pytest_generate_tests(metafunc):
     if "seed" in metafunc.fixturenames:
-        wanted = metafunc.config.getoption("--kills")
+        wanted, first = metafunc.config.getoption("--kills"), metafunc.config.getoption("--first-kill")
         names = sorted(STAGES) if wanted else [name for name, stage in STAGES.items() if stage.is_cheap]
-        cases = [(names[seed % len(names)], seed) for seed in range(wanted or len(names))]
+        cases = [(names[seed % len(names)], seed) for seed in range(first, first + (wanted or len(names)))]
         metafunc.parametrize(("name", "seed"), cases)
 
 
