@@ -157,7 +157,9 @@ def folder_of(name: str, world: World) -> Path:
 
 
 def whole_checkpoints(folder: Path) -> dict[str, Any]:
-    return {path.name: path.stat().st_ino for path in checkpoint_folders.all_in(folder / "checkpoints")}
+    """Return the checkpoints of whole epochs; one of an interruption is removed when a later epoch is saved."""
+    epochs = (folder / "checkpoints").glob("epoch_*")
+    return {path.name: path.stat().st_ino for path in epochs if checkpoint_folders.is_checkpoint_name(path.name)}
 
 
 def finished_videos(folder: Path) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from tao_skill_bank.bank import early_stop
 from tao_skill_bank.bank.training_facts import TrainingFacts
 from tao_skill_bank.core import json_reader
 from tao_skill_bank.errors import BlockedError, Problem, RequestError, UnknownNameError
-from tao_skill_bank.runs import checkpoint_folders
+from tao_skill_bank.runs import checkpoint_folders, success
 from tao_skill_bank.runs.checkpoint_folders import PROGRESS_FILE
 from tao_skill_bank.training import checkpoint
 from tao_skill_bank.training.distributed import Ranks
@@ -32,7 +32,8 @@ Identity = Mapping[str, Any]
 def find(run_dir: Path, resume: bool | str, facts: TrainingFacts, epochs: int, stop: int | None = None) -> Path | None:
     """Return the checkpoint folder that the spec's resume key names; None for a start at step 0.
 
-    A training that ended before its first checkpoint starts at step 0. Nothing is changed.
+    A training that ended before its first checkpoint starts at step 0; one that was killed after its last checkpoint,
+    before it reported its success, has only that left to do. Nothing is changed.
 
     Raises:
         UnknownNameError: the named folder is not a complete checkpoint.
@@ -41,7 +42,7 @@ def find(run_dir: Path, resume: bool | str, facts: TrainingFacts, epochs: int, s
     """
     folder = _folder(run_dir, resume, facts)
     done = checkpoint.progress_of(folder, facts).epoch if folder else 0
-    if folder and done >= early_stop.last_epoch(epochs, stop):
+    if folder and done >= early_stop.last_epoch(epochs, stop) and not success.is_missing(run_dir, folder):
         path, last = facts.early_stop.limit(epochs, stop)
         message = f"There is nothing to train: {folder} is at epoch {done}, and {path} is {last}."
         fix = f"{facts.early_stop.more_epochs_fix(done, epochs, stop)}, or set {facts.resume} to false."

@@ -32,6 +32,17 @@ def test_a_refused_resume_moves_nothing_of_the_earlier_training(train: Train, wh
     assert not list(whole.glob("earlier_*"))
 
 
+def test_a_training_killed_after_its_last_checkpoint_only_reports_its_success(train: Train, whole: Path) -> None:
+    assert train("whole", epochs=4, resume=True) == 2
+    assert diagnosis(whole)["code"] == "nothing_to_train"
+    status = whole / "status.jsonl"
+    status.write_text("".join(line for line in status.read_text().splitlines(True) if "SUCCESS" not in line))
+    before = losses(whole)
+    assert train("whole", epochs=4, resume=True) == 0
+    assert losses(whole) == before
+    assert '"SUCCESS"' in status.read_text()
+
+
 def test_a_training_that_made_no_checkpoint_yet_is_gone_on_with_at_step_0(
     train: Train, whole: Path, tmp_path: Path
 ) -> None:

@@ -12,7 +12,7 @@ from tao_skill_bank.errors import ConflictError
 from tao_skill_bank.jobs import search_folders
 from tao_skill_bank.jobs.launched import earlier_job
 from tao_skill_bank.preflight.model import inspection
-from tao_skill_bank.runs import checkpoint_folders
+from tao_skill_bank.runs import checkpoint_folders, success
 from tao_skill_bank.runs.checkpoint_folders import PROGRESS_FILE
 
 NEEDED = (PROGRESS_FILE, ".metadata")  # torch.distributed.checkpoint writes .metadata last
@@ -91,13 +91,8 @@ def _progress(folder: Path, job: Job) -> list[Finding]:
     except (OSError, ValueError, KeyError, TypeError, OverflowError):
         message = f"{folder / PROGRESS_FILE} does not say how many epochs and steps are done."
         return [blocking("checkpoint_broken", message, "Resume from another checkpoint.", str(folder))]
-    epochs, scheduled = job.workload.epochs, job.workload.scheduled_epochs or job.workload.epochs
-    if epochs is not None and scheduled is not None and done >= epochs:
-        keys = _epoch_keys(job)
-        path, _ = keys.limit(scheduled, epochs)
-        message = f"{folder} has trained {done} epochs already, and {path} asks for {epochs}: nothing is left to train."
-        fix = f"{keys.more_epochs_fix(done, scheduled, None if epochs == scheduled else epochs)}."
-        return [blocking("nothing_to_train", message, fix, str(folder), done=done, epochs=epochs)]
+    if job.workload.epochs is not None and done >= job.workload.epochs:
+        return _at_the_end(folder, job, done, job.workload.epochs)
     return [
         info(
             "resume",
@@ -106,6 +101,18 @@ def _progress(folder: Path, job: Job) -> list[Finding]:
             done=done,
         )
     ]
+
+
+def _at_the_end(folder: Path, job: Job, done: int, epochs: int) -> list[Finding]:
+    """Return what it means that no epoch is left: nothing to train, or only the report of a killed job's success."""
+    if success.is_missing(Path(job.results_dir), folder):
+        message = f"The earlier job ended after {folder}, its last checkpoint, and before it reported success: nothing "
+        return [info("resume_at_the_end", f"{message}is trained again, and the job completes.", str(folder), done=done)]
+    keys, scheduled = _epoch_keys(job), job.workload.scheduled_epochs or epochs
+    path, _ = keys.limit(scheduled, epochs)
+    message = f"{folder} has trained {done} epochs already, and {path} asks for {epochs}: nothing is left to train."
+    fix = f"{keys.more_epochs_fix(done, scheduled, None if epochs == scheduled else epochs)}."
+    return [blocking("nothing_to_train", message, fix, str(folder), done=done, epochs=epochs)]
 
 
 def _epoch_keys(job: Job) -> EarlyStop:

@@ -1,5 +1,6 @@
 import json
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,6 +37,14 @@ def test_a_checkpoint_of_all_epochs_leaves_nothing_to_train(tmp_path, epochs):
     assert codes(found, "blocking") == ["nothing_to_train"]
     assert f"trained 3 epochs already, and train.epoch asks for {epochs}" in found[0].message
     assert found[0].fix == "Set train.epoch above 3."
+
+
+@pytest.mark.parametrize(("state", "code"), [("RUNNING", "resume_at_the_end"), ("SUCCESS", "nothing_to_train")])
+def test_a_job_killed_after_its_last_checkpoint_has_a_way_to_complete(state, code, tmp_path):
+    write_state(tmp_path / "results" / "checkpoints" / "epoch_3", 3)
+    (tmp_path / "results" / "status.jsonl").write_text(json.dumps({"state": state, "time": time.time()}))
+    found = resume.check(make_job(tmp_path, resume_from=None, resume=True, epochs=3), compares_resumed=False)
+    assert [finding.code for finding in found] == [code]
 
 
 @pytest.mark.parametrize("absent", ["progress.json", ".metadata"])
