@@ -225,6 +225,12 @@ def _search(name: str, **more: Any) -> Stage:
     return Stage(name, _tune(name), lambda world: searched(world, name), folder=name, finished=done, **more)
 
 
+def _reason(name: str, **more: Any) -> Stage:
+    """Return a real training whose trainer is killed."""
+    more |= {"victim": r"cosmos_reason\.train", "is_cheap": False, "finished": _below(whole_checkpoints, name)}
+    return Stage(name, _train_reason(name), lambda world: saved(world, name), _link_models, folder=name, **more)
+
+
 STAGES = {
     stage.name: stage
     for stage in (
@@ -279,16 +285,7 @@ STAGES = {
             is_cheap=False,
             within="/generate/",
         ),
-        Stage(
-            "save",
-            _train_reason("save"),
-            lambda world: saved(world, "save"),
-            _link_models,
-            folder="save",
-            finished=_below(whole_checkpoints, "save"),
-            is_cheap=False,
-            victim=r"cosmos_reason\.train",
-            within="/(checkpoints|safetensors|best)/",
-        ),
+        _reason("save", within="/(checkpoints|safetensors|best)/"),
+        _reason("end", within="/end/status", after=f"end/checkpoints/epoch_{EPOCHS}"),
     )
 }

@@ -44,6 +44,7 @@ class Kill:
         event: its number, from 1; 0 kills nobody.
         victim: a pattern of the command lines of which `pick` chooses one.
         within: a pattern of the paths whose events count.
+        after: a path that must exist before events count.
 
     """
 
@@ -52,6 +53,7 @@ class Kill:
     pick: int = 0
     victim: str = ""
     within: str = ""
+    after: str = ""
 
 
 @dataclass
@@ -156,7 +158,7 @@ class Stage:
         prepare: makes what the command needs.
         folder: the run directory of the job that it launches, if any.
         finished: of a World, the pieces of work that are finished, with what changes where they are done again.
-        victim, within: of its kills.
+        victim, within, after: of its kills.
         events: how many it makes at least, for kills that are chosen without counting them.
         is_cheap: whether it takes seconds.
         reads_store: whether it needs an object store.
@@ -171,6 +173,7 @@ class Stage:
     finished: Callable[[World], dict[str, Any]] = lambda _: {}
     victim: str = ""
     within: str = ""
+    after: str = ""
     events: int = 0
     is_cheap: bool = True
     reads_store: bool = False
@@ -185,7 +188,7 @@ class Stage:
 def events_of(world: World, stage: Stage) -> int:
     """Run a stage unharmed and return how many events it makes."""
     stage.prepare(world)
-    done = world.killed(stage.words(world), Kill(0, victim=stage.victim, within=stage.within))
+    done = world.killed(stage.words(world), Kill(0, victim=stage.victim, within=stage.within, after=stage.after))
     assert done.returncode == 0, done.stderr
     world.settle()
     stage.check(world)
@@ -262,7 +265,7 @@ def kill_of(stage: Stage, seed: int, events: int) -> Kill:
     """Return the kill of a seed: three of four are SIGKILL."""
     random_ = random.Random(f"{stage.name} {seed}")
     number = signal.SIGKILL if random_.random() < 0.75 else signal.SIGTERM
-    return Kill(random_.randint(1, events), number, random_.randrange(1000), stage.victim, stage.within)
+    return Kill(random_.randint(1, events), number, random_.randrange(1000), stage.victim, stage.within, stage.after)
 
 
 def _is_member(path: Path, mark: bytes) -> bool:

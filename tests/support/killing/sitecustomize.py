@@ -5,7 +5,7 @@ opened, a rename, a removal, a new folder, a link), or a process that it is abou
 happens to paths of that pattern. The events of all processes are counted together in `events`. At the one whose number
 is in `order.json`, the process that makes it signals one process of the group, chosen by `pick` among those whose
 command line has the pattern `victim`: itself, the shell, the launcher, a rank, the command line. Where there is none
-yet, a later event does so.
+yet, a later event does so. With `after`, events count from when this path below the folder exists.
 """
 # ruff: noqa: PTH100, PTH107, PTH110, PTH118, PTH120, PTH123, PTH208
 # Every Python process of a test imports this, so it imports little and makes no events of its own.
@@ -82,6 +82,7 @@ def watch():
     with open(os.path.join(FOLDER, "order.json"), encoding="utf-8") as file:
         order = json.load(file)
     killed = os.path.join(FOLDER, "killed.json")
+    after = os.path.join(os.path.dirname(FOLDER), order["after"])
     within, due, busy = re.compile(order["within"]), order["event"] or sys.maxsize, []
 
     def hook(event, arguments):
@@ -89,7 +90,12 @@ def watch():
             return
         busy.append(event)
         try:
-            if is_event(event, arguments, within) and count() >= due and not os.path.exists(killed):
+            if (
+                is_event(event, arguments, within)
+                and os.path.exists(after)
+                and count() >= due
+                and not os.path.exists(killed)
+            ):
                 kill(order)
         finally:
             busy.clear()
