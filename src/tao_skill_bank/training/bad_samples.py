@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tao_skill_bank.core import json_reader
+from tao_skill_bank.core import json_reader, regular_files
 from tao_skill_bank.core.redact import masked
 from tao_skill_bank.errors import BlockedError, MissingExtraError
 from tao_skill_bank.runs.run_directory import SKIPPED_FILE
@@ -55,7 +55,7 @@ STOP = Policy(skips=False, max_share=0, share_key="")
 def _stored(file: Path) -> list[Skip]:
     """Return the skips that a checkpoint holds. Raises BlockedError."""
     try:
-        skips = [Skip(**entry) for entry in json_reader.loads(file.read_bytes())]
+        skips = [Skip(**entry) for entry in json_reader.loads(regular_files.read_bytes(file))]
         if all(type(skip.index) is int and isinstance(skip.message, str) for skip in skips):
             return skips
         reason = "an entry names no record"

@@ -29,7 +29,7 @@ from torch.optim import Optimizer
 
 from tao_skill_bank.bank.training_facts import TrainingFacts
 from tao_skill_bank.contracts import MonitoringMetric
-from tao_skill_bank.core import json_reader, numbers
+from tao_skill_bank.core import json_reader, numbers, regular_files
 from tao_skill_bank.core.admitted_pickle import RefusedPickleError
 from tao_skill_bank.errors import BlockedError
 from tao_skill_bank.runs import checkpoint_folders, fencing
@@ -153,7 +153,7 @@ def keep(run_dir: Path, epoch: int, score: float | None, metric: MonitoringMetri
 def progress_of(folder: Path, facts: TrainingFacts) -> Progress:
     """Return how far the training was when it wrote a checkpoint folder."""
     try:
-        progress = Progress(**json_reader.loads((folder / PROGRESS_FILE).read_bytes()))
+        progress = Progress(**json_reader.loads(regular_files.read_bytes(folder / PROGRESS_FILE)))
         if type(progress.epoch) is not int or type(progress.step) is not int:
             raise ValueError(f"{PROGRESS_FILE} does not say how far the training was")
         return progress

@@ -13,7 +13,7 @@ from typing import Any
 from torch.distributed.checkpoint.metadata import Metadata
 
 from tao_skill_bank.bank.training_facts import TrainingFacts
-from tao_skill_bank.core import json_reader
+from tao_skill_bank.core import json_reader, regular_files
 from tao_skill_bank.training import checkpoint, sharded_state
 
 FILE = "contents.json"
@@ -50,7 +50,7 @@ def write(folder: Path, metadata: Metadata) -> None:
 def read(folder: Path, facts: TrainingFacts) -> Contents | None:
     """Return what a checkpoint holds; None where an earlier version wrote it. Raises BlockedError."""
     try:
-        document = json_reader.loads((folder / FILE).read_bytes())
+        document = json_reader.loads(regular_files.read_bytes(folder / FILE))
         files = {_name(name): int(size) for name, size in document["files"].items()}
         return Contents(files, {name: _shape(entry) for name, entry in document["weights"].items()})
     except FileNotFoundError:

@@ -11,7 +11,7 @@ from typing import Any
 
 from tao_skill_bank.bank import early_stop
 from tao_skill_bank.bank.training_facts import TrainingFacts
-from tao_skill_bank.core import json_reader
+from tao_skill_bank.core import json_reader, regular_files
 from tao_skill_bank.errors import BlockedError, Problem, RequestError, UnknownNameError
 from tao_skill_bank.runs import checkpoint_folders, success
 from tao_skill_bank.runs.checkpoint_folders import PROGRESS_FILE
@@ -102,7 +102,7 @@ def changes(folder: Path, identity: Identity, facts: TrainingFacts, unknown: Col
 
     """
     try:
-        before = dict(json_reader.loads((folder / IDENTITY_FILE).read_bytes()))
+        before = dict(json_reader.loads(regular_files.read_bytes(folder / IDENTITY_FILE)))
     except (OSError, ValueError, TypeError) as error:
         message = f"{folder / IDENTITY_FILE} holds no data fingerprint: {error}"
         fix = f"Resume from a complete checkpoint, or {facts.starts_again}"

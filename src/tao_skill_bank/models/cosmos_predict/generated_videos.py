@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tao_skill_bank.core import json_reader
+from tao_skill_bank.core import json_reader, regular_files
 from tao_skill_bank.data import media_suffixes, text_files
 from tao_skill_bank.data.text_files import EncodingError
 from tao_skill_bank.errors import BlockedError, MissingExtraError, Problem, TaoSkillsError, UnknownNameError
@@ -77,7 +77,7 @@ def check_readable(videos: Iterable[Video]) -> None:
 def _listed(listing: Path) -> list[Video]:
     """Return the videos of generate's results.json. Raises BlockedError for another file, or for missing videos."""
     try:
-        entries = json_reader.loads(listing.read_bytes())
+        entries = json_reader.loads(regular_files.read_bytes(listing))
         videos = [_listed_video(listing.parent, entry) for entry in entries]
     except (ValueError, TypeError, KeyError) as error:
         message = f"{listing} is not a results.json of generate: {type(error).__name__} {error}."

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tao_skill_bank.core import json_reader
+from tao_skill_bank.core import json_reader, regular_files
 from tao_skill_bank.errors import BlockedError, UnknownNameError
 from tao_skill_bank.staging import fetch
 from tao_skill_bank.training.distributed import Ranks
@@ -64,7 +64,7 @@ def require_part(folder: Path, part: str) -> None:
 def read_index(folder: Path) -> dict[str, Any]:
     """Return model_index.json. Raises UnknownNameError when it is missing or unreadable."""
     try:
-        document = json_reader.loads((folder / INDEX).read_bytes())
+        document = json_reader.loads(regular_files.read_bytes(folder / INDEX))
     except (OSError, ValueError):
         document = None
     if not isinstance(document, dict):

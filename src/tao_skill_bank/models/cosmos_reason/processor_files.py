@@ -4,7 +4,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from tao_skill_bank.core import json_reader
+from tao_skill_bank.core import json_reader, regular_files
 from tao_skill_bank.errors import BlockedError
 from tao_skill_bank.models.cosmos_reason import architectures
 from tao_skill_bank.models.cosmos_reason.tokens import QWEN3_VL, Geometry, PixelLimits
@@ -105,7 +105,7 @@ def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        document = json_reader.loads(path.read_bytes())
+        document = json_reader.loads(regular_files.read_bytes(path))
     except (OSError, ValueError) as error:
         message = f"{path} cannot be read: {error}."
         raise BlockedError.of("processor_file", message, "Download the file again.", path=str(path)) from None

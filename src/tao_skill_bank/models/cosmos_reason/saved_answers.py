@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tao_skill_bank.core import json_reader
+from tao_skill_bank.core import json_reader, regular_files
 from tao_skill_bank.models.cosmos_reason.answers import Response
 from tao_skill_bank.models.cosmos_reason.config import EvaluateConfig
 from tao_skill_bank.models.cosmos_reason.metrics import Scored
@@ -64,7 +64,7 @@ class SavedAnswers:
 
     def _read(self, question: Question) -> Response | None:
         try:
-            sample = json_reader.loads(self._file(question).read_bytes())
+            sample = json_reader.loads(regular_files.read_bytes(self._file(question)))
         except (OSError, ValueError):
             return None
         if not isinstance(sample, dict) or any(
