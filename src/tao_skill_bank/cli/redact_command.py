@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from itertools import chain, tee
 from pathlib import Path
 from typing import Annotated
 
@@ -11,13 +12,15 @@ from tao_skill_bank.cli.output import JsonFlag, document, print_json
 from tao_skill_bank.errors import BlockedError, Problem, RequestError, UnknownNameError
 
 HEAD_BYTES = 8192
+PIECE_CHARACTERS = 256 * 1024
 Files = Annotated[list[Path] | None, typer.Argument(help="Text files, or folders of them; standard input by default.")]
 Check = Annotated[bool, typer.Option("--check", help="Print nothing; exit 2 and name every line with a credential.")]
 
 
 def redact(files: Files = None, check: Check = False, as_json: JsonFlag = False) -> None:
     """Print text with its credentials masked: what looks like one, and the values of secret variables set here."""
-    from tao_skill_bank.core.redact import Masker
+    from tao_skill_bank.core.masked_log import masked_log
+    from tao_skill_bank.core.redact import plain_output
 
     texts, unread, num_binary = _texts(files or [])
     if check:
@@ -30,28 +33,27 @@ def redact(files: Files = None, check: Check = False, as_json: JsonFlag = False)
         return
     if unread:
         raise BlockedError(unread)
-    shown = []
-    for _, lines in texts:
-        for safe in map(Masker(), lines):
-            if as_json:
-                shown.append(safe)
-            else:
-                typer.echo(safe)
+    masked = chain.from_iterable(masked_log(pieces) for _, pieces in texts)
     if as_json:
-        print_json(document({"text": "\n".join(shown)}))
+        print_json(document({"text": "".join(masked).removesuffix("\n")}), is_masked=True)
+        return
+    with plain_output():  # it is masked already
+        for piece in masked:
+            typer.echo(piece, nl=False)
 
 
 def _checked(texts: list[tuple[str, Iterator[str]]], unread: list[Problem]) -> int:
     """Return the number of lines. Raises RequestError for each with a credential, BlockedError for what is unread."""
-    from tao_skill_bank.core.redact import Masker
+    from tao_skill_bank.core.masked_log import masked_log
+    from tao_skill_bank.platforms.run_files import lines_of
 
     found: list[Problem] = []
     num_lines = 0
-    for name, lines in texts:
-        masker = Masker()
-        for number, line in enumerate(lines, start=1):
+    for name, pieces in texts:
+        read, given = tee(pieces)
+        for number, (line, safe) in enumerate(zip(lines_of(read), lines_of(masked_log(given)), strict=False), start=1):
             num_lines += 1
-            found += [_found(f"{name}:{number}")] if masker(line) != line else []
+            found += [_found(f"{name}:{number}")] if safe != line else []
     if found:
         raise RequestError([*found, *unread])
     if unread:
@@ -66,14 +68,14 @@ def _found(where: str) -> Problem:
 
 
 def _texts(files: list[Path]) -> tuple[list[tuple[str, Iterator[str]]], list[Problem], int]:
-    """Return the name and the lines of each text, what cannot be read, and how many files in folders are not text.
+    """Return the name and the pieces of each text, what cannot be read, and how many files in folders are not text.
 
     Raises:
         UnknownNameError: a path does not exist.
 
     """
     if not files:
-        return [("standard input", (line.rstrip("\n") for line in sys.stdin))], [], 0
+        return [("standard input", iter(sys.stdin))], [], 0
     texts: list[tuple[str, Iterator[str]]] = []
     unread: list[Problem] = []
     num_binary = 0
@@ -87,7 +89,7 @@ def _texts(files: list[Path]) -> tuple[list[tuple[str, Iterator[str]]], list[Pro
                 continue
             why = _why_not_read(file)
             if not why:
-                texts.append((str(file), _lines(file)))
+                texts.append((str(file), _pieces(file)))
             elif why is BINARY and file != path:
                 num_binary += 1
             else:
@@ -109,7 +111,7 @@ def _why_not_read(path: Path) -> str:
         return str(error.strerror or error)
 
 
-def _lines(path: Path) -> Iterator[str]:
+def _pieces(path: Path) -> Iterator[str]:
     with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
-        for line in file:
-            yield line.rstrip("\n")
+        while piece := file.read(PIECE_CHARACTERS):
+            yield piece
