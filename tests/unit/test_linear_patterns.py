@@ -10,7 +10,8 @@ import pytest
 from tao_skill_bank.core import tags
 
 LENGTH = 6000
-MAX_SECONDS = 0.02  # of CPU; a pattern whose time is quadratic takes several times as long
+MAX_SECONDS = 0.02  # of CPU; below it nothing grows that matters
+MAX_GROWTH = 9  # of the time where a text is four times as long: 4 in proportion, 16 quadratic
 MAX_ATTACKS = 30
 # place: why its time does not matter, or where it is limited
 EXEMPT = {
@@ -43,7 +44,7 @@ def test_a_pattern_takes_time_in_proportion_to_the_text(used):
     methods = used.methods or {METHODS.get(folder, "finditer")}
     for text in islice(patterns.attacks(used.pattern, LENGTH), MAX_ATTACKS):
         for method in methods:
-            assert _seconds(used.pattern, method, text) < MAX_SECONDS, (method, text[:60])
+            assert _is_linear(used.pattern, method, text), (method, text[:60])
 
 
 def test_the_options_of_docker_take_time_in_proportion_to_their_values():
@@ -52,13 +53,13 @@ def test_the_options_of_docker_take_time_in_proportion_to_their_values():
     for form, _ in options.FORMS.values():
         pattern = re.compile(form, re.ASCII)
         for text in islice(patterns.attacks(pattern, LENGTH), MAX_ATTACKS):
-            assert _seconds(pattern, "fullmatch", text) < MAX_SECONDS, (form, text[:60])
+            assert _is_linear(pattern, "fullmatch", text), (form, text[:60])
 
 
 @pytest.mark.parametrize("quadratic", [r"\s*<(video|image)>", r"<a>.*?</a>", r"\{\W*(?:t\{)?\W*[a-z]", r"(\w+)=(\S*)"])
 def test_a_pattern_whose_time_grows_faster_is_found(quadratic):
     pattern = re.compile(quadratic, re.DOTALL)
-    assert any(_seconds(pattern, "finditer", text) > MAX_SECONDS for text in patterns.attacks(pattern, LENGTH))
+    assert not all(_is_linear(pattern, "finditer", text) for text in patterns.attacks(pattern, LENGTH))
 
 
 @pytest.mark.parametrize("text", ["<answer>" * 30_000, "</answer>" * 30_000, "<answer></answer>" * 15_000])
@@ -74,13 +75,19 @@ def test_a_tag_reaches_to_its_next_end_in_any_letter_case():
     assert tags.without(text, "answer") == "a  c  f </answer> <answer> g"
 
 
-def _seconds(pattern, method, text):
-    """Return the CPU time of the fastest of three tries; of the first where it is short."""
+def _is_linear(pattern, method, text):
+    """Whether a text takes little time, or no more than in proportion to a quarter of it, on a machine of any speed."""
+    seconds = _seconds(pattern, method, text)
+    return seconds < MAX_SECONDS or seconds < MAX_GROWTH * _seconds(pattern, method, text[: len(text) // 4], 0)
+
+
+def _seconds(pattern, method, text, enough=MAX_SECONDS):
+    """Return the CPU time of the fastest of three tries, or of the first that is short enough."""
     found = []
     for _ in range(3):
         start = time.process_time()
         patterns.run(pattern, method, text)
         found.append(time.process_time() - start)
-        if found[-1] < MAX_SECONDS:
+        if found[-1] < enough:
             break
     return min(found)

@@ -16,14 +16,14 @@ KNOWN = tuple(Known(*fields) for fields in (
      "The daemon cannot give GPUs to a container.",
      "Install the NVIDIA container toolkit on its machine (nvidia-ctk runtime configure) and restart the daemon, "
      "or --option device=cpu", "platform.gpus"),
-    (re.compile(r"unknown device|no such device|device.*not found", re.I),
+    (re.compile(r"unknown device|no such device|device.{0,200}not found", re.I),
      "no_such_gpus", "The machine has no such GPU.",
      "Lower platform.gpus or correct --option devices; see: nvidia-smi -L", "platform.gpus"),
     (re.compile(r"bind source path does not exist|invalid mount|mounts? denied|not shared from the host", re.I),
      "mount_missing",
      "The daemon's machine lacks a path that the container needs, or may not mount it.",
      "Share that folder with its machine at the same path, or correct --option mounts", "platform.options.mounts"),
-    (re.compile(r"network .*not found", re.I),
+    (re.compile(r"network .{0,200}not found", re.I),
      "unknown_network", "The daemon has no such network.",
      "Correct --option network; see: docker network ls", "platform.options.network"),
     (re.compile(r"range of cpus", re.I),
@@ -49,11 +49,11 @@ ANSWERED = re.compile(r"^(?:docker: )?error response from daemon: ", re.I | re.M
 PLUGIN = re.compile(r"authorization denied by plugin", re.I)
 ABSENT = re.compile(
     r"^(?:docker: )?(?:error(?: response from daemon)?: )?(?:no such (?:container|object|image|network)\b"
-    r"|network \S+ not found|inspecting object: .*(?:not known|no such))",
+    r"|network \S+ not found|inspecting object: .{0,200}(?:not known|no such))",
     re.I | re.M,
 )
 PERMISSION = re.compile(r"permission denied while trying to connect", re.I)
-SSH_FAILED = re.compile(r"command \[ssh .*exit status|ssh: |Permission denied \(|host key verification", re.I)
+SSH_FAILED = re.compile(r"command \[ssh .{0,400}exit status|ssh: |Permission denied \(|host key verification", re.I)
 UNREACHABLE = re.compile(
     r"cannot connect to the docker daemon|error during connect|connection (?:refused|reset)|unexpected EOF|i/o timeout"
     r"|deadline exceeded|broken pipe|dial unix|failed to connect",
@@ -61,11 +61,11 @@ UNREACHABLE = re.compile(
 )
 # What the command itself cannot do, whatever a daemon would say.
 OF_COMMAND = re.compile(
-    r"context .*(?:not found|does not exist)|unable to (?:parse|resolve) docker|is not a docker command|unknown .*flag"
-    r"|invalid .*host|tls|certificate",
+    r"context .{0,200}(?:not found|does not exist)|unable to (?:parse|resolve) docker|is not a docker command|unknown .{0,200}flag"
+    r"|invalid .{0,200}host|tls|certificate",
     re.I,
 )
-NAME_TAKEN = re.compile(r"container name .* is already in use", re.I)
+NAME_TAKEN = re.compile(r"container name .{0,200} is already in use", re.I)
 HINTS = ("WARNING: ", "Run 'docker", "See 'docker")
 
 
