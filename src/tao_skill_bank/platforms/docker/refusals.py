@@ -61,8 +61,8 @@ UNREACHABLE = re.compile(
 )
 # What the command itself cannot do, whatever a daemon would say.
 OF_COMMAND = re.compile(
-    r"context .{0,200}(?:not found|does not exist)|unable to (?:parse|resolve) docker|is not a docker command|unknown .{0,200}flag"
-    r"|invalid .{0,200}host|tls|certificate",
+    r"context .{0,200}(?:not found|does not exist)|unable to (?:parse|resolve) docker|is not a docker command"
+    r"|unknown .{0,200}flag|invalid .{0,200}host|tls|certificate",
     re.I,
 )
 NAME_TAKEN = re.compile(r"container name .{0,200} is already in use", re.I)
