@@ -110,6 +110,8 @@ def _next(now: "JobStatus") -> str:
 
     if not now.state.is_terminal:
         return command("watch", now.id)
+    if now.err_class == "ERR_PROGRAM":  # resumed, it would fail again at once
+        return command("diagnose", now.id)
     return command("automl", "best" if now.state is State.COMPLETE else "resume", now.id)
 
 

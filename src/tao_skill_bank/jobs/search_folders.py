@@ -34,11 +34,13 @@ def refusal(job: Job, study: dict[str, Any] | None = None) -> Problem | None:
 
 def _fix(name: str, job: Job) -> str:
     try:
-        state = JobStore().read(name).state
+        record = JobStore().read(name)
     except TaoSkillsError:  # its record is in another state folder
         return "Choose another results_dir."
-    if state is not State.COMPLETE:
-        verb = "resume" if state.is_terminal else "status"
+    if record.err_class == "ERR_PROGRAM":
+        return f"Choose another results_dir, after seeing why that search failed: tao-skills diagnose {name}"
+    if record.state is not State.COMPLETE:
+        verb = "resume" if record.state.is_terminal else "status"
         return f"Choose another results_dir, or continue that search: tao-skills automl {verb} {name}"
     more = f"tao-skills plan {job.skill} {job.action} --parent {name} --automl-policy off"
     return f"See its best trial: tao-skills automl best {name}. To train it for more epochs elsewhere: {more}"

@@ -16,6 +16,7 @@ LOG_POLL_SECONDS = 0.2
 LOG_BLOCK_BYTES = 256 * 1024
 INTERRUPTED = "interrupted"  # the trainer's code for it
 NOTHING_LOST = "Nothing was trained yet."
+SAVED_BEFORE = "Its checkpoints are as they were saved before."
 SIGNALED = 128  # added to a signal's number, the exit code that a shell gives a program that it ended
 KILLED = (-9, SIGNALED + 9)  # exit codes of a program that received SIGKILL
 BYSTANDER = ("canceled", "peer_died")  # codes of a program that another one's end stopped
@@ -45,7 +46,8 @@ def ended(
     if exit_code is None or (exit_code in KILLED and (reported != "FAILURE" or diagnosis.get("code") in BYSTANDER)):
         return _killed(record, exit_code, progress, lost)
     if exit_code == EXIT_INTERRUPTED:
-        why = reason(record, progress) if is_saved else NOTHING_LOST
+        saved = checkpoint_folders.newest(Path(record.results_dir) / "checkpoints")
+        why = reason(record, progress) if is_saved else SAVED_BEFORE if saved else NOTHING_LOST
         message = f"Interrupted by a signal, not failed (exit code {exit_code}). {why} {retry_hint(record)}"
         return JobStatus(record.id, State.ERROR, message, "ERR_INFRA", exit_code, progress)
     message = f"Exit code {exit_code}. {reason(record, progress)}"

@@ -26,13 +26,13 @@ def request(folder, **changes):
 def searched(tmp_path):
     """Return a search's run directory after its controller ended, in the state that the record says."""
 
-    def make(state):
+    def make(state, err_class=None):
         folder = tmp_path / "run"
         plan = dispatch.plan(request(folder))
         (folder / "trials" / "trial_0000").mkdir(parents=True)
         (folder / "plan.json").write_text(json.dumps(to_json(plan)))
         (folder / "study.db").write_text("x")
-        changes = {"terminal_state": state if state.is_terminal else None}
+        changes = {"terminal_state": state if state.is_terminal else None, "err_class": err_class}
         record = make_record(plan.job, **changes)
         moved = (*record.transitions, type(record.transitions[0])(record.submitted_at, state))
         JobStore().create(type(record)(**{**vars(record), "transitions": moved}))
@@ -62,6 +62,13 @@ def test_nothing_else_runs_in_the_folder_of_a_search(searched, state, resumes, p
     assert "train.resume" not in problem.fix
     assert sorted(path.name for path in folder.iterdir()) == before
     assert len(JobStore().all()) == 1
+
+
+def test_a_search_that_would_fail_again_names_its_diagnosis(searched):
+    folder, search = searched(State.ERROR, "ERR_PROGRAM")
+    with pytest.raises(ConflictError) as error:
+        dispatch.run(dispatch.plan(request(folder)))
+    assert error.value.problems[0].fix.endswith(f"tao-skills diagnose {search.job.id}")
 
 
 def test_a_search_does_not_start_in_the_folder_of_a_training(tmp_path):

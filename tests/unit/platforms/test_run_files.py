@@ -90,6 +90,14 @@ def test_success_counts_with_its_last_checkpoint_only(record, tmp_path, exit_cod
     assert (now.state, now.err_class) == INFRA
 
 
+def test_an_interruption_without_a_report_says_whether_checkpoints_are_left(record, tmp_path):
+    before = run_files.ended(record, EXIT_INTERRUPTED, RUNNING, was_cancelled=False)
+    assert run_files.NOTHING_LOST in before.message
+    save(tmp_path, "epoch_2")
+    after = run_files.ended(record, EXIT_INTERRUPTED, RUNNING, was_cancelled=False)
+    assert run_files.SAVED_BEFORE in after.message
+
+
 @pytest.mark.parametrize("exit_code", [None, 137, -9])
 @pytest.mark.parametrize("evidence", ["log", "kernel"])
 def test_a_proven_lack_of_memory_is_the_programs_with_the_fix(record, tmp_path, exit_code, evidence, monkeypatch):
