@@ -187,11 +187,13 @@ def publish(target: Path) -> None:
     fencing.require_current()
     shutil.rmtree(target, ignore_errors=True)
     hidden(target).rename(target)
+    for number in range(1, fencing.number()):  # left by killed or superseded starts
+        shutil.rmtree(hidden(target, number), ignore_errors=True)
 
 
-def hidden(target: Path) -> Path:
-    """Return where a folder is written until it is complete: a superseded writer writes into one of its own."""
-    number = fencing.number()
+def hidden(target: Path, number: int | None = None) -> Path:
+    """Return where a start, this one by default, writes a folder until it is complete."""
+    number = fencing.number() if number is None else number
     return target.parent / (f".{target.name}" if number < 2 else f".{target.name}.{number}")
 
 
