@@ -205,3 +205,23 @@ def test_an_unknown_platform_is_answered_with_the_known_ones():
     with pytest.raises(UnknownNameError) as error:
         base.load("abacus")
     assert all(name in error.value.problems[0].fix for name in base.names())
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "unit"),
+    [
+        ("kubernetes", "cpu", ""),
+        ("kubernetes", "cpu_limit", "m"),
+        ("kubernetes", "memory", "Gi"),
+        ("kubernetes", "shm", "Gi"),
+        ("kubernetes", "user", ""),
+        ("docker", "memory", "g"),
+        ("docker", "shm_size", "g"),
+        ("slurm", "mem", "G"),
+    ],
+)
+def test_a_size_beyond_every_machine_is_refused(name, option, unit, tmp_path):
+    asked = PlatformRequest(name, options={option: f"{'9' * 400}{unit}"})
+    with pytest.raises(RequestError) as error:
+        make_plan(make_job(tmp_path / "run", image="registry/image:1", platform=asked), name)
+    assert [problem.path for problem in error.value.problems] == [f"platform.options.{option}"]

@@ -19,8 +19,8 @@ SSH, TCP = "ssh://", "tcp://"
 FORMS: dict[str, tuple[str, str]] = {  # option: (what it must match, what it is)
     "host": (r"(?:unix:///|tcp://|ssh://)[^\s'\"]+|[A-Za-z0-9_][\w.-]*@[\w.:-]+", "USER@HOST or ssh://USER@HOST"),
     "python": (r"[^\s-][^\n\r]*", "the path of an interpreter in the image"),
-    "memory": (r"[0-9]+(?:\.[0-9]+)?[mg]", "memory with its unit, m or g, such as 64g"),
-    "shm_size": (r"[0-9]+(?:\.[0-9]+)?[mg]", "memory with its unit, m or g, such as 16g"),
+    "memory": (r"[0-9]{1,15}(?:\.[0-9]{1,15})?[mg]", "memory with its unit, m or g, such as 64g"),
+    "shm_size": (r"[0-9]{1,15}(?:\.[0-9]{1,15})?[mg]", "memory with its unit, m or g, such as 16g"),
     "ipc": (r"private|shareable|none|host|container:[\w.-]+", "private, shareable, none, host or container:NAME"),
     "user": (r"[A-Za-z0-9_][\w.-]*(?::[A-Za-z0-9_][\w.-]*)?", "a name or number in the image, or USER:GROUP"),
     "network": (r"[A-Za-z0-9][\w.:-]*", "the name of a network, such as host"),

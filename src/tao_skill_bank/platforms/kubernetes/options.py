@@ -22,11 +22,11 @@ NAME = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9
 KEY = r"(?:[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9](?:[-\w.]{0,61}[A-Za-z0-9])?"
 VALUE = r"(?:[A-Za-z0-9](?:[-\w.]{0,61}[A-Za-z0-9])?)?"
 EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
-QUANTITY = re.compile(r"[0-9]+(?:\.[0-9]+)?(?:m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?")
+QUANTITY = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,15})?(?:m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?")
 PATH = re.compile(r"/[^\n\r:]*")
 LINE = re.compile(r"[^\s-][^\n\r]*")
 TOLERATION = re.compile(rf"(?P<key>{KEY})(?:=(?P<value>{VALUE}))?(?::(?P<effect>{'|'.join(EFFECTS)}))?")
-USER = re.compile(r"(?P<user>[0-9]+)(?::(?P<group>[0-9]+))?")
+USER = re.compile(r"(?P<user>[0-9]{1,10})(?::(?P<group>[0-9]{1,10}))?")
 UNITS = {
     "m": 1e-3, "": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15,
     "Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40, "Pi": 2.0**50,

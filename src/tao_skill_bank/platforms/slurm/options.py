@@ -17,7 +17,7 @@ NAMES = ("partition", "account", "qos", "constraint", "exclude", "nodelist", "re
 NAME = re.compile(r"[\w.,:@+\[\]()&|*/!=-]+", re.ASCII)
 HOST = re.compile(r"[A-Za-z0-9_][\w.@:-]*", re.ASCII)
 LINE = re.compile(r"[^\s-][^\n\r]*")
-MEMORY = re.compile(r"[0-9]+[KMGT]?")
+MEMORY = re.compile(r"[0-9]{1,15}[KMGT]?")
 TIME = re.compile(r"(?:(?P<days>\d+)-(?P<day_time>\d+(?::\d+){0,2})|(?P<time>\d+(?::\d+){0,2}))")
 CONTAINERS = ("pyxis", "apptainer")
 BOOLEANS = {"true": True, "false": False}
