@@ -66,7 +66,7 @@ def _intervals(value: Any) -> dict[str, tuple[float, float]]:
 def _bins(value: Any) -> list[dict[str, float | None]]:
     listed = dict(_items(value)).get("bins")
     bins = [_numbers(entry) for entry in listed] if isinstance(listed, list) else []
-    return [entry for entry in bins if entry.get("low") is not None and entry.get("high") is not None]
+    return [entry for entry in bins if all(entry.get(name) is not None for name in ("low", "high", "count"))]
 
 
 def _items(value: Any) -> Any:

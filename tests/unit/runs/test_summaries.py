@@ -74,3 +74,10 @@ def test_what_is_kept_of_anything_can_be_written_and_is_kept_again(document):
     kept = summaries.plain(document)
     json.dumps(kept, allow_nan=False)
     assert set(kept) <= set(summaries.FORMS)
+
+
+def test_a_bin_of_the_calibration_has_its_bounds_and_its_count():
+    whole = {"low": 0.0, "high": 0.5, "count": 3}
+    broken = [{name: value for name, value in whole.items() if name != left} for left in whole]
+    kept = summaries.plain({"calibration": {"bins": [whole, *broken]}})["calibration"]
+    assert kept == [whole]
