@@ -21,7 +21,8 @@ def test_an_argument_that_is_no_plain_line_is_refused(value):
 
 @pytest.mark.parametrize("value", [None, True, 3, 2.5, "a b", [], ["a", "b"], Path("a/b"), "a" * 300])
 def test_plain_arguments_pass(value):
-    door.require_plain({"any": value})
+    assert door.require_plain({"any": value}) is None
+    assert _refused({"any": value, "other": "a\nb"}) == ["other"]
 
 
 @pytest.mark.parametrize("name", door.PROSE)

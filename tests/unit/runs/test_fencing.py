@@ -54,7 +54,8 @@ def test_a_file_that_does_not_name_a_later_start_supersedes_nobody(tmp_path, fou
     fencing.begin(tmp_path)
     fencing.begin(tmp_path)
     (tmp_path / fencing.FILE).write_text(found)
-    fencing.require_current()
+    run_directory.write_whole(tmp_path / "result.json", "{}")
+    assert (tmp_path / "result.json").read_text() == "{}"
 
 
 def test_a_start_counts_on_from_a_file_that_cannot_be_read(tmp_path):
@@ -68,3 +69,4 @@ def test_a_process_that_is_no_writer_is_not_asked(tmp_path):
     fencing.begin(tmp_path)
     fencing.adopt(None)
     run_directory.write_whole(tmp_path / "result.json", "{}")
+    assert (tmp_path / "result.json").read_text() == "{}"
