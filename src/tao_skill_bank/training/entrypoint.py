@@ -217,16 +217,25 @@ def _print_problems(error: TaoSkillsError) -> None:
 
 def _is_reporter(diagnosis: Diagnosis, folder: Path, ranks: Ranks | None) -> bool:
     """Return whether this rank reports why the run failed: the first that failed, or rank 0 of an interruption."""
-    if diagnosis.code == INTERRUPTED:
-        return ranks.is_main if ranks else dist.get_node_local_rank(fallback_rank=0) == 0
-    return not _peer_failed(folder, ranks)
+    if diagnosis.code != INTERRUPTED:
+        return _is_first(folder)
+    is_main = ranks.is_main if ranks else dist.get_node_local_rank(fallback_rank=0) == 0
+    if is_main:
+        _is_first(folder)
+    return is_main
 
 
-def _peer_failed(folder: Path, ranks: Ranks | None) -> bool:
-    """Return whether another rank already reported why the run failed."""
-    own = f"rank_{ranks.rank if ranks else 0}.json"
-    others = [path for path in (folder / "exit").glob("rank_*.json") if path.name != own]
-    return any(json.loads(path.read_text(encoding="utf-8"))["exit_code"] != 0 for path in others)
+def _is_first(folder: Path) -> bool:
+    """Return whether no other rank has taken the report; from now on this one has it.
+
+    A file that only one rank can create decides, so that of two that fail in the same moment one reports.
+    """
+    (folder / "exit").mkdir(exist_ok=True)
+    try:
+        (folder / "exit" / "reported").touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
 
 
 def _write_exit(folder: Path, ranks: Ranks | None, code: int, diagnosis: Diagnosis | None) -> None:
