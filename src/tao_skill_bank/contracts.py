@@ -4,8 +4,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import field
 from enum import StrEnum
+from operator import not_
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast, dataclass_transform
+from typing import Annotated, Any, Literal, TypeVar, cast, dataclass_transform
 
 import pydantic
 from pydantic.dataclasses import dataclass as pydantic_dataclass
@@ -14,6 +15,7 @@ from tao_skill_bank.errors import Problem, RequestError
 
 T = TypeVar("T")
 Severity = Literal["blocking", "warning", "info", "not_checked"]
+OMITTED_IF_EMPTY = pydantic.Field(exclude_if=not_)  # so that documents of earlier releases keep their digests
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
@@ -100,7 +102,8 @@ class Finding:
     """One observation of a check, as data. `blocking` stops a plan and a launch.
 
     A plan may be made on one machine and run on another, so what only this machine lacks is a warning with
-    `evidence["blocks_run"]`: it does not block the plan, but blocks a launch from this machine.
+    `evidence["blocks_run"]`: it does not block the plan, but blocks a launch from this machine. `fix_set` and
+    `fix_choices` are those of `errors.Problem`; a document holds them where they are set.
     """
 
     code: str
@@ -109,8 +112,10 @@ class Finding:
     fix: str = ""
     path: str = ""
     evidence: dict[str, Any] = field(default_factory=dict)
+    fix_set: Annotated[dict[str, Any], OMITTED_IF_EMPTY] = field(default_factory=dict)
+    fix_choices: Annotated[tuple[dict[str, Any], ...], OMITTED_IF_EMPTY] = ()
 
-    @pydantic.field_validator("message", "fix", "path", "evidence", mode="before")
+    @pydantic.field_validator("message", "fix", "path", "evidence", "fix_set", "fix_choices", mode="before")
     @classmethod
     def _writable(cls, value: Any) -> Any:
         """Escape half characters, which names of files and records may hold, and which no document can."""

@@ -9,8 +9,8 @@ TaoSkillsError
  +- JobFailedError      exit 8   the job itself failed
 """
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 
@@ -24,6 +24,9 @@ class Problem:
         fix: the exact change that resolves it.
         path: where: a dotted spec path, a file, or a record index.
         got, expected: the offending value and what would be valid, when that helps.
+        fix_set: the overrides that resolve it, as dotted spec keys and values to paste (null deletes a key). `fix`
+            says why these values, where others would do as well.
+        fix_choices: such overrides, one of which resolves it, where only the user can decide; `fix_set` is empty then.
 
     """
 
@@ -33,9 +36,13 @@ class Problem:
     path: str = ""
     got: Any = None
     expected: Any = None
+    fix_set: Mapping[str, Any] = field(default_factory=dict)
+    fix_choices: Sequence[Mapping[str, Any]] = ()
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """Return its fields; those of overrides where there are some."""
+        fields = asdict(self)
+        return {name: value for name, value in fields.items() if value or not name.startswith("fix_")}
 
 
 class TaoSkillsError(Exception):

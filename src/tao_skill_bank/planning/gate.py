@@ -27,13 +27,25 @@ def raise_if_blocked(findings: Sequence[Finding]) -> None:
     """
     if not findings:
         return
-    problems = [Problem(found.code, found.message, found.fix, found.path) for found in findings]
+    problems = [as_problem(found) for found in findings]
     if all(found.code == CHECKPOINT for found in findings):
         raise UnknownNameError(problems)
     if all(found.code.startswith(CREDENTIAL) for found in findings):
         raise BlockedError(problems, exit_code=4)
     is_unreachable = all(found.code == STORAGE or found.evidence.get("unreachable") is True for found in findings)
     raise BackendError(problems) if is_unreachable else BlockedError(problems)
+
+
+def as_problem(found: Finding) -> Problem:
+    """Return the problem that a blocking finding is."""
+    return Problem(
+        found.code,
+        found.message,
+        found.fix,
+        found.path,
+        fix_set=found.fix_set,
+        fix_choices=found.fix_choices,
+    )
 
 
 def of_run_directory(job: Job, request: Request) -> list[Finding]:
