@@ -1,6 +1,8 @@
 """Every skill of the bank passes these because it exists."""
 
 import json
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,10 +12,12 @@ import pytest
 import yaml
 
 from tao_skill_bank.authoring import generated_files
-from tao_skill_bank.automl.plan import domain
+from tao_skill_bank.automl.plan import domain, option_reader
 from tao_skill_bank.bank import catalog, consistency
 from tao_skill_bank.bank.schema import ACTION_META_SCHEMA, leaves
+from tao_skill_bank.contracts import Request, from_json
 from tao_skill_bank.core import yaml12
+from tao_skill_bank.spec import build
 
 SKILLS = catalog.skills()
 MODEL_SKILLS = [skill for skill in SKILLS if skill.runs_actions]
@@ -50,6 +54,7 @@ def test_every_action_says_whether_it_can_run_on_a_cpu(skill: catalog.Skill, act
 def test_the_skill_is_short_and_its_metadata_is_strings(skill: catalog.Skill) -> None:
     text = (skill.folder / "SKILL.md").read_text()
     assert len(text.splitlines()) < 200
+    assert len(text.encode()) < 9_000
     assert all(isinstance(value, str) for value in skill.frontmatter.get("metadata", {}).values())
 
 
@@ -61,8 +66,48 @@ def test_every_reference_that_the_skill_names_exists(skill: catalog.Skill) -> No
                 assert (skill.folder / target).exists(), target
 
 
+@pytest.mark.parametrize("skill", MODEL_SKILLS, ids=named)
+def test_one_launch_needs_little_reading(skill: catalog.Skill) -> None:
+    pages = [skill.folder / "SKILL.md", catalog.find("tao-run-platform").folder / "SKILL.md"]
+    assert sum(page.stat().st_size for page in pages) < 16_000
+
+
+@pytest.mark.parametrize("skill", SKILLS, ids=named)
+def test_the_skill_says_how_to_get_the_program_and_when_a_job_is_done(skill: catalog.Skill) -> None:
+    text = (skill.folder / "SKILL.md").read_text()
+    assert "pip install" in text
+    assert "COMPLETE" in text or "tao-skills run" not in text
+
+
+@pytest.mark.parametrize("skill", SKILLS, ids=named)
+def test_the_skill_works_when_its_folder_is_copied_alone(skill: catalog.Skill, tmp_path: Path) -> None:
+    copy = shutil.copytree(skill.folder, tmp_path / skill.name)
+    for page in copy.rglob("*.md"):
+        for target in re.findall(r"]\(([^)#]+)[^)]*\)", page.read_text()):
+            assert "://" in target or (page.parent / target).resolve().is_relative_to(copy), f"{page.name}: {target}"
+
+
+@pytest.mark.parametrize("skill", [*MODEL_SKILLS, catalog.find("tao-run-automl")], ids=named)
+def test_the_request_that_a_skill_shows_is_complete_and_valid(skill: catalog.Skill) -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", (skill.folder / "SKILL.md").read_text(), re.DOTALL)
+    assert blocks
+    for block in blocks:
+        request = from_json(Request, yaml12.parse(block, "SKILL.md"), "SKILL.md")
+        assert request.results_dir
+        assert request.prompt
+        found = catalog.find(request.skill)
+        build.build(found, request, {})
+        option_reader.parse(request.automl, found.info)
+
+
 def test_all_descriptions_together_fit_what_clients_read() -> None:
-    assert sum(len(skill.description) for skill in SKILLS) < 8000
+    assert sum(len(skill.description) for skill in SKILLS) < 5000
+
+
+@pytest.mark.parametrize("skill", SKILLS, ids=named)
+def test_the_description_says_when_and_when_not(skill: catalog.Skill) -> None:
+    assert "Use " in skill.description
+    assert "Not for" in skill.description
 
 
 def test_generated_files_are_current() -> None:

@@ -99,6 +99,8 @@ def test_a_request_through_the_automl_route_trains_its_trials_and_hands_the_best
     summary = json.loads((run / "metrics_summary.json").read_text())["metrics"]
     assert summary["best_score"] <= summary["recipe_score"]
     assert (summary["trials"], summary["failed_trials"]) == (2, 0)
+    has_gain = any(name.startswith("gain/") for name in summary)
+    assert has_gain == (summary["best_trial"] != 0)
 
     code, again = command_line("plan", "--request", run / "best_request.yaml")
     assert (code, again["route"]["kind"]) == (0, "direct"), again["errors"]
@@ -125,7 +127,14 @@ def test_a_population_goes_on_from_another_trials_checkpoint_with_a_changed_lear
     sample_data: Path, reason: dict[str, Any], tmp_path: Path, command_line: Call
 ) -> None:
     spec = {**reason, "train.epoch": 2, "train.train_policy.dataset.test_size": 4}
-    search = ["algorithm=pbt", "max_trials=5", "parallel=2", "min_epochs=1", 'parameters=["train.optm_lr"]']
+    search = [
+        "algorithm=pbt",
+        "max_trials=5",
+        "parallel=2",
+        "min_epochs=1",
+        'parameters=["train.optm_lr"]',
+        "repeats=0",
+    ]
     words = ("--train", sample_data / "train", *options(spec), *(word for one in search for word in ("--automl", one)))
     words = ("tao-finetune-cosmos-reason", "train", *words, "--option", "device=cpu", "--results-dir", tmp_path / "run")
     code, document = command_line("run", *words)

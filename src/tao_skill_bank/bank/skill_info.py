@@ -147,6 +147,7 @@ class AutomlKeys:
         micro_batch: must divide `batch`.
         accumulation: how many `batch`es make one optimizer step.
         evaluation: scores the base before a search and the best checkpoint after it.
+        seed: of a training; the recipe with another one shows the noise of its score.
 
     """
 
@@ -157,6 +158,7 @@ class AutomlKeys:
     micro_batch: str | None = None
     accumulation: str | None = None
     evaluation: AutomlEvaluation | None = None
+    seed: str | None = None
 
 
 @contract

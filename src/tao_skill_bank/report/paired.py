@@ -12,6 +12,7 @@ from tao_skill_bank.report import samples
 from tao_skill_bank.report.views import RunView
 
 SEED = 0
+SMALLEST_SHOWN_P = 0.0001
 NO_SCIPY = "The test and the intervals need scipy: pip install 'tao-skill-bank[train]'"
 Pair = tuple[dict[str, Any], dict[str, Any]]
 
@@ -45,6 +46,13 @@ class Paired:
     p_value: float | None
     changes: tuple[Change, ...]
     note: str = ""
+
+    @property
+    def p_text(self) -> str:
+        """The p-value as people read it; empty without one."""
+        if self.p_value is None:
+            return ""
+        return f"p = {self.p_value:.4f}" if self.p_value >= SMALLEST_SHOWN_P else f"p < {SMALLEST_SHOWN_P:.4f}"
 
 
 def compare(first: RunView, last: RunView) -> Paired | None:

@@ -6,6 +6,7 @@ import pytest
 from report_runs import make_evaluation, write
 
 from tao_skill_bank.report import paired, views, write_report
+from tao_skill_bank.report.paired import Paired
 from tao_skill_bank.runs.run_directory import RunDirectory
 
 
@@ -100,3 +101,10 @@ def test_evaluations_of_earlier_releases_are_compared_too(tmp_path):
     }
     seen = [views.read(name, run) for name, run in runs.items()]
     assert (paired.compare(*seen).gained, paired.compare(*seen).lost) == (21, 0)
+
+
+@pytest.mark.parametrize(
+    ("p_value", "text"), [(0.0312, "p = 0.0312"), (1e-12, "p < 0.0001"), (0.0001, "p = 0.0001"), (None, "")]
+)
+def test_a_p_value_is_never_shown_as_zero(p_value, text):
+    assert Paired("a", "b", 1, 0, 0, 0, p_value, ()).p_text == text

@@ -11,7 +11,7 @@ from tao_skill_bank.bank.catalog import did_you_mean
 from tao_skill_bank.core.redact import SECRET_NAME, without_secret
 from tao_skill_bank.errors import Problem
 
-LEAST = {"max_trials": 1, "parallel": 1, "seed": 0, "min_epochs": 1, "max_epochs": 1, "eta": 2}
+LEAST = {"max_trials": 1, "parallel": 1, "seed": 0, "min_epochs": 1, "max_epochs": 1, "eta": 2, "repeats": 0}
 ENDPOINT_LEAST = {"temperature": 0, "max_tokens": 1, "timeout_seconds": 0.1, "retries": 0, "attempts": 1}
 BUDGETS = ("max_hours", "max_gpu_hours")
 POSTGRESQL = ("postgresql", "postgresql+psycopg")

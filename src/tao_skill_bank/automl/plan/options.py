@@ -98,6 +98,8 @@ class AutomlOptions:
         keep_trials: whose checkpoints stay when the search has ended; best (for none) keeps those of the best trial, of
             paused ones and of any job's parent, all keeps every trial's.
         noise: by how much a score has to be better for autoresearch; none for a hundredth of the recipe's.
+        repeats: trainings of the recipe with other seeds when the search has ended, which show the noise of its score;
+            none for one where no evaluation compares the best with the recipe.
 
     """
 
@@ -121,6 +123,7 @@ class AutomlOptions:
     endpoint: Endpoint | None = None
     fallback: str | None = None
     noise: float | None = None
+    repeats: int | None = None
     keep_trials: KeptTrials | None = None  # none in plans of earlier releases, whose searches keep all
 
 

@@ -217,7 +217,8 @@ def located(skill: Skill, request: Request, job: Job, given: frozenset[str]) -> 
 def fingerprint(study: Study) -> str:
     """Return the identity of this search: a hash of everything that was reviewed and decides what is tried."""
     document = to_json(study)
-    del document["options"]["keep_trials"]  # studies of earlier releases have none
+    del document["options"]["keep_trials"], document["options"]["repeats"]  # studies of earlier releases have none,
+    del document["keys"]["seed"]  # and these decide nothing of what is tried
     text = json.dumps(document, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -2,27 +2,23 @@
 
 import logging
 import traceback
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from pathlib import Path
 
 from tao_skill_bank.automl.plan.history import TrialState
 from tao_skill_bank.automl.plan.storage import Entry
-from tao_skill_bank.automl.run import baseline, cleanup, page
+from tao_skill_bank.automl.run import baseline, cleanup, noise, page
 from tao_skill_bank.automl.run.best import best_of, score_of, write_best_request
-from tao_skill_bank.automl.run.trials import BASELINE, FINAL, TRAIN, TrialJobs, evaluation_request, failure, freed
+from tao_skill_bank.automl.run.evaluations import SUMMARY, Pause, evaluate
+from tao_skill_bank.automl.run.trials import BASELINE, FINAL, TRAIN, TrialJobs
 from tao_skill_bank.bank.catalog import did_you_mean
 from tao_skill_bank.contracts import State
-from tao_skill_bank.errors import BackendError, ConflictError, JobFailedError, TaoSkillsError
-from tao_skill_bank.jobs import launched, service
-from tao_skill_bank.planning import dispatch, gate
+from tao_skill_bank.errors import BackendError, JobFailedError, TaoSkillsError
 from tao_skill_bank.runs import results
 from tao_skill_bank.runs.run_directory import BEST_TRIAL, RunDirectory, masked_json, write_whole
 
-SUMMARY = "metrics_summary.json"
 logger = logging.getLogger(__name__)
 NO_DATA = "the request names no eval dataset"
-Pause = Callable[[], None]
 
 
 def require_baseline(trials: TrialJobs, pause: Pause) -> None:
@@ -37,7 +33,7 @@ def require_baseline(trials: TrialJobs, pause: Pause) -> None:
         return
     if not (trials.run_dir / BASELINE / SUMMARY).is_file():
         try:
-            _evaluate(trials, BASELINE, None, pause)
+            evaluate(trials, BASELINE, None, pause)
         except BackendError:
             raise
         except TaoSkillsError as error:
@@ -81,12 +77,20 @@ def conclude(trials: TrialJobs, reason: str, pause: Pause) -> str:
         not_computed["evaluation"] = why
     else:
         _final_evaluation(trials, best, pause, metrics, not_computed)
+    noise.measure(trials, entries, best, pause, is_evaluated="evaluation" not in not_computed)
+    gained = noise.gain(trials, entries, best)
+    if gained is not None:
+        metrics |= gained.metrics
     if removed := cleanup.remove_unused(trials, entries, best):
         logger.info("%d checkpoints were removed; automl.keep_trials=all keeps them", removed)
     title, shown = trials.study.metric.title, trials.shown(best.trial.score)
     recipe = score_of(entries[0])
     compared = f", the recipe's {trials.shown(recipe)}" if recipe is not None and best.number else ""
     message = f"{len(entries)} trials, {reason}. Best: trial {best.number} with {title} {shown}{compared}."
+    if gained is not None:
+        message += f" {gained.text}"
+    elif best.number == 0:
+        message += " No trial was better than the recipe."
     _summarise(trials, message, metrics, not_computed)
     return message
 
@@ -126,8 +130,7 @@ def _final_evaluation(
     assert evaluation is not None
     parent = next(job.id for job in reversed(best.jobs) if job.kind == TRAIN)
     try:
-        if not (trials.run_dir / FINAL / SUMMARY).is_file():
-            _evaluate(trials, FINAL, parent, pause)
+        evaluate(trials, FINAL, parent, pause)
     except TaoSkillsError as error:  # the search itself succeeded
         not_computed["evaluation"] = str(error)
         return
@@ -145,32 +148,6 @@ def _why_not_evaluated(trials: TrialJobs) -> str:
     if trials.study.keys.evaluation is None:
         return "the skill has no action that scores a checkpoint by itself"
     return "" if "eval" in trials.plan.request.datasets else NO_DATA
-
-
-def _evaluate(trials: TrialJobs, name: str, parent_job_id: str | None, pause: Pause) -> None:
-    """Run an evaluation to its end, or keep waiting for the one that an earlier controller launched."""
-    evaluation = trials.study.keys.evaluation
-    assert evaluation is not None
-    folder = trials.run_dir / name
-    job_id = launched.job_in(folder)
-    status = service.status(job_id) if job_id else None
-    if job_id is None or (status is not None and status.state in (State.ERROR, State.CANCELED)):
-        devices = trials.study.devices[0] if trials.study.devices else None
-        sealed = dispatch.plan(
-            evaluation_request(trials.plan, evaluation.action, str(freed(folder)), parent_job_id, devices)
-        )
-        gate.raise_if_blocked([found for found in sealed.findings if found.blocks_run])
-        job_id = dispatch.run(sealed).id
-    try:
-        while not (ended := service.status(job_id)).state.is_terminal:
-            pause()
-    except BaseException:  # the search ends here, and another controller evaluates again
-        with suppress(ConflictError):
-            service.cancel(job_id)
-        raise
-    if ended.state is not State.COMPLETE:
-        message = f"The evaluation of the {name.replace('_', ' ')} failed: {failure(ended)}"
-        raise JobFailedError.of("evaluation_failed", message, f"See: tao-skills diagnose {job_id}", path=str(folder))
 
 
 def _metric(folder: Path, name: str) -> float | None:

@@ -8,7 +8,7 @@ from typing import Any
 from tao_skill_bank import report
 from tao_skill_bank.automl.plan import algorithms, review
 from tao_skill_bank.automl.plan.storage import Entry
-from tao_skill_bank.automl.run import baseline, plots, progress, value_study
+from tao_skill_bank.automl.run import baseline, noise, plots, progress, value_study
 from tao_skill_bank.automl.run.best import best_document, best_of, score_of, write_best_request
 from tao_skill_bank.automl.run.plots import Plot
 from tao_skill_bank.automl.run.progress import TrialRow
@@ -188,8 +188,10 @@ def _facts(trials: TrialJobs, entries: Sequence[Entry], now: progress.Progress, 
     for name, why in not_computed.items():
         facts.append(("Not computed", f"{name.replace('_', ' ')}: {why}"))
     facts += [("Warning", f"{found['message']} {found.get('fix', '')}") for found in baseline.findings(trials)]
+    if (gained := noise.gain(trials, entries, best_of(entries))) is not None:
+        facts.append(("Gain", gained.text))
     if (compared := baseline.against_the_best(trials)) is not None:
-        chance = f"; McNemar's exact test: p = {compared.p_value:.4f}" if compared.p_value is not None else ""
+        chance = f"; McNemar's exact test: {compared.p_text}" if compared.p_text else ""
         text = (
             f"{compared.gained} newly right and {compared.lost} newly wrong of {compared.questions} questions{chance}"
         )

@@ -96,7 +96,7 @@ class TrialJobs:
                 "trial_gone", message, "Restore it, or continue with the other trials.", path=str(folder)
             )
         job = TrialJob("", TRAIN, str(folder), _until(entry))
-        self._launch(entry, self._train_request(entry, devices, parent), job)
+        self._launch(entry, self.train_request(entry, devices, parent), job)
 
     def evaluate(self, entry: Entry, devices: str | None) -> None:
         """Launch the evaluation that scores a trial at the epoch that it has reached. Raises TaoSkillsError."""
@@ -150,7 +150,8 @@ class TrialJobs:
         self.storage.add_job(entry.number, replace(job, id=sealed.job.id))
         dispatch.run(sealed)
 
-    def _train_request(self, entry: Entry, devices: str | None, parent: Path | None) -> Request:
+    def train_request(self, entry: Entry, devices: str | None, parent: Path | None = None) -> Request:
+        """Return the request that trains a trial, or resumes it, up to its epoch."""
         keys, request = self.study.keys, self.plan.request
         skill = catalog.find(request.skill)
         own = dict(build.assignments(request.overrides, skill.schema(request.action)))
@@ -176,14 +177,13 @@ class TrialJobs:
             platform=_on(request, devices),
         )
 
-    def _scores(self, entry: Entry) -> Look:
+    def validated(self, folder: Path) -> Look:
+        """Read the scores that a training wrote into its run directory."""
         sign = -1 if self.study.metric.direction == "maximize" else 1
-        if self.study.metric.action is not None:
-            return self._evaluated(entry, sign)
         scores: dict[int, float] = {}
         found: set[str] = set()
         validated = False
-        for line in json_lines(RunDirectory(self.folder(entry.number)).metrics_file):
+        for line in json_lines(RunDirectory(folder).metrics_file):
             found |= {name for name in line if "/" in name}
             value, epoch = numbers.finite(line.get(self.study.metric.name)), numbers.finite(line.get("epoch"))
             if epoch is None:
@@ -192,6 +192,11 @@ class TrialJobs:
                 scores[max(1, math.ceil(epoch - 1e-6))] = sign * value
             validated |= epoch >= 1 and any(name.startswith(VALIDATION) for name in line)
         return Look(None, scores, tuple(sorted(found)), validated)
+
+    def _scores(self, entry: Entry) -> Look:
+        if self.study.metric.action is not None:
+            return self._evaluated(entry, -1 if self.study.metric.direction == "maximize" else 1)
+        return self.validated(self.folder(entry.number))
 
     def _evaluated(self, entry: Entry, sign: int) -> Look:
         scores = dict(entry.trial.scores)
