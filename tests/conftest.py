@@ -55,7 +55,10 @@ def _isolated_machine(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.
     (state / "cache").mkdir(parents=True)
     (state / "cache" / "inspect").symlink_to(shared / "inspect")
     monkeypatch.setenv("TAO_STATE_DIR", str(state))
-    for name in ("HF_TOKEN", "TAO_DEVICE", "TAO_SKILL_BANK_PATH", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
+    from tao_skill_bank.core.settings import AGENT_VARIABLES
+
+    names = ("HF_TOKEN", "TAO_DEVICE", "TAO_FORMAT", "TAO_SKILL_BANK_PATH", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+    for name in (*names, *AGENT_VARIABLES):
         monkeypatch.delenv(name, raising=False)
 
 

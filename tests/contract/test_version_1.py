@@ -200,7 +200,7 @@ def test_a_job_of_version_1_is_a_parent(name: str, trainable: version_1.Installe
     data = trainable.root / "data" / ("vlm" if skill == REASON else "robot") / split
     small = ("--set", "metrics=[sampson]") if (skill, action) == (PREDICT, "evaluate") else ()
     words = (skill, action, "--parent", trainable.job(name), "--eval", data, *small)
-    planned = answer("plan", *words)
+    planned = answer("plan", *words, "--full")
     wanted = (trainable.run(name) / taken).resolve()
     assert str(wanted) in json.dumps(planned["spec"])
 

@@ -96,7 +96,7 @@ def planned(
         capsys.readouterr()
         words = ("plan", "tao-finetune-cosmos-reason", "train", "--train", root, "--automl-policy", "off", *TINY)
         with pytest.raises(SystemExit) as ended:
-            main([*map(str, words), "--results-dir", str(root.parent / "run"), "--json"])
+            main([*map(str, words), "--results-dir", str(root.parent / "run"), "--json", "--full"])
         shown = capsys.readouterr()
         assert "Traceback" not in shown.err
         document = json.loads(shown.out)

@@ -80,7 +80,7 @@ def test_a_request_through_the_automl_route_trains_its_trials_and_hands_the_best
     wanted = request.getfixturevalue(overrides)
     search = ("--automl", "max_trials=2", "--option", "device=cpu", "--results-dir", run)
     words = (skill, "train", *datasets, *options(wanted), *search)
-    code, planned = command_line("plan", *words, "--say", "tune it")
+    code, planned = command_line("plan", *words, "--say", "tune it", "--full")
     assert (code, planned["route"]["kind"], len(planned["study"]["first"])) == (0, "automl", 1)
     assert not run.exists()
 
@@ -104,7 +104,7 @@ def test_a_request_through_the_automl_route_trains_its_trials_and_hands_the_best
 
     code, again = command_line("plan", "--request", run / "best_request.yaml")
     assert (code, again["route"]["kind"]) == (0, "direct"), again["errors"]
-    code, following = command_line("plan", skill, "export", "--parent", ended["job_id"])
+    code, following = command_line("plan", skill, "export", "--parent", ended["job_id"], "--full")
     assert code == 0, following["errors"]
     assert str((run / "best_trial").resolve()) in json.dumps(following["spec"])
 

@@ -61,13 +61,15 @@ def test_a_check_without_its_extra_is_a_finding_and_never_a_silent_pass(
     installed: Path, sample_data: Path, tmp_path: Path
 ) -> None:
     paths = ("--train", sample_data / "train", "--eval", sample_data / "val")
-    _, document = call(installed, "preflight", "tao-finetune-cosmos-reason", "train", *TINY, *paths, cwd=tmp_path)
+    _, document = call(
+        installed, "preflight", "tao-finetune-cosmos-reason", "train", *TINY, *paths, "--full", cwd=tmp_path
+    )
     findings = json.dumps(document["findings"])
     assert "not_checked" in findings
     assert "pip install 'tao-skill-bank[train]'" in findings
     code, document = call(installed, "run", "cosmos-rl", "train", *TINY, *paths, "--say", "no hpo", cwd=tmp_path)
     assert (code, document["errors"][0]["code"]) == (3, "missing_extra")  # type: ignore[index]
-    code, document = call(installed, "plan", "cosmos-rl", "train", *TINY, *paths, cwd=tmp_path)
+    code, document = call(installed, "plan", "cosmos-rl", "train", *TINY, *paths, "--full", cwd=tmp_path)
     assert (document["route"]["kind"], document["study"]) == ("automl", None)  # type: ignore[index]
     assert "pip install 'tao-skill-bank[automl]'" in json.dumps(document["findings"])
     code, document = call(installed, "run", "cosmos-rl", "train", *TINY, *paths, cwd=tmp_path)

@@ -86,7 +86,7 @@ def parameter_table(schema: Mapping[str, Any], prefixes: list[str]) -> str:
     for path, leaf in chosen:
         star = " ★" if leaf.get("popular") else ""
         default = f"`{json.dumps(leaf['default'])}`" if "default" in leaf else "-"
-        cells = [f"`{path}`{star}", _type(leaf), default, _bounds(leaf), _search(leaf), leaf["description"]]
+        cells = [f"`{path}`{star}", _type(leaf), default, _bounds(leaf), search_words(leaf), leaf["description"]]
         rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(rows) + "\n"
 
@@ -176,7 +176,8 @@ def _bounds(leaf: Mapping[str, Any]) -> str:
     return schemas.bounds(leaf) or "-"
 
 
-def _search(leaf: Mapping[str, Any]) -> str:
+def search_words(leaf: Mapping[str, Any]) -> str:
+    """Return whether AutoML searches a leaf and in which domain; "-" where it never does."""
     if leaf.get("automl_enabled") is False or "search" not in leaf:
         return "-"
     search = leaf["search"]

@@ -69,13 +69,19 @@ def schema(
         str, typer.Argument(help="Skill name or alias, or the name of a bank-wide schema such as request.")
     ],
     action: Annotated[str | None, typer.Argument(help="Action of the skill.", show_default=False)] = None,
+    key: Annotated[
+        str | None, typer.Argument(help="Dotted key of the spec, such as train.epoch: only it.", show_default=False)
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Print the JSON Schema of an action, or of a bank-wide contract (request, plan, finding, ...)."""
+    """Print the JSON Schema of an action or of one key of it, or of a bank-wide contract (request, plan, ...)."""
     from tao_skill_bank.authoring import generated_files
     from tao_skill_bank.bank import catalog
     from tao_skill_bank.errors import UnknownNameError
 
+    if action and key:
+        _one_key(skill, action, key, as_json=as_json)
+        return
     if action:
         found = catalog.find(skill).schema(action)
     elif skill in generated_files.CONTRACTS:
@@ -92,15 +98,49 @@ def schema(
         typer.echo(generated_files.to_text(found), nl=False)
 
 
+def _one_key(skill: str, action: str, key: str, *, as_json: bool) -> None:
+    from tao_skill_bank.bank import catalog
+    from tao_skill_bank.cli import parameters
+
+    described = parameters.describe(catalog.find(skill), action, key)
+    if as_json:
+        print_json(document(described))
+    else:
+        print_rows(("", ""), list(parameters.rows(described)))
+
+
 def template(
-    skill: Name, action: Annotated[str, typer.Argument(help="Action of the skill.")], as_json: JsonFlag = False
+    skill: Name,
+    action: Annotated[str, typer.Argument(help="Action of the skill.")],
+    grep: Annotated[
+        str | None, typer.Option("--grep", metavar="WORD", help="Only keys with this word in their name or meaning.")
+    ] = None,
+    as_json: JsonFlag = False,
 ) -> None:
     """Print the spec template of an action: every default, with its meaning."""
     from tao_skill_bank.authoring import generated_files
     from tao_skill_bank.bank import catalog
 
+    if grep is not None:
+        _matching_keys(skill, action, grep, as_json=as_json)
+        return
     found = catalog.find(skill).schema(action)
     if as_json:
         print_json(document({"template": found["default"]}))
     else:
         typer.echo(generated_files.template_text(found), nl=False)
+
+
+def _matching_keys(skill: str, action: str, word: str, *, as_json: bool) -> None:
+    from tao_skill_bank.bank import catalog
+    from tao_skill_bank.cli import parameters
+
+    found = parameters.matching(catalog.find(skill), action, word)
+    if as_json:
+        print_json(document({"keys": found}))
+        return
+    rows = [
+        (each["key"], parameters.shown(each["default"]) if "default" in each else "-", each["description"])
+        for each in found
+    ]
+    print_rows(("key", "default", "meaning"), rows)

@@ -4,9 +4,17 @@ import time
 from typing import NoReturn
 
 import typer
-from rich.console import Console
 
-from tao_skill_bank.cli.output import command, document, print_findings, print_json, print_next, print_problems
+from tao_skill_bank.cli.output import (
+    command,
+    document,
+    print_findings,
+    print_json,
+    print_next,
+    print_problems,
+    progress_console,
+    progress_percent,
+)
 from tao_skill_bank.contracts import JobStatus, State, to_json
 from tao_skill_bank.errors import Problem
 from tao_skill_bank.jobs import remote_results
@@ -45,8 +53,8 @@ def report_end(handle: JobHandle, as_json: bool, max_retries: int = 0) -> NoRetu
 
 def _followed(handle: JobHandle, max_retries: int) -> tuple[JobHandle, JobStatus]:
     """Return the last of a job's retries and how it ended."""
-    console = Console(stderr=True)
-    status = follow(handle, console)
+    console = progress_console()
+    status = follow(handle, console, progress_percent())
     for number in range(1, max_retries + 1):
         if not status.state.is_terminal or not retries.may_retry(handle.record):
             break
@@ -58,7 +66,7 @@ def _followed(handle: JobHandle, max_retries: int) -> tuple[JobHandle, JobStatus
         handle = retries.retry(handle.id) if other is None else JobHandle(other.id)
         if note := retries.avoided(handle):
             typer.echo(note, err=True)
-        status = follow(handle, console)
+        status = follow(handle, console, progress_percent())
     return handle, status
 
 

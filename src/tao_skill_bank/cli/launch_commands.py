@@ -3,12 +3,15 @@
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tao_skill_bank.cli import formats
 from tao_skill_bank.cli.output import (
+    FullFlag,
     JsonFlag,
     command,
     document,
@@ -48,10 +51,18 @@ JobId = Annotated[str, typer.Argument(help="Job id.")]
 
 
 @takes_request
-def validate(options: Options, as_json: JsonFlag = False) -> None:
+def validate(options: Options, full: FullFlag = False, as_json: JsonFlag = False) -> None:
     """Check a request against the schema only; reads no data, checks no machine, writes nothing."""
+    from tao_skill_bank.cli import brief
+
+    with brief.failures(as_json=as_json, full=full):
+        _validate(options, full=full, as_json=as_json)
+
+
+def _validate(options: Options, *, full: bool, as_json: bool) -> None:
     from tao_skill_bank.automl.plan import option_reader
     from tao_skill_bank.bank import catalog
+    from tao_skill_bank.cli import brief
     from tao_skill_bank.planning import parents
     from tao_skill_bank.runs import enclosing
     from tao_skill_bank.spec import build
@@ -61,24 +72,35 @@ def validate(options: Options, as_json: JsonFlag = False) -> None:
     found.action(wanted.action)
     built = build.build(found, wanted, parents.inherit(found, wanted).values)
     option_reader.parse({name: value for name, value in wanted.automl.items() if name != enclosing.SEARCH}, found.info)
-    if as_json:
-        print_json(document({"spec": built.values}, findings=built.findings, following=[_same_request_as("plan")]))
+    following = [_same_request_as("plan")]
+    if formats.wants_document(as_json):
+        facts = {"skill": found.name, "action": wanted.action}
+        if full:
+            brief.print_full(document({**facts, "spec": built.values}, findings=built.findings, following=following))
+            return
+        facts["changed"] = brief.changed(found.schema(wanted.action)["default"], built.values)
+        brief.print_brief(brief.fitted(facts, findings=built.findings, following=following))
         return
     print_findings(built.findings)
     typer.echo(f"{found.name} {wanted.action}: the request is valid.")
-    print_next([_same_request_as("plan")])
+    print_next(following)
 
 
 @takes_request
-def preflight(options: Options, as_json: JsonFlag = False) -> None:
+def preflight(options: Options, full: FullFlag = False, as_json: JsonFlag = False) -> None:
     """Check the data, the credentials and the machine, and report every finding. Read-only."""
+    from tao_skill_bank.cli import brief
     from tao_skill_bank.planning import dispatch
 
-    sealed = dispatch.plan(to_request(options))
+    with brief.failures(as_json=as_json, full=full):
+        sealed = dispatch.plan(to_request(options))
     error = _block([found for found in sealed.findings if found.blocks_run])
     code, problems = (error.exit_code, error.problems) if error else (0, ())
-    if as_json:
-        print_json(document({}, code=code, problems=problems, findings=sealed.findings, following=_after(code)))
+    if formats.wants_document(as_json) and full:
+        brief.print_full(document({}, code=code, problems=problems, findings=sealed.findings, following=_after(code)))
+    elif formats.wants_document(as_json):
+        findings = [replace(found, severity="blocking") if found.blocks_run else found for found in sealed.findings]
+        brief.print_brief(brief.fitted({}, code=code, findings=findings, following=_after(code)))
     else:
         print_findings(sealed.findings)
         typer.echo("preflight passed" if not code else "preflight failed")
@@ -87,11 +109,19 @@ def preflight(options: Options, as_json: JsonFlag = False) -> None:
 
 
 @takes_request
-def plan(options: Options, out: OutOption = None, show_files: ShowFilesFlag = False, as_json: JsonFlag = False) -> None:
+def plan(
+    options: Options,
+    out: OutOption = None,
+    show_files: ShowFilesFlag = False,
+    full: FullFlag = False,
+    as_json: JsonFlag = False,
+) -> None:
     """Resolve, check and seal a request; show exactly what would run. Launches nothing; writes only --out."""
+    from tao_skill_bank.cli import brief
     from tao_skill_bank.planning import dispatch
 
-    sealed = dispatch.plan(to_request(options))
+    with brief.failures(as_json=as_json, full=full):
+        sealed = dispatch.plan(to_request(options))
     error = _block(sealed.blocking)
     code, problems = (error.exit_code, error.problems) if error else (0, ())
     following: list[str] = []
@@ -99,10 +129,12 @@ def plan(options: Options, out: OutOption = None, show_files: ShowFilesFlag = Fa
         following = [command("run", "--plan", out)] if out else [_same_request_as("run")]
         if out:
             _write_plan(sealed, out)
-    if as_json:
-        print_json(
-            document(_payload(sealed), code=code, problems=problems, findings=sealed.findings, following=following)
-        )
+    written = out is not None and not code
+    if formats.wants_document(as_json) and full:
+        payload = _payload(sealed, written=written)
+        brief.print_full(document(payload, code=code, problems=problems, findings=sealed.findings, following=following))
+    elif formats.wants_document(as_json):
+        brief.print_brief(brief.of_plan(sealed, code, following, written=written))
     else:
         _print_plan(sealed, show_files=show_files)
         print_next(following)
@@ -174,13 +206,13 @@ def _launch(sealed: Any, findings: "Sequence[Finding]", *, detach: bool, as_json
     report_end(handle, as_json, max_retries)
 
 
-def _payload(sealed: Any) -> dict[str, Any]:
+def _payload(sealed: Any, *, written: bool) -> dict[str, Any]:
     from tao_skill_bank.contracts import to_json
 
     document_of_plan = to_json(sealed)
     job = document_of_plan["job"]
     return {
-        "job_id": job["id"],
+        **({"job_id": job["id"]} if written else {}),
         "skill": job["skill"],
         "action": job["action"],
         "route": document_of_plan["route"],
@@ -294,5 +326,4 @@ def _after(code: int) -> list[str]:
 
 def _same_request_as(verb: str) -> str:
     """Return this command line with another verb and without its output options."""
-    words = [word for word in sys.argv[2:] if word != "--json"]
-    return command(verb, *words)
+    return command(verb, *formats.without_output_options(sys.argv[2:]))

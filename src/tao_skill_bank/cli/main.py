@@ -10,7 +10,7 @@ from typing import Any
 import typer
 import typer.core
 
-from tao_skill_bank.cli import door, output
+from tao_skill_bank.cli import door, formats, output
 from tao_skill_bank.core.redact import masked_output
 from tao_skill_bank.errors import Problem, TaoSkillsError
 
@@ -69,8 +69,12 @@ def _register() -> None:
         module = importlib.import_module(f"tao_skill_bank.cli.{module_name}")
         for name, function in commands.items():
             app.command(name)(getattr(module, function))
-    for name, (module_name, help_text) in GROUPS.items():
-        app.add_typer(importlib.import_module(f"tao_skill_bank.cli.{module_name}").app, name=name, help=help_text)
+    groups = {name: importlib.import_module(f"tao_skill_bank.cli.{module}").app for name, (module, _) in GROUPS.items()}
+    for name, (_, help_text) in GROUPS.items():
+        app.add_typer(groups[name], name=name, help=help_text)
+    for command in (command for group in (app, *groups.values()) for command in group.registered_commands):
+        assert command.callback is not None
+        command.callback = formats.takes_format(command.callback)
 
 
 _register()
@@ -82,8 +86,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a file's name need not be text
     arguments = list(sys.argv[1:] if argv is None else argv)
-    with masked_output():
-        code = _run(arguments, as_json="--json" in arguments)
+    how = formats.of_words(arguments)
+    with masked_output(), formats.using(how):
+        code = _run(arguments, as_json=how is formats.Format.JSON)
     sys.exit(code)
 
 

@@ -8,16 +8,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tao_skill_bank.cli import formats
 from tao_skill_bank.core import plain_text
 from tao_skill_bank.core.redact import masked, plain_output
 from tao_skill_bank.errors import Problem, TaoSkillsError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from tao_skill_bank.contracts import Finding
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+FullFlag = Annotated[
+    bool,
+    typer.Option("--full", help="With --json or for agents: the spec, files and command, and every finding whole."),
+]
 SEVERITY_STYLE = {"blocking": "bold red", "warning": "yellow", "not_checked": "magenta", "info": "dim"}
 PROGRAM = "tao-skills"
+AGENT_PROGRESS_PERCENT = 10
 
 
 def document(
@@ -50,9 +58,9 @@ def print_json(value: dict[str, Any], *, is_masked: bool = False) -> None:
 
 
 def print_rows(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print a table on a terminal, tab-separated lines elsewhere."""
-    if not sys.stdout.isatty():
-        for row in rows:
+    """Print a table on a terminal, tab-separated lines elsewhere; the first one is the header, if there is any."""
+    if formats.is_for_agents() or not sys.stdout.isatty():
+        for row in [*([header] if any(header) else []), *rows]:
             typer.echo("\t".join(plain_text.on_one_line(str(cell)) for cell in row))
         return
     from rich.console import Console
@@ -95,6 +103,18 @@ def print_next(following: Sequence[str]) -> None:
         typer.echo(f"next: {command}", err=True)
 
 
+def progress_console() -> "Console":
+    """Return where progress is shown: a live bar on a terminal, plain lines for agents and elsewhere."""
+    from rich.console import Console
+
+    return Console(stderr=True, force_terminal=False if formats.is_for_agents() else None)
+
+
+def progress_percent() -> int:
+    """Return the share of a job's steps that lies between two lines of progress at least."""
+    return AGENT_PROGRESS_PERCENT if formats.is_for_agents() else 0
+
+
 def fail(error: TaoSkillsError, *, as_json: bool) -> int:
     """Report an error in the requested format and return its exit code."""
     if as_json:
@@ -110,5 +130,7 @@ def command(*words: object) -> str:
 
 
 def _styled(text: str, style: str) -> str:
+    if formats.is_for_agents():
+        return text
     colours = {"red": typer.colors.RED, "yellow": typer.colors.YELLOW, "magenta": typer.colors.MAGENTA}
     return typer.style(text, fg=colours.get(style.rsplit(maxsplit=1)[-1]), bold="bold" in style, dim="dim" in style)

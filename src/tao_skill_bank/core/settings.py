@@ -7,6 +7,26 @@ from tao_skill_bank.core import locations
 
 TRUE_WORDS = {"1", "true", "yes", "on"}
 STARTER = "TAO_STARTER_PID"
+# Set by clients in the shells of their agents, and not in a terminal that a person opens in an editor: the two names
+# that several clients share, then those of single ones.
+AGENT_VARIABLES = (
+    "AI_AGENT",
+    "AGENT",
+    "ANTIGRAVITY_AGENT",
+    "AUGMENT_AGENT",
+    "CLAUDECODE",
+    "CLINE_ACTIVE",
+    "CODEX_CI",
+    "CODEX_SANDBOX",
+    "CODEX_THREAD_ID",
+    "COPILOT_CLI",
+    "CURSOR_AGENT",
+    "GEMINI_CLI",
+    "GOOSE_TERMINAL",
+    "OPENCODE",
+    "QWEN_CODE",
+)
+FALSE_WORDS = {"", "0", "false", "no", "off"}
 
 
 def state_dir() -> Path:
@@ -54,6 +74,16 @@ def hub_is_offline() -> bool:
     """Return whether huggingface_hub is in offline mode."""
     names = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
     return any(os.environ.get(name, "").strip().lower() in TRUE_WORDS for name in names)
+
+
+def output_format() -> str:
+    """Return the output format set by $TAO_FORMAT, empty for none."""
+    return os.environ.get("TAO_FORMAT", "").strip().lower()
+
+
+def is_agent() -> bool:
+    """Return whether the client of an agent started this process."""
+    return any(os.environ.get(name, "").strip().lower() not in FALSE_WORDS for name in AGENT_VARIABLES)
 
 
 def visible_gpus() -> str | None:

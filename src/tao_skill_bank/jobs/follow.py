@@ -45,15 +45,16 @@ class _Moment:
         return "  ".join(parts)
 
 
-def follow(handle: JobHandle, console: Console) -> JobStatus:
+def follow(handle: JobHandle, console: Console, min_percent: float = 0) -> JobStatus:
     """Show a job until it ends and return its status; Ctrl-C stops watching, not the job.
 
+    Two lines about the same state are at least `min_percent` of all steps apart; a live bar is not affected.
     The caller reports why it failed and what to do about it.
     """
     record = handle.record
     try:
         moments = _moments(handle, handle.run_directory)
-        last = _show_live(moments, console) if console.is_terminal else _show_lines(moments, console)
+        last = _show_live(moments, console) if console.is_terminal else _show_lines(moments, console, min_percent)
     except KeyboardInterrupt:
         _say(console, f"Job {record.id} keeps running.")
         _say(console, f"Watch it again: tao-skills watch {record.id}")
@@ -99,11 +100,12 @@ def _show_live(moments: Iterator[_Moment], console: Console) -> _Moment:
     return moment
 
 
-def _show_lines(moments: Iterator[_Moment], console: Console) -> _Moment:
+def _show_lines(moments: Iterator[_Moment], console: Console, min_percent: float) -> _Moment:
     shown_state, shown_step, shown_at = None, -1, 0.0
     for moment in moments:
         state, now = moment.status.state, time.monotonic()
-        is_due = moment.step != shown_step and now - shown_at >= PLAIN_LINE_SECONDS
+        is_farther = moment.step != shown_step and moment.step - shown_step >= (moment.total or 0) * min_percent / 100
+        is_due = is_farther and now - shown_at >= PLAIN_LINE_SECONDS
         if not state.is_terminal and (state is not shown_state or is_due):
             steps = f"  step {moment.step}/{moment.total or '?'}" if moment.step else ""
             _say(console, f"{moment.status.id}  {state}{steps}  {moment.details}".rstrip())

@@ -36,7 +36,7 @@ def answer(*words: object, code: int = 0) -> dict[str, Any]:
     ids=["silence", "tune it", "no HPO"],
 )
 def test_words_and_silence_decide_whether_a_plan_holds_a_search(words: tuple[str, ...], kind: str) -> None:
-    document = answer("plan", "toy", "train", *words)
+    document = answer("plan", "toy", "train", *words, "--full")
     assert document["route"]["kind"] == kind
     assert (document["study"] is not None) == (kind == "automl")
 
@@ -109,7 +109,7 @@ def test_a_request_file_says_the_same_as_the_options(tmp_path: Path) -> None:
     request = tmp_path / "request.yaml"
     automl = {"algorithm": "asha", "max_trials": 9, "ranges": {"lora.r": {"choices": [4, 8]}}}
     request.write_text(yaml12.render({"skill": "toy", "action": "train", "automl": automl}))
-    study = answer("plan", "--request", request, "--automl", "max_trials=5")["study"]
+    study = answer("plan", "--request", request, "--automl", "max_trials=5", "--full")["study"]
     assert (study["options"]["algorithm"], study["options"]["max_trials"]) == ("asha", 5)
     (ranks,) = [each for each in study["space"]["dimensions"] if each["name"] == "lora.r"]
     assert ranks["choices"] == [4, 8]

@@ -45,7 +45,7 @@ def test_a_plan_accepts_the_records_of_episodes(tmp_path):
     }  # fmt: skip
     settings = [word for key, value in values.items() for word in ("--set", f"{key}={value}")]
     skill = ("plan", "tao-finetune-cosmos-reason", "train", "--train", tmp_path / "out", "--automl-policy", "off")
-    document = answer(*skill, *settings)
+    document = answer(*skill, *settings, "--full")
     about_data = [finding for finding in document["findings"] if finding["path"].startswith(str(tmp_path / "out"))]
     assert {finding["severity"] for finding in about_data} == {"info"}
 
@@ -61,7 +61,7 @@ def test_a_plan_accepts_the_clips_of_episodes(tmp_path):
     }  # fmt: skip
     settings = [word for key, value in values.items() for word in ("--set", f"{key}={value}")]
     skill = ("plan", "tao-finetune-cosmos-predict", "train", "--train", tmp_path / "out", "--automl-policy", "off")
-    document = answer(*skill, *settings)
+    document = answer(*skill, *settings, "--full")
     about_data = [finding for finding in document["findings"] if finding["path"].startswith(str(tmp_path / "out"))]
     assert {finding["severity"] for finding in about_data} == {"info"}
 

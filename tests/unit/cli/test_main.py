@@ -89,14 +89,15 @@ def test_a_request_file_and_options_are_one_request(tmp_path: Path) -> None:
         f"skill: {SKILL}\naction: train\ndatasets: {{train: /d, eval: /e}}\n"
         "overrides:\n  train.epoch: 2\n  train.optm_lr: 1e-5\n"
     )
-    spec = answer("validate", "--request", request, "--set", "train.epoch=3", code=0)["spec"]
+    spec = answer("validate", "--request", request, "--set", "train.epoch=3", "--full", code=0)["spec"]
     assert (spec["train"]["epoch"], spec["train"]["optm_lr"]) == (3, 1e-5)
 
 
 @pytest.mark.slow
 def test_a_blocked_plan_exits_3_shows_every_finding_and_writes_nothing(tmp_path: Path) -> None:
     out = tmp_path / "plan.json"
-    document = answer("plan", SKILL, "train", "--train", tmp_path, "--eval", tmp_path, *TINY, "--out", out, code=3)
+    words = ("plan", SKILL, "train", "--train", tmp_path, "--eval", tmp_path, *TINY, "--out", out, "--full")
+    document = answer(*words, code=3)
     assert {finding["severity"] for finding in document["findings"]} >= {"blocking", "info"}
     assert document["spec"]["policy"]["model_name_or_path"] == "builtin://tiny-cosmos-reason"
     assert list(tmp_path.iterdir()) == []

@@ -39,7 +39,7 @@ def plan(skill: str, model: str, data: Path, folder: Path) -> dict[str, Any]:
     arguments = [
         *("plan", skill, "train", "--train", data / "train", "--eval", data / "val", "--automl-policy", "off"),
         *("--set", model, "--set", f"train.resume={folder}", "--set", "train.epoch=2"),
-        *("--results-dir", folder.parents[2] / "mine", "--option", "device=cpu", "--json"),
+        *("--results-dir", folder.parents[2] / "mine", "--option", "device=cpu", "--json", "--full"),
     ]
     command = [sys.executable, "-m", "tao_skill_bank", *map(str, arguments)]
     finished = subprocess.run(command, capture_output=True, text=True, check=False)
