@@ -96,7 +96,7 @@ def test_the_fixtures_are_of_version_1_and_name_no_machine() -> None:
 
 
 def test_jobs_lists_every_record(made: version_1.Installed, answer: Answer) -> None:
-    states = {job["id"]: state_of(job) for job in answer("jobs", "--limit", "0")["jobs"]}
+    states = {job["id"]: state_of(job) for job in answer("jobs", "--full", "--limit", "0")["jobs"]}
     assert len(states) == len(list(made.state_dir.glob("jobs/*.json")))
     assert {name: states[made.job(name)] for name in version_1.RUNS} == ENDS
 

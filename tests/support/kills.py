@@ -101,7 +101,7 @@ class World:
 
     def jobs(self) -> list[dict]:
         """Return id, state, action and folder of every job, newest first."""
-        found = json.loads(self.call("jobs", "--json", "--limit", "100").stdout)["jobs"]
+        found = json.loads(self.call("jobs", "--json", "--full", "--limit", "100").stdout)["jobs"]
         return [{**job, "job_id": job["id"], "state": job["transitions"][-1]["state"]} for job in found]
 
     def settle(self) -> list[dict]:

@@ -7,11 +7,15 @@ from typing import Any
 from tao_skill_bank.cli import shortening
 from tao_skill_bank.core import nested, plain_text
 
-LONG_GROUPS = ("changed", "spec", "files", "keys")
+LONG_GROUPS = ("changed", "spec", "keys")
 
 
 def lines(answer: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a document as text, one fact on a line; what is empty or false says nothing."""
+    """Yield a document as text, one fact on a line; what is empty says nothing."""
+    return map(plain_text.on_one_line, _facts(answer))
+
+
+def _facts(answer: Mapping[str, Any]) -> Iterator[str]:
     for name, value in answer.items():
         if name in ("errors", "findings"):
             yield from (line for each in value for line in _lines_of_finding(each))
@@ -26,7 +30,7 @@ def lines(answer: Mapping[str, Any]) -> Iterator[str]:
 def _lines_of_finding(each: Mapping[str, Any]) -> Iterator[str]:
     where = f" {each['path']}" if each["path"] and each["path"] not in each["message"] else ""
     fix = f" fix: {each['fix']}" if each["fix"] else ""
-    yield plain_text.on_one_line(f"{each.get('severity', 'error')} {each['code']}{where}: {each['message']}{fix}")
+    yield f"{each.get('severity', 'error')} {each['code']}{where}: {each['message']}{fix}"
     pasted = [each["fix_set"]] if each.get("fix_set") else each.get("fix_choices", ())
     for number, overrides in enumerate(pasted):
         pairs = (shlex.quote(f"{key}={shortening.line(value)}") for key, value in overrides.items())
@@ -34,18 +38,21 @@ def _lines_of_finding(each: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _lines_of_group(name: str, group: Mapping[str, Any]) -> Iterator[str]:
-    """Yield short facts of a group on one line; the keys of a spec and files on lines of their own."""
+    """Yield short facts of a group on one line; a spec's keys on lines of their own, of files only the names."""
+    if name == "files":
+        yield f"files: {', '.join(group)}"
+        return
     if name.rpartition(".")[2] in LONG_GROUPS:
         yield f"{name}:"
         for key, value in nested.flatten(group) if name == "spec" else group.items():
-            yield plain_text.on_one_line(f" {key}={_said(value)}")
+            yield f" {key}={_said(value)}"
         return
     facts = {key: value for key, value in group.items() if value is not None and not isinstance(value, Mapping)}
-    yield plain_text.on_one_line(f"{name}: " + "; ".join(f"{key}={_said(value)}" for key, value in facts.items()))
+    yield f"{name}: " + "; ".join(f"{key}={_said(value)}" for key, value in facts.items())
     for key, value in group.items():
         if isinstance(value, Mapping) and value:
             yield from _lines_of_group(f"{name}.{key}", value)
 
 
 def _said(value: Any) -> str:
-    return plain_text.on_one_line(value if isinstance(value, str) else shortening.line(value))
+    return value if isinstance(value, str) else shortening.line(value)

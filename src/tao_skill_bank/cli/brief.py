@@ -111,9 +111,9 @@ def fitted(
     )
     for limits in LEVELS:
         answer = _shortened(whole, code, limits)
-        if len(shortening.document(answer).encode("utf-8", "backslashreplace")) < MAX_BYTES:
-            break
-    return answer
+        if _fits(answer):
+            return answer
+    return _without_largest(answer, whole["facts"])
 
 
 @contextmanager
@@ -167,6 +167,19 @@ def _shortened(whole: Mapping[str, Any], code: int, limits: Limits) -> dict[str,
     return answer | ({"note": NOTE} if left or _is_cut(answer, whole) else {})
 
 
+def _fits(answer: Mapping[str, Any]) -> bool:
+    return len(shortening.document(answer).encode("utf-8", "backslashreplace")) < MAX_BYTES
+
+
+def _without_largest(answer: dict[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an answer with as few of its facts cut to a note as it takes, the largest first."""
+    for name in sorted(facts, key=lambda each: shortening.size(answer[each]), reverse=True):
+        if _fits(answer):
+            break
+        answer = answer | {name: "left out: see --full"}
+    return answer
+
+
 def _is_cut(answer: Mapping[str, Any], whole: Mapping[str, Any]) -> bool:
     same = all(answer[name] == value for name, value in whole["facts"].items())
     texts = [
@@ -202,9 +215,8 @@ def _fact(name: str, value: Any, limits: Limits) -> Any:
     if name == "changed":
         return _first_keys(value, limits)
     if name == "search":
-        return {each: _fact(each, inner, limits) for each, inner in value.items()} | {
-            "keys": _first_keys(value["keys"], limits)
-        }
+        rest = {each: _fact(each, inner, limits) for each, inner in value.items() if each != "keys"}
+        return rest | {"keys": _first_keys(value["keys"], limits)}
     if isinstance(value, Mapping):
         return {text(key, limits.name): any_value(inner, limits.name) for key, inner in value.items()}
     return any_value(value, max(limits.name, 72))  # a sha256 is always whole

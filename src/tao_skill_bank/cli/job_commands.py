@@ -1,11 +1,12 @@
 """status, logs, cancel, jobs, report, diagnose."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tao_skill_bank.cli.output import (
+    FullFlag,
     JsonFlag,
     command,
     document,
@@ -173,6 +174,7 @@ def cancel(
 
 def jobs(
     limit: Annotated[int, typer.Option("--limit", help="Newest jobs shown; 0 shows all.", min=0)] = 20,
+    full: FullFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
     """List jobs, newest first, as last recorded."""
@@ -183,7 +185,8 @@ def jobs(
     shown = records[:limit] if limit else records
     if as_json:
         broken = [problem.to_json() for problem in problems]
-        print_json(document({"jobs": [to_json(record) for record in shown], "total": len(records), "broken": broken}))
+        entries = [to_json(record) if full else _entry(record) for record in shown]
+        print_json(document({"jobs": entries, "total": len(records), "broken": broken}))
         return
     for problem in problems:
         typer.echo(f"warning: {plain_text.shown(problem.message)}\n  fix: {plain_text.shown(problem.fix)}", err=True)
@@ -192,6 +195,24 @@ def jobs(
         for record in shown
     ]
     print_rows(("job", "state", "platform", "submitted", "results", "why"), rows)
+
+
+def _entry(record: "JobRecord") -> dict[str, Any]:
+    """Return what a list says of a job; a field without a value is left out."""
+    entry = {
+        "id": record.id,
+        "state": str(record.state),
+        "skill": record.skill,
+        "action": record.action,
+        "platform": record.platform,
+        "submitted_at": record.submitted_at,
+        "results_dir": record.results_uri or record.results_dir,
+        "parent_job": record.parent_job,
+        "retry_of": record.retry_of,
+        "err_class": record.err_class,
+        "why": _why(record),
+    }
+    return {name: value for name, value in entry.items() if value}
 
 
 def _why(record: "JobRecord") -> str:

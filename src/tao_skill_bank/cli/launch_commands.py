@@ -138,6 +138,9 @@ def plan(
     else:
         _print_plan(sealed, show_files=show_files)
         print_next(following)
+    if show_files and formats.is_for_agents():
+        for name, text in sealed.files.items():
+            print_titled(name, text)
     raise typer.Exit(code)
 
 

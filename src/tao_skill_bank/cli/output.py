@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 FullFlag = Annotated[
     bool,
-    typer.Option("--full", help="With --json or for agents: the spec, files and command, and every finding whole."),
+    typer.Option("--full", help="With --json or for agents: everything, nothing shortened."),
 ]
 SEVERITY_STYLE = {"blocking": "bold red", "warning": "yellow", "not_checked": "magenta", "info": "dim"}
 PROGRAM = "tao-skills"

@@ -31,7 +31,7 @@ def describe(skill: Skill, action: str, key: str) -> dict[str, Any]:
 
     """
     schema = skill.schema(action)
-    path = skill.info.spec_shorthand_keys.get(key, key)
+    path = key if schemas.at(schema, key) is not None else skill.info.spec_shorthand_keys.get(key, key)
     found = schemas.at(schema, path)
     if found is None:
         raise _unknown(schema, skill, action, key)

@@ -36,9 +36,16 @@ def answer(*words: object, code: int = 0) -> dict[str, Any]:
     ids=["silence", "tune it", "no HPO"],
 )
 def test_words_and_silence_decide_whether_a_plan_holds_a_search(words: tuple[str, ...], kind: str) -> None:
-    document = answer("plan", "toy", "train", *words, "--full")
+    document = answer("plan", "toy", "train", *words)
     assert document["route"]["kind"] == kind
-    assert (document["study"] is not None) == (kind == "automl")
+    if kind == "direct":
+        assert "search" not in document
+        return
+    search = document["search"]
+    assert (search["algorithm"], search["metric"]) == ("bayesian", "val/avg_loss, minimize")
+    assert search["budget"] == {"trials": 10}
+    assert "0.0001 to 0.01, logarithmic" in search["keys"].values()
+    assert document["estimate"]["how"]
 
 
 @pytest.mark.slow

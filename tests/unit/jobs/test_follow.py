@@ -1,17 +1,21 @@
 import io
+import itertools
 import json
 import os
 import pty
 import signal
 import subprocess
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 from runs import PYTHON, eventually, make_job, make_plan
 
-from tao_skill_bank.contracts import State
+from tao_skill_bank.contracts import JobStatus, State
+from tao_skill_bank.jobs import follow as follow_module
 from tao_skill_bank.jobs import service
 from tao_skill_bank.jobs.follow import follow
+from tao_skill_bank.runs.run_directory import RunDirectory
 
 pytestmark = pytest.mark.usefixtures("fake_trainer")
 
@@ -51,6 +55,23 @@ def test_without_a_terminal_the_states_and_the_end_are_plain_lines(launch):
     lines = console.file.getvalue().splitlines()
     assert lines[-1] == f"{job.id}  COMPLETE: done"
     assert "\x1b" not in console.file.getvalue()
+
+
+@pytest.mark.parametrize(("min_percent", "shown"), [(0, range(1, 200)), (10, range(20, 200, 20))])
+def test_lines_about_one_state_are_a_share_of_the_steps_apart(monkeypatch, tmp_path, min_percent, shown):
+    """Each step takes longer than a line has to wait."""
+    ticks = itertools.count(step=follow_module.PLAIN_LINE_SECONDS + 1)
+    monkeypatch.setattr(follow_module.time, "monotonic", lambda: next(ticks))
+    monkeypatch.setattr(follow_module.time, "sleep", lambda _: None)
+    running = [JobStatus("a", State.RUNNING, progress={"step": step, "total": 200}) for step in range(200)]
+    statuses = iter([*running, JobStatus("a", State.COMPLETE)])
+    handle = SimpleNamespace(
+        record=SimpleNamespace(id="a"), run_directory=RunDirectory(tmp_path), status=lambda: next(statuses)
+    )
+    console = Console(file=io.StringIO(), width=200)
+    follow(handle, console, min_percent)
+    lines = console.file.getvalue().splitlines()
+    assert lines == ["a  RUNNING", *(f"a  RUNNING  step {step}/200" for step in shown), "a  COMPLETE"]
 
 
 def test_a_failure_ends_with_its_state_and_leaves_the_cause_to_the_command(launch):
