@@ -98,6 +98,13 @@ def takes_format(function: Callable[..., Any]) -> Callable[..., Any]:
     return formatted
 
 
+def print_help_plainly(command: Any) -> None:
+    """Let a command and every one below it print its help without boxes."""
+    command.rich_markup_mode = None
+    for child in getattr(command, "commands", {}).values():
+        print_help_plainly(child)
+
+
 def without_output_options(words: Sequence[str]) -> list[str]:
     """Return the words of a command line without those that only say what is printed."""
     after_format = {index + 1 for index, word in enumerate(words) if word == "--format"}

@@ -95,6 +95,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _run(arguments: list[str], *, as_json: bool) -> int:
     root: Any = typer.main.get_command(app)
     door.guard(root)
+    if formats.is_for_agents():
+        formats.print_help_plainly(root)
     try:
         result: Any = root.main(arguments, prog_name="tao-skills", standalone_mode=False)
     except TaoSkillsError as error:

@@ -117,3 +117,12 @@ def test_agents_get_no_tables_colours_or_bars_even_on_a_terminal(
         assert output.progress_console().is_terminal is False
         assert output.progress_percent() == 10
     assert capsys.readouterr().out == "job\na\nwarning: Few steps.\n"
+
+
+@pytest.mark.parametrize("words", [["plan", "--help"], ["data", "--help"], ["--help"]])
+def test_agents_get_help_without_boxes(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with formats.using(Format.AGENT):
+        assert main._run(words, as_json=False) == 0
+    shown = capsys.readouterr().out
+    assert "Usage: tao-skills" in shown
+    assert shown.isascii()
