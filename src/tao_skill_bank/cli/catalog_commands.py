@@ -70,7 +70,7 @@ def schema(
     ],
     action: Annotated[str | None, typer.Argument(help="Action of the skill.", show_default=False)] = None,
     key: Annotated[
-        str | None, typer.Argument(help="Dotted key of the spec, such as train.epoch: only it.", show_default=False)
+        str | None, typer.Argument(help="Dotted key of the spec: only what is known of it.", show_default=False)
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
