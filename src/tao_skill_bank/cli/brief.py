@@ -223,11 +223,12 @@ def _fact(name: str, value: Any, limits: Limits) -> Any:
 
 
 def _first_keys(values: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
-    shown = {
-        text(key, limits.name): any_value(value, limits.value) for key, value in list(values.items())[: limits.keys]
-    }
-    left = len(values) - limits.keys
-    return shown | ({shortening.ELLIPSIS: f"{left} more keys"} if left > 0 else {})
+    """Return the first keys with their values, and how many more there are; of keys that are alike when cut, one."""
+    shown: dict[str, Any] = {}
+    for key, value in list(values.items())[: limits.keys]:
+        shown.setdefault(text(key, limits.name), any_value(value, limits.value))
+    left = len(values) - len(shown)
+    return shown | ({shortening.ELLIPSIS: f"{left} more keys"} if left else {})
 
 
 def _counted(left: Sequence[Mapping[str, Any]], limits: Limits) -> dict[str, int]:

@@ -100,7 +100,9 @@ def preflight(options: Options, full: FullFlag = False, as_json: JsonFlag = Fals
         brief.print_full(document({}, code=code, problems=problems, findings=sealed.findings, following=_after(code)))
     elif formats.wants_document(as_json):
         findings = [replace(found, severity="blocking") if found.blocks_run else found for found in sealed.findings]
-        brief.print_brief(brief.fitted({}, code=code, findings=findings, following=_after(code)))
+        brief.print_brief(
+            brief.fitted({}, code=code, findings=findings, following=_after(code), unwritten=sealed.job.id)
+        )
     else:
         print_findings(sealed.findings)
         typer.echo("preflight passed" if not code else "preflight failed")

@@ -30,6 +30,8 @@ def any_value(value: Any, most: int) -> Any:
     if size(value) <= most:
         return value
     fewer = _fewer(value, most)
+    if isinstance(fewer, str):
+        return text(fewer, most)
     return fewer if size(fewer) <= most else text(line(fewer), most)
 
 
@@ -40,10 +42,12 @@ def document(value: Mapping[str, Any]) -> str:
 
 
 def _fewer(value: Any, most: int) -> Any:
-    """Return the first items of a list or an object, and how many more there are."""
+    """Return the first items of a list or an object and how many more there are, or its JSON where keys are long."""
     each = most // (SHOWN_ITEMS + 1)
     if isinstance(value, Mapping):
-        first = {text(str(key), each): any_value(item, each) for key, item in list(value.items())[:SHOWN_ITEMS]}
+        if any(size(str(key)) > each for key in list(value)[:SHOWN_ITEMS]):  # cut, two keys may be one
+            return line(value)
+        first = {str(key): any_value(item, each) for key, item in list(value.items())[:SHOWN_ITEMS]}
         return first | ({ELLIPSIS: f"{len(value) - SHOWN_ITEMS} more"} if len(value) > SHOWN_ITEMS else {})
     if isinstance(value, Sequence):
         rest = [f"{ELLIPSIS}{len(value) - SHOWN_ITEMS} more"] if len(value) > SHOWN_ITEMS else []

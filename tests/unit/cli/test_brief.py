@@ -105,6 +105,12 @@ def test_an_answer_with_room_shortens_nothing_and_says_no_word_of_it() -> None:
     assert answer["next"] == ["tao-skills jobs"]
 
 
+def test_keys_without_room_are_counted() -> None:
+    keys = {f"{'x' * 500}{number}": number for number in range(6)} | {f"key{number}": 1 for number in range(60)}
+    shown = brief.fitted({"changed": keys})["changed"]
+    assert list(shown.values())[-1] == f"{66 - (len(shown) - 1)} more keys"
+
+
 def test_overrides_to_paste_are_whole_or_left_out() -> None:
     short, long = {"a.b": 4}, {"a.b": "x" * 5000}
     answer = brief.fitted({}, code=3, findings=[found("blocking", fix_set=short), found("blocking", fix_set=long)])

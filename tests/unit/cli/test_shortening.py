@@ -38,6 +38,12 @@ def test_long_lists_and_objects_show_their_first_items_and_how_many_more_there_a
     assert shown == {"key0": 0, "key1": 1, "key2": 2, "...": "97 more"}
 
 
+def test_keys_that_would_be_alike_when_cut_are_shown_as_the_beginning_of_a_text() -> None:
+    shown = shortening.any_value({f"{'long' * 9}{number}": number for number in range(9)}, 80)
+    assert shown.startswith('{"longlong')
+    assert shown.endswith("...")
+
+
 def test_a_document_has_a_field_or_an_item_on_each_line() -> None:
     value = {"ok": True, "errors": [], "findings": [{"code": "a"}, {"code": "b"}], "steps": {"total": 3}}
     text = shortening.document(value)
