@@ -1,33 +1,46 @@
-"""One pass over a log of any size, in constant memory: the lines that match known failures, and its last error."""
+"""One pass over a log of any size, in constant memory: the lines that match known failures, and its first error."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from tao_skill_bank.core.prefilter import Prefilter, any_of
+from tao_skill_bank.jobs import log_lines
 from tao_skill_bank.jobs.failure_rules import Rule, holds
+from tao_skill_bank.jobs.tracebacks import (
+    MAX_LINE_BYTES,
+    SUSPECTS,
+    Error,
+    ErrorFinder,
+    frame_above,
+    number_of,
+    starts,
+    text_at,
+)
 
-MAX_LINE_LENGTH = 2000  # longer lines are cut: no symptom starts that late, and patterns get slow
-MAX_LINE_BYTES = 4 * MAX_LINE_LENGTH
-ERROR_WORDS = ("error", "exception", "fatal", "traceback", "failed", "killed", "abort")
+MAX_RANKS = 4096  # that are listed
+TAIL_BYTES = 8192  # of the block before, in which the frames of an exception may lie
 
 
 @dataclass
 class Symptom:
-    """The first line that matches a rule, its number from 1, and how many lines do."""
+    """The first line that matches a rule, its number from 1, how many lines do, and which ranks wrote them."""
 
     line_number: int
     line: str
     occurrences: int = 0
+    frame: str = ""
+    ranks: set[int] = field(default_factory=set)
 
 
 @dataclass
 class Scan:
-    """What a log shows, by rule; `last_error` is searched only while no rule without a context has matched."""
+    """What a log shows, by rule, and its first traceback and other error that no rule explains."""
 
     matches: dict[Rule, Symptom] = field(default_factory=dict)
     contexts: set[Rule] = field(default_factory=set)
     last_line: Symptom | None = None
-    last_error: Symptom | None = None
+    traceback: Error | None = None
+    complaint: Error | None = None
 
     @property
     def known(self) -> dict[Rule, Symptom]:
@@ -41,6 +54,7 @@ def scan(text: Iterable[str], rules: Sequence[Rule]) -> Scan:
     scanner = _Scanner(rules)
     for block in _blocks(text):
         scanner.look_at(block)
+    scanner.seen.traceback, scanner.seen.complaint = scanner.errors.traceback, scanner.errors.complaint
     return scanner.seen
 
 
@@ -74,80 +88,66 @@ class _Scanner:
         self._rules = rules
         self._num_lines = 0
         self._suspects = Prefilter(rule.pattern for rule in rules)
-        self._errors = Prefilter([any_of(ERROR_WORDS)])
+        self.errors = ErrorFinder(self._explains)
         self._narrow()
 
     def _narrow(self) -> None:
-        """Look no longer for contexts that were seen, nor for errors if a failure is known."""
+        """Look no longer for contexts that were seen."""
         self._unseen = [rule for rule in self._rules if rule.context and rule not in self.seen.contexts]
-        self._needs_error = all(rule.context for rule in self.seen.matches)
         contexts = [any_of(rule.context) for rule in self._unseen]
-        errors = [any_of(ERROR_WORDS)] if self._needs_error else []
         self._contexts = Prefilter(contexts)
-        self._any = Prefilter([*(rule.pattern for rule in self._rules), *contexts, *errors])
+        self._any = Prefilter([*(rule.pattern for rule in self._rules), *contexts, SUSPECTS])
 
     def look_at(self, block: bytes) -> None:
-        if self._any.find(block) >= 0:
-            num_known = len(self.seen.matches), len(self.seen.contexts)
+        is_suspicious = self._any.find(block) >= 0
+        if is_suspicious:
+            num_contexts = len(self.seen.contexts)
             self._look_for_symptoms(block)
             self._look_for_contexts(block)
-            if self._needs_error:
-                self._look_for_error(block)
-            if num_known != (len(self.seen.matches), len(self.seen.contexts)):
+            if num_contexts != len(self.seen.contexts):
                 self._narrow()
+        if is_suspicious or self.errors.may_be_in(block):
+            self.errors.look_at(block, self._num_lines)
         self._look_for_last_line(block)
         self._num_lines += block.count(b"\n")
+        self.errors.above = (
+            (self.errors.above + block)[-TAIL_BYTES:] if len(block) < TAIL_BYTES else block[-TAIL_BYTES:]
+        )
+
+    def _explains(self, line: str) -> bool:
+        lowered = line.lower()
+        return any(not rule.context and rule.matches(line, lowered) for rule in self._rules)
 
     def _look_for_symptoms(self, block: bytes) -> None:
-        for start in _found(self._suspects, block):
-            line = _line(block, start)
+        for start in starts(self._suspects, block):
+            line = text_at(block, start)
             lowered = line.lower()
             for rule in self._rules:
                 if rule.matches(line, lowered):
-                    symptom = self.seen.matches.setdefault(rule, self._symptom(block, start, line))
+                    symptom = self.seen.matches.get(rule)
+                    if symptom is None:
+                        symptom = self.seen.matches[rule] = self._symptom(block, start, line)
+                        above = self.errors.above
+                        symptom.frame = frame_above(above + block, len(above) + start)
                     symptom.occurrences += 1
+                    if (rank := log_lines.rank(line)) is not None and len(symptom.ranks) < MAX_RANKS:
+                        symptom.ranks.add(rank)
 
     def _look_for_contexts(self, block: bytes) -> None:
-        for start in _found(self._contexts, block):
-            lowered = _line(block, start).lower()
+        for start in starts(self._contexts, block):
+            lowered = text_at(block, start).lower()
             self.seen.contexts |= {rule for rule in self._unseen if holds(lowered, rule.context)}
             if len(self.seen.contexts.intersection(self._unseen)) == len(self._unseen):
                 break
-
-    def _look_for_error(self, block: bytes) -> None:
-        end = len(block) - 1 if self._errors.find(block) >= 0 else -1
-        while end >= 0:
-            start = block.rfind(b"\n", 0, end) + 1
-            if self._errors.find(block[start:end]) >= 0:
-                line = _line(block, start)
-                if holds(line.lower(), ERROR_WORDS):
-                    self.seen.last_error = self._symptom(block, start, line)
-                    return
-            end = start - 1
 
     def _look_for_last_line(self, block: bytes) -> None:
         end = len(block) - 1
         while end >= 0:
             start = block.rfind(b"\n", 0, end) + 1
-            if line := _line(block, start):
+            if line := text_at(block, start):
                 self.seen.last_line = self._symptom(block, start, line)
                 return
             end = start - 1
 
     def _symptom(self, block: bytes, start: int, line: str) -> Symptom:
-        return Symptom(self._num_lines + block.count(b"\n", 0, start) + 1, line)
-
-
-def _found(prefilter: Prefilter, block: bytes) -> Iterator[int]:
-    """Yield the start of each line that a prefilter finds."""
-    position = 0
-    while position < len(block) and (found := prefilter.find(block, position)) >= 0:
-        start = block.rfind(b"\n", position, found) + 1 or position
-        yield start
-        position = block.index(b"\n", start) + 1
-
-
-def _line(block: bytes, start: int) -> str:
-    """Return a line as rules look at it: cut, without space at its end."""
-    end = min(block.index(b"\n", start), start + MAX_LINE_BYTES)
-    return block[start:end].decode("utf-8", "replace")[:MAX_LINE_LENGTH].rstrip()
+        return Symptom(number_of(block, start, self._num_lines), line)

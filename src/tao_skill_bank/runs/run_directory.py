@@ -172,6 +172,17 @@ def json_lines(path: Path) -> Iterator[dict[str, Any]]:
     return iter(JsonLines(path))
 
 
+def json_lines_with(path: Path, word: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the number and the object of each line of a JSON Lines file that holds a word; only these are parsed."""
+    try:
+        with regular_files.opened(path) as file:
+            for number, line in enumerate(file, start=1):
+                if word in line and (record := _json_object(line)) is not None:
+                    yield number, record
+    except OSError:
+        return
+
+
 def last_json_line(path: Path) -> dict[str, Any]:
     """Return the newest complete object of a JSON Lines file, reading only its end; empty when there is none."""
     try:

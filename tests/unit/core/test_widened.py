@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tao_skill_bank.core import prefilter, redact, widened
 from tao_skill_bank.jobs import diagnose
 
-RULES = [*redact.Masker().patterns, *(rule.pattern for rule in diagnose.rules())]
+RULES = [*redact.Masker().patterns, *dict.fromkeys(rule.pattern for rule in diagnose.rules())]
 SYNTAX = [
     re.compile(pattern)
     for pattern in (

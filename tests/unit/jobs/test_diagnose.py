@@ -155,22 +155,19 @@ def test_a_known_symptom_has_its_cause_and_cure(code, line):
     found = {diagnosis.code: diagnosis for diagnosis in found_in(log)}
     assert code in found
     assert (found[code].line_number, found[code].symptom) == (9, line.strip())
+    assert found[code].role == ("follower" if code == "collective_timeout" else "root")
+    assert found["ranks_stopped"].role == "follower"
     assert found[code].cause
     assert found[code].cure
 
 
-def test_every_rule_has_an_example_above():
-    in_context = {rule.code for rule in diagnose.rules() if rule.context}
-    assert {rule.code for rule in diagnose.rules()} == {code for code, _ in SYMPTOMS} | in_context
-
-
-def test_every_rule_has_its_own_code():
-    found = [rule.code for rule in diagnose.rules()]
+def test_every_model_has_one_rule_of_a_code():
+    found = [(rule.package, rule.code) for rule in diagnose.rules()]
     assert len(found) == len(set(found))
 
 
 def test_a_healthy_log_shows_no_symptom():
-    assert codes(HEALTHY.splitlines()) == ["no_known_failure"]
+    assert codes(HEALTHY.splitlines()) == ["no_failure"]
 
 
 @pytest.mark.parametrize("line", ["exitcode  : -9 (pid: 4821)", "torch.OutOfMemoryError: CUDA out of memory."])
@@ -181,7 +178,7 @@ def test_memory_that_runs_out_in_an_evaluation_has_the_cure_of_the_evaluation(li
 
 def test_a_hang_in_mixed_batches_is_told_from_other_hangs():
     line = "Watchdog caught collective operation timeout: WorkNCCL(SeqNum=91, OpType=ALLREDUCE)"
-    assert codes(["INFO 12 text-only records", line]) == ["collective_timeout", "mixed_batches_hang"]
+    assert codes(["INFO 12 text-only records", line]) == ["mixed_batches_hang"]
     assert codes([line]) == ["collective_timeout"]
 
 
@@ -205,14 +202,6 @@ def test_the_first_symptom_comes_first_and_repetitions_are_counted():
         ("missing_video_fps", 1, 2),
         ("disk_full", 2, 1),
     ]
-
-
-def test_an_unknown_failure_points_at_the_last_error():
-    log = ["start", "Traceback (most recent call last):", "ZeroDivisionError: division by zero", "bye"]
-    (found,) = found_in(log)
-    assert (found.code, found.line_number) == ("no_known_failure", 3)
-    assert found.symptom == "ZeroDivisionError: division by zero"
-    assert "line 3" in found.cure
 
 
 def test_an_empty_log_says_so():

@@ -1,16 +1,16 @@
 import io
 from collections.abc import Iterable
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tao_skill_bank.core.redact import Masker
-from tao_skill_bank.jobs import diagnose, log_scan
+from tao_skill_bank.jobs import diagnose, log_lines, log_scan, tracebacks
 from tao_skill_bank.jobs.failure_rules import Rule, rules
 from tao_skill_bank.jobs.log_scan import Scan, Symptom
+from tao_skill_bank.jobs.tracebacks import Error
 
 ORDINARY = b"2026-11-30 12:00:00 INFO cosmos_reason.train: step 12/400 loss 1.25 tokens/s 51234"
 FRAGMENTS = [
@@ -47,17 +47,17 @@ def line_by_line(log: bytes, known: Iterable[Rule]) -> Scan:
     whole = log.decode("utf-8", "replace").removesuffix("\n")
     masked = "\n".join(map(masker, whole.split("\n"))) if log else ""
     for number, text in enumerate(io.StringIO(masked, newline=None), start=1):
-        line = text.removesuffix("\n")[: log_scan.MAX_LINE_LENGTH].rstrip()
+        line = text.removesuffix("\n")[: tracebacks.MAX_LINE_LENGTH].rstrip()
         lowered = line.lower()
         if line:
             seen.last_line = Symptom(number, line)
-        if any(word in lowered for word in log_scan.ERROR_WORDS):
-            seen.last_error = Symptom(number, line)
         for rule in known:
             if any(word in lowered for word in rule.context):
                 seen.contexts.add(rule)
-            if any(word in lowered for word in rule.words) and rule.pattern.search(line):
-                seen.matches.setdefault(rule, Symptom(number, line)).occurrences += 1
+            if rule.matches(line, lowered):
+                symptom = seen.matches.setdefault(rule, Symptom(number, line))
+                symptom.occurrences += 1
+                symptom.ranks |= {rank for rank in (log_lines.rank(line),) if rank is not None}
     return seen
 
 
@@ -74,11 +74,11 @@ def test_a_scan_finds_what_a_look_at_every_line_finds(
     expected = line_by_line(log, rules())
     assert found.known == expected.known
     assert found.last_line == expected.last_line
-    if not any(not rule.context for rule in expected.matches):
-        assert found.last_error == expected.last_error
+    whole = log_scan.scan([text], rules())
+    assert (found.traceback, found.complaint) == (whole.traceback, whole.complaint)
 
 
-@pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule.code)
+@pytest.mark.parametrize("rule", {rule.pattern: rule for rule in rules()}.values(), ids=lambda rule: rule.code)
 @settings(max_examples=10, deadline=None)
 @given(data=st.data())
 def test_whatever_a_rule_matches_is_found(rule: Rule, data: st.DataObject) -> None:
@@ -96,8 +96,42 @@ def test_of_a_long_line_only_the_start_is_looked_at() -> None:
     assert found.last_line == Symptom(2, "last")
 
 
-def test_the_last_error_is_one_of_the_whole_log(tmp_path: Path) -> None:
-    text = ["an error\n", f"{ORDINARY.decode()}\n" * 3000, "fine\n"]
+def test_the_first_error_is_one_of_the_whole_log() -> None:
+    text = ["error: the first\n", f"{ORDINARY.decode()}\n" * 3000, "error: another\n", "fine\n"]
     found = log_scan.scan(text, rules())
-    assert found.last_error == Symptom(1, "an error")
-    assert found.last_line == Symptom(3002, "fine")
+    assert found.complaint == Error(1, "error: the first")
+    assert found.last_line == Symptom(3003, "fine")
+
+
+TRACEBACKS = """\
+[rank1]: Traceback (most recent call last):
+[rank1]:   File "a.py", line 1, in one
+Traceback (most recent call last):
+  File "b.py", line 2, in two
+[rank1]:     torch.barrier()
+KeyError: 'b'
+[rank1]: ValueError: a
+
+During handling of the above exception, another exception occurred:
+
+Traceback (most recent call last):
+  File "c.py", line 3, in three
+    raise
+RuntimeError: Caught KeyError in DataLoader worker process 0.
+error: The clips are gone. Fix: Copy them.
+"""
+
+
+@settings(max_examples=60, deadline=None)
+@given(borders=st.lists(st.integers(0, len(TRACEBACKS)), max_size=4))
+def test_tracebacks_are_found_wherever_blocks_end(borders: list[int]) -> None:
+    pieces = [TRACEBACKS[start:end] for start, end in pairwise(sorted([0, *borders, len(TRACEBACKS)]))]
+    found = log_scan.scan(pieces, rules())
+    assert found.traceback == Error(6, "KeyError: 'b'", "b.py:2, in two")
+    assert found.complaint == Error(15, "error: The clips are gone. Fix: Copy them.")
+
+
+def test_a_traceback_that_never_ends_does_not_slow_down_the_rest() -> None:
+    lines = "".join(f"  frame {number}\n" for number in range(3 * tracebacks.MAX_TRACEBACK_LINES))
+    text = f"Traceback (most recent call last):\n{lines}ValueError: this ends nothing\n"
+    assert log_scan.scan([text], rules()).traceback is None
