@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from tao_skill_bank import platforms
-from tao_skill_bank.bank import catalog
 from tao_skill_bank.contracts import JobRecord, State
 from tao_skill_bank.core import locations
 from tao_skill_bank.core.masked_log import masked_log
@@ -42,7 +41,7 @@ def diagnose(target: str | Path, skill: str | None = None) -> list[Diagnosis]:
     path = locations.absolute(target)
     if path.is_file():
         run = PlannedRun.of(RunDirectory(path.parent.parent).plan_document()) if path.parent.name == "logs" else None
-        package = catalog.find(skill).info.package if skill is not None else ""
+        package = _package(skill) if skill is not None else ""
         return diagnose_text(log_text(path), str(target), run, package)
     now = service.status(str(target))  # it may have ended unseen
     if now.state is State.UNKNOWN and now.findings:
@@ -85,6 +84,12 @@ def diagnose_text(
     seen = scan(text, rules())
     ranked = diagnosis.ordered(diagnosis.in_log(seen, source, name, action))
     return [_sized(entry, run) for entry in ranked] or [_nothing(seen, source)]
+
+
+def _package(skill: str) -> str:
+    from tao_skill_bank.bank import catalog  # named for a log file alone
+
+    return catalog.find(skill).info.package
 
 
 def log_text(path: Path) -> Iterator[str]:

@@ -5,15 +5,16 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tao_skill_bank.bank import catalog, rules
+from tao_skill_bank.bank import rules
 from tao_skill_bank.bank import schema as schemas
-from tao_skill_bank.bank.catalog import Skill
-from tao_skill_bank.bank.violations import violations
 from tao_skill_bank.core import nested, numbers
 from tao_skill_bank.errors import TaoSkillsError
 from tao_skill_bank.jobs.failure_rules import Step
+
+if TYPE_CHECKING:
+    from tao_skill_bank.bank.catalog import Skill
 
 MAX_TRIED = 64  # values of a step
 
@@ -45,6 +46,8 @@ class PlannedRun:
 
     def overrides(self, steps: tuple[Step, ...]) -> dict[str, Any]:
         """Return the overrides of the first step that the spec allows; empty where none does or the skill is gone."""
+        from tao_skill_bank.bank import catalog  # only a failure that has such steps needs the skills
+
         try:
             skill = catalog.find(self.skill)
             checked = _Checked(skill, self.action, self.spec)
@@ -58,7 +61,7 @@ class PlannedRun:
 class _Checked:
     """A spec whose changes are held against the schema and the rules of its skill."""
 
-    skill: Skill
+    skill: "Skill"
     action: str
     spec: Mapping[str, Any]
 
@@ -78,6 +81,8 @@ class _Checked:
         return set(self._problems(changed)) <= self.known
 
     def _problems(self, spec: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        from tao_skill_bank.bank.violations import violations
+
         for problem in (*violations(self.schema, spec), *rules.broken(self.skill.rules(self.action), spec, set())):
             yield problem.code, problem.path
 
