@@ -269,16 +269,19 @@ def _existing(handle: "JobHandle") -> "RunDirectory":
 
 def diagnose(
     target: Annotated[str, typer.Argument(help="Job id or log file.")],
+    skill: Annotated[
+        str | None, typer.Option("--skill", help="The model skill that wrote a log file, whose keys a fix may name.")
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Find known failures in a job's logs or in a log file, with cause and fix."""
+    """Find why a job or a log file failed: the root cause and its place, the fix, and whether to retry."""
+    from tao_skill_bank.cli.diagnosis_lines import lines, summary
     from tao_skill_bank.contracts import to_json
     from tao_skill_bank.jobs import diagnose as diagnosis
 
-    found = diagnosis.diagnose(target)
+    found = diagnosis.diagnose(target, skill)
     if as_json:
-        print_json(document({"diagnoses": [to_json(entry) for entry in found]}))
+        print_json(document({"diagnoses": [to_json(entry) for entry in found], **summary(found)}))
         return
-    for entry in found:
-        typer.echo(f"{entry.code}: {entry.symptom}\n  at: {entry.source}:{entry.line_number}")
-        typer.echo(f"  cause: {entry.cause}\n  fix: {entry.cure}")
+    for line in lines(found):
+        typer.echo(plain_text.shown(line))

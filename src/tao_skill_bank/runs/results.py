@@ -108,7 +108,7 @@ def read_whole(run: RunDirectory, max_points: int) -> Contents:
 def _result(
     run: RunDirectory, state: State | None, history: MetricHistory, status: Iterable[dict[str, Any]] | None = None
 ) -> Result:
-    seen = reported.read(run.status_lines(status))
+    seen = reported.read(run.status_lines(status), is_failure_marked=run.is_failure_marked)
     job = run.plan_document().get("job", {})
     summary = summaries.read(run)
     recorded = _object(read_json_file(run.result_file))

@@ -15,6 +15,7 @@ import pydantic_core
 from tao_skill_bank.core import json_reader, numbers, regular_files
 from tao_skill_bank.core.redact import masked
 from tao_skill_bank.runs import fencing, plan_versions, status_lines
+from tao_skill_bank.runs.last_word import MARK, LastWord
 
 TAIL_BYTES = 64 * 1024
 MAX_FLAT_BYTES = 4096
@@ -95,8 +96,19 @@ class RunDirectory:
         return plan_versions.shaped(read_object(self.plan_file))
 
     def last_status(self) -> dict[str, Any]:
-        """Return the newest line of status.jsonl, or an empty dict before the first."""
-        return status_lines.plain(last_json_line(self.status_file))
+        """Return the line of status.jsonl that says how the run stands, or an empty dict before the first.
+
+        It is the newest one, or the failure that a rank reported before others wrote their last lines.
+        """
+        word = LastWord()
+        for line in tail_json_lines(self.status_file):
+            word.read(line)
+        return status_lines.plain(word.of(is_marked=self.is_failure_marked))
+
+    @property
+    def is_failure_marked(self) -> bool:
+        """Whether a rank of the current start has reported a failure."""
+        return not self.set_aside_id and (self.path / MARK).is_file()
 
     def status_lines(self, lines: Iterable[dict[str, Any]] | None = None) -> Iterator[dict[str, Any]]:
         """Yield the lines of status.jsonl, from `lines` if it is being read, with fields of the right types only."""
@@ -185,13 +197,21 @@ def json_lines_with(path: Path, word: bytes) -> Iterator[tuple[int, dict[str, An
 
 def last_json_line(path: Path) -> dict[str, Any]:
     """Return the newest complete object of a JSON Lines file, reading only its end; empty when there is none."""
+    return next((record for line in reversed(_tail(path)) if (record := _json_object(line)) is not None), {})
+
+
+def tail_json_lines(path: Path) -> list[dict[str, Any]]:
+    """Return the complete objects at the end of a JSON Lines file, the newest last."""
+    return [record for line in _tail(path) if (record := _json_object(line)) is not None]
+
+
+def _tail(path: Path) -> list[bytes]:
     try:
         with regular_files.opened(path) as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
-            lines = file.read().splitlines()
+            return file.read().splitlines()
     except OSError:
-        return {}
-    return next((record for line in reversed(lines) if (record := _json_object(line)) is not None), {})
+        return []
 
 
 def read_json_file(path: Path) -> Any:

@@ -26,6 +26,7 @@ from tao_skill_bank.core import lifeline, settings
 from tao_skill_bank.core.redact import mask_output, masked
 from tao_skill_bank.errors import BlockedError, ConflictError, JobFailedError, Problem, TaoSkillsError
 from tao_skill_bank.runs import fencing, writer_lock
+from tao_skill_bank.runs.last_word import MARK
 from tao_skill_bank.runs.status_log import Diagnosis, StatusWriter
 from tao_skill_bank.training import distributed
 from tao_skill_bank.training.config import load_spec
@@ -117,7 +118,8 @@ def _run(spec: T, body: Callable[[T, Run], str], folder: Path, timeout: timedelt
     try:
         ranks = _start(folder, timeout)
         status.enabled = ranks.is_main
-        status.write("STARTED", f"{ranks.world} process{'es' if ranks.world > 1 else ''} on {ranks.device.type}")
+        if not (folder / MARK).exists():  # else another rank has failed already
+            status.write("STARTED", f"{ranks.world} process{'es' if ranks.world > 1 else ''} on {ranks.device.type}")
         message = body(spec, Run(folder, ranks, status, interruption))
         ranks.barrier()
         status.write("SUCCESS", message)
@@ -232,7 +234,7 @@ def _is_first(folder: Path) -> bool:
     """
     (folder / "exit").mkdir(exist_ok=True)
     try:
-        (folder / "exit" / "reported").touch(exist_ok=False)
+        (folder / MARK).touch(exist_ok=False)
     except FileExistsError:
         return False
     return True

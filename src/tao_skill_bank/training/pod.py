@@ -28,7 +28,7 @@ from types import FrameType
 from typing import IO, Any
 
 from tao_skill_bank.contracts import EXIT_INTERRUPTED, EXIT_PEER_LOST
-from tao_skill_bank.runs.run_directory import last_json_line, write_whole
+from tao_skill_bank.runs.run_directory import RunDirectory, write_whole
 from tao_skill_bank.training import pod_group
 from tao_skill_bank.training.pod_group import Attempt, PodGroup
 
@@ -197,7 +197,7 @@ class Pod:
         """Print the newest line of status.jsonl, at most every STATUS_SECONDS."""
         if self.group.index != 0 or not (is_last or time.monotonic() - self._reported_at >= STATUS_SECONDS):
             return
-        line = last_json_line(STATUS_FILE)
+        line = RunDirectory(Path()).last_status()
         if line and line != self._reported:
             self._reported, self._reported_at = line, time.monotonic()
             with self._lock:
@@ -211,7 +211,7 @@ class Pod:
             write_whole(EXIT_CODE_FILE, f"{code}\n")
 
     def _write_message(self, code: int) -> None:
-        status = last_json_line(STATUS_FILE)
+        status = RunDirectory(Path()).last_status()
         text = json.dumps({"exit_code": code, "status": status})
         if len(text.encode()) > MESSAGE_BYTES:
             kept = {name: status[name] for name in ("state", "step", "total") if name in status}
