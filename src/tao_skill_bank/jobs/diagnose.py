@@ -70,7 +70,7 @@ def diagnose_job(record: JobRecord) -> list[Diagnosis]:
         return [_finished(entry, record, planned) for entry in ranked] + problems
     if record.state is not State.ERROR:
         return problems or [_no_failure(record, run)]
-    return [_unexplained(record, scans), *problems]
+    return [_unexplained(record, scans, is_readable=not problems), *problems]
 
 
 def diagnose_text(
@@ -205,7 +205,7 @@ def _resume(record: JobRecord) -> str:
     return f"tao-skills retry {record.id}" if may_retry else run_files.resume_command(record)
 
 
-def _unexplained(record: JobRecord, scans: list[tuple[str, Scan]]) -> Diagnosis:
+def _unexplained(record: JobRecord, scans: list[tuple[str, Scan]], *, is_readable: bool) -> Diagnosis:
     """Return the diagnosis of a failed job whose logs explain nothing: the record's own reason comes first."""
     reason = record.transitions[-1].message
     if record.err_class == "ERR_INFRA":

@@ -15,7 +15,8 @@ SUCCESS = {"state": "SUCCESS", "message": "done"}
 
 
 def failure(code: str = "clips_missing") -> dict[str, Any]:
-    return {"state": "FAILURE", "message": "m", "diagnosis": {"code": code, "cause": "The clips.", "cure": "Copy them."}}
+    diagnosis = {"code": code, "cause": "The clips.", "cure": "Copy them."}
+    return {"state": "FAILURE", "message": "m", "diagnosis": diagnosis}
 
 
 def run_of(folder: Path, lines: list[dict[str, Any]], *, marked: bool) -> RunDirectory:

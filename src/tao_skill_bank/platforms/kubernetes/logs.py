@@ -3,10 +3,12 @@
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from tao_skill_bank.core import numbers
-from tao_skill_bank.errors import BlockedError
+from tao_skill_bank.errors import BlockedError, TaoSkillsError
+from tao_skill_bank.platforms.kubernetes import refusals
 from tao_skill_bank.platforms.kubernetes.client import Cluster, NotFoundError
 from tao_skill_bank.platforms.kubernetes.pods import RETRIED, STATUS_MARK, Pod, View
 from tao_skill_bank.runs import run_directory
@@ -34,7 +36,17 @@ def lines(
         time.sleep(POLL_SECONDS)
     if view is not None and (culprit := view.culprit) is not None and culprit.index != 0:
         yield f"--- the end of pod {culprit.name}, which failed:"
-        yield from _plain(cluster.log(culprit.name, container, tailLines=str(NUM_LINES)))
+        yield from _end_of(cluster, container, culprit.name)
+
+
+def _end_of(cluster: Cluster, container: str, name: str) -> Iterator[str]:
+    """Yield the end of a pod's log, or why there is none to read."""
+    try:
+        yield from _plain(cluster.log(name, container, tailLines=str(NUM_LINES)))
+    except NotFoundError:
+        yield f"--- pod {name} is gone, and its log with it"
+    except TaoSkillsError as error:
+        yield f"--- the log of pod {name} cannot be read: {error.problems[0].message} Fix: {error.problems[0].fix}"
 
 
 def other_failures(run: RunDirectory) -> Iterator[str]:
@@ -77,11 +89,21 @@ def _of_pod(
                 newest[stamped] += 1
                 if not line.startswith(STATUS_MARK):
                     yield line
-        except (NotFoundError, BlockedError):  # gone with its node, or its container is being made
+        except NotFoundError:  # gone with its node
             pass
+        except BlockedError as error:
+            _require_no_log_yet(error, name)
         if not is_running:
             return
         time.sleep(POLL_SECONDS)
+
+
+def _require_no_log_yet(error: BlockedError, name: str) -> None:
+    """Raise BlockedError where a log is refused for another reason than that its container is not there."""
+    if not refusals.is_no_log_yet(error):
+        said = f"The log of pod {name} cannot be read."
+        problems = [replace(each, code="log_not_readable", message=f"{said} {each.message}") for each in error.problems]
+        raise BlockedError(problems) from None
 
 
 def _is_running(look: Callable[[], View | None], name: str) -> bool:

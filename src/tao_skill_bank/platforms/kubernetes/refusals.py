@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass, replace
 
-from tao_skill_bank.errors import Problem
+from tao_skill_bank.errors import Problem, TaoSkillsError
 from tao_skill_bank.platforms import answers
 from tao_skill_bank.platforms.answers import Known
 
@@ -56,6 +56,13 @@ MISSING_RIGHT = re.compile(
 MISSING_PERMISSION = re.compile(r'^(?:[\w./-]+ (?:"[^"]*" )?is )?forbidden: (?:Required|requires one of) .*permission')
 TRY_AGAIN = (401, 408, 425, 429)  # or log in again
 BY_POLICY = re.compile(r"denied the request|denied request", re.I)
+# How it refuses a log whose container is not there yet, or not any more.
+NO_LOG_YET = re.compile(
+    r"is waiting to start|ContainerCreating|PodInitializing|is not available|container (?:not found|\S+ is terminated)"
+    r"|does not have a host assigned|trying and failing to pull image|previous terminated container|unable to retrieve"
+    r" container logs",
+    re.I,
+)
 # How the server says that an object, or a pod of a job, is not admitted: waiting does not help.
 FINAL = re.compile(r"\bis forbidden: |\bis invalid: |denied (?:the )?request", re.I)
 
@@ -73,6 +80,11 @@ def is_refusal(status: int, said: str) -> bool:
     if answers.matching(KNOWN, said) is not None or BY_POLICY.search(said) is not None:
         return True
     return 400 <= status < 500 and status not in TRY_AGAIN and "has been modified" not in said
+
+
+def is_no_log_yet(error: TaoSkillsError) -> bool:
+    """Return whether a refused log is that of a container which is not there yet, or not any more."""
+    return all(NO_LOG_YET.search(problem.message) is not None for problem in error.problems)
 
 
 def is_final(said: str) -> bool:

@@ -1,10 +1,14 @@
 """What an API server refuses, in words that nobody foresaw."""
 
+from dataclasses import replace
+
 import pytest
 from runs import make_plan, make_record
 
-from tao_skill_bank.contracts import Resources, State
-from tao_skill_bank.errors import BackendError, BlockedError
+from tao_skill_bank.contracts import Resources, State, Transition
+from tao_skill_bank.errors import BackendError, BlockedError, TaoSkillsError
+from tao_skill_bank.jobs import diagnose
+from tao_skill_bank.jobs.store import JobStore
 from tao_skill_bank.planning import gate
 from tao_skill_bank.platforms.kubernetes import refusals
 from tao_skill_bank.platforms.kubernetes.platform import PLATFORM
@@ -182,3 +186,46 @@ def test_a_job_of_a_server_that_refuses_now_hides_no_other(cluster, job):
         PLATFORM.status(record)
     cluster.pages.clear()
     assert PLATFORM.status(record).state is not State.UNKNOWN
+
+
+@pytest.fixture
+def finished(cluster, job):
+    """Return the record of a job whose pod has run and whose run directory is not seen from here."""
+    made = job()
+    record = make_record(made, platform="kubernetes", backend_ref=PLATFORM.submit(make_plan(made, "kubernetes")))
+    cluster.controllers.stop()
+    (pod,) = cluster.all("Pod")
+    pod["status"] = {"phase": "Failed"}
+    return record
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "shown"),
+    [
+        (403, "your VPN session has expired", "your VPN session has expired"),
+        (403, "<html>403 Forbidden</html>", "403 Forbidden"),
+        (400, 'the server refuses "logs" here', "refuses"),
+        (403, f'{FORBIDDEN}User "jane" cannot get resource "pods/log" in API group "" in the namespace "lab"', "jane"),
+    ],
+)  # fmt: skip
+def test_a_log_that_may_not_be_read_is_no_empty_log(cluster, finished, code, said, shown):
+    JobStore().create(replace(finished, terminal_state=State.ERROR,
+                              transitions=(Transition("", State.ERROR, "Exit code 1."),)))  # fmt: skip
+    cluster.pages["/log"] = (code, said)
+    with pytest.raises(TaoSkillsError, match=shown) as error:
+        list(PLATFORM.logs(finished, follow=False))
+    assert error.value.problems[0].fix
+    root, unreadable = diagnose.diagnose(finished.id)
+    assert root.cause.startswith("Exit code 1.")
+    assert (unreadable.code, unreadable.role) == ("log_unreadable", "also")
+    assert shown in unreadable.cause
+
+
+@pytest.mark.parametrize("said", [
+    'container "trainer" in pod "x-0" is waiting to start: PodInitializing',
+    'container "trainer" in pod "x-0" is waiting to start: trying and failing to pull image',
+    'container "trainer" in pod "x-0" is not available',
+])  # fmt: skip
+def test_the_log_of_a_container_that_is_not_there_is_empty(cluster, finished, said):
+    cluster.pages["/log"] = (400, said)
+    assert list(PLATFORM.logs(finished, follow=False)) == []
