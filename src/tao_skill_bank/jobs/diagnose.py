@@ -208,15 +208,16 @@ def _resume(record: JobRecord) -> str:
 def _unexplained(record: JobRecord, scans: list[tuple[str, Scan]], *, is_readable: bool) -> Diagnosis:
     """Return the diagnosis of a failed job whose logs explain nothing: the record's own reason comes first."""
     reason = record.transitions[-1].message
+    log = "Its log explains nothing." if is_readable else "Its log cannot be read."
     if record.err_class == "ERR_INFRA":
-        cause, fix = f"{reason} Its log explains nothing.", f"Resume it with: {_resume(record)}"
-        return Diagnosis(
-            "machine_lost", reason, cause, fix, record.results_dir, retry="yes", err_class="ERR_INFRA"
-        )  # fmt: skip
+        fix, source = f"Resume it with: {_resume(record)}", record.results_dir
+        return Diagnosis("machine_lost", reason, f"{reason} {log}", fix, source, retry="yes", err_class="ERR_INFRA")
     source, seen = scans[0] if scans else (record.results_dir, Scan())
     last = seen.last_line or Symptom(0, "")
-    shown = f"No line of its log reports an error; line {last.line_number} is its last." if scans else "It has no log."
+    if last.line_number:
+        log = f"No line of its log reports an error; line {last.line_number} is its last."
+    elif is_readable:
+        log = "Its log is empty." if scans else "It has no log."
     fix = f"Run it again; see: tao-skills status {record.id}"
-    return Diagnosis(
-        UNKNOWN, last.line.strip(), f"{reason} {shown}", fix, source, last.line_number, err_class=record.err_class
-    )  # fmt: skip
+    found = Diagnosis(UNKNOWN, last.line.strip(), f"{reason} {log}", fix, source, last.line_number)
+    return replace(found, err_class=record.err_class)
