@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tao_skill_bank.contracts import Job, JobRecord, Plan
+from tao_skill_bank.contracts import Job, JobRecord, Plan, State
 from tao_skill_bank.errors import ConflictError, UnknownNameError
 from tao_skill_bank.jobs.store import JobStore, is_valid_id
 from tao_skill_bank.runs import plan_versions
@@ -65,6 +65,17 @@ def earlier_job(job: Job) -> str | None:
     if not isinstance(earlier, dict) or (earlier.get("skill"), earlier.get("action")) != (job.skill, job.action):
         return None
     return job_in(folder)
+
+
+def lost_job(job: Job) -> str | None:
+    """Return the id of the earlier job of a run directory where an infrastructure failure ended it; else None."""
+    earlier = earlier_job(job)
+    try:
+        record = JobStore().read(earlier) if earlier is not None else None
+    except UnknownNameError:  # it ran with another state folder
+        return None
+    is_lost = record is not None and record.state is State.ERROR and record.err_class == "ERR_INFRA"
+    return earlier if is_lost else None
 
 
 def _require_place(record: JobRecord, folder: Path) -> None:

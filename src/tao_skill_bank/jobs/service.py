@@ -16,7 +16,7 @@ from tao_skill_bank.contracts import Job, JobRecord, JobStatus, Plan, State, Tra
 from tao_skill_bank.core import file_locks
 from tao_skill_bank.errors import BackendError, BlockedError, ConflictError, Problem, TaoSkillsError
 from tao_skill_bank.jobs import remote_results, search_folders, unrecorded
-from tao_skill_bank.jobs.launched import earlier_job
+from tao_skill_bank.jobs.launched import earlier_job, lost_job
 from tao_skill_bank.jobs.store import JobStore, new_job_id
 from tao_skill_bank.platforms import machines, processes, run_files
 from tao_skill_bank.runs import enclosing, results, run_directory, writer_lock
@@ -299,6 +299,8 @@ def _require_free(plan: Plan, store: JobStore, *, is_continued: bool) -> None:
         if plan.job.workload.trains and ((folder / "checkpoints").is_dir() or earlier_job(plan.job) is not None):
             resumed = f" with {plan.job.resume_key}=true" if plan.job.resume_key else ""
             fix = f"Choose another results_dir, or continue the training of this one{resumed}."
+        if (lost := lost_job(plan.job)) is not None:
+            fix = f"It is that of job {lost}, which an infrastructure failure ended: tao-skills retry {lost}. Or: {fix}"
         raise ConflictError.of("results_dir_not_empty", message, fix, path="results_dir", got=str(folder))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from runs import make_job, make_plan, make_record
 
-from tao_skill_bank.contracts import Job, Plan, Workload, to_json
+from tao_skill_bank.contracts import Job, Plan, State, Transition, Workload, to_json
 from tao_skill_bank.errors import ConflictError, RequestError
 from tao_skill_bank.jobs import launched, service
 from tao_skill_bank.jobs.store import JobStore
@@ -115,3 +115,24 @@ def test_what_is_no_plan_names_no_job(plan, text):
     assert found is None
     with pytest.raises((ConflictError, RequestError)):
         launched.plan_of(JobStore().read(plan.job.id))
+
+
+@pytest.mark.parametrize(
+    ("state", "err_class", "named"),
+    [(State.ERROR, "ERR_INFRA", True), (State.ERROR, "ERR_PROGRAM", False), (State.COMPLETE, None, False)],
+)
+def test_the_folder_of_a_job_that_was_killed_names_its_retry(
+    tmp_path: Path, state: State, err_class: Any, named: bool
+) -> None:
+    killed = make_plan(make_job(tmp_path / "run", action="evaluate", workload=Workload()))
+    ended = (Transition("", State.RUNNING), Transition("", state, "It was killed."))
+    record = make_record(killed.job, plan_sha256=killed.sha256, transitions=ended, terminal_state=state)
+    JobStore().create(replace(record, err_class=err_class))
+    write(tmp_path / "run", to_json(killed))
+    (tmp_path / "run" / "results.json").write_text("{}")
+    again = make_plan(make_job(tmp_path / "run", action="evaluate", workload=Workload()))
+    with pytest.raises(ConflictError) as error:
+        service.launch(again)
+    (problem,) = error.value.problems
+    assert problem.code == "results_dir_not_empty"
+    assert (f"tao-skills retry {killed.job.id}" in problem.fix) is named
