@@ -101,6 +101,30 @@ def measured(body: str, path: Path) -> dict[str, float]:
     return found
 
 
+def write_status(folder: Path, num_lines: int) -> None:
+    with (folder / "status.jsonl").open("w", encoding="utf-8") as file:
+        for step in range(1, num_lines + 1):
+            progress = {
+                "state": "RUNNING",
+                "step": step,
+                "total": num_lines,
+                "eta_seconds": 12.5,
+                "message": f"step {step}",
+            }
+            file.write(json.dumps({"time": "2026-11-30T12:00:00.123+00:00", **progress}) + "\n")
+
+
+def write_errors(path: Path, num_lines: int) -> None:
+    """Write the hang of eight ranks: every line is a symptom."""
+    with path.open("w", encoding="utf-8") as file:
+        for number in range(num_lines):
+            rank = number % 8
+            file.write(
+                f"[rank{rank}]:[E1206 18:44:12.7 ProcessGroupNCCL.cpp:632] [Rank {rank}] Watchdog caught collective "
+            )
+            file.write(f"operation timeout: WorkNCCL(SeqNum={number}, OpType=ALLREDUCE) ran for 600061 milliseconds\n")
+
+
 def show_log(title: str, body: str, path: Path) -> None:
     found = measured(body, path)
     speed = path.stat().st_size / 1e6 / found["seconds"]
@@ -114,7 +138,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        lines, one, part = (folder / title for title in ("lines.log", "one.log", "part.log"))
+        lines, one, part, errors = (folder / title for title in ("lines.log", "one.log", "part.log", "errors.log"))
         write_log(lines, arguments.megabytes << 20, "\n")
         write_log(one, arguments.megabytes << 20, " ")
         write_log(part, (arguments.megabytes << 20) // 100, "\n")
@@ -126,8 +150,11 @@ def main() -> None:
         show_log("diagnose", DIAGNOSE, lines)
         show_log("diagnose, one line", DIAGNOSE, one)
         show_log("diagnose by `re`, line by line", DIAGNOSE_BY_RE, part)
+        write_errors(errors, arguments.lines // 50)
+        show_log("diagnose, every line a symptom", DIAGNOSE, errors)
         write_metrics(folder, arguments.lines)
-        print(f"\n| {arguments.lines:,} metric lines | CPU s | peak MiB |\n|---|---|---|")
+        write_status(folder, arguments.lines)
+        print(f"\n| {arguments.lines:,} metric and status lines | CPU s | peak MiB |\n|---|---|---|")
         for title, body in {"json.loads of every line": JSON_LOADS, "result": RESULT, "report": REPORT}.items():
             found = measured(body, folder)
             print(f"| {title} | {found['seconds']:.1f} | {found['mib']:.0f} |", flush=True)

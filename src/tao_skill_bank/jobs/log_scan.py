@@ -8,7 +8,6 @@ from tao_skill_bank.jobs import log_lines
 from tao_skill_bank.jobs.failure_rules import Rule, holds
 from tao_skill_bank.jobs.tracebacks import (
     MAX_LINE_BYTES,
-    SUSPECTS,
     Error,
     ErrorFinder,
     frame_above,
@@ -92,22 +91,22 @@ class _Scanner:
         self._narrow()
 
     def _narrow(self) -> None:
-        """Look no longer for contexts that were seen."""
+        """Look no longer for contexts and errors that were seen."""
         self._unseen = [rule for rule in self._rules if rule.context and rule not in self.seen.contexts]
         contexts = [any_of(rule.context) for rule in self._unseen]
         self._contexts = Prefilter(contexts)
-        self._any = Prefilter([*(rule.pattern for rule in self._rules), *contexts, SUSPECTS])
+        self._any = Prefilter([*(rule.pattern for rule in self._rules), *contexts, *self.errors.wanted])
 
     def look_at(self, block: bytes) -> None:
+        before = len(self.seen.contexts), self.errors.wanted
         is_suspicious = self._any.find(block) >= 0
         if is_suspicious:
-            num_contexts = len(self.seen.contexts)
             self._look_for_symptoms(block)
             self._look_for_contexts(block)
-            if num_contexts != len(self.seen.contexts):
-                self._narrow()
         if is_suspicious or self.errors.may_be_in(block):
             self.errors.look_at(block, self._num_lines)
+        if before != (len(self.seen.contexts), self.errors.wanted):
+            self._narrow()
         self._look_for_last_line(block)
         self._num_lines += block.count(b"\n")
         self.errors.above = (

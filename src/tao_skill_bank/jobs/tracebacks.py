@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from tao_skill_bank.core.prefilter import Prefilter
 from tao_skill_bank.jobs import log_lines
 
+HEADERS = re.compile(r"Traceback \(most recent call last\)")
 HEADER = re.compile(r"^(?:Original |\s*[+|] (?:Exception Group )?)?Traceback \(most recent call last\):")
 FRAME = re.compile(r'^\s+(?:[|+] )?File "(?P<file>[^"]{1,500})", line (?P<line>\d+)(?:, in (?P<name>\S{1,200}))?')
 CHAINS = ("During handling of the above exception", "The above exception was the direct cause")
@@ -29,6 +30,7 @@ REPEATED = re.compile(r"Caught \w+ in |CalledProcessError: |^(?:SystemExit|Keybo
 STATED = re.compile(r"^error: (?P<cause>.{1,1500}?) Fix: (?P<fix>.+)$")
 MAX_LINE_LENGTH = 2000  # longer lines are cut: no symptom starts that late, and patterns get slow
 MAX_LINE_BYTES = 4 * MAX_LINE_LENGTH
+MAX_TRACEBACKS = 100  # that are read in all: one that is chained to the first unknown one follows soon
 MAX_TRACEBACK_LINES = 5000  # of all ranks together
 MAX_FRAMES_ABOVE = 8  # lines between an exception and its last frame: source text and markers
 LOOK_BACK = 400
@@ -60,25 +62,31 @@ class ErrorFinder:
         self.traceback: Error | None = None
         self.complaint: Error | None = None
         self._explains = explains
-        self._suspects = Prefilter([SUSPECTS])
+        self.wanted: tuple[re.Pattern[str], ...] = (SUSPECTS,)  # what lines that are to be looked at match
+        self._num_closed = 0
         self._open: dict[str, _Open] = {}  # by who writes it
         self._last: Error | None = None
         self.above = b""  # the end of the blocks before the next one
 
     def may_be_in(self, block: bytes) -> bool:
         """Return whether a block is to be looked at although nothing in it looks like an error otherwise."""
-        return bool(self._open) or any(b"\n" + word in block or block.startswith(word) for word in PLAIN_STARTS)
+        if self._open or self.complaint is not None:
+            return bool(self._open)
+        return any(b"\n" + word in block or block.startswith(word) for word in PLAIN_STARTS)
 
     def look_at(self, block: bytes, lines_before: int) -> None:
         """Look at the next block of a log, which `lines_before` lines precede."""
         position = self._follow(block, 0, lines_before)
-        for start in heapq.merge(starts(self._suspects, block), _plain_starts(block)):
+        plain = _plain_starts(block) if self.complaint is None else ()
+        for start in heapq.merge(starts(Prefilter(self.wanted), block), plain):
             if start >= position:
                 line = text_at(block, start)
                 if self._opens(block, start, line):
                     position = self._follow(block, block.index(b"\n", start) + 1, lines_before)
                 elif self.complaint is None:
                     self._complain(block, start, line, lines_before)
+        is_done = self.traceback is not None and self._num_closed >= MAX_TRACEBACKS
+        self.wanted = (SUSPECTS,) if self.complaint is None else () if is_done else (HEADERS,)
 
     def _opens(self, block: bytes, start: int, line: str) -> bool:
         writer, rest = log_lines.writer(line)
@@ -129,6 +137,9 @@ class ErrorFinder:
 
     def _close(self, opened: _Open, error: Error) -> None:
         """Note the end of a traceback; in a chain, the last exception is the one that ended the program."""
+        self._num_closed += 1
+        if self.traceback is not None and self._num_closed > MAX_TRACEBACKS:
+            return
         if REPEATED.search(log_lines.writer(error.line)[1]):
             return
         if self._explains(error.line):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from tao_skill_bank.bank import catalog
 from tao_skill_bank.jobs import diagnose, failure_rules
 from tao_skill_bank.jobs.diagnosis import Diagnosis
 
@@ -306,3 +307,14 @@ def test_every_rule_of_the_bank_and_every_word_of_it_is_shown_by_an_example() ->
 def test_a_rule_that_says_retry_names_no_change_first(rule: failure_rules.Rule) -> None:
     assert (rule.retry == "yes") <= (rule.err_class == INFRA)
     assert not rule.steps or rule.retry == "after_change" or rule.standing == "suspicion"
+
+
+def test_the_errors_page_lists_every_code_of_any_model() -> None:
+    page = (catalog.bank_root() / "references" / "errors.md").read_text(encoding="utf-8")
+    rows = [
+        [cell.strip(" `") for cell in line.strip("|").split("|")] for line in page.splitlines() if line[:3] == "| `"
+    ]
+    listed = {(row[0], *row[2:]) for row in rows if len(row) == 5}
+    assert listed == {
+        (rule.code, rule.standing, rule.retry, rule.err_class) for rule in failure_rules.rules() if not rule.package
+    }
