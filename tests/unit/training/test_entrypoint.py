@@ -57,6 +57,20 @@ def test_a_rank_that_fails_beside_a_reporter_leaves_only_its_exit_record(tmp_pat
     assert json.loads((tmp_path / "exit" / "rank_0.json").read_text())["exit_code"] == BlockedError.exit_code
 
 
+def test_a_rank_whose_peer_has_failed_already_writes_no_start_after_it(tmp_path, monkeypatch):
+    join = entrypoint._start
+
+    def join_late(*arguments):
+        ranks = join(*arguments)
+        assert entrypoint._is_first(tmp_path)  # another rank fails before this one writes
+        return ranks
+
+    monkeypatch.setattr(entrypoint, "_start", join_late)
+    entrypoint.run(None, lambda spec, run: "done", tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / "status.jsonl").read_text().splitlines()]
+    assert [line["state"] for line in lines] == ["SUCCESS"]
+
+
 def test_of_many_ranks_that_fail_in_the_same_moment_one_reports(tmp_path):
     def is_reporter(_: int) -> bool:
         return entrypoint._is_reporter(Diagnosis("missing_media", "", ""), tmp_path, None)
