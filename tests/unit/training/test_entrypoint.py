@@ -66,7 +66,7 @@ def test_a_rank_whose_peer_has_failed_already_writes_no_start_after_it(tmp_path,
         return ranks
 
     monkeypatch.setattr(entrypoint, "_start", join_late)
-    entrypoint.run(None, lambda spec, run: "done", tmp_path)
+    entrypoint.run(None, lambda *_: "done", tmp_path)
     lines = [json.loads(line) for line in (tmp_path / "status.jsonl").read_text().splitlines()]
     assert [line["state"] for line in lines] == ["SUCCESS"]
 
