@@ -10,9 +10,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tao_skill_bank.training.distributed import Ranks
+if TYPE_CHECKING:  # the launcher, which knows only the signals, loads no torch
+    from tao_skill_bank.training.distributed import Ranks
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 # One request may arrive twice: from the platform, which signals every process of a job, and from torchrun.
@@ -73,7 +74,7 @@ class Interruption:
         """Whether this process received a signal; other processes of the job may have."""
         return self.received is not None
 
-    def agreed(self, ranks: Ranks) -> bool:
+    def agreed(self, ranks: "Ranks") -> bool:
         """Return whether any rank received a signal. Every rank calls this."""
         return ranks.max([self.is_requested])[0] > 0
 

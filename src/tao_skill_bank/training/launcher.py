@@ -6,7 +6,8 @@ how long a job may take to end is up to its platform. Both reach the ranks as SI
 them when another rank has died. And it exits with the code of the rank that failed first, where torchrun always exits
 with 1, or with EXIT_PEER_LOST where the nodes did not find each other.
 
-Its ranks end with it, whatever ends it, and inherit the lock of the run directory, in which it runs.
+Its ranks end with it, whatever ends it, and inherit the lock of the run directory, in which it runs. The only process
+of a job is started without torchrun.
 """
 
 import os
@@ -16,16 +17,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import FrameType
-
-from torch.distributed import DistError
-from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-from torch.distributed.elastic.rendezvous import RendezvousError
+from typing import NoReturn
 
 from tao_skill_bank.contracts import EXIT_PEER_LOST
 from tao_skill_bank.core import lifeline, settings
 from tao_skill_bank.core.redact import mask_output
 from tao_skill_bank.errors import ConflictError
 from tao_skill_bank.runs import writer_lock
+from tao_skill_bank.training import only_rank
 from tao_skill_bank.training.interruption import SIGNALS
 
 TORCHRUN_SIGNALS = "SIGINT,SIGHUP,SIGQUIT"  # its default without SIGTERM
@@ -34,29 +33,39 @@ SIGNALED = 128
 
 def main() -> None:
     """Run torchrun on the command line's arguments and exit the process."""
-    from torch.distributed import run
-
     mask_output()
     for number in SIGNALS:
         signal.signal(number, _pass_on)
     os.environ.update(lifeline.for_children())
+    words, start = sys.argv[1:], len(only_rank.ARGUMENTS)
     try:
         with _locked():
-            run.main(["--signals-to-handle", TORCHRUN_SIGNALS, *sys.argv[1:]])
+            if tuple(words[:start]) == only_rank.ARGUMENTS:
+                sys.exit(exit_code(only_rank.run(words[start:])))
+            _run_torchrun(words)
     except ConflictError as error:
         sys.stderr.write(f"error: {error.problems[0].message} Fix: {error.problems[0].fix}\n")
         sys.exit(error.exit_code)
+
+
+def _run_torchrun(words: list[str]) -> NoReturn:
+    from torch.distributed import DistError, run
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.elastic.rendezvous import RendezvousError
+
+    try:
+        run.main(["--signals-to-handle", TORCHRUN_SIGNALS, *words])
     except ChildFailedError as error:
         sys.stderr.write(f"{error}\n")
-        sys.exit(exit_code(error))
+        sys.exit(exit_code(error.get_first_failure()[1].exitcode))
     except (RendezvousError, DistError) as error:
         sys.stderr.write(f"The nodes of the job did not find each other: {error}\n")
         sys.exit(EXIT_PEER_LOST)
+    sys.exit(0)
 
 
-def exit_code(error: ChildFailedError) -> int:
-    """Return the exit code of the rank that failed first; one that a signal ended gives 128 + its number."""
-    code: int = error.get_first_failure()[1].exitcode
+def exit_code(code: int) -> int:
+    """Return the exit code of the job from that of the rank that failed first; a signal's gives 128 + its number."""
     return SIGNALED - code if code < 0 else code
 
 

@@ -16,6 +16,7 @@ from tao_skill_bank.core import settings
 from tao_skill_bank.errors import JobFailedError, MissingExtraError
 from tao_skill_bank.models.cosmos_reason.chat_messages import EVERY_FRAME
 from tao_skill_bank.models.cosmos_reason.config import EvaluateConfig
+from tao_skill_bank.training import only_rank
 
 MODULE = "vllm.entrypoints.cli.main"
 END_SECONDS = 30
@@ -67,9 +68,7 @@ def _environment(local_rank: int) -> dict[str, str]:
     """Return the environment with this rank's GPU as the only one."""
     listed = [name for name in (settings.visible_gpus() or "").split(",") if name.strip()]
     gpu = listed[local_rank] if local_rank < len(listed) else str(local_rank)
-    unset = {"RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"}  # set by torchrun
-    inherited = {name: value for name, value in settings.child_environment().items() if name not in unset}
-    return inherited | {"CUDA_VISIBLE_DEVICES": gpu}
+    return only_rank.environment() | {"CUDA_VISIBLE_DEVICES": gpu}
 
 
 def _wait(child: "subprocess.Popen[bytes]", port: int, seconds: float, log: Path) -> None:
