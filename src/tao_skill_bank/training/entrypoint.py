@@ -56,6 +56,7 @@ def main(
     timeout: timedelta = distributed.TIMEOUT,
     *,
     resume_key: str | None = None,
+    load_libraries: Callable[[T], None] = lambda _: None,
 ) -> None:
     """Run a program to its end and exit the process.
 
@@ -65,6 +66,7 @@ def main(
         results_dir: returns the run directory of a spec; None means the config's own folder.
         timeout: how long a rank waits for the others.
         resume_key: see `run`.
+        load_libraries: imports what a program with this spec uses later, see `training.imports`.
 
     """
     parser = argparse.ArgumentParser()
@@ -79,7 +81,12 @@ def main(
         _print_problems(error)
         sys.exit(error.exit_code)
     folder = Path(results_dir(spec) or config_file.parent).absolute()
-    distributed.leave(run(spec, body, folder, timeout, resume_key=resume_key))
+
+    def loaded(spec: T, run: Run) -> str:
+        load_libraries(spec)
+        return body(spec, run)
+
+    distributed.leave(run(spec, loaded, folder, timeout, resume_key=resume_key))
 
 
 def run(

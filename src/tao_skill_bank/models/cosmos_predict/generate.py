@@ -11,7 +11,15 @@ import torch
 
 from tao_skill_bank.data.prompt_pairs import Prompt
 from tao_skill_bank.errors import BlockedError, Problem
-from tao_skill_bank.models.cosmos_predict import conditions, gallery, generation_plan, pipeline, safety, video_file
+from tao_skill_bank.models.cosmos_predict import (
+    conditions,
+    gallery,
+    generation_plan,
+    libraries,
+    pipeline,
+    safety,
+    video_file,
+)
 from tao_skill_bank.models.cosmos_predict.config import GenerateConfig
 from tao_skill_bank.models.cosmos_predict.generation_plan import Records, Variant, Video
 from tao_skill_bank.models.cosmos_predict.generator import Place, VideoGenerator
@@ -106,4 +114,10 @@ def _write_results(
 
 
 if __name__ == "__main__":
-    entrypoint.main(GenerateConfig, generate, lambda config: config.results_dir, distributed.UNEVEN_TIMEOUT)
+    entrypoint.main(
+        GenerateConfig,
+        generate,
+        lambda config: config.results_dir,
+        distributed.UNEVEN_TIMEOUT,
+        load_libraries=libraries.for_pipeline,
+    )

@@ -25,6 +25,7 @@ from tao_skill_bank.models.cosmos_predict import (
     identity,
     inspect,
     latents,
+    libraries,
     memory,
     pipeline,
 )
@@ -298,5 +299,9 @@ def _end_epoch(trainer: Trainer, judged: HeldOut | None, report: Reporter, saver
 
 if __name__ == "__main__":
     entrypoint.main(
-        TrainConfig, train, lambda config: config.results_dir or config.train.output_dir, resume_key=FACTS.resume
+        TrainConfig,
+        train,
+        lambda config: config.results_dir or config.train.output_dir,
+        resume_key=FACTS.resume,
+        load_libraries=libraries.for_pipeline,
     )

@@ -8,6 +8,7 @@ from tao_skill_bank.models.cosmos_reason import (
     choices,
     conversation,
     data,
+    libraries,
     metrics,
     questions,
     rank_assignment,
@@ -169,4 +170,10 @@ def _write_results(
 
 
 if __name__ == "__main__":
-    entrypoint.main(EvaluateConfig, evaluate, lambda config: config.results_dir, distributed.UNEVEN_TIMEOUT)
+    entrypoint.main(
+        EvaluateConfig,
+        evaluate,
+        lambda config: config.results_dir,
+        distributed.UNEVEN_TIMEOUT,
+        load_libraries=libraries.for_evaluation,
+    )

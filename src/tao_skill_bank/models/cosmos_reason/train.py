@@ -17,6 +17,7 @@ from tao_skill_bank.models.cosmos_reason import (
     eva,
     feature_cache,
     identity,
+    libraries,
     model,
     optimizer,
     out_of_memory,
@@ -347,5 +348,9 @@ def _check(config: TrainConfig) -> None:
 
 if __name__ == "__main__":
     entrypoint.main(
-        TrainConfig, train, lambda config: config.results_dir or config.train.output_dir, resume_key=FACTS.resume
+        TrainConfig,
+        train,
+        lambda config: config.results_dir or config.train.output_dir,
+        resume_key=FACTS.resume,
+        load_libraries=libraries.for_training,
     )
