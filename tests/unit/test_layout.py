@@ -52,6 +52,7 @@ IMPORT_BY_NAME = {
     "report/kinds/__init__.py": "how a kind of result is shown",
     "staging/fetch.py": "a model's builtin",
     "training/attention.py": "flash_attn, an optional library",
+    "training/imports.py": "the libraries that a program names",
 }
 
 

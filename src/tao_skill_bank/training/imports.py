@@ -25,7 +25,7 @@ def load(libraries: Sequence[str], *, without: Collection[str] = OTHER) -> None:
             say that this process does not use it through any of these libraries.
 
     """
-    with _hidden(without), uncollected():
+    with hidden(without), uncollected():
         for name in libraries:
             try:
                 importlib.import_module(name)
@@ -55,12 +55,13 @@ def needs_quantization(checkpoint: str) -> bool:
 
 
 @contextmanager
-def _hidden(names: Collection[str]) -> Iterator[None]:
-    hidden = [name for name in names if name not in sys.modules]
-    for name in hidden:
+def hidden(names: Collection[str]) -> Iterator[None]:
+    """Have modules not be found inside that are not loaded yet."""
+    absent = [name for name in names if name not in sys.modules]
+    for name in absent:
         sys.modules[name] = None  # type: ignore[assignment] # Python's own way to say that it is not to be found
     try:
         yield
     finally:
-        for name in hidden:
+        for name in absent:
             del sys.modules[name]

@@ -1,19 +1,19 @@
 """Inspects a train spec without weights: `python -m tao_skill_bank.models.cosmos_predict.inspect --config F`.
 
-Prints one JSON document. The transformer is built on the meta device from its config only.
+Prints one JSON document. What a transformer is made of is built once and remembered; memory is computed from it.
 """
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from tao_skill_bank.core import json_reader
 from tao_skill_bank.errors import UnknownNameError
-from tao_skill_bank.models.cosmos_predict import adapters, memory
+from tao_skill_bank.models.cosmos_predict import memory
 from tao_skill_bank.models.cosmos_predict.config import TrainConfig
 from tao_skill_bank.models.cosmos_predict.geometry import ClipShape
-from tao_skill_bank.models.cosmos_predict.memory import Load
+from tao_skill_bank.models.cosmos_predict.memory import Load, Shape
 from tao_skill_bank.training import inspection
 from tao_skill_bank.weights import model_uri
 from tao_skill_bank.weights.model_uri import BUILTIN, HUB
@@ -33,17 +33,17 @@ def inspect(config: TrainConfig) -> dict[str, Any]:
         UnknownNameError: the architecture of the model is not available locally.
 
     """
-    from diffusers import CosmosTransformer3DModel
-
     architecture = find_architecture(config.model.pretrained_model_name_or_path)
-    with torch.device("meta"):
-        build: Any = CosmosTransformer3DModel.from_config
-        dit = build(architecture).requires_grad_(False)
-        targets = adapters.matches(dit, list(config.lora.target_modules))
-        unmatched = [target for target, count in targets.items() if not count]
-        if not unmatched:
-            adapters.add(dit, config.lora)
-    shape, load = memory.shape_of(dit), load_of(config)
+
+    def build() -> dict[str, Any]:
+        from tao_skill_bank.models.cosmos_predict import meta_network
+
+        return meta_network.facts(architecture, config.lora)
+
+    key = json.dumps([architecture, asdict(config.lora)], sort_keys=True)
+    facts = inspection.remembered(key, build)
+    shape, load, targets = Shape(**facts["shape"]), load_of(config), facts["targets"]
+    unmatched = [target for target, count in targets.items() if not count]
     plans = memory.execution_plans(shape, load, allowed_modes(config))
     smallest = min(plans, key=lambda plan: plan.memory_bytes)
     mode = str(smallest.settings["train.gradient_checkpointing"])

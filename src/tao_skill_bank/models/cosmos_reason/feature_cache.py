@@ -28,6 +28,7 @@ from tao_skill_bank.models.cosmos_reason.data import Records
 from tao_skill_bank.models.cosmos_reason.media import Features
 from tao_skill_bank.models.cosmos_reason.network import Network, parts
 from tao_skill_bank.models.cosmos_reason.positions import Grid
+from tao_skill_bank.models.cosmos_reason.training_setup import FREE_BYTES, wants_feature_cache
 from tao_skill_bank.models.cosmos_reason.vision import patchify
 from tao_skill_bank.training import bad_samples, distributed
 from tao_skill_bank.training.content_hash import content_hash
@@ -35,7 +36,6 @@ from tao_skill_bank.training.entrypoint import Run
 from tao_skill_bank.weights.safetensors_files import fingerprint
 
 logger = logging.getLogger(__name__)
-FREE_BYTES = 10 * 2**30  # always left free on the disk
 QUEUED_WRITES = 4  # clips whose features are queued in memory
 
 
@@ -97,7 +97,7 @@ def fill(config: TrainConfig, trainable: Any, sets: Sequence[Records], run: Run,
     """
     wanted = config.train.train_policy.vision_feature_cache
     media = _media(sets)
-    if not media or not is_wanted(config):
+    if not media or not wants_feature_cache(config):
         return False
     identity = fingerprint(base)
     if prepare.frozen_tower(trainable) is None or identity is None:
@@ -131,12 +131,6 @@ def fill(config: TrainConfig, trainable: Any, sets: Sequence[Records], run: Run,
             if holder is records and index not in failed
         }
     return True
-
-
-def is_wanted(config: TrainConfig) -> bool:
-    """Return whether the spec enables the cache: with one epoch, the tower runs only once anyway."""
-    wanted = config.train.train_policy.vision_feature_cache
-    return wanted == "on" or (wanted == "auto" and config.train.epoch > 1)
 
 
 def _media(sets: Sequence[Records]) -> list[tuple[Records, Media]]:

@@ -5,12 +5,15 @@ head and token, and the live tensors at the peak of the language model or the vi
 on a GPU; the cache is exact (a test compares it with transformers').
 """
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from tao_skill_bank.models.cosmos_reason import architectures
 from tao_skill_bank.models.cosmos_reason.config import EvaluateConfig, InferenceConfig
+from tao_skill_bank.training import inspection
 
 BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 FLOAT32 = 4
@@ -28,7 +31,7 @@ class Found:
     """A checkpoint, described by its config only.
 
     Attributes:
-        architecture: transformers' Qwen3VLConfig.
+        architecture: what meta_network.whole names of transformers' Qwen3VLConfig, by the same names.
         dtype: of the weights, as the config names it.
 
     """
@@ -110,15 +113,21 @@ def prefill_bytes(architecture: Any, prompts: Prompts, dtype_bytes: int) -> int:
 
 def read(uri: str) -> Found:
     """Return the model described by a checkpoint's config. Raises as `architectures.find` does."""
-    import torch
-    from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
-
     found = architectures.find(uri)
-    architecture = Qwen3VLConfig(**found)
-    with torch.device("meta"):
-        build: Any = Qwen3VLForConditionalGeneration
-        parameters = sum(parameter.numel() for parameter in build(architecture).parameters())
-    return Found(architecture, parameters, str(found.get("dtype") or found.get("torch_dtype") or "bfloat16"))
+
+    def build() -> dict[str, Any]:
+        from tao_skill_bank.models.cosmos_reason import meta_network
+
+        return meta_network.whole(found)
+
+    facts = inspection.remembered(json.dumps(found, sort_keys=True), build)
+    architecture = SimpleNamespace(
+        model_type=facts["model_type"],
+        text_config=SimpleNamespace(**facts["text"]),
+        vision_config=SimpleNamespace(**facts["vision"]),
+    )
+    dtype = str(found.get("dtype") or found.get("torch_dtype") or "bfloat16")
+    return Found(architecture, facts["parameters"], dtype)
 
 
 def size_of(adapter: str | None) -> int:

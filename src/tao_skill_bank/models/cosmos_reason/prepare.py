@@ -16,9 +16,10 @@ from tao_skill_bank.errors import RequestError
 from tao_skill_bank.models.cosmos_reason import memory, model, named_parts, sizes
 from tao_skill_bank.models.cosmos_reason.blocks import Execution
 from tao_skill_bank.models.cosmos_reason.config.train import TrainConfig
-from tao_skill_bank.models.cosmos_reason.memory import BYTES, Load, Setup
+from tao_skill_bank.models.cosmos_reason.memory import Load
 from tao_skill_bank.models.cosmos_reason.network import Network, parts, trained_copy
 from tao_skill_bank.models.cosmos_reason.optimizer import part_of
+from tao_skill_bank.models.cosmos_reason.training_setup import allowed_shares, needs_sharding, setup_of
 from tao_skill_bank.models.cosmos_reason.vision import PixelFormat
 from tao_skill_bank.training import adapters, float8, four_bit
 from tao_skill_bank.training.distributed import Ranks
@@ -112,42 +113,10 @@ def freeze(trainable: nn.Module, frozen: Sequence[str]) -> None:
         raise RequestError.of("nothing_to_train", message, "Remove a part from it.", path="policy.frozen_parts")
 
 
-def needs_sharding(config: TrainConfig) -> bool:
-    """Return whether FSDP is needed: to shard weights, to offload them, or to keep them in another dtype.
-
-    Adapters do not need it with one shard: they are cast where they are used, and their gradients are small.
-    """
-    train, lora, sizes = config.train, config.policy.lora, config.policy.parallelism
-    if sizes.dp_shard_size > 1 or train.fsdp_offload:
-        return True
-    if lora and not lora.modules_to_save:
-        return False
-    return sizes.dp_replicate_size > 1 or train.master_dtype != train.param_dtype
-
-
 def frozen_tower(trainable: nn.Module) -> Any | None:
     """Return the vision tower when nothing in it is trained."""
     visual = trained_copy(parts(trainable).model.visual)
     return None if any(parameter.requires_grad for parameter in visual.parameters()) else visual
-
-
-def setup_of(config: TrainConfig, *, features_cached: bool) -> Setup:
-    """Return the memory-relevant settings of a spec."""
-    train = config.train
-    return Setup(
-        param_bytes=BYTES[train.param_dtype],
-        master_bytes=BYTES[train.master_dtype],
-        shards=config.policy.parallelism.dp_shard_size,
-        offload=train.fsdp_offload,
-        uses_fsdp=needs_sharding(config),
-        features_cached=features_cached,
-    )
-
-
-def allowed_shares(config: TrainConfig) -> tuple[float, ...]:
-    """Return the shares of recomputed layers that the spec allows."""
-    wanted = config.policy.model_gradient_checkpointing
-    return memory.SHARES if wanted == "auto" else (float(wanted),)
 
 
 def require_hardware(config: TrainConfig, ranks: Ranks) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from torch.distributed.checkpoint.state_dict import get_model_state_dict
 
 from tao_skill_bank.errors import BlockedError, Problem, TaoSkillsError
-from tao_skill_bank.models.cosmos_reason import batches, identity, inspect
+from tao_skill_bank.models.cosmos_reason import batches, identity, meta_network
 from tao_skill_bank.models.cosmos_reason.config import TrainConfig
 from tao_skill_bank.models.cosmos_reason.config.train import Lora
 from tao_skill_bank.models.cosmos_reason.facts import FACTS
@@ -47,7 +47,7 @@ def check(config: TrainConfig, folder: Path) -> Answer:
     if contents is None:
         missing.append(f"The trainer compares its weights: an earlier version wrote it, without {FILE}.")
         return Answer(not_compared=" ".join(missing))
-    network, _, _ = inspect.skeleton(config)
+    network, _, _ = meta_network.skeleton(config)
     weights: dict[str, Any] = get_model_state_dict(network, options=TRAINED_ONLY)
     try:
         checkpoint.require_same_weights(folder, contents.shapes, weights, FACTS)

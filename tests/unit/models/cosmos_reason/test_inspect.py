@@ -12,7 +12,7 @@ import pytest
 
 from tao_skill_bank.bank import execution
 from tao_skill_bank.core import nested
-from tao_skill_bank.models.cosmos_reason import architectures, workload
+from tao_skill_bank.models.cosmos_reason import architectures, meta_network, workload
 from tao_skill_bank.models.cosmos_reason.config import TrainConfig
 from tao_skill_bank.models.cosmos_reason.inspect import inspect
 from tao_skill_bank.training.config import load_spec
@@ -184,3 +184,37 @@ def test_no_features_are_kept_of_a_trained_tower_for_one_epoch_or_when_switched_
     train_spec["train"]["epoch"] = 2
     train_spec["train"]["train_policy"]["vision_feature_cache"] = "off"
     assert inspected(NAME, lora=lora)["kept_features"] is None
+
+
+@pytest.mark.parametrize(
+    ("change", "builds"),
+    [
+        (("train.train_policy.mini_batch", 2), False),
+        (("train.param_dtype", "float32"), False),
+        (("policy.model_max_length", 4096), False),
+        (("train.optm_lr", 1e-5), False),
+        (("train.optm_lr", [1e-5, 1e-6]), True),
+        (("policy.frozen_parts", ["vision"]), True),
+        (("policy.lora", {"r": 4, "target_modules": ["q_proj"]}), True),
+        (("policy.model_name_or_path", "hf_model://nvidia/Cosmos-Reason2-2B"), True),
+    ],
+)
+def test_only_what_changes_the_network_or_names_a_part_of_it_builds_it_again(
+    train_spec: Document,
+    write_config: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    change: tuple[str, Any],
+    builds: bool,
+) -> None:
+    monkeypatch.setenv("TAO_STATE_DIR", str(tmp_path / "own"))
+    facts, built = meta_network.facts, []
+    monkeypatch.setattr(meta_network, "facts", lambda config: built.append(config) or facts(config))
+    train_spec["policy"] |= {"model_name_or_path": "builtin://tiny-cosmos-reason"}
+    inspect(load_spec(TrainConfig, write_config(train_spec)))
+    assert len(built) == 1
+    changed = load_spec(TrainConfig, write_config(nested.with_value(train_spec, *change)))
+    after = inspect(changed)
+    assert len(built) == 1 + builds
+    monkeypatch.setenv("TAO_STATE_DIR", str(tmp_path / "other"))
+    assert inspect(changed) == after  # as built from nothing

@@ -13,10 +13,10 @@ from tao_skill_bank.models.cosmos_reason import answers, generate, loader
 from tao_skill_bank.models.cosmos_reason.answers import Response
 from tao_skill_bank.models.cosmos_reason.generate import Decoding
 from tao_skill_bank.models.cosmos_reason.processor import IGNORED
+from tao_skill_bank.models.cosmos_reason.quantization.memory import BATCH
 from tao_skill_bank.models.cosmos_reason.quantization.records import Records
 from tao_skill_bank.models.cosmos_reason.verdicts import Rule, judge, kind_of
 
-BATCH = 8
 Progress = Callable[[int, str], None]  # records done since the last call, and the message
 
 

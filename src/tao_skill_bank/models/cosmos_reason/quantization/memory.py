@@ -9,8 +9,8 @@ from typing import Any
 from tao_skill_bank.models.cosmos_reason import generation_memory
 from tao_skill_bank.models.cosmos_reason.config import QuantizeConfig
 from tao_skill_bank.models.cosmos_reason.generation_memory import FLOAT32, PIXELS_PER_TOKEN, Prompts
-from tao_skill_bank.models.cosmos_reason.quantization import comparison
 
+BATCH = 8
 WIDTH = 2  # bytes of a weight in bfloat16, whatever the checkpoint has (quantize.DTYPE)
 OBSERVED_COPIES = 2  # float32 copies of a layer's input for its statistics
 SCALED_COPIES = 9  # float32 copies of a layer while its rounding error is computed: 8.9 measured (scales.py)
@@ -55,7 +55,7 @@ def _steps(config: QuantizeConfig, architecture: Any) -> dict[str, int]:
     observed = OBSERVED_COPIES * FLOAT32 * record.prompt_tokens * text.intermediate_size
     steps = {"calibration": generation_memory.prefill_bytes(architecture, record, WIDTH) + observed}
     batches = {"generation": 0 if options.skip_test_generation else 1}
-    batches |= {"evaluation": comparison.BATCH} if config.dataset else {}
+    batches |= {"evaluation": BATCH} if config.dataset else {}
     for name, batch in batches.items():
         prompts = Prompts(batch, vision_tokens, limit + options.max_new_tokens, options.max_new_tokens)
         cache = generation_memory.cache_bytes(text, prompts.cached_tokens, WIDTH)
