@@ -14,6 +14,7 @@ LONG_RUN_SECONDS = 60
 SHOWN_FILES = 25
 sys.path.insert(0, str(SUPPORT))
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the workers share the cores: more threads would only wait for them
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else every child of a test compiles this package again
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
