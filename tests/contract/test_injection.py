@@ -114,7 +114,7 @@ def run(script, folder, stubs):
         "SLURM_JOB_ID": "1",
     }
     subprocess.run(
-        ["bash", "-c", script], env=environment, capture_output=True, check=False, timeout=60, stdin=subprocess.DEVNULL
+        ["bash", "-c", script], env=environment, capture_output=True, check=False, timeout=600, stdin=subprocess.DEVNULL
     )
 
 

@@ -137,8 +137,8 @@ def serving(monkeypatch):
         monkeypatch.setenv(name, "testing")
     import requests
 
-    requests.post(f"{store.address}/moto-api/reset", timeout=10)
-    requests.post(f"{store.address}/moto-api/reset-auth", data=b"inf", timeout=10)  # of an earlier test
+    requests.post(f"{store.address}/moto-api/reset", timeout=100)
+    requests.post(f"{store.address}/moto-api/reset-auth", data=b"inf", timeout=100)  # of an earlier test
     store.client.create_bucket(Bucket=BUCKET)
     store.asked.clear()
     try:
@@ -152,7 +152,7 @@ def refuse_keys(store, monkeypatch):
     """Have the server check credentials from now on; the ones in the environment are wrong."""
     import requests
 
-    requests.post(f"{store.address}/moto-api/reset-auth", data=b"0", timeout=10)
+    requests.post(f"{store.address}/moto-api/reset-auth", data=b"0", timeout=100)
     for name in KEYS:
         monkeypatch.setenv(name, "AKIAWRONG")
 

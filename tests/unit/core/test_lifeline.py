@@ -40,7 +40,7 @@ def test_a_child_ends_with_its_starter_also_when_it_was_late_to_ask(tmp_path, wh
         assert pid_in(tmp_path / "pid") == child
     starter.kill()
     starter.communicate()
-    eventually(lambda: not is_alive(child), seconds=30)
+    eventually(lambda: not is_alive(child))
     assert (tmp_path / "pid").exists() is (when == "running")
 
 

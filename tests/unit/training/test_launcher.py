@@ -90,8 +90,8 @@ def test_ranks_end_with_a_killed_launcher_and_free_the_run_directory_with_their_
         writer_lock.require_free(tmp_path)
     process.kill()
     process.wait()
-    eventually(lambda: not any(is_alive(rank) for rank in ranks), seconds=30)
-    eventually(lambda: is_free(tmp_path), seconds=30)
+    eventually(lambda: not any(is_alive(rank) for rank in ranks))
+    eventually(lambda: is_free(tmp_path))
 
 
 def is_free(folder: Path) -> bool:

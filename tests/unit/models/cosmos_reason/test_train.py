@@ -369,7 +369,7 @@ def test_sigterm_ends_a_training_promptly_with_a_status(
         text=True,
     )
     metrics = tmp_path / "run" / "metrics.jsonl"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 1200
     while not metrics.exists() and process.poll() is None and time.monotonic() < deadline:
         select_nothing(0.05)
     process.send_signal(signal.SIGTERM)
@@ -450,7 +450,7 @@ def _signal_before(step: int, number: int, patch: pytest.MonkeyPatch) -> None:
 
 
 def _wait_until(question: Callable[[], bool], process: "subprocess.Popen[bytes]") -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 1200
     while not question():
         assert process.poll() is None
         assert time.monotonic() < deadline

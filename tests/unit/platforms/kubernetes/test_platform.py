@@ -81,7 +81,7 @@ def test_a_missing_right_is_told_with_its_command_and_leaves_nothing(cluster, jo
 
 
 def nothing_left(cluster):
-    return eventually(lambda: cluster.names("Job", "Pod", "Service", "ConfigMap") == [], seconds=60)
+    return eventually(lambda: cluster.names("Job", "Pod", "Service", "ConfigMap") == [])
 
 
 def test_an_account_that_may_not_make_pods_may_submit_all_the_same(cluster, job):
