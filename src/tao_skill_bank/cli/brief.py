@@ -60,6 +60,7 @@ def of_plan(sealed: Plan, code: int, following: Sequence[str], *, written: bool)
     facts: dict[str, Any] = {
         "sha256": sealed.sha256,
         **({"job_id": job.id} if written else {}),
+        "launchable": bool(sealed.argv) and not sealed.blocking,
         "skill": job.skill,
         "action": job.action,
         "route": {"kind": sealed.route.kind, "skill": sealed.route.skill, "reason": sealed.route.reason},

@@ -131,6 +131,8 @@ def plan(
         following = [command("run", "--plan", out)] if out else [_same_request_as("run")]
         if out:
             _write_plan(sealed, out)
+    elif out:
+        typer.echo(f"{out} was not written: a blocked plan is not run.", err=True)
     written = out is not None and not code
     if formats.wants_document(as_json) and full:
         payload = _payload(sealed, written=written)
@@ -218,6 +220,7 @@ def _payload(sealed: Any, *, written: bool) -> dict[str, Any]:
     job = document_of_plan["job"]
     return {
         **({"job_id": job["id"]} if written else {}),
+        "launchable": bool(sealed.argv) and not sealed.blocking,
         "skill": job["skill"],
         "action": job["action"],
         "route": document_of_plan["route"],
@@ -261,8 +264,14 @@ def _print_plan(sealed: Any, *, show_files: bool) -> None:
     for name, text in shown.items():
         print_titled(name, text)
     print_findings(sealed.findings)
-    blocked = _block(sealed.blocking)
-    typer.echo("blocked: nothing was launched" if blocked else "planned: nothing was launched", err=True)
+    typer.echo(_closing(len(sealed.blocking)), err=True)
+
+
+def _closing(num_blocking: int) -> str:
+    """Return the last line of a plan; what it shows of a blocked one is what would be submitted."""
+    if not num_blocking:
+        return "planned: nothing was launched"
+    return f"not launchable: {num_blocking} finding{'s block' if num_blocking > 1 else ' blocks'}; nothing was launched"
 
 
 def _shown_files(sealed: Any, *, all_of_them: bool) -> dict[str, str]:

@@ -1,4 +1,7 @@
-"""The stages of a request, in order. Nothing is written or launched before `run`, nor when a finding blocks."""
+"""The stages of a request, in order. Nothing is written or launched before `run`, nor when a finding blocks.
+
+A blocked plan holds what would be submitted all the same, for review.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -7,10 +10,11 @@ from tao_skill_bank import platforms, preflight
 from tao_skill_bank.automl.plan import study
 from tao_skill_bank.bank import catalog, consistency, images
 from tao_skill_bank.bank.catalog import Skill
-from tao_skill_bank.contracts import Finding, Launch, Plan, Request, to_json
-from tao_skill_bank.errors import MissingExtraError
+from tao_skill_bank.contracts import Finding, Plan, Request, to_json
+from tao_skill_bank.core.findings import from_error
+from tao_skill_bank.errors import BlockedError, MissingExtraError
 from tao_skill_bank.jobs import service
-from tao_skill_bank.planning import gate, parents, planner, policy, reviewed
+from tao_skill_bank.planning import gate, launches, parents, planner, policy, reviewed
 from tao_skill_bank.spec import build, door
 
 
@@ -51,12 +55,13 @@ def plan(request: Request, *, compares_resumed: bool = True, notes: Sequence[Fin
     drafted = planner.draft(job, request, route, findings)
     if route.kind == "automl":
         drafted = _with_study(drafted, skill, built.given)
-    launcher = platforms.load(drafted.launched_on)
-    return planner.seal(drafted, Launch({}, ()) if drafted.blocking else launcher.render(drafted))
+    return launches.sealed(drafted)
 
 
 def run(sealed: Plan, findings: Sequence[Finding] | None = None, *, retry_of: str | None = None) -> service.JobHandle:
-    """Launch a sealed plan: record, then submit. `findings` replace the plan's own: see `look_again`.
+    """Launch a sealed plan: record, then submit. `findings` replace those of the plan's own that do not block it.
+
+    They are those of `look_again`.
 
     Raises:
         RequestError: the plan holds a secret; nothing was written.
@@ -68,7 +73,7 @@ def run(sealed: Plan, findings: Sequence[Finding] | None = None, *, retry_of: st
     planner.verify(sealed)
     reviewed.require_same_config(sealed)
     gate.require_no_secret(sealed)
-    gate.raise_if_blocked([found for found in (sealed.findings if findings is None else findings) if found.blocks_run])
+    gate.require_launchable(sealed, sealed.findings if findings is None else findings)
     gate.require_runnable(sealed)
     return service.launch(sealed, retry_of=retry_of)
 
@@ -81,13 +86,22 @@ def look_again(sealed: Plan) -> list[Finding]:
 def _with_study(drafted: Plan, skill: Skill, given: frozenset[str]) -> Plan:
     """Return the plan of a search, for review before anything starts.
 
-    If a requirement of the search is missing, the plan shows the fix and cannot be run.
+    If a requirement of the search is missing, the plan shows the fix and cannot be run. A search that cannot be decided
+    is a finding of a plan that others block already, so that they all are shown.
+
+    Raises:
+        RequestError: what `automl` says contradicts the schema, the skill or itself.
+        BlockedError: the algorithm cannot search this, and nothing else blocks.
+
     """
     try:
         prepared = study.prepare(skill, drafted.request, drafted.job, given, drafted.findings)
     except MissingExtraError as error:
-        finding = gate.missing_extra(error)
-        return replace(drafted, findings=(*drafted.findings, finding))
+        return planner.noting(drafted, gate.missing_extra(error))
+    except BlockedError as error:
+        if not drafted.blocking:
+            raise
+        return planner.noting(drafted, *from_error(error))
     located = study.located(skill, drafted.request, drafted.job, given)
     request = replace(
         located, image=located.image or drafted.job.image

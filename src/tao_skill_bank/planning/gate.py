@@ -132,9 +132,21 @@ def missing_extra(error: MissingExtraError) -> Finding:
     return Finding("automl_extra_missing", "warning", problem.message, fix, "automl_policy", {"blocks_run": True})
 
 
+def require_launchable(plan: Plan, findings: Sequence[Finding]) -> None:
+    """Refuse a plan that was blocked when it was sealed, or that `findings` of now block.
+
+    Raises like `raise_if_blocked`.
+    """
+    now = [found for found in findings if found.blocks_run and found not in plan.blocking]
+    raise_if_blocked([*plan.blocking, *now])
+
+
 def require_runnable(plan: Plan) -> None:
-    """Refuse a plan whose route or action this release cannot run. Raises BlockedError."""
+    """Refuse a plan whose route or action this release cannot run, or that holds no launch. Raises BlockedError."""
     job = plan.job
     if not catalog.find(job.skill).is_implemented(job.action):
         message = f"{job.skill} {job.action} can be planned but not run: this release has no {job.module}."
         raise BlockedError.of("action_not_available", message, "Use another action, or a newer release.", path="action")
+    if not plan.argv:
+        message = f"The plan of job {job.id} holds no launch: where it was made, not everything of it was known."
+        raise BlockedError.of("plan_without_launch", message, "Plan the request again here: tao-skills plan ...")

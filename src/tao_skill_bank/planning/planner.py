@@ -97,6 +97,11 @@ def draft(job: Job, request: Request, route: Route, findings: Sequence[Finding])
     return Plan(job=job, request=request, route=route, findings=tuple(findings), files=files, argv=())
 
 
+def noting(plan: Plan, *findings: Finding) -> Plan:
+    """Return the plan with further findings."""
+    return replace(plan, findings=(*plan.findings, *map(_masked, findings)))
+
+
 def _masked(finding: Finding) -> Finding:
     """Return a finding without secrets: some quote what data, adapters and servers say."""
     document = to_json(finding)

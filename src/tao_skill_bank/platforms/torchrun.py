@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tao_skill_bank.contracts import Job
+from tao_skill_bank.errors import BlockedError
 
 
 @dataclass(frozen=True)
@@ -24,14 +25,21 @@ class Rendezvous:
 
 
 def command(job: Job, *, python: str = sys.executable, rendezvous: Rendezvous | None = None) -> tuple[str, ...]:
-    """Return the argv that starts the processes of one node; several nodes need a rendezvous."""
+    """Return the argv that starts the processes of one node.
+
+    Raises:
+        BlockedError: several nodes need a rendezvous, and there is none.
+
+    """
     config = ("--config", str(Path(job.results_dir) / job.config_file))
     if job.command:  # it starts its own processes
         return (*job.command, *config)
     module = ("-m", job.module, *config)
     if not job.distributed:
         return (python, *module)
-    assert rendezvous is not None or job.resources.nodes == 1, "several nodes need a rendezvous"
+    if rendezvous is None and job.resources.nodes > 1:
+        message = f"Platform {job.platform.name} starts the processes of one node; the job has {job.resources.nodes}."
+        raise BlockedError.of("one_node_only", message, "Set platform.nodes=1.", path="platform.nodes")
     where = ("--standalone",) if rendezvous is None else _join(job, rendezvous)
     processes = ("--nproc_per_node", str(job.resources.processes_per_node))
     return (python, "-m", "tao_skill_bank.training.launcher", *where, *processes, *module)

@@ -2,6 +2,7 @@ import pytest
 from runs import make_job
 
 from tao_skill_bank.contracts import Resources
+from tao_skill_bank.errors import BlockedError
 from tao_skill_bank.platforms import torchrun
 from tao_skill_bank.platforms.torchrun import Rendezvous
 
@@ -33,7 +34,7 @@ def test_several_nodes_meet_at_the_rendezvous_under_the_job_id():
     }
 
 
-def test_several_nodes_without_a_rendezvous_are_our_bug():
+def test_several_nodes_without_a_rendezvous_are_refused():
     job = make_job("/runs/a", distributed=True, resources=Resources(nodes=2))
-    with pytest.raises(AssertionError, match="rendezvous"):
+    with pytest.raises(BlockedError, match="one node"):
         torchrun.command(job)

@@ -4,7 +4,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from tao_skill_bank.contracts import Launch, Plan
+from tao_skill_bank.contracts import Job, Launch, Plan
 from tao_skill_bank.platforms import script as job_script
 from tao_skill_bank.platforms import torchrun
 
@@ -22,10 +22,8 @@ cd {results_dir}
 def launch(plan: Plan) -> Launch:
     """Return launch.sh and the command that runs it."""
     job = plan.job
-    fetch = (sys.executable, "-m", "tao_skill_bank.training.fetch")
-    commands = [*((*fetch, uri, folder) for uri, folder in job.fetches), torchrun.command(job)]
-    if plan.study is not None:
-        commands = [(sys.executable, "-m", "tao_skill_bank.automl.controller", "--run", job.results_dir)]
+    controller = (sys.executable, "-m", "tao_skill_bank.automl.controller", "--run", job.results_dir)
+    commands = _commands(job) if plan.study is None else [controller]
     devices = job.platform.options.get("devices")
     script = SCRIPT.format(
         job_id=job.id,
@@ -35,3 +33,8 @@ def launch(plan: Plan) -> Launch:
         commands="".join(f"{shlex.join(command)}\n" for command in commands),
     )
     return Launch({"launch.sh": script}, ("bash", str(Path(job.results_dir) / "launch.sh")))
+
+
+def _commands(job: Job) -> list[tuple[str, ...]]:
+    fetch = (sys.executable, "-m", "tao_skill_bank.training.fetch")
+    return [*((*fetch, uri, folder) for uri, folder in job.fetches), torchrun.command(job)]
