@@ -15,7 +15,19 @@ from tao_skill_bank.errors import BackendError, RequestError, UnknownNameError
 from tao_skill_bank.planning import gate
 from tao_skill_bank.platforms import base
 
-VERBS = ("runs_here", "uses_image", "probe", "render", "submit", "status", "logs", "cancel", "avoiding")
+VERBS = (
+    "runs_here",
+    "uses_image",
+    "shares",
+    "interpreter",
+    "probe",
+    "render",
+    "submit",
+    "status",
+    "logs",
+    "cancel",
+    "avoiding",
+)
 SECRET = "hf_contract-test-secret"
 SECRETS = ("HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "WANDB_API_KEY")
 

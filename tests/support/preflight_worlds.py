@@ -99,6 +99,12 @@ class QuietPlatform:
     def runs_here(self, options):  # noqa: ARG002 - the protocol names it
         return self.is_here
 
+    def shares(self, path, options):  # noqa: ARG002 - the protocol names them
+        return True if self.is_here else None
+
+    def interpreter(self, options):  # noqa: ARG002 - the protocol names it
+        return None
+
     def probe(self, job):  # noqa: ARG002 - the protocol names it
         return self.findings
 

@@ -43,7 +43,15 @@ def is_archive(path: str) -> bool:
     return path.endswith(ARCHIVE_ENDINGS)
 
 
+def is_here(path: str | Path) -> bool:
+    """Return whether something is at a path of this machine, as far as this user may look."""
+    try:
+        return Path(path).exists()
+    except OSError:
+        return False
+
+
 def nearest_existing(path: Path) -> Path:
     """Return `path` itself or its closest parent that exists."""
     candidates = [path.absolute(), *path.absolute().parents]
-    return next(candidate for candidate in candidates if candidate.exists())
+    return next(candidate for candidate in candidates if is_here(candidate))

@@ -26,6 +26,17 @@ class Platform(Protocol):
         """Return whether jobs with these platform options run in a container image."""
         ...
 
+    def shares(self, path: str, options: Mapping[str, Any]) -> bool | None:
+        """Return whether the machines of a job have the same file at `path` as this one.
+
+        None where only they know: what is not here may be there, and what is here may be missing there.
+        """
+        ...
+
+    def interpreter(self, options: Mapping[str, Any]) -> str | None:
+        """Return the Python by whose path the job starts on its machines; None for one of an image."""
+        ...
+
     def probe(self, job: Job) -> list[Finding]:
         """Look at the engine without changing it and report what prevents `job` from running."""
         ...

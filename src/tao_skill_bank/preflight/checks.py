@@ -12,7 +12,8 @@ from tao_skill_bank.contracts import Finding
 from tao_skill_bank.preflight import facts
 from tao_skill_bank.preflight.facts import Facts
 
-ROOMS = ("storage", "model", "data", "machine")  # the order of their findings
+MACHINE = "machine"
+ROOMS = ("storage", "model", "data", MACHINE)  # the order of their findings
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,11 @@ class Check:
         """Return the findings of the check."""
         check: Callable[..., list[Finding]] = self.module.check
         return check(**{name: getattr(known, name) for name in self.needs})
+
+    @property
+    def room(self) -> str:
+        """The package of the check's module."""
+        return self.module.__name__.rpartition(".")[0].rpartition(".")[2]
 
 
 @cache

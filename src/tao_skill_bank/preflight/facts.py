@@ -15,7 +15,7 @@ from tao_skill_bank.data import header_findings, headers, kinds
 from tao_skill_bank.data.kinds import Context, Seen
 from tao_skill_bank.data.sampled_media import Probed
 from tao_skill_bank.platforms.base import Platform
-from tao_skill_bank.preflight.data import token_budget
+from tao_skill_bank.preflight.data import token_budget, visibility
 from tao_skill_bank.preflight.model import feature_cache, inspection
 from tao_skill_bank.preflight.model.feature_cache import FeatureCache
 from tao_skill_bank.preflight.model.inspection import Inspection
@@ -63,6 +63,11 @@ class Facts:
         return self.platform.runs_here(self.job.platform.options)
 
     @once
+    def hidden(self) -> frozenset[str]:
+        """The paths that the job reads and that are not here, where its own machines may have them."""
+        return visibility.hidden(self.job, self.platform)
+
+    @once
     def remote(self) -> RemoteData:
         """What was found in object stores for the job."""
         return stores.look(self.job, self._scratch, runs_here=self.runs_here)
@@ -92,7 +97,10 @@ class Facts:
         return [self._look(given, package) for given in self.job.workload.inputs]
 
     def _look(self, given: Input, package: str) -> Seen:
-        look, context = kinds.of(given, package).look, self.kind_context
+        kind = kinds.of(given, package)
+        if unseen := visibility.unseen(given, kind, self.hidden, self.job):
+            return unseen
+        look, context = kind.look, self.kind_context
         return model_hooks.call(f"The kind of input '{given.kind}' cannot be looked at", lambda: look(given, context))
 
     @once
@@ -103,6 +111,8 @@ class Facts:
     @once
     def inspection(self) -> Inspection:
         """What the training plane reports about the model."""
+        if self.hidden.intersection((self.job.workload.model, self.job.workload.base_model)):
+            return inspection.elsewhere(self.job)
         return inspection.inspect(self.job, token_budget.longest(self.job, self.records))
 
     @once

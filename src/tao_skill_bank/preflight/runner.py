@@ -7,6 +7,8 @@ from pathlib import Path
 from tao_skill_bank.contracts import Finding, Job
 from tao_skill_bank.platforms.base import Platform
 from tao_skill_bank.preflight import checks
+from tao_skill_bank.preflight.checks import Check
+from tao_skill_bank.preflight.data import visibility
 from tao_skill_bank.preflight.facts import Facts
 
 NUM_WORKERS = 4
@@ -32,5 +34,17 @@ def run(job: Job, platform: Platform, *, compares_resumed: bool = True) -> list[
     ):
         known = Facts(job, platform, compares_resumed=compares_resumed, pool=probes, scratch=Path(folder))
         running = [pool.submit(check.run, known) for check in every]
-        findings = [finding for future in running for finding in future.result()]
+        findings = [
+            finding
+            for check, future in zip(every, running, strict=True)
+            for finding in _conclusive(check, future.result(), known)
+        ]
         return known.remote.with_uris(findings)
+
+
+def _conclusive(check: Check, findings: list[Finding], known: Facts) -> list[Finding]:
+    """Return findings without those that only say that what is not visible here is not here.
+
+    The platform itself, which is asked in the room of the machine, knows more of such paths.
+    """
+    return findings if check.room == checks.MACHINE else visibility.conclusive(findings, known.hidden)

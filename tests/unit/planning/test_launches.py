@@ -113,3 +113,37 @@ def test_a_plan_says_whether_it_can_be_launched(third_skill: Path, tmp_path: Pat
     done = CliRunner().invoke(app, [*words, str(tmp_path / "taken" / "run"), "--show-files"])
     assert "not launchable: 1 finding blocks; nothing was launched" in done.stderr
     assert "launch.sh" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("platform", "options"),
+    [
+        ("local", {}),
+        ("docker", {}),
+        ("docker", {"host": "nobody@host.invalid"}),
+        ("slurm", {}),
+        ("slurm", {"host": "nobody@host.invalid"}),
+        ("kubernetes", {"claim": "data", "claim_path": "HERE"}),
+    ],
+)
+def test_data_that_is_not_here_blocks_only_jobs_of_this_machine(
+    platform: str, options: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")  # without a cluster or a daemon
+    options = {name: str(tmp_path) if value == "HERE" else value for name, value in options.items()}
+    request = Request(
+        "tao-finetune-cosmos-predict",
+        "prepare",
+        overrides={"source": str(tmp_path / "clips")},
+        results_dir=str(tmp_path / "run"),
+        image="registry/image:1",
+        platform=PlatformRequest(platform, options=options),
+    )
+    plan = dispatch.plan(request)
+    is_here = base.load(platform).runs_here(options)
+    codes = [found.code for found in plan.findings]
+    assert bool(plan.blocking) == is_here
+    assert ("not_visible_here" in codes) != is_here
+    assert any("does not exist" in found.message for found in plan.findings) == is_here
+    assert plan.argv
+    assert list(tmp_path.iterdir()) == []

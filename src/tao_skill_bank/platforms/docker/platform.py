@@ -57,6 +57,14 @@ class Docker:
         """Every job runs in one."""
         return True
 
+    def shares(self, path: str, options: Mapping[str, Any]) -> bool | None:  # noqa: ARG002 - the protocol names it
+        """A daemon of this machine mounts what the job names; what another machine has is not known here."""
+        return True if self.runs_here(options) else None
+
+    def interpreter(self, options: Mapping[str, Any]) -> str | None:  # noqa: ARG002 - the protocol names it
+        """It is that of the image."""
+        return None
+
     def probe(self, job: Job) -> list[Finding]:
         """Ask the daemon whether it could run `job`.
 

@@ -150,6 +150,12 @@ def of(job: Job) -> Options:
     return Options(**{**defaults, **texts, **flags, **numbers}, limits_memory="memory" in values)
 
 
+def is_on_storage(path: str, values: Mapping[str, Any]) -> bool:
+    """Return whether a path lies on the storage that platform options name for the pods, if they name one."""
+    mount = values.get("claim_path", values.get("host_path"))
+    return mount is not None and PurePosixPath(path).is_relative_to(str(mount))
+
+
 def quantity(text: str) -> float:
     """Return a Kubernetes quantity (500m, 64Gi) as a number."""
     number = text.rstrip("mkMGTPi")
@@ -199,7 +205,7 @@ def _contradictions(values: Mapping[str, Any], job: Job, invalid: set[str]) -> l
             problems.append(_problem("limit_below_request", message, "Raise --option cpu_limit, or lower cpu.",
                                      "cpu_limit"))  # fmt: skip
     mount = values.get("claim_path", values.get("host_path"))
-    if mount is not None and not PurePosixPath(job.results_dir).is_relative_to(str(mount)):
+    if mount is not None and not is_on_storage(job.results_dir, values):
         message = f"The run directory {job.results_dir} does not lie on the storage that pods see at {mount}."
         problems.append(Problem("results_dir_not_shared", message, f"Set results_dir to a folder below {mount}.",
                                 "results_dir", job.results_dir))  # fmt: skip

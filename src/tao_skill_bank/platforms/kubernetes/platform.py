@@ -66,6 +66,14 @@ class Kubernetes:
         """Every job runs in one."""
         return True
 
+    def shares(self, path: str, options: Mapping[str, Any]) -> bool | None:
+        """Pods see nothing but their storage; what it holds is not known here."""
+        return None if kubernetes_options.is_on_storage(path, options) else False
+
+    def interpreter(self, options: Mapping[str, Any]) -> str | None:  # noqa: ARG002 - the protocol names it
+        """It is that of the image."""
+        return None
+
     def probe(self, job: Job) -> list[Finding]:
         """Ask the cluster whether it would take `job` and could ever run it.
 

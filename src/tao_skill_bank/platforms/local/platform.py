@@ -1,6 +1,7 @@
 """This machine: a detached process group that outlives its launcher, identified by process id and start time."""
 
 import math
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
@@ -39,6 +40,14 @@ class Local:
     def uses_image(self, options: Mapping[str, Any]) -> bool:  # noqa: ARG002 - the protocol names it
         """Processes of this machine need no image."""
         return False
+
+    def shares(self, path: str, options: Mapping[str, Any]) -> bool | None:  # noqa: ARG002 - the protocol names them
+        """Its files are those of this machine."""
+        return True
+
+    def interpreter(self, options: Mapping[str, Any]) -> str | None:  # noqa: ARG002 - the protocol names it
+        """Jobs start with the Python that plans them."""
+        return sys.executable
 
     def probe(self, job: Job) -> list[Finding]:
         """Report what this machine lacks to run `job`."""

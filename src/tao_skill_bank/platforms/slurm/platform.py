@@ -4,6 +4,7 @@ squeue is asked first: a job that it lists has not ended, also when it was reque
 ended, or the controller where there is no accounting. The reason of the end is read from the run directory.
 """
 
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -53,6 +54,14 @@ class Slurm:
     def uses_image(self, options: Mapping[str, Any]) -> bool:
         """A job runs in a container if an option asks for it."""
         return "container" in options
+
+    def shares(self, path: str, options: Mapping[str, Any]) -> bool | None:  # noqa: ARG002 - the protocol names them
+        """What the nodes mount is not known here."""
+        return None
+
+    def interpreter(self, options: Mapping[str, Any]) -> str | None:
+        """Return that of the nodes; None for one of a container."""
+        return None if self.uses_image(options) else str(options.get("python", sys.executable))
 
     def probe(self, job: Job) -> list[Finding]:
         """Ask the cluster whether it could ever run `job`.

@@ -2,10 +2,12 @@
 
 import shutil
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from tao_skill_bank.contracts import Finding, Job, Severity
+from tao_skill_bank.core.listing import listed
 from tao_skill_bank.errors import BackendError, Problem
-from tao_skill_bank.platforms import answers
+from tao_skill_bank.platforms import answers, inputs
 from tao_skill_bank.platforms.slurm import options as slurm_options
 from tao_skill_bank.platforms.slurm import refusals, render, rows
 from tao_skill_bank.platforms.slurm.client import Cluster
@@ -14,7 +16,35 @@ from tao_skill_bank.platforms.slurm.rows import Partition
 
 
 def findings(job: Job, options: Options) -> list[Finding]:
-    """Return whether the cluster would take `job`, as sinfo and `sbatch --test-only` answer."""
+    """Return whether the cluster would take `job`, as sinfo and `sbatch --test-only` answer, and what it would lack."""
+    unmounted = list(_unmounted(job, options))
+    return [*unmounted, *_of_cluster(job, options)]
+
+
+def _unmounted(job: Job, options: Options) -> Iterator[Finding]:
+    """Yield what the job reads or fetches, and its container does not mount, as far as the options say."""
+    if options.container is None:
+        return
+    seen = [Path(folder) for folder in (job.results_dir, *options.mounts)]
+    if options.container == "apptainer":  # it mounts these by itself, unless a site turned that off
+        seen += [Path.home(), Path("/tmp")]
+    wanted = [Path(path) for path in (*inputs.paths(job), *(folder for _, folder in job.fetches))]
+    folders = [path for path in wanted if not any(path.is_relative_to(folder) for folder in seen)]
+    if folders:
+        needed = dict.fromkeys(str(_folder(path)) for path in folders)
+        message = (
+            f"The container of the job does not mount {listed(list(map(str, folders)))}, as far as its options say."
+        )
+        fix = f"Mount it: --option mounts={','.join([*options.mounts, *needed])}; or disregard this where the cluster"
+        yield Finding("not_mounted", "warning", message, f"{fix} mounts it.", "platform.options.mounts")
+
+
+def _folder(path: Path) -> Path:
+    """Return the folder that is mounted for a path: its own where it names a file."""
+    return path.parent if path.suffix and not path.is_dir() else path
+
+
+def _of_cluster(job: Job, options: Options) -> list[Finding]:
     cluster = Cluster(options.host)
     if options.host is None and shutil.which("sbatch") is None:
         message = "Slurm's commands are not on this machine."

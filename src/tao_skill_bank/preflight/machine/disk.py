@@ -13,12 +13,16 @@ from tao_skill_bank.preflight.model.inspection import Inspection
 EXTRA_CHECKPOINTS = 2  # the best one, and the one being written
 
 
-def check(job: Job, inspection: Inspection, feature_cache: FeatureCache | None = None) -> list[Finding]:
+def check(
+    job: Job, inspection: Inspection, feature_cache: FeatureCache | None = None, *, runs_here: bool = True
+) -> list[Finding]:
     """Return the findings of the results folder and its disk, and of the disk of the feature cache."""
     if locations.is_uri(job.results_dir):
         message = f"Results go to {job.results_dir}; its free space was not checked."
         return [not_checked("results_dir_remote", message, "Check it with the storage's own tools.", job.results_dir)]
     parent = locations.nearest_existing(Path(job.results_dir))
+    if not runs_here and parent == Path("/"):
+        return [_not_visible(job)]
     if not parent.is_dir():
         message = f"Results folder {job.results_dir} cannot be created: {parent} is a file."
         return [blocking("results_dir_unwritable", message, "Choose another results folder.", job.results_dir)]
@@ -27,6 +31,18 @@ def check(job: Job, inspection: Inspection, feature_cache: FeatureCache | None =
         return [blocking("results_dir_unwritable", message, "Choose another results folder.", job.results_dir)]
     apart = _features(feature_cache, parent) if feature_cache else []
     return [*_space(job, inspection, parent, None if apart else feature_cache), *apart]
+
+
+def _not_visible(job: Job) -> Finding:
+    """Return the warning of a results folder of which nothing is here; the launch stops if it cannot be made either."""
+    message = (
+        f"Results folder {job.results_dir} is not visible from here: no part of it exists, and its disk was not "
+        f"checked. Platform {job.platform.name} runs the job on other machines; the launch writes the plan there from "
+        "this one."
+    )
+    fix = "Launch on a machine that sees the folder, such as a login node, or name one that both see."
+    cannot_write = not os.access("/", os.W_OK | os.X_OK)
+    return warning("results_not_visible", message, fix, job.results_dir, blocks_run=cannot_write)
 
 
 def _features(cache: FeatureCache, results: Path) -> list[Finding]:

@@ -84,6 +84,13 @@ def inspect(job: Job, tokens: int | None = None) -> Inspection:
     return found
 
 
+def elsewhere(job: Job) -> Inspection:
+    """Return the inspection of a model that only the machines of the job see."""
+    message = f"Memory, disk and adapters were not predicted: {job.workload.model} is not visible from here."
+    fix = "Plan on a machine that sees it, such as a login node of the cluster, to have them predicted."
+    return Inspection(failure=not_checked("model_not_inspected", message, fix, job.workload.model))
+
+
 def _ask(job: Job, module: str, tokens: int | None) -> Inspection:
     arguments = ["--action", job.action, *([] if tokens is None else ["--tokens", str(tokens)])]
     answer, reason = ask(job, module, arguments)

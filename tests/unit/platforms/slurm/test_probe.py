@@ -2,7 +2,7 @@
 
 import pytest
 
-from tao_skill_bank.contracts import Finding, Resources
+from tao_skill_bank.contracts import Finding, Input, Resources, Workload
 from tao_skill_bank.errors import BackendError, BlockedError
 from tao_skill_bank.planning import gate
 from tao_skill_bank.platforms.slurm.platform import PLATFORM
@@ -170,3 +170,34 @@ def test_findings_of_other_kinds_do_not_become_an_unreachable_cluster():
     away = Finding("slurm_unreachable", "warning", "m", "f", "", {"blocks_run": True, "unreachable": True})
     with pytest.raises(BlockedError):
         gate.raise_if_blocked([away, Finding("image_missing", "warning", "m", "f", "", {"blocks_run": True})])
+
+
+@pytest.mark.parametrize(
+    ("options", "unmounted"),
+    [
+        ({"container": "pyxis"}, ["/data/set", "/state/models/NAME", "/tmp/x"]),
+        ({"container": "apptainer"}, ["/data/set", "/state/models/NAME"]),
+        ({"container": "pyxis", "mounts": "/data,/state,/tmp"}, []),
+        ({}, []),
+    ],
+)
+def test_what_a_container_does_not_mount_is_named_with_the_option_that_mounts_it(
+    cluster, slurm_job, options, unmounted
+):
+    cluster.says("sinfo", PARTITIONS)
+    read = (
+        Input("train", "clips", {"path": "/data/set"}),
+        Input("eval", "clips", {"path": "/tmp/x"}),
+    )
+    job = slurm_job(
+        options,
+        image="registry/image:1",
+        workload=Workload(inputs=read),
+        fetches=(("hf_model://ORG/NAME", "/state/models/NAME"),),
+    )
+    found = PLATFORM.probe(job)
+    assert [one.code for one in found] == (["not_mounted"] if unmounted else [])
+    for path in unmounted:
+        assert path in found[0].message
+        assert path in found[0].fix
+    assert not any(one.blocks_run for one in found)

@@ -1,5 +1,6 @@
 import os
 import shutil
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -126,3 +127,18 @@ def test_features_on_machines_elsewhere_are_reported_and_not_compared(findings_w
     found = findings_with_features(95 * GIB, is_here=False)
     assert only(found, "feature_disk_not_checked").evidence["needed_bytes"] == 95 * GIB
     assert only(found, "disk").evidence["needed_bytes"] == 40 * GIB
+
+
+def test_results_of_which_nothing_is_here_are_not_visible_where_the_job_runs_elsewhere(tmp_path):
+    job = make_job(tmp_path)
+    job = replace(job, results_dir="/lustre-not-here/lab/run")
+    found = only(disk.check(job, Inspection(), runs_here=False), "results_not_visible")
+    assert found.severity == "warning"
+    assert found.blocks_run == (not os.access("/", os.W_OK))
+
+
+def test_results_whose_parent_is_a_file_block_wherever_the_job_runs(tmp_path):
+    (tmp_path / "file").write_text("")
+    job = replace(make_job(tmp_path), results_dir=str(tmp_path / "file" / "run"))
+    for runs_here in (True, False):
+        assert codes(disk.check(job, Inspection(), runs_here=runs_here), "blocking") == ["results_dir_unwritable"]
