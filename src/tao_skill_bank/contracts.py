@@ -237,6 +237,19 @@ class Workload:
         return tuple(dict.fromkeys(path for given in self.inputs for path in given.paths.values()))
 
     @property
+    def paths_by_role(self) -> dict[str, list[str]]:
+        """Every local path or URI that is read, by the role of what it names."""
+        named = {
+            "model": self.model,
+            "base model": self.base_model,
+            "checkpoint to resume from": self.resume_from,
+        }
+        found = {role: [path] for role, path in named.items() if path}
+        for given in self.inputs:
+            found.setdefault(given.role, []).extend(given.paths.values())
+        return found
+
+    @property
     def paths(self) -> tuple[str, ...]:
         """Every local path or URI that is read: checkpoints and inputs, each once."""
         checkpoints = (path for path in (self.model, self.base_model, self.resume_from) if path)

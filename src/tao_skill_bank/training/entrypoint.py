@@ -28,7 +28,7 @@ from tao_skill_bank.errors import BlockedError, ConflictError, JobFailedError, P
 from tao_skill_bank.runs import fencing, writer_lock
 from tao_skill_bank.runs.last_word import MARK
 from tao_skill_bank.runs.status_log import Diagnosis, StatusWriter
-from tao_skill_bank.training import distributed
+from tao_skill_bank.training import distributed, required_inputs
 from tao_skill_bank.training.config import load_spec
 from tao_skill_bank.training.distributed import Ranks
 from tao_skill_bank.training.interruption import Canceled, Interruption
@@ -99,6 +99,8 @@ def run(
 ) -> int:
     """Run a program on its spec, record every state in `folder`, and return the exit code.
 
+    It starts once everything that the spec reads is on this machine.
+
     With a `resume_key` (the program resumes when it is set to true), a signal that ends the program before it defers
     signals counts as an interruption that loses nothing. The run directory of another writer is left as it is.
     """
@@ -127,6 +129,7 @@ def _run(spec: T, body: Callable[[T, Run], str], folder: Path, timeout: timedelt
         status.enabled = ranks.is_main
         if not (folder / MARK).exists():  # else another rank has failed already
             status.write("STARTED", f"{ranks.world} process{'es' if ranks.world > 1 else ''} on {ranks.device.type}")
+        required_inputs.require(spec, folder)
         message = body(spec, Run(folder, ranks, status, interruption))
         ranks.barrier()
         status.write("SUCCESS", message)

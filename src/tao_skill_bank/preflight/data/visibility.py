@@ -60,14 +60,9 @@ def conclusive(findings: Iterable[Finding], hidden: frozenset[str]) -> list[Find
 
 def _named(job: Job) -> dict[str, list[str]]:
     """Return the absolute local paths that a job reads, by their role."""
-    workload = job.workload
-    named = {
-        "model": [workload.model],
-        "base model": [workload.base_model or ""],
-        "checkpoint to resume from": [workload.resume_from or (job.results_dir if workload.resume else "")],
-    }
-    for given in workload.inputs:
-        named.setdefault(given.role, []).extend(given.paths.values())
+    named = job.workload.paths_by_role
+    if job.workload.resume and not job.workload.resume_from:
+        named["run directory to resume"] = [job.results_dir]
     local = {role: [_normal(path) for path in paths if Path(path).is_absolute()] for role, paths in named.items()}
     return {role: list(dict.fromkeys(paths)) for role, paths in local.items() if paths}
 

@@ -292,7 +292,7 @@ def test_every_broken_video_is_named_before_the_judge_is_opened(
 ) -> None:
     for variant in WOBBLE:
         (generated / "videos" / variant / "push_seed0.mp4").write_bytes(b"no video")
-    judge = {"model": "/nowhere"}  # an error of the judge would come later
+    judge = {"model": str(generated)}  # an error of the judge would come later
     assert run(_document(generated, metrics=["judge_physics"], judge=judge)) == 3
     failure = _failure(tmp_path)
     assert failure["code"] == "media_unreadable"
@@ -354,7 +354,7 @@ def test_reference_clips_that_fit_nothing_are_an_error(
 
 
 def test_a_judge_that_cannot_be_had_is_an_error(generated: Path, run: Callable[..., int], tmp_path: Path) -> None:
-    for name, code in (("/nowhere", "unknown_model"), (str(generated), "no_checkpoint")):
+    for name, code in (("/nowhere", "checkpoint_missing"), (str(generated), "no_checkpoint")):
         assert run(_document(generated, metrics=["judge_physics"], judge={"model": name})) == 5
         assert _failure(tmp_path)["code"] == code
 

@@ -427,7 +427,7 @@ def test_a_video_that_is_all_given_stops_the_run(run, spec, inputs, tmp_path, mo
 
 def test_an_adapter_that_does_not_exist_stops_the_run(run, spec, tmp_path, monkeypatch):
     absent = [AdapterUse(str(tmp_path / "absent"), "robot")]
-    check_stops(run, spec(adapters=absent), tmp_path / "run", "adapter_missing", "does not exist", monkeypatch)
+    check_stops(run, spec(adapters=absent), tmp_path / "run", "input_missing", "does not exist", monkeypatch)
 
 
 def test_a_folder_that_is_no_pipeline_stops_the_run(run, spec, inputs, tmp_path, monkeypatch):

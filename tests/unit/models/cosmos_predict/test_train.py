@@ -361,10 +361,10 @@ def test_a_loss_that_is_no_number_stops_with_a_diagnosis(train_to):
     [
         ({"lora": {"target_modules": ["q_proj"]}}, "lora_targets"),
         ({"train": {"batch_size": 9}}, "batch_exceeds_records"),
-        ({"train": {"resume": "/nowhere/epoch_3"}}, "no_checkpoint"),
-        ({"model": {"pretrained_model_name_or_path": "/nowhere"}}, "unknown_model"),
+        ({"train": {"resume": "/nowhere/epoch_3"}}, "checkpoint_missing"),
+        ({"model": {"pretrained_model_name_or_path": "/nowhere"}}, "checkpoint_missing"),
         ({"dataset": {"num_frames": 29}}, "clip_too_short"),
-        ({"dataset": {"train_dir": "/nowhere"}}, "clips_missing"),
+        ({"dataset": {"train_dir": "/nowhere"}}, "input_missing"),
     ],
 )
 def test_a_users_mistake_is_one_line_and_no_traceback(groups, code, train_to, capfd):

@@ -125,7 +125,7 @@ def test_choices_need_closed_questions_and_a_model_in_this_process(
     spec["evaluation"] |= {"answer_type": "freeform"}
     spec["dataset"]["annotation_path"] = str(tmp_path / "annotations.json")
     spec["task"]["type"] = ""
-    spec["model"]["model_name"] = "/nowhere"  # an error of the model would come later
+    spec["model"]["model_name"] = str(clips)  # an error of the model would come later
     assert run_program("evaluate", spec) == 3
     assert diagnosis(tmp_path / "evaluation")["code"] == "no_choices"
 
@@ -359,7 +359,7 @@ def test_mistakes_of_an_evaluation_are_named(evaluate_spec: Document, run_progra
 def test_truths_and_libraries_are_checked_before_the_model_is_loaded(
     evaluate_spec: Document, run_program: Run, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    evaluate_spec["model"]["model_name"] = "/nowhere"  # an error of the model would come later
+    evaluate_spec["model"]["model_name"] = str(clips)  # an error of the model would come later
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "matplotlib", None)
         assert run_program("evaluate", evaluate_spec) == 3

@@ -232,7 +232,7 @@ def test_the_missing_extra_is_named_before_anything_is_loaded(
     quantize_spec: Document, run_program: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scheme, "find_spec", lambda _: None)
-    quantize_spec["model"]["model_path"] = str(tmp_path / "nowhere")
+    quantize_spec["model"]["model_path"] = str(tmp_path)
     assert run_program("quantize", quantize_spec) == 3
     assert diagnosis(tmp_path / "quantization")["cure"] == "pip install 'tao-skill-bank[quantize]'"
 

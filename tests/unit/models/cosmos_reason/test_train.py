@@ -331,9 +331,9 @@ def test_a_loss_that_is_no_number_stops_with_a_diagnosis(
     [
         (("train", "train_batch_per_replica"), 48, "batch_too_large"),
         (("train", "train_batch_per_replica"), 6, "batch_not_a_multiple"),
-        (("train", "resume"), "/nowhere/epoch_3", "no_checkpoint"),
+        (("train", "resume"), "/nowhere/epoch_3", "checkpoint_missing"),
         (("policy", "model_max_length"), 40, "sequence_too_long"),
-        (("policy", "model_name_or_path"), "/nowhere", "unknown_model"),
+        (("policy", "model_name_or_path"), "/nowhere", "checkpoint_missing"),
         (("policy", "parallelism"), {"dp_shard_size": 2}, "world_size"),
         (("custom", "vision"), {"nframes": 9}, "clip_too_short"),
     ],

@@ -47,7 +47,7 @@ def test_an_absent_input_of_any_kind_blocks_here_and_is_not_visible_elsewhere(na
         ({"model": f"{ABSENT}/adapter", "base_model": "builtin://tiny-cosmos-reason"}, "model"),
         ({"model": "builtin://tiny-cosmos-reason", "base_model": f"{ABSENT}/base"}, "base model"),
         ({"resume_from": f"{ABSENT}/epoch_1", "resume": True}, "checkpoint to resume from"),
-        ({"resume": True}, "checkpoint to resume from"),
+        ({"resume": True}, "run directory to resume"),
     ],
 )
 def test_an_absent_checkpoint_blocks_here_and_is_not_visible_elsewhere(changes, role, tmp_path):
