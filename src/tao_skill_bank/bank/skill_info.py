@@ -71,9 +71,11 @@ class ParentKeys:
 class Inputs:
     """Spec keys of an action's inputs. `selective`: only the media that annotations name are fetched.
 
-    `listed` are lists of objects, each with a path under the given key.
+    `listed` are lists of objects, each with a path under the given key. `model` is the one of `models` that the action
+    is about: a request may call it `model_name_or_path` in every action.
     """
 
+    model: str | None = None
     models: tuple[str, ...] = ()
     media: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()

@@ -38,6 +38,7 @@ def plan(request: Request, *, compares_resumed: bool = True, notes: Sequence[Fin
     gate.require_known_options(request, platform)
     parent = parents.inherit(skill, request)
     built = build.build(skill, request, parent.values)
+    request = replace(request, overrides=dict(built.overrides))
     route, route_findings = policy.route(skill, request)
     job_id = service.new_job_id(skill.info.network_arch, request.action)
     job = planner.assemble(skill, request, built, parent, job_id, one_machine=platform.one_machine)

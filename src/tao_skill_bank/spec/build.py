@@ -3,7 +3,7 @@
 import fnmatch
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tao_skill_bank.bank import schema as schemas
@@ -14,7 +14,7 @@ from tao_skill_bank.bank.violations import nearest_path, not_a_group, violations
 from tao_skill_bank.contracts import Finding, Request, to_json
 from tao_skill_bank.core import nested, numbers, redact
 from tao_skill_bank.errors import Problem, RequestError
-from tao_skill_bank.spec import door
+from tao_skill_bank.spec import door, model_key
 from tao_skill_bank.spec.datasets import absolute, dataset_problems, dataset_values
 from tao_skill_bank.staging import places
 from tao_skill_bank.weights import model_uri
@@ -40,12 +40,14 @@ class Spec:
     Attributes:
         values: the nested spec.
         given: dotted paths set by the request, not by the template.
+        overrides: those of the request, with the model under the path of the action.
         findings: changes made while building, for the plan.
         problems: problems of the request so far.
     """
 
     values: dict[str, Any]
     given: frozenset[str] = frozenset()
+    overrides: Mapping[str, Any] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
     problems: tuple[Problem, ...] = ()
 
@@ -94,7 +96,14 @@ def assignments(overrides: Mapping[str, Any], schema: Mapping[str, Any], prefix:
 
 def _with_overrides(spec: Spec, skill: Skill, request: Request, schema: Mapping[str, Any]) -> Spec:
     shorthand = skill.info.spec_shorthand_keys
-    pairs = list(assignments(request.overrides, schema))
+    spelled = model_key.spelled(skill, request.action, list(assignments(request.overrides, schema)), schema)
+    spec = replace(
+        spec,
+        overrides=dict(spelled.pairs) if spelled.is_changed else request.overrides,
+        findings=(*spec.findings, *spelled.findings),
+        problems=(*spec.problems, *spelled.problems),
+    )
+    pairs = spelled.pairs
     shorthands = [(shorthand[path], value) for path, value in pairs if path in shorthand]
     explicit = [(path, value) for path, value in pairs if path not in shorthand]
     for path, value in shorthands + explicit:
