@@ -21,6 +21,7 @@ SOURCES = [
 # Names that shared code has a right to, and why: it is no accident that a spec uses the same word.
 ALLOWED = {
     "annotation_path": "a field of a request's datasets (contracts.DatasetPaths)",
+    "model_name_or_path": "the spelling of a request for the model in every action (spec/model_key)",
     "media_path": "a field of a request's datasets (contracts.DatasetPaths)",
     "caption_key": "an option of data/kinds/captioned_clips",
     "caption_source": "a field of a clip that data/clip_folders returns",

@@ -68,7 +68,7 @@ def _without_model(skill: Skill, action: str, pairs: Sequence[Pair]) -> Spelled:
 def _others(skill: Skill, own: str, unknown: Collection[str]) -> set[str]:
     """Return the paths by which actions call their model, and their last words; of other skills only where needed."""
     found = {SPELLING, *_spellings(skill)}
-    if not unknown <= found:
+    if not found.issuperset(unknown):
         with suppress(TaoSkillsError):  # a skill that cannot be read is reported where it is used
             found |= _of_bank(tuple(catalog.skills()))
     return found - {own}
