@@ -174,6 +174,16 @@ class HardwareNeed:
 
 
 @contract
+class Limit:
+    """The most records of a role that an action takes, and its spec key; `takes_all` is the key's value for all."""
+
+    path: str
+    count: int
+    role: str = "eval"
+    takes_all: int | None = None
+
+
+@contract
 class Workload:
     """A model-neutral view of a spec, made by each model's `workload.py`; None where a field does not apply.
 
@@ -183,6 +193,7 @@ class Workload:
         micro_batch: samples of one forward pass.
         epochs, scheduled_epochs: epochs after which the training ends, and those that its schedule spans, which are
             more where it stops early.
+        max_steps: optimizer steps after which the training ends, whatever its epochs; None by epochs.
         max_tokens: longest sequence the run accepts.
         fps, num_frames: how videos are sampled; exactly one is set when videos are read.
         resume_from, resume: the checkpoint folder to resume from; without a name, the newest of the run directory.
@@ -196,6 +207,7 @@ class Workload:
         sized: the model's inspect module reports the memory of this action; for training it always does.
         hardware: a GPU that not every machine has, and what needs it.
         warm_up: of the learning rate, where the spec has one.
+        limit: where only a subset of the records is taken.
         unsized: paths of the spec that do not change the report of the model's inspect module, such as the learning
             rate: trials of a search share one report.
 
@@ -216,6 +228,7 @@ class Workload:
     micro_batch: int | None = None
     epochs: int | None = None
     scheduled_epochs: int | None = None
+    max_steps: Annotated[int | None, OMITTED_IF_EMPTY] = None
     max_tokens: int | None = None
     fps: float | None = None
     num_frames: int | None = None
@@ -224,6 +237,7 @@ class Workload:
     num_saves: int | None = None
     hardware: HardwareNeed | None = None
     warm_up: WarmUp | None = None
+    limit: Annotated[Limit | None, OMITTED_IF_EMPTY] = None
     unsized: tuple[str, ...] = ()
 
     @property

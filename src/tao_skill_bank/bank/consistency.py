@@ -155,6 +155,7 @@ def _fact_problems(skill: Skill, package: Path) -> Iterator[Problem]:
         said["automl.epochs"] = (keys.epochs, facts.early_stop.epochs)
         said["automl.stop"] = (keys.stop, facts.early_stop.stop)
         said["automl.resume"] = (keys.resume, facts.resume)
+        said["automl.steps"] = (keys.steps, facts.max_steps or None)
     for name, (there, here) in said.items():
         if there != here:
             why = f"it says {here} where {name} in {skill.info_path} is {there}"

@@ -1,9 +1,9 @@
 """The format of `references/skill_info.yaml`: facts of a skill that no other layer has."""
 
 from dataclasses import field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from tao_skill_bank.contracts import Credential, MonitoringMetric, contract
+from tao_skill_bank.contracts import OMITTED_IF_EMPTY, Credential, MonitoringMetric, contract
 
 DatasetRole = Literal["train", "eval", "calibration"]
 OUTPUT = "output"  # in the name of a key: written, not read
@@ -144,6 +144,7 @@ class AutomlKeys:
         epochs: all epochs of a training; its schedule spans them.
         batch: samples per data-parallel rank in one forward pass, or in one step where `accumulation` is absent.
         stop: ends a training after this many epochs without changing its schedule.
+        steps: sets the length of a training in optimizer steps instead; a search refuses it.
         resume: true resumes from the newest checkpoint of the run directory. Without `stop` and `resume`, trainings
             cannot pause, so algorithms that pause them are not offered.
         micro_batch: must divide `batch`.
@@ -156,6 +157,7 @@ class AutomlKeys:
     epochs: str
     batch: str
     stop: str | None = None
+    steps: Annotated[str | None, OMITTED_IF_EMPTY] = None
     resume: str | None = None
     micro_batch: str | None = None
     accumulation: str | None = None

@@ -18,12 +18,14 @@ class TrainingFacts:
         metric: what best/ follows; every validation writes it.
         early_stop: the keys of the last epoch.
         resume: the key that, set true, continues from the newest checkpoint of the run directory.
+        max_steps: the key that sets the length in optimizer steps; empty where the model has none.
 
     """
 
     metric: MonitoringMetric
     early_stop: EarlyStop
     resume: str
+    max_steps: str = ""
 
     @property
     def continues(self) -> str:

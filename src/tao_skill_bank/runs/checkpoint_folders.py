@@ -1,4 +1,4 @@
-"""Names of the folders under checkpoints/: epoch_N after a whole epoch, step_N where a training was interrupted."""
+"""Names of the folders under checkpoints/: epoch_N after a whole epoch, step_N where a training ended within one."""
 
 import re
 from pathlib import Path
@@ -16,14 +16,23 @@ def is_checkpoint_name(name: str) -> bool:
 
 
 def position(folder: Path) -> tuple[int, bool, int]:
-    """Return the sort key of checkpoints, oldest first: optimizer step (-1 where it cannot be read), then name."""
+    """Return the sort key of checkpoints, oldest first: optimizer step, then name.
+
+    An export does not say its step: one of a step is the end of a training, newer than those of its epochs.
+    """
     match = FOLDER.fullmatch(folder.name)
     kind, number = (match[1], int(match[2])) if match else ("", -1)
     try:
         step = int(json_reader.loads(regular_files.read_bytes(folder / PROGRESS_FILE))["step"])
     except (OSError, ValueError, KeyError, TypeError, OverflowError):
         step = -1
-    return step, kind == "epoch", number
+    return step, kind == ("epoch" if step >= 0 else "step"), number
+
+
+def is_later(name: str, epoch: int, step: int) -> bool:
+    """Return whether a folder of this name was saved after so many whole epochs and steps."""
+    match = FOLDER.fullmatch(name)
+    return match is not None and int(match[2]) > (epoch if match[1] == "epoch" else step)
 
 
 def all_in(folder: Path) -> list[Path]:

@@ -2,8 +2,9 @@
 
     checkpoints/epoch_N/   weights, optimizer state and progress, sharded; loads on any number of ranks
                            (`sharded_state` reads it, `checkpoint_contents` lists what is in it)
-    checkpoints/step_N/    the same within an epoch, where a signal interrupted the training; the next epoch replaces it
-    safetensors/epoch_N/   what evaluate, PEFT and vLLM read
+    checkpoints/step_N/    the same within an epoch, where a signal or its last step ended the training; the next epoch
+                           replaces it
+    safetensors/epoch_N/   what evaluate, PEFT and vLLM read; step_N at the end of a training within an epoch
     best/                  the safetensors folder with the best value of the model's metric, as hard links, with
                            best_score.json
 
@@ -143,9 +144,9 @@ def broken(folder: Path, error: BaseException, facts: TrainingFacts) -> BlockedE
     return BlockedError.of("checkpoint_broken", message, fix, path=facts.resume)
 
 
-def keep(run_dir: Path, epoch: int, score: float | None, metric: MonitoringMetric) -> None:
+def keep(run_dir: Path, name: str, score: float | None, metric: MonitoringMetric) -> None:
     """Make an exported epoch the best one when its value of the metric is better than that of every earlier epoch."""
-    exported = run_dir / "safetensors" / f"epoch_{epoch}"
+    exported = run_dir / "safetensors" / name
     if score is not None and exported.is_dir() and is_best(run_dir, score, metric):
         keep_best(run_dir, exported, score, metric)
 
@@ -246,11 +247,13 @@ def recover_best(run_dir: Path) -> None:
 def prune(run_dir: Path, max_keep: int) -> None:
     """Delete all but the newest `max_keep` epochs (-1 keeps all), never the newest nor the best.
 
-    Checkpoints of an interruption are deleted once a later one is complete.
+    Checkpoints within an epoch are deleted once a later one is complete.
     """
     fencing.require_current()
-    for folder in checkpoint_folders.all_in(run_dir / "checkpoints")[:-1]:
-        if not EPOCH_FOLDER.fullmatch(folder.name):
+    best_one = best_name(run_dir)
+    earlier = checkpoint_folders.all_in(run_dir / "checkpoints")[:-1]
+    for folder in [*earlier, *(run_dir / "safetensors" / path.name for path in earlier)]:
+        if folder.is_dir() and not EPOCH_FOLDER.fullmatch(folder.name) and folder.name != best_one:
             shutil.rmtree(folder)
     if max_keep < 0:
         return
@@ -268,10 +271,16 @@ def _epochs(folder: Path) -> dict[int, Path]:
     return {int(match.group(1)): path for path, match in found.items() if match}
 
 
-def best_epoch(run_dir: Path) -> int | None:
-    """Return the epoch whose weights best/ holds."""
+def best_name(run_dir: Path) -> str | None:
+    """Return the name of the export whose weights best/ holds."""
     document = _best(run_dir)
-    match = EPOCH_FOLDER.fullmatch(Path(document["best_ckpt_abs_dir"]).name) if document else None
+    name = Path(document["best_ckpt_abs_dir"]).name if document else ""
+    return name if checkpoint_folders.is_checkpoint_name(name) else None
+
+
+def best_epoch(run_dir: Path) -> int | None:
+    """Return the epoch whose weights best/ holds; None for the end of a training within an epoch."""
+    match = EPOCH_FOLDER.fullmatch(best_name(run_dir) or "")
     return int(match.group(1)) if match else None
 
 

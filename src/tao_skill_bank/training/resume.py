@@ -29,7 +29,14 @@ Identity = Mapping[str, Any]
 """The data fingerprint: what decides the content and order of the samples, by names that a user knows; JSON values."""
 
 
-def find(run_dir: Path, resume: bool | str, facts: TrainingFacts, epochs: int, stop: int | None = None) -> Path | None:
+def find(
+    run_dir: Path,
+    resume: bool | str,
+    facts: TrainingFacts,
+    epochs: int,
+    stop: int | None = None,
+    max_steps: int | None = None,
+) -> Path | None:
     """Return the checkpoint folder that the spec's resume key names; None for a start at step 0.
 
     A training that ended before its first checkpoint starts at step 0; one that was killed after its last checkpoint,
@@ -37,17 +44,32 @@ def find(run_dir: Path, resume: bool | str, facts: TrainingFacts, epochs: int, s
 
     Raises:
         UnknownNameError: the named folder is not a complete checkpoint.
-        RequestError: the checkpoint already has all the epochs that are requested.
+        RequestError: the checkpoint already has all the epochs or steps that are requested.
 
     """
     folder = _folder(run_dir, resume, facts)
-    done = checkpoint.progress_of(folder, facts).epoch if folder else 0
-    if folder and done >= early_stop.last_epoch(epochs, stop) and not success.is_missing(run_dir, folder):
+    if folder is None:
+        return None
+    progress = checkpoint.progress_of(folder, facts)
+    if max_steps is not None:
+        _require_steps_left(run_dir, folder, progress.step, facts, max_steps)
+        return folder
+    done = progress.epoch
+    if done >= early_stop.last_epoch(epochs, stop) and not success.is_missing(run_dir, folder):
         path, last = facts.early_stop.limit(epochs, stop)
         message = f"There is nothing to train: {folder} is at epoch {done}, and {path} is {last}."
         fix = f"{facts.early_stop.more_epochs_fix(done, epochs, stop)}, or set {facts.resume} to false."
         raise RequestError.of("nothing_to_train", message, fix, path=path, got=last)
     return folder
+
+
+def _require_steps_left(run_dir: Path, folder: Path, done: int, facts: TrainingFacts, max_steps: int) -> None:
+    if done < max_steps or (done == max_steps and success.is_missing(run_dir, folder)):
+        return
+    path = facts.max_steps
+    message = f"There is nothing to train: {folder} is at step {done}, and {path} is {max_steps}."
+    fix = f"Set {path} above {done}, or set {facts.resume} to false."
+    raise RequestError.of("nothing_to_train", message, fix, path=path, got=max_steps)
 
 
 def prepare_run_directory(run_dir: Path, resumed: Path | None, ranks: Ranks, facts: TrainingFacts) -> None:
@@ -153,9 +175,14 @@ def _set_aside(run_dir: Path, resumed: Path | None, facts: TrainingFacts) -> Non
     later = [
         path for path in checkpoint_folders.all_in(run_dir / "checkpoints") if own is None or _is_after(path, last)
     ]
-    later += [path for path in checkpoint_folders.all_in(run_dir / "safetensors") if _number(path) > progress.epoch]
-    best = checkpoint.best_epoch(run_dir)
-    if (run_dir / "best").is_dir() and (best is None or best > progress.epoch):
+    at = progress.epoch, progress.step
+    later += [
+        path
+        for path in checkpoint_folders.all_in(run_dir / "safetensors")
+        if checkpoint_folders.is_later(path.name, *at)
+    ]
+    best = checkpoint.best_name(run_dir)
+    if (run_dir / "best").is_dir() and (best is None or checkpoint_folders.is_later(best, *at)):
         later.append(run_dir / "best")
     if not later:
         return
@@ -168,7 +195,3 @@ def _set_aside(run_dir: Path, resumed: Path | None, facts: TrainingFacts) -> Non
 
 def _is_after(path: Path, last: tuple[int, bool, int]) -> bool:
     return checkpoint_folders.position(path) > last
-
-
-def _number(path: Path) -> int:
-    return checkpoint_folders.position(path)[2]

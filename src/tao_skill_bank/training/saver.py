@@ -51,8 +51,10 @@ class Saver:
         self._pending: tuple[Path, Future[None]] | None = None
         self._last: tuple[Path, Progress] | None = None
 
-    def end_epoch(self, progress: Progress, score: float | None, *, saves: bool = True) -> None:
+    def end_epoch(self, progress: Progress, score: float | None, *, saves: bool = True, name: str = "") -> None:
         """Keep the exported epoch as best if its score is, write checkpoints/epoch_N, and delete old epochs.
+
+        A training that ends within an epoch gives the `name` of what it saves there.
 
         Raises:
             JobFailedError: this checkpoint, or the previous one in the background, could not be written.
@@ -60,11 +62,11 @@ class Saver:
         """
         self.wait()
         if self.run.ranks.is_main:
-            checkpoint.keep(self.run.results_dir, progress.epoch, score, self.facts.metric)
+            checkpoint.keep(self.run.results_dir, name or f"epoch_{progress.epoch}", score, self.facts.metric)
         if not saves:
             self._prune()
             return
-        self._write(self.run.results_dir / "checkpoints" / f"epoch_{progress.epoch}", progress)
+        self._write(self.run.results_dir / "checkpoints" / (name or f"epoch_{progress.epoch}"), progress)
 
     def interrupt(self, progress: Progress) -> NoReturn:
         """Write checkpoints/step_N unless this step is saved already, and end the training.

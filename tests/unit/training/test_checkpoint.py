@@ -80,7 +80,7 @@ def test_best_follows_the_models_own_metric_and_its_direction(tmp_path: Path) ->
         folder = tmp_path / "safetensors" / f"epoch_{epoch}"
         folder.mkdir(parents=True)
         (folder / "model.safetensors").write_text(f"weights {epoch}")
-        checkpoint.keep(tmp_path, epoch, score, accuracy)
+        checkpoint.keep(tmp_path, f"epoch_{epoch}", score, accuracy)
     assert _best(tmp_path) == "weights 2"
     assert checkpoint.best_epoch(tmp_path) == 2
     told = json.loads((tmp_path / "best" / "best_score.json").read_text())

@@ -144,6 +144,8 @@ def prepare(skill: Skill, request: Request, job: Job, given: frozenset[str], fin
     if info.needs_rungs and not (keys.stop and keys.resume):
         message = f"{chosen.algorithm} pauses trainings and resumes some of them; {skill.name} cannot pause one."
         raise RequestError.of("cannot_pause", message, "Use bayesian, tpe or random.", path="automl.algorithm")
+    if job.workload.max_steps is not None:
+        raise _counted_in_steps(keys, job.workload.max_steps)
     epochs = int(nested.get(job.spec, keys.epochs))
     max_epochs = chosen.max_epochs or epochs
     if problems := [*_size_problems(chosen), *_epoch_problems(chosen, keys, max_epochs, rungs=info.needs_rungs)]:
@@ -174,6 +176,12 @@ def prepare(skill: Skill, request: Request, job: Job, given: frozenset[str], fin
     )
     study = _with_devices(study, job)
     return replace(study, first=tuple(first_batch(study, job)), estimate=estimate(study, job))
+
+
+def _counted_in_steps(keys: AutomlKeys, max_steps: int) -> RequestError:
+    message = f"{keys.steps} is {max_steps}, and a search gives its trials epochs, pauses and compares them by epochs."
+    fix = f"For one training of {max_steps} steps: --automl-policy off. For a search by epochs: --set {keys.steps}=null"
+    return RequestError([Problem("steps_in_search", message, fix, str(keys.steps), max_steps)])
 
 
 def _size_problems(chosen: AutomlOptions) -> Iterator[Problem]:
@@ -287,6 +295,7 @@ def _seconds_per_epoch(study: Study, job: Job) -> tuple[float | None, str]:
         result = results.read(run)
         epochs = nested.get(plan.job.spec, study.keys.epochs)
         same = plan.study is None and plan.job.workload.model == job.workload.model
+        same = same and plan.job.workload.max_steps is None
         if same and plan.job.resources == job.resources and result.duration_seconds and epochs:
             return result.duration_seconds / epochs, record.id
     return None, ""

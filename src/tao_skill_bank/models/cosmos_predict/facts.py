@@ -8,4 +8,5 @@ FACTS = TrainingFacts(
     metric=MonitoringMetric("val/avg_loss", "minimize"),
     early_stop=EarlyStop(epochs="train.epoch", stop="train.stop_epoch"),
     resume="train.resume",
+    max_steps="train.max_steps",
 )

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tao_skill_bank.bank import early_stop
+from tao_skill_bank.bank.step_limit import Length
 from tao_skill_bank.models.cosmos_predict.config import TrainConfig
 from tao_skill_bank.models.cosmos_predict.facts import FACTS
 from tao_skill_bank.training.entrypoint import Run
@@ -29,7 +29,9 @@ class Reporter:
     def __init__(self, config: TrainConfig, run: Run, flops: float, steps_per_epoch: int) -> None:
         """Open the loggers. `flops` are the FLOPs of one micro-batch."""
         self.run, self.batch_size = run, config.train.batch_size
-        self.total = early_stop.last_epoch(config.train.epoch, config.train.stop_epoch) * steps_per_epoch
+        settings = config.train
+        length = Length(settings.epoch, settings.stop_epoch, settings.max_steps)
+        self.total = length.last_step(steps_per_epoch)
         names = config.logging
         destinations = Destinations(names.logger, names.project_name, names.experiment_name)
         self.metrics = MetricLogger(run, destinations, steps_per_epoch, self.total)

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tao_skill_bank.bank import early_stop, execution, rules
+from tao_skill_bank.bank import execution, rules, step_limit
+from tao_skill_bank.bank.step_limit import EpochEnd, Length
 from tao_skill_bank.errors import JobFailedError
 from tao_skill_bank.models.cosmos_predict import (
     adapter_folder,
@@ -31,6 +32,7 @@ from tao_skill_bank.models.cosmos_predict import (
 )
 from tao_skill_bank.models.cosmos_predict.batches import Item, Loaded, Order, Windows
 from tao_skill_bank.models.cosmos_predict.config import TrainConfig
+from tao_skill_bank.models.cosmos_predict.config.rules import LENGTH_RULES
 from tao_skill_bank.models.cosmos_predict.contexts import Contexts
 from tao_skill_bank.models.cosmos_predict.ema import Ema
 from tao_skill_bank.models.cosmos_predict.facts import FACTS
@@ -74,9 +76,11 @@ class Trainer:
 def train(config: TrainConfig, run: Run) -> str:
     """Train according to the spec; write everything into the run directory. Returns the closing message."""
     settings, ranks = config.train, run.ranks
-    rules.require([FACTS.early_stop.rule], asdict(config))  # a config may come here unplanned
+    rules.require(LENGTH_RULES, asdict(config))  # a config may come here unplanned
     distributed.seed_everything(settings.seed, deterministic=False)
-    resumed = resume.find(run.results_dir, settings.resume, FACTS, settings.epoch, settings.stop_epoch)
+    resumed = resume.find(
+        run.results_dir, settings.resume, FACTS, settings.epoch, settings.stop_epoch, settings.max_steps
+    )
     items, held_out = dataset.find_items(config)
     order = Order(items, settings.batch_size, settings.gradient_accumulation_steps, ranks.world, settings.seed)
     windows = Windows(
@@ -84,7 +88,7 @@ def train(config: TrainConfig, run: Run) -> str:
         settings.seed,
         kept=config.dataset.windows_per_clip if config.dataset.cache_latents else 0,
     )
-    num_steps = order.num_steps
+    num_steps, length = order.num_steps, Length(settings.epoch, settings.stop_epoch, settings.max_steps)
     fingerprint = identity.of(config, items, ranks.world)
     resume.require_same(resumed, fingerprint, FACTS)
     material = _material(config, run, windows, (items, held_out))
@@ -106,32 +110,29 @@ def train(config: TrainConfig, run: Run) -> str:
     saver = Saver(run, Subject(trained, fingerprint, skips), FACTS, max_keep=config.ckpt.max_keep)
     step, accumulation = progress.step, settings.gradient_accumulation_steps
     with run.interruption.deferred(), explained(f"{settings.batch_size} clip(s) at a time", OUT_OF_MEMORY_FIX):
-        for epoch in range(progress.epoch + 1, _last_epoch(config) + 1):
-            first = step - (epoch - 1) * num_steps
+        for end in length.ends(progress.epoch, num_steps):
+            first = step - (end.epoch - 1) * num_steps
+            own = batches.with_substitutes(order.micro_batches(end.epoch, ranks.rank), skips)
             micro_batches = batches.read_ahead(
-                batches.with_substitutes(order.micro_batches(epoch, ranks.rank), skips)[first * accumulation :],
-                partial(_load, material[0], windows, epoch),
+                own[first * accumulation : end.num_steps * accumulation],
+                partial(_load, material[0], windows, end.epoch),
                 config.dataset.dataloader_num_workers,
             )
-            for _ in range(first, num_steps):
+            for _ in range(first, end.num_steps):
                 began = time.perf_counter()
                 done = _step(trainer, [next(micro_batches) for _ in range(accumulation)], step)
                 step += 1
                 report.step(step, done, time.perf_counter() - began)
                 if done.is_interrupted:
-                    saver.interrupt(Progress(epoch - 1, step))
-            _end_epoch(trainer, judged, report, saver, Progress(epoch, step))
-    return FACTS.early_stop.closing_message(settings.epoch, settings.stop_epoch, step)
+                    saver.interrupt(Progress(end.epoch - 1, step))
+            _end_epoch(trainer, judged, report, saver, (end, step))
+    return step_limit.closing_message(FACTS, length, step, num_steps)
 
 
 def _skip_log(config: TrainConfig, run: Run, num_clips: int, resumed: Path | None) -> SkipLog:
     dataset = config.dataset
     policy = Policy(dataset.on_bad_sample == "skip", dataset.max_bad_share, "dataset.max_bad_share")
     return SkipLog(policy, num_clips, run.results_dir, resumed)
-
-
-def _last_epoch(config: TrainConfig) -> int:
-    return early_stop.last_epoch(config.train.epoch, config.train.stop_epoch)
 
 
 def _load(source: Latents, windows: Windows, epoch: int, item: Item) -> Tensor:
@@ -269,20 +270,21 @@ def _schedule(config: TrainConfig) -> Schedule:
     return Schedule(settings.schedule_steps, settings.warmup_steps, "linear", floor)
 
 
-def _end_epoch(trainer: Trainer, judged: HeldOut | None, report: Reporter, saver: Saver, progress: Progress) -> None:
-    """Validate, export and checkpoint as the spec says; with an average, use the average for both."""
-    config, run, epoch = trainer.config, trainer.run, progress.epoch
-    is_last = epoch == _last_epoch(config)
+def _end_epoch(
+    trainer: Trainer, judged: HeldOut | None, report: Reporter, saver: Saver, at: tuple[EpochEnd, int]
+) -> None:
+    """Validate, export and checkpoint as the spec says, after a step; with an average, use the average for both."""
+    config, run, (end, step) = trainer.config, trainer.run, at
     score = None
     with trainer.ema.applied() if trainer.ema else nullcontext():
-        if judged and (is_last or epoch % config.validation.freq_in_epoch == 0):
+        if judged and end.is_due(config.validation.freq_in_epoch):
             trainer.dit.eval()
-            score = report.validation(progress.step, judged.loss(trainer.denoiser, run))
+            score = report.validation(step, judged.loss(trainer.denoiser, run))
             if config.validation.sample_videos:
-                folder = run.results_dir / "samples" / f"epoch_{epoch}"
+                folder = run.results_dir / "samples" / end.name
                 judged.sample_videos(trainer.denoiser, folder, generator.pipeline_negative_prompt(), run)
             trainer.dit.train()
-        saves = is_last or epoch % config.ckpt.save_freq_in_epoch == 0
+        saves = end.is_due(config.ckpt.save_freq_in_epoch)
         # The best is kept whatever the epoch.
         improves = score is not None and checkpoint.is_best(run.results_dir, score, FACTS.metric)
         if not saves and not improves:
@@ -293,8 +295,8 @@ def _end_epoch(trainer: Trainer, judged: HeldOut | None, report: Reporter, saver
             if run.ranks.is_main:
                 adapter_folder.write(folder, trainer.dit, base)
 
-        checkpoint.write_whole(run.results_dir / "safetensors" / f"epoch_{epoch}", write, run.ranks)
-    saver.end_epoch(progress, score, saves=saves)
+        checkpoint.write_whole(run.results_dir / "safetensors" / end.name, write, run.ranks)
+    saver.end_epoch(Progress(end.epochs_done, step), score, saves=saves, name=end.name)
 
 
 if __name__ == "__main__":

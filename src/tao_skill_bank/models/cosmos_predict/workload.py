@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tao_skill_bank.bank import early_stop
-from tao_skill_bank.contracts import Input, WarmUp, Workload
+from tao_skill_bank.contracts import Input, Limit, WarmUp, Workload
 from tao_skill_bank.models.cosmos_predict.geometry import TEMPORAL_COMPRESSION
 from tao_skill_bank.models.cosmos_predict.text_limit import PROMPT_TOKENS
 
@@ -18,6 +18,7 @@ UNSIZED = (
     "dataset.max_bad_share",
     "train.resume",
     "train.stop_epoch",
+    "train.max_steps",
     "train.seed",
     "train.optm_lr",
     "train.optm_weight_decay",
@@ -64,6 +65,7 @@ def _train(spec: Spec) -> Workload:
         micro_batch=train["batch_size"],
         epochs=last,
         scheduled_epochs=train["epoch"],
+        max_steps=train.get("max_steps"),
         num_frames=dataset["num_frames"],
         validation_split=dataset["test_size"] if validates and len(clips) == 1 else 0,
         max_checkpoints=checkpoints["max_keep"] or 1,
@@ -111,6 +113,7 @@ def _generate(spec: Spec) -> Workload:
         uses_adapter=bool(spec["adapters"]),
         inputs=(*prompts, *media, *adapters),
         data_parallel_ranks=spec["num_gpus"],
+        limit=Limit("limit", spec["limit"]) if spec.get("limit") else None,
         micro_batch=spec["batch_size"],
         num_frames=1 if media else None,
     )

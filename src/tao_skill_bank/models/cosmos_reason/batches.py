@@ -3,14 +3,18 @@
 import math
 from collections.abc import Iterable, Sequence
 
+from tao_skill_bank.bank import step_limit
 from tao_skill_bank.data.records.reader import record_name
+from tao_skill_bank.errors import BlockedError
 from tao_skill_bank.models.cosmos_reason import data, loader
 from tao_skill_bank.models.cosmos_reason.config import TrainConfig
 from tao_skill_bank.models.cosmos_reason.config.shared import AnnotatedMedia
+from tao_skill_bank.models.cosmos_reason.facts import FACTS
 from tao_skill_bank.models.cosmos_reason.memory import Load
 from tao_skill_bank.models.cosmos_reason.packing import Packed, Packer
 from tao_skill_bank.models.cosmos_reason.processor import IGNORED, Processor, Sample
 from tao_skill_bank.models.cosmos_reason.saved_answers import write_json
+from tao_skill_bank.models.cosmos_reason.training_setup import length_of
 from tao_skill_bank.models.cosmos_reason.vision import CHANNELS
 from tao_skill_bank.training import bad_samples, media_look
 from tao_skill_bank.training.bad_samples import SUBSTITUTES, SkipLog
@@ -49,13 +53,28 @@ def require_usable(config: TrainConfig, run: Run, train_set: data.Records, val_s
     """Check the sets before a model is loaded: their number of steps, and the headers of all media.
 
     Raises:
-        BlockedError: an epoch has no step, or media cannot be used.
+        BlockedError: an epoch has no step, a warm-up is longer than the training, or media cannot be used.
 
     """
-    loader.require_steps(len(train_set), world=run.ranks.world, batch=config.train.train_batch_per_replica)
+    counts = {
+        "num_records": len(train_set),
+        "world": run.ranks.world,
+        "batch": config.train.train_batch_per_replica,
+    }
+    loader.require_steps(**counts)
+    _require_warm_up_ends(config, loader.steps_per_epoch(**counts))
     media_look.require_readable(train_set.files(), run.ranks, skips=skip_policy(config).skips)
     if val_set:
         media_look.require_readable(val_set.files(), run.ranks)
+
+
+def _require_warm_up_ends(config: TrainConfig, steps: int) -> None:
+    settings = config.train
+    if settings.max_steps is None:
+        return
+    warm_up = ("train.optm_warmup_epochs", settings.optm_warmup_epochs)
+    if problem := step_limit.warm_up_problem(FACTS.max_steps, settings.max_steps, warm_up, steps):
+        raise BlockedError([problem])
 
 
 def write_split(config: TrainConfig, run: Run, train_set: data.Records, val_set: data.Records | None) -> None:
@@ -90,19 +109,23 @@ def training_batches(
     )
     workers = loader.Workers(options.dataloader_num_workers, options.dataloader_prefetch_factor)
     workers = workers.bounded(load.patches * load.samples * _patch_bytes(records))
-    workers = workers.worthwhile(len(order) * settings.epoch)
+    workers = workers.worthwhile(
+        length_of(settings).scheduled_steps(order.num_steps) * (settings.train_batch_per_replica // load.samples)
+    )
     return order, _loader(records, order, workers, packer, skips)
 
 
 def validation_batches(
-    config: TrainConfig, records: data.Records, run: Run, load: Load, packer: Packer
-) -> Iterable[Packed]:
-    """Return the loader of packed validation batches."""
+    config: TrainConfig, records: data.Records | None, run: Run, load: Load, packer: Packer, *, epochs: int
+) -> Iterable[Packed] | None:
+    """Return the loader of packed validation batches, for a training of so many epochs; None without records."""
+    if records is None:
+        return None
     settings = config.validation
     order = loader.ValidationOrder(len(records), ranks=(run.ranks.rank, run.ranks.world), batch=settings.batch_size)
     workers = loader.Workers(settings.dataloader_num_workers, settings.dataloader_prefetch_factor)
     workers = workers.bounded(load.patches * settings.batch_size * _patch_bytes(records))
-    workers = workers.worthwhile(len(order) * config.train.epoch // settings.freq_in_epoch)
+    workers = workers.worthwhile(len(order) * epochs // settings.freq_in_epoch)
     return _loader(records, order, workers, packer)
 
 

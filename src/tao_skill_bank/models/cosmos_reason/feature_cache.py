@@ -97,7 +97,8 @@ def fill(config: TrainConfig, trainable: Any, sets: Sequence[Records], run: Run,
     """
     wanted = config.train.train_policy.vision_feature_cache
     media = _media(sets)
-    if not media or not wants_feature_cache(config):
+    steps = loader.steps_per_epoch(len(sets[0]), world=run.ranks.world, batch=config.train.train_batch_per_replica)
+    if not media or not wants_feature_cache(config, steps):
         return False
     identity = fingerprint(base)
     if prepare.frozen_tower(trainable) is None or identity is None:

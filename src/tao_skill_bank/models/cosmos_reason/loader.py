@@ -12,6 +12,7 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from tao_skill_bank.bank.step_limit import EpochEnd
 from tao_skill_bank.core import settings
 from tao_skill_bank.errors import BlockedError, Problem, TaoSkillsError
 from tao_skill_bank.models.cosmos_reason.positions import Grid
@@ -147,21 +148,31 @@ class TrainingOrder(Sampler[list[Slot]]):
         self.batch, self.micro_batch, self.seed = batch, micro_batch, seed
         self.epoch = 0
         self.first_step = 0  # of the epoch; above 0 when resuming within an epoch
+        self.end_step: int | None = None  # of the epoch; below its number of steps when the training ends within it
+
+    def begin(self, end: EpochEnd, step: int) -> None:
+        """Continue after a step of the training up to the end of its epoch."""
+        self.epoch, self.end_step = end.epoch, end.num_steps
+        self.first_step = step - (end.epoch - 1) * self.num_steps
 
     @property
     def num_steps(self) -> int:
         """Steps per epoch; the remaining records are dropped per epoch."""
-        return self.num_records // (self.world * self.batch)
+        return steps_per_epoch(self.num_records, world=self.world, batch=self.batch)
 
     def __len__(self) -> int:
-        return (self.num_steps - self.first_step) * (self.batch // self.micro_batch)
+        return (self._end - self.first_step) * (self.batch // self.micro_batch)
+
+    @property
+    def _end(self) -> int:
+        return self.num_steps if self.end_step is None else self.end_step
 
     def __iter__(self) -> Iterator[list[Slot]]:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
         order = torch.randperm(self.num_records, generator=generator).tolist()
         starts = [(step * self.world + self.rank) * self.batch for step in range(self.num_steps)]
         own = [index for start in starts for index in order[start : start + self.batch]]
-        for first in range(self.first_step * self.batch, len(own), self.micro_batch):
+        for first in range(self.first_step * self.batch, self._end * self.batch, self.micro_batch):
             yield [self._slot(own, place) for place in range(first, first + self.micro_batch)]
 
     def _slot(self, own: Sequence[int], place: int) -> Slot:
@@ -190,6 +201,11 @@ class ValidationOrder(Sampler[list[Slot]]):
             first = (step * self.world + self.rank) * self.batch
             real = range(first, min(first + self.batch, self.num_records))
             yield [Slot(index) for index in real] or [Slot(0, counts=False)]
+
+
+def steps_per_epoch(num_records: int, *, world: int, batch: int) -> int:
+    """Return the optimizer steps of a whole epoch of `world` ranks x `batch` samples."""
+    return num_records // (world * batch)
 
 
 def require_steps(num_records: int, *, world: int, batch: int) -> None:

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from tao_skill_bank.models.cosmos_reason.config.train import Train
+from tao_skill_bank.models.cosmos_reason.training_setup import length_of
 from tao_skill_bank.training.schedule import Schedule
 
 KINDS: dict[str, Any] = {"AdamW": torch.optim.AdamW, "Adam": torch.optim.Adam}
@@ -27,7 +28,7 @@ def build(settings: Train, network: nn.Module) -> torch.optim.Optimizer:
 def schedule(settings: Train, steps_per_epoch: int) -> Schedule:
     """Return the spec's warm-up and decay over the whole run."""
     return Schedule(
-        num_steps=settings.epoch * steps_per_epoch,
+        num_steps=length_of(settings).scheduled_steps(steps_per_epoch),
         num_warmup_steps=round(settings.optm_warmup_epochs * steps_per_epoch),
         decay=settings.optm_decay_type,
         min_factor=settings.optm_min_lr_factor,

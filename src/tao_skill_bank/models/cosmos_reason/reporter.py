@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from tao_skill_bank.bank import early_stop
 from tao_skill_bank.models.cosmos_reason import model
 from tao_skill_bank.models.cosmos_reason.config import TrainConfig
 from tao_skill_bank.models.cosmos_reason.facts import FACTS
 from tao_skill_bank.models.cosmos_reason.optimizer import language_model_rate
+from tao_skill_bank.models.cosmos_reason.training_setup import length_of
 from tao_skill_bank.training.entrypoint import Run
 from tao_skill_bank.training.metric_logger import Destinations, MetricLogger
 from tao_skill_bank.training.throughput import peak_memory_gib, utilization
@@ -54,7 +54,7 @@ class Reporter:
 
     def __init__(self, config: TrainConfig, run: Run, network: nn.Module, steps_per_epoch: int) -> None:
         self.run = run
-        self.total = early_stop.last_epoch(config.train.epoch, config.train.stop_epoch) * steps_per_epoch
+        self.total = length_of(config.train).last_step(steps_per_epoch)
         names = config.logging
         destinations = Destinations(names.logger, names.project_name, names.experiment_name)
         self.metrics = MetricLogger(run, destinations, steps_per_epoch, self.total)

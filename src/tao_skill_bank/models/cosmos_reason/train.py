@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from tao_skill_bank.bank import early_stop, rules
+from tao_skill_bank.bank import rules, step_limit
+from tao_skill_bank.bank.step_limit import EpochEnd
 from tao_skill_bank.errors import RequestError
 from tao_skill_bank.models.cosmos_reason import (
     batches,
@@ -34,6 +35,7 @@ from tao_skill_bank.models.cosmos_reason.optimizer import part_of
 from tao_skill_bank.models.cosmos_reason.packing import Packed, Packer
 from tao_skill_bank.models.cosmos_reason.processor import Processor
 from tao_skill_bank.models.cosmos_reason.reporter import Reporter, Step
+from tao_skill_bank.models.cosmos_reason.training_setup import length_of
 from tao_skill_bank.training import adapters, checkpoint, distributed, entrypoint, gradients, resume
 from tao_skill_bank.training.bad_samples import SkipLog
 from tao_skill_bank.training.checkpoint import Progress
@@ -105,7 +107,9 @@ def train(config: TrainConfig, run: Run) -> str:
     ranks, settings = run.ranks, config.train
     prepare.require_hardware(config, ranks)
     distributed.seed_everything(settings.seed, deterministic=settings.deterministic)
-    resumed = resume.find(run.results_dir, settings.resume, FACTS, settings.epoch, settings.stop_epoch)
+    resumed = resume.find(
+        run.results_dir, settings.resume, FACTS, settings.epoch, settings.stop_epoch, settings.max_steps
+    )
     base = model.find_checkpoint(config.policy.model_name_or_path, ranks)
     train_set, val_set = batches.datasets(config, Processor.load(base))
     batches.require_usable(config, run, train_set, val_set)
@@ -118,20 +122,20 @@ def train(config: TrainConfig, run: Run) -> str:
     resume.prepare_run_directory(run.results_dir, resumed, ranks, FACTS)  # every check has passed
     batches.write_split(config, run, train_set, val_set)
 
-    tower_is_shared_out = trainer.is_sharded and prepare.frozen_tower(trainer.trainable) is None
-    packer = Packer(train_set.processor, needs_media=tower_is_shared_out and bool(train_set.kinds))
+    packer = _packer(trainer, train_set)
     order, train_batches = batches.training_batches(config, train_set, run, trainer.load, packer, skips)
-    val_batches = batches.validation_batches(config, val_set, run, trainer.load, packer) if val_set else None
-    schedule = optimizer.schedule(settings, order.num_steps)
-    report = Report(trainer, order.num_steps)
-    saver = _saver(run, settings.ckpt, Subject(trained, fingerprint, skips))
+    length, num_steps = length_of(settings), order.num_steps
+    epochs = length.scheduled_epochs(num_steps)
+    val_batches = batches.validation_batches(config, val_set, run, trainer.load, packer, epochs=epochs)
+    schedule = optimizer.schedule(settings, num_steps)
+    report, saver = Report(trainer, num_steps), _saver(run, settings.ckpt, Subject(trained, fingerprint, skips))
     trainer.step = progress.step
 
     with run.interruption.deferred(saves=settings.ckpt.enable_checkpoint), explained(*_out_of_memory(trainer)):
-        for epoch in range(progress.epoch + 1, _last_epoch(config) + 1):
-            order.epoch, order.first_step = epoch, trainer.step - (epoch - 1) * order.num_steps
+        for end in length.ends(progress.epoch, num_steps):
+            order.begin(end, trainer.step)
             stream = iter(train_batches)
-            for _ in range(order.first_step, order.num_steps):
+            for _ in range(order.first_step, end.num_steps):
                 factor = schedule.factor(trainer.step)
                 optimizer.set_learning_rates(trainer.optimizer, factor)
                 taken = islice(stream, settings.train_batch_per_replica // trainer.load.samples)
@@ -139,12 +143,17 @@ def train(config: TrainConfig, run: Run) -> str:
                 report.next(pending, factor)
                 if pending.is_interrupted:
                     report.flush()
-                    saver.interrupt(Progress(epoch - 1, trainer.step))
+                    saver.interrupt(Progress(end.epoch - 1, trainer.step))
             report.flush()  # nothing is saved before the loss is known to be a number
-            _end_epoch(trainer, report, saver, val_batches, base, epoch)
+            _end_epoch(trainer, report, saver, val_batches, base, end)
             report.restart_clock()
         saver.wait()
-    return FACTS.early_stop.closing_message(settings.epoch, settings.stop_epoch, trainer.step)
+    return step_limit.closing_message(FACTS, length, trainer.step, num_steps)
+
+
+def _packer(trainer: Trainer, train_set: data.Records) -> Packer:
+    tower_is_shared_out = trainer.is_sharded and prepare.frozen_tower(trainer.trainable) is None
+    return Packer(train_set.processor, needs_media=tower_is_shared_out and bool(train_set.kinds))
 
 
 def _out_of_memory(trainer: Trainer) -> tuple[str, str]:
@@ -152,34 +161,26 @@ def _out_of_memory(trainer: Trainer) -> tuple[str, str]:
 
 
 def _end_epoch(
-    trainer: Trainer, report: "Report", saver: Saver, val_batches: Iterable[Packed] | None, base: Path, epoch: int
+    trainer: Trainer, report: "Report", saver: Saver, val_batches: Iterable[Packed] | None, base: Path, end: EpochEnd
 ) -> None:
     """Validate, export and checkpoint as the spec says."""
     config, run = trainer.config, trainer.run
-    keeps, last = config.train.ckpt, _last_epoch(config)
+    keeps = config.train.ckpt
     loss = score = None
-    if val_batches is not None and _is_due(config.validation.freq_in_epoch, epoch, last):
+    if val_batches is not None and end.is_due(config.validation.freq_in_epoch):
         loss = validate(trainer, val_batches)
     if keeps.enable_checkpoint and run.interruption.agreed(run.ranks):  # the validation was interrupted as well
-        saver.interrupt(Progress(epoch - 1, trainer.step))
+        saver.interrupt(Progress(end.epoch - 1, trainer.step))
     if loss is not None:
         score = report.reporter.validation(trainer.step, loss)
-    if keeps.enable_checkpoint and _is_due(keeps.save_freq_in_epoch, epoch, last):
+    if keeps.enable_checkpoint and end.is_due(keeps.save_freq_in_epoch):
         if keeps.export_safetensors:  # first, so that every resumable epoch is exported
-            _export(trainer, base, epoch)
-        saver.end_epoch(Progress(epoch, trainer.step), score)
+            _export(trainer, base, end.name)
+        saver.end_epoch(Progress(end.epochs_done, trainer.step), score, name=end.name)
 
 
 def _saver(run: Run, settings: Checkpointing, subject: Subject) -> Saver:
     return Saver(run, subject, FACTS, max_keep=settings.max_keep, in_background=settings.save_mode == "async")
-
-
-def _last_epoch(config: TrainConfig) -> int:
-    return early_stop.last_epoch(config.train.epoch, config.train.stop_epoch)
-
-
-def _is_due(frequency: int, epoch: int, last: int) -> bool:
-    return epoch == last or epoch % frequency == 0
 
 
 def _trainer(config: TrainConfig, run: Run, base: Path, sets: Sequence[data.Records], skips: SkipLog) -> Trainer:
@@ -318,8 +319,8 @@ def validate(trainer: Trainer, stream: Iterable[Packed]) -> float:
     return loss_sum / num_tokens
 
 
-def _export(trainer: Trainer, base: Path, epoch: int) -> None:
-    """Write safetensors/epoch_N: an adapter folder with LoRA, else a full checkpoint in param_dtype."""
+def _export(trainer: Trainer, base: Path, name: str) -> None:
+    """Write safetensors/NAME: an adapter folder with LoRA, else a full checkpoint in param_dtype."""
     config, run, trainable = trainer.config, trainer.run, trainer.trainable
     state = model.full_state(trainable, trained_only=config.policy.lora is not None)
 
@@ -332,7 +333,7 @@ def _export(trainer: Trainer, base: Path, epoch: int) -> None:
         else:
             model.write_full(folder, base, state, getattr(torch, config.train.param_dtype))
 
-    checkpoint.write_whole(run.results_dir / "safetensors" / f"epoch_{epoch}", write, run.ranks)
+    checkpoint.write_whole(run.results_dir / "safetensors" / name, write, run.ranks)
 
 
 def _check(config: TrainConfig) -> None:

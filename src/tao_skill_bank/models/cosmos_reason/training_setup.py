@@ -1,6 +1,7 @@
 """What memory and disk of a training depend on in its spec; needs no torch."""
 
-from tao_skill_bank.models.cosmos_reason.config.train import TrainConfig
+from tao_skill_bank.bank.step_limit import Length
+from tao_skill_bank.models.cosmos_reason.config.train import Train, TrainConfig
 from tao_skill_bank.models.cosmos_reason.memory import BYTES, SHARES, Setup
 
 FREE_BYTES = 10 * 2**30  # always left free on the disk of the feature cache
@@ -38,7 +39,16 @@ def allowed_shares(config: TrainConfig) -> tuple[float, ...]:
     return SHARES if wanted == "auto" else (float(wanted),)
 
 
-def wants_feature_cache(config: TrainConfig) -> bool:
-    """Return whether the spec enables the feature cache: with one epoch, the tower runs only once anyway."""
+def length_of(settings: Train) -> Length:
+    """Return how long the spec's training is."""
+    return Length(settings.epoch, settings.stop_epoch, settings.max_steps)
+
+
+def wants_feature_cache(config: TrainConfig, steps_per_epoch: int = 1) -> bool:
+    """Return whether the spec enables the feature cache: with one epoch, the tower runs only once anyway.
+
+    Where the steps of an epoch are not known, a training of several steps may have several epochs.
+    """
     wanted = config.train.train_policy.vision_feature_cache
-    return wanted == "on" or (wanted == "auto" and config.train.epoch > 1)
+    scheduled = length_of(config.train).scheduled_steps(steps_per_epoch)
+    return wanted == "on" or (wanted == "auto" and scheduled > steps_per_epoch)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tao_skill_bank.bank import early_stop
-from tao_skill_bank.contracts import HardwareNeed, Input, WarmUp, Workload
+from tao_skill_bank.contracts import HardwareNeed, Input, Limit, WarmUp, Workload
 from tao_skill_bank.models.cosmos_reason.reserved_tokens import RESERVED_TOKENS
 
 Spec = Mapping[str, Any]
@@ -19,6 +19,7 @@ UNSIZED = (
     "custom.max_bad_share",
     "train.resume",
     "train.stop_epoch",
+    "train.max_steps",
     "train.seed",
     RATES,  # not so a list: a rate of a part that is not trained is refused
     "train.optm_weight_decay",
@@ -62,6 +63,7 @@ def _train(spec: Spec) -> Workload:
         micro_batch=train["train_policy"]["mini_batch"],
         epochs=last,
         scheduled_epochs=train["epoch"],
+        max_steps=train.get("max_steps"),
         max_tokens=policy["model_max_length"],
         fps=vision.get("fps"),
         num_frames=vision.get("nframes"),
@@ -89,7 +91,7 @@ def _float8_training() -> HardwareNeed:
 
 def _evaluate(spec: Spec) -> Workload:
     model, vision = spec["model"], spec["vision"]
-    named = model.get("tokenizer_model_name")
+    named, limit = model.get("tokenizer_model_name"), spec["evaluation"]["limit"]
     tokenizer = [Input("tokenizer", "model_folder", {"path": named})] if named else []
     return Workload(
         model=model["model_name"],
@@ -100,6 +102,7 @@ def _evaluate(spec: Spec) -> Workload:
         needs_whole_weights=model["enable_lora"],
         inputs=(_use("eval", spec["dataset"], "media_dir"), *tokenizer),
         data_parallel_ranks=spec["num_gpus"],
+        limit=Limit("evaluation.limit", limit, takes_all=-1) if limit > 0 else None,
         micro_batch=spec["evaluation"]["batch_size"],
         max_tokens=model["max_length"],
         fps=vision.get("fps"),

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from tao_skill_bank.contracts import Finding, Job, WarmUp
 from tao_skill_bank.core.findings import warning
 from tao_skill_bank.data.kinds import Seen
-from tao_skill_bank.preflight.data import steps
+from tao_skill_bank.preflight.data import step_limit, steps
 
 FEW_STEPS = 50  # momentum (beta1 0.9) averages 10 steps: with fewer than five such spans, a run is mostly its start
 
@@ -17,6 +17,8 @@ def check(job: Job, inputs: Sequence[Seen]) -> list[Finding]:
         return []
     found = [_few(counted)] if counted.total < FEW_STEPS else []
     warm_up = job.workload.warm_up
+    if warm_up and step_limit.refuses(job.workload, warm_up, counted.per_epoch):
+        return found  # that check says more
     return [
         *found,
         *([_never_ends(warm_up, counted)] if warm_up and _length(warm_up, counted) >= counted.total else []),

@@ -27,7 +27,7 @@ def count(job: Job, inputs: Sequence[Seen]) -> Steps | None:
     num_records = sum(seen.num_usable for seen in train)
     usable = num_records - _held_out(num_records, workload.validation_split)
     per_epoch = max(0, usable) // (workload.data_parallel_ranks * workload.batch_per_rank)
-    return Steps(per_epoch, per_epoch * (workload.epochs or 1))
+    return Steps(per_epoch, workload.max_steps or per_epoch * (workload.epochs or 1))
 
 
 def _train(inputs: Sequence[Seen]) -> list[Seen]:
@@ -79,7 +79,9 @@ def _too_many(counted: Steps) -> Finding:
 
 
 def _early_stop(workload: Workload) -> str:
-    """Return the part of the message about a training that ends before its schedule does."""
+    """Return the part of the message about a training that ends before its schedule does, or by its steps."""
+    if workload.max_steps is not None:
+        return ", as many as it is limited to"
     if workload.epochs is None or workload.scheduled_epochs in (None, workload.epochs):
         return ""
     return f" (it stops after epoch {workload.epochs} of {workload.scheduled_epochs})"

@@ -1,12 +1,16 @@
 """Checks that the run directory can be created, and that disks hold checkpoints and the feature cache."""
 
+import math
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from tao_skill_bank.contracts import Finding, Job
 from tao_skill_bank.core import locations
 from tao_skill_bank.core.findings import blocking, info, not_checked, size, warning
+from tao_skill_bank.data.kinds import Seen
+from tao_skill_bank.preflight.data import steps
 from tao_skill_bank.preflight.model.feature_cache import FeatureCache
 from tao_skill_bank.preflight.model.inspection import Inspection
 
@@ -14,7 +18,12 @@ EXTRA_CHECKPOINTS = 2  # the best one, and the one being written
 
 
 def check(
-    job: Job, inspection: Inspection, feature_cache: FeatureCache | None = None, *, runs_here: bool = True
+    job: Job,
+    inspection: Inspection,
+    feature_cache: FeatureCache | None = None,
+    inputs: Sequence[Seen] = (),
+    *,
+    runs_here: bool = True,
 ) -> list[Finding]:
     """Return the findings of the results folder and its disk, and of the disk of the feature cache."""
     if locations.is_uri(job.results_dir):
@@ -30,7 +39,8 @@ def check(
         message = f"Results folder {job.results_dir} cannot be written: {parent} is read-only for this user."
         return [blocking("results_dir_unwritable", message, "Choose another results folder.", job.results_dir)]
     apart = _features(feature_cache, parent) if feature_cache else []
-    return [*_space(job, inspection, parent, None if apart else feature_cache), *apart]
+    num_checkpoints = _num_checkpoints(job, steps.count(job, inputs))
+    return [*_space(job, inspection, parent, None if apart else feature_cache, num_checkpoints), *apart]
 
 
 def _not_visible(job: Job) -> Finding:
@@ -67,10 +77,12 @@ def _features(cache: FeatureCache, results: Path) -> list[Finding]:
     return [info("feature_disk", f"{summary}, of {size(free)} free.", str(cache.folder), **evidence)]
 
 
-def _space(job: Job, inspection: Inspection, parent: Path, cache: FeatureCache | None) -> list[Finding]:
+def _space(
+    job: Job, inspection: Inspection, parent: Path, cache: FeatureCache | None, num_checkpoints: int
+) -> list[Finding]:
     """Return the finding of the results' disk, which holds the feature cache too where one is given."""
     per_checkpoint = inspection.answer.get("checkpoint_bytes") or 0
-    num_checkpoints = _num_checkpoints(job) if per_checkpoint else 0
+    num_checkpoints = num_checkpoints if per_checkpoint else 0
     if not num_checkpoints and not cache:
         return []
     features = cache.num_bytes if cache else 0
@@ -97,11 +109,14 @@ def _space(job: Job, inspection: Inspection, parent: Path, cache: FeatureCache |
     return [blocking("disk_too_small", message, " ".join(fixes), job.results_dir, **evidence)]
 
 
-def _num_checkpoints(job: Job) -> int:
+def _num_checkpoints(job: Job, counted: steps.Steps | None) -> int:
     """Return how many checkpoints lie on the disk at once: those kept, the best, and the one being written."""
-    kept, saves = job.workload.max_checkpoints, job.workload.num_saves or job.workload.epochs or 1
+    workload = job.workload
+    kept, saves = workload.max_checkpoints, workload.num_saves or workload.epochs or 1
     if not kept:
         return 0
+    if workload.max_steps is not None and counted and counted.per_epoch:  # saves are counted for all epochs
+        saves = math.ceil(saves * counted.total / (counted.per_epoch * (workload.epochs or 1)))
     return saves if kept < 0 else min(kept + EXTRA_CHECKPOINTS, saves)
 
 

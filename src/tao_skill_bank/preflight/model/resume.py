@@ -91,16 +91,27 @@ def _progress(folder: Path, job: Job) -> list[Finding]:
     except (OSError, ValueError, KeyError, TypeError, OverflowError):
         message = f"{folder / PROGRESS_FILE} does not say how many epochs and steps are done."
         return [blocking("checkpoint_broken", message, "Resume from another checkpoint.", str(folder))]
+    if job.workload.max_steps is not None:
+        return _by_steps(folder, job, step, job.workload.max_steps) or [_continues(folder, done, step)]
     if job.workload.epochs is not None and done >= job.workload.epochs:
         return _at_the_end(folder, job, done, job.workload.epochs)
-    return [
-        info(
-            "resume",
-            f"Training continues from {folder}, after {done} epochs and {step} steps in all.",
-            str(folder),
-            done=done,
-        )
-    ]
+    return [_continues(folder, done, step)]
+
+
+def _continues(folder: Path, done: int, step: int) -> Finding:
+    message = f"Training continues from {folder}, after {done} epochs and {step} steps in all."
+    return info("resume", message, str(folder), done=done)
+
+
+def _by_steps(folder: Path, job: Job, done: int, max_steps: int) -> list[Finding]:
+    """Return what it means that no step is left; nothing where there are some."""
+    if done < max_steps or (done == max_steps and success.is_missing(Path(job.results_dir), folder)):
+        return []
+    keys = catalog.find(job.skill).info.automl
+    path = (keys.steps if keys else None) or "the number of steps"
+    message = f"{folder} has trained {done} steps already, and {path} asks for {max_steps}: nothing is left to train."
+    fix = f"Set {path} above {done}, or to null to train by epochs."
+    return [blocking("nothing_to_train", message, fix, str(folder), done=done, max_steps=max_steps)]
 
 
 def _at_the_end(folder: Path, job: Job, done: int, epochs: int) -> list[Finding]:

@@ -55,6 +55,33 @@ def test_a_stopped_training_goes_on_exactly(dataset, train_to):
 
 
 @pytest.mark.slow
+def test_as_many_steps_as_some_epochs_have_are_the_training_of_those_epochs(train_to):
+    by_epochs, code = train_to("epochs", epoch=2)
+    assert code == 0
+    by_steps, code = train_to("steps", epoch=7, max_steps=6)
+    assert code == 0
+    last = lines(by_steps / "status.jsonl")[-1]
+    assert (last["state"], last["step"], last["total"]) == ("SUCCESS", 6, 6)
+    for name in ("train/loss_avg", "val/avg_loss", "optimizer/lr", "optimizer/grad_norm"):
+        assert curve(by_steps, name) == curve(by_epochs, name), name
+    expected, found = (load_file(str(folder / "safetensors/epoch_2" / WEIGHTS)) for folder in (by_epochs, by_steps))
+    assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+
+
+@pytest.mark.slow
+def test_steps_that_end_within_an_epoch_are_validated_saved_and_continued(train_to):
+    whole, _ = train_to("whole", max_steps=7)
+    parts, code = train_to("parts", max_steps=5)
+    assert code == 0
+    assert list(curve(parts, "val/avg_loss")) == [0, 5]
+    assert {path.name for path in (parts / "checkpoints").iterdir()} == {"step_5"}
+    _, code = train_to("parts", max_steps=7, resume=True)
+    assert code == 0
+    assert curve(parts, "train/loss_avg") == curve(whole, "train/loss_avg")
+    assert curve(parts, "val/avg_loss")[7] == curve(whole, "val/avg_loss")[7]
+
+
+@pytest.mark.slow
 def test_a_training_at_its_stop_says_so(train_to):
     train_to("run", stop_epoch=1)
     folder, code = train_to("run", stop_epoch=1, resume=True)

@@ -87,6 +87,52 @@ def test_a_stop_after_the_end_is_refused_by_the_trainer_too(spec: Document, run_
 
 
 @pytest.mark.slow
+def test_as_many_steps_as_some_epochs_have_are_the_training_of_those_epochs(
+    spec: Document, run_program: Run, tmp_path: Path
+) -> None:
+    by_epochs, by_steps = tmp_path / "epochs", tmp_path / "steps"
+    assert run_program("train", with_train(spec, by_epochs, epoch=2)) == 0
+    assert run_program("train", with_train(spec, by_steps, epoch=7, max_steps=6)) == 0
+    last = read_lines(by_steps / "status.jsonl")[-1]
+    assert (last["state"], last["step"], last["total"]) == ("SUCCESS", 6, 6)
+    assert last["message"] == "Trained 6 steps as train.max_steps asks, 2 epochs."
+    for name in SHOWN:
+        assert curve(by_steps, name) == curve(by_epochs, name), name
+    for kind in ("checkpoints", "safetensors"):
+        assert names(by_steps / kind) == names(by_epochs / kind) == {"epoch_1", "epoch_2"}
+    expected, found = weights(by_epochs, 2), weights(by_steps, 2)
+    assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+
+
+@pytest.mark.slow
+def test_steps_that_end_within_an_epoch_are_validated_saved_and_continued(
+    spec: Document, run_program: Run, tmp_path: Path
+) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    spec["train"] |= {"optm_decay_type": "none"}  # else a longer training has another schedule
+    assert run_program("train", with_train(spec, whole, max_steps=7)) == 0
+    assert run_program("train", with_train(spec, parts, max_steps=5)) == 0
+    assert list(curve(parts, "val/avg_loss")) == [5]
+    assert names(parts / "checkpoints") == names(parts / "safetensors") == {"epoch_1", "step_5"}
+    assert json.loads((parts / "best" / "best_score.json").read_text())["best_ckpt_abs_dir"].endswith("/step_5")
+    assert run_program("train", with_train(spec, parts, max_steps=5, resume=True)) == 2
+    assert "is at step 5, and train.max_steps is 5" in diagnosis(parts)["cause"]
+
+    assert run_program("train", with_train(spec, parts, max_steps=7, resume=True)) == 0
+    assert losses(parts) == losses(whole)
+    assert curve(parts, "val/avg_loss")[7] == curve(whole, "val/avg_loss")[7]
+    best = Path(json.loads((parts / "best" / "best_score.json").read_text())["best_ckpt_abs_dir"]).name
+    assert names(parts / "safetensors") == {"epoch_1", "epoch_2", "step_7", best}
+
+
+def test_a_warm_up_beyond_the_steps_is_refused_by_the_trainer_too(
+    spec: Document, run_program: Run, tmp_path: Path
+) -> None:
+    assert run_program("train", with_train(spec, tmp_path / "run", max_steps=2)) == 3
+    assert diagnosis(tmp_path / "run")["code"] == "warm_up_after_the_end"
+
+
+@pytest.mark.slow
 def test_two_processes_go_on_exactly(
     spec: Document, write_config: Callable[[Document, str], Path], tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from tao_skill_bank.bank import step_limit
 from tao_skill_bank.bank.rules import Rule
 from tao_skill_bank.errors import Problem
 from tao_skill_bank.models.cosmos_predict.facts import FACTS
@@ -105,6 +106,13 @@ def _one_condition(prompt: str | None, image: str | None, video: str | None) -> 
     return None
 
 
+def _limited_inputs_are_many(limit: int | None, prompt: str | None) -> Problem | None:
+    if limit is None or not prompt:
+        return None
+    message = f"limit {limit} takes some of the inputs, and there is one prompt."
+    return Problem("limit_of_one", message, "Remove limit.", "limit", limit, fix_set={"limit": None})
+
+
 def _adapter_names_differ(adapters: list[Mapping[str, Any]]) -> Problem | None:
     names = [adapter["name"] for adapter in adapters]
     taken = [name for name in names if names.count(name) > 1 or name == "base"]
@@ -147,6 +155,7 @@ def _endpoint_is_a_url(endpoint: str | None) -> Problem | None:
     return Problem("invalid_url", f"{path} '{endpoint}' is not a URL.", "Write http://HOST:PORT/v1.", path, endpoint)
 
 
+LENGTH_RULES = (FACTS.early_stop.rule, step_limit.rule(FACTS.max_steps, FACTS.early_stop.stop))
 RULES: Mapping[str, tuple[Rule, ...]] = {
     "train": (
         *_clip_rules("dataset."),
@@ -154,11 +163,12 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
         Rule(("flow.conditional_frames_probs",), _probabilities_sum_to_one),
         Rule(("flow.conditional_frames_probs", "dataset.num_frames"), _clips_leave_something_to_predict),
         Rule(("validation.sample_videos", "validation.enable"), _sampled_clips_are_validated),
-        FACTS.early_stop.rule,
+        *LENGTH_RULES,
     ),
     "generate": (
         *_clip_rules(""),
         Rule(("prompt", "image", "video"), _one_condition),
+        Rule(("limit", "prompt"), _limited_inputs_are_many),
         Rule(("adapters",), _adapter_names_differ),
         Rule(("adapters", "include_base"), _something_is_generated),
     ),

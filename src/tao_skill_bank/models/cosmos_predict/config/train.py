@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from tao_skill_bank.bank import early_stop
+from tao_skill_bank.bank import early_stop, step_limit
 from tao_skill_bank.bank.parameters import Search, group, parameter, spec_dataclass
 from tao_skill_bank.models.cosmos_predict.config import shared
 from tao_skill_bank.models.cosmos_predict.config.shared import Model
@@ -59,6 +59,7 @@ class Train:
         popular=True,
     )
     stop_epoch: int | None = early_stop.field()
+    max_steps: int | None = step_limit.field()
     batch_size: int = parameter(1, doc="Micro-batch: clips per GPU in one forward pass.", minimum=1, popular=True)
     gradient_accumulation_steps: int = parameter(1, doc="Micro-batches per optimizer step.", minimum=1, popular=True)
     optm_lr: float = parameter(

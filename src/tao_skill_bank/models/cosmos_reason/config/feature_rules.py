@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from tao_skill_bank.bank import step_limit
 from tao_skill_bank.bank.rules import Rule
 from tao_skill_bank.core import safe_pattern
 from tao_skill_bank.errors import Problem
@@ -105,6 +106,7 @@ def _patterns_are_expressions(path: str) -> Rule:
 
 TRAINING_FEATURES: tuple[Rule, ...] = (
     FACTS.early_stop.rule,
+    step_limit.rule(FACTS.max_steps, FACTS.early_stop.stop),
     Rule(("train.fp8.fp8_recipe",), _scaling_is_dynamic),
     Rule((FP8, RECIPE), _recipe_is_used),
     Rule((FP8, "train.param_dtype"), _fp8_has_bfloat16),

@@ -57,8 +57,8 @@ def _training_has_validation(val: Any, test_size: float, enabled: bool) -> Probl
     )
 
 
-def _warm_up_ends_before_training(warm_up: float, epochs: int) -> Problem | None:
-    if warm_up <= epochs:
+def _warm_up_ends_before_training(warm_up: float, epochs: int, max_steps: int | None) -> Problem | None:
+    if warm_up <= epochs or max_steps is not None:  # the steps of an epoch are known where the data is
         return None
     return Problem(
         code="warm_up_too_long",
@@ -215,6 +215,14 @@ def _room_for_the_question(max_length: int, max_tokens: int) -> Problem | None:
     )
 
 
+def _something_is_evaluated(limit: int) -> Problem | None:
+    if limit != 0:
+        return None
+    path = "evaluation.limit"
+    fix = f"Set {path}=-1 for all records, or to the number of records that you want."
+    return Problem("limit_of_nothing", f"{path} 0 evaluates no record.", fix, path, limit, fix_set={path: -1})
+
+
 def _shard_exists(shard: int, total: int) -> Problem | None:
     if shard < total:
         return None
@@ -236,7 +244,7 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
             ("custom.val_dataset", "train.train_policy.dataset.test_size", "validation.enable"),
             _training_has_validation,
         ),
-        Rule(("train.optm_warmup_epochs", "train.epoch"), _warm_up_ends_before_training),
+        Rule(("train.optm_warmup_epochs", "train.epoch", "train.max_steps"), _warm_up_ends_before_training),
         *TRAINING_FEATURES,
         _is_dense("policy.model_name_or_path"),
         *_vision_rules("custom.vision"),
@@ -251,6 +259,7 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
         Rule(("evaluation.engine", "vision.video_start"), _server_counts_from_the_start),
         Rule(("evaluation.engine", "evaluation.scoring"), _server_gives_no_likelihoods),
         Rule(("evaluation.answer_type", "evaluation.scoring"), _choices_need_no_thought),
+        Rule(("evaluation.limit",), _something_is_evaluated),
         Rule(("evaluation.shard_id", "evaluation.total_shard"), _shard_exists),
         *_vision_rules("vision"),
         is_plain_text("dataset.system_prompt"),

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from tao_skill_bank.bank import early_stop
+from tao_skill_bank.bank import early_stop, step_limit
 from tao_skill_bank.bank.parameters import Search, group, optional_group, parameter, spec_dataclass
 from tao_skill_bank.models.cosmos_reason.config.shared import AnnotatedMedia, VideoSampling
 
@@ -113,6 +113,7 @@ class Train:
     )
     epoch: int = parameter(10, doc="Number of epochs.", minimum=1, search=Search(1, 20), automl=True, popular=True)
     stop_epoch: int | None = early_stop.field()
+    max_steps: int | None = step_limit.field()
     compile: bool | Literal["auto"] = parameter(
         "auto",
         doc="Compile decoder layers and vision blocks: the first steps take a minute longer. auto compiles on a GPU.",
