@@ -150,7 +150,7 @@ def test_the_plan_of_generate_reads_the_pictures_that_the_job_reads(data: Path) 
     size = {**SIZE, "safety_checker": "off"}
     found = plan("generate", **TINY, inputs=str(folder), **size)
     assert codes(found, "blocking") == []
-    read = conditions.read_prompts(config.GenerateConfig(inputs=str(folder), **size))
+    read, _ = conditions.read_prompts(config.GenerateConfig(inputs=str(folder), **size))
     assert [prompt.image.suffix for prompt in read if prompt.image] == [".tiff", ".gif"]
     (folder / "images" / "test-00000.tiff").rename(folder / "images" / "Test-00000.tiff")
     (refused,) = [each for each in plan("generate", **TINY, inputs=str(folder), **size) if each.severity == "blocking"]

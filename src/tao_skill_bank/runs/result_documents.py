@@ -53,6 +53,7 @@ class MetricsSummary:
         kind: what was evaluated, which selects how the report shows it.
         metrics: name to value; None where it was not computed, and then `not_computed` says why. One that compares
             variants names its metrics METRIC/VARIANT.
+        num_records: records of the data, of which the samples may be a subset; None where it is not known.
         task: the kind of question or comparison, in words.
         units: of metrics that are not fractions; a fraction from 0 to 1 is shown in percent.
         per_class: label to precision, recall, f1 and support.
@@ -67,6 +68,7 @@ class MetricsSummary:
     kind: Kind
     metrics: dict[str, float | int | None]
     num_samples: int = 0
+    num_records: int | None = None
     task: str = ""
     units: dict[str, str] = field(default_factory=dict)
     not_computed: dict[str, str] = field(default_factory=dict)

@@ -77,6 +77,7 @@ FORMS: dict[str, Callable[[Any], Any]] = {
     "kind": _text,
     "task": _text,
     "num_samples": numbers.count,
+    "num_records": numbers.count,
     "metrics": _numbers,
     "units": _texts,
     "not_computed": _texts,

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor
 
+from tao_skill_bank.core import subset
 from tao_skill_bank.data.media import picture
 from tao_skill_bank.data.prompt_pairs import Prompt, is_safe_name, read
 from tao_skill_bank.errors import BlockedError, Problem, RequestError, TaoSkillsError
@@ -15,8 +16,8 @@ from tao_skill_bank.models.cosmos_predict.config import GenerateConfig
 from tao_skill_bank.models.cosmos_predict.geometry import ClipShape, conditioning_frames
 
 
-def read_prompts(config: GenerateConfig) -> tuple[Prompt, ...]:
-    """Return the prompts to generate for, each with a readable image or a long enough clip.
+def read_prompts(config: GenerateConfig) -> tuple[tuple[Prompt, ...], int]:
+    """Return the prompts to generate for, each with a readable image or a long enough clip, and how many there are.
 
     Raises:
         BlockedError: all problems of the inputs, before a GPU is used.
@@ -24,14 +25,17 @@ def read_prompts(config: GenerateConfig) -> tuple[Prompt, ...]:
     """
     if config.inputs is None:
         prompts: tuple[Prompt, ...] = (_single(config),)
+        available = 1
     else:
         found = read(Path(config.inputs).absolute())
         if found.problems:
             raise BlockedError(found.problems)
-        prompts = found.prompts
+        prompts, available = found.prompts, len(found.prompts)
+        if config.limit is not None:
+            prompts = tuple(prompts[index] for index in subset.chosen([each.name for each in prompts], config.limit))
     if problems := _problems(prompts, config):
         raise BlockedError(problems)
-    return prompts
+    return prompts, available
 
 
 def load(prompt: Prompt, size: tuple[int, int], latent_frames: int) -> Tensor | None:

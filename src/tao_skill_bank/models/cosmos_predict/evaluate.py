@@ -9,6 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from tao_skill_bank.contracts import Finding, to_json
+from tao_skill_bank.core import subset
 from tao_skill_bank.errors import BlockedError, MissingExtraError
 from tao_skill_bank.models.cosmos_predict import comparison, comparison_picture, generated_videos, judge, sampson
 from tao_skill_bank.models.cosmos_predict.config import EvaluateConfig
@@ -31,6 +33,10 @@ def evaluate(config: EvaluateConfig, run: Run) -> str:
     """
     _require_libraries(config)
     videos = generated_videos.find(config.generated_dir, config.reference_dir, config.sampson.view_separator)
+    names = list(dict.fromkeys(video.name for video in videos))
+    if config.limit is not None:
+        taken = {names[index] for index in subset.chosen(names, config.limit)}
+        videos = [video for video in videos if video.name in taken]
     generated_videos.check_readable(videos)
     judges = any(metric in JUDGED for metric in config.metrics)
     asked = judge.open_judge(config, run.ranks) if judges else None
@@ -49,7 +55,9 @@ def evaluate(config: EvaluateConfig, run: Run) -> str:
     run.ranks.barrier()
     if not run.ranks.is_main:
         return ""
-    return _write_results(run.results_dir, [_described(config, *pair) for pair in zip(videos, files, strict=True)])
+    entries = [_described(config, *pair) for pair in zip(videos, files, strict=True)]
+    found = subset.findings("limit", config.limit, len(names), "names of videos")
+    return _write_results(run.results_dir, entries, len(names), found)
 
 
 def _measure(config: EvaluateConfig, video: Video, asked: Judge | None) -> Entry:
@@ -108,13 +116,18 @@ def _described(config: EvaluateConfig, video: Video, file: Path) -> Entry:
     return {**entry, "prompt": video.prompt, **measured}
 
 
-def _write_results(folder: Path, entries: list[Entry]) -> str:
+def _write_results(folder: Path, entries: list[Entry], num_names: int, findings: Sequence[Finding]) -> str:
     """Write every result file and return the closing message."""
     compared = comparison.compare(entries)
     table = comparison.to_markdown(compared)
+    summary = {
+        **comparison.summary(compared),
+        "num_records": num_names,
+        "findings": [to_json(finding) for finding in findings],
+    }
     texts = {
         "results.json": verbatim_json(entries),
-        "metrics_summary.json": verbatim_json(comparison.summary(compared)),
+        "metrics_summary.json": verbatim_json(summary),
         "comparison.csv": comparison.to_csv(compared),
         "comparison.md": table,
     }
@@ -122,7 +135,9 @@ def _write_results(folder: Path, entries: list[Entry]) -> str:
         write_whole(folder / name, text)
     comparison_picture.draw(compared, folder / "comparison.png")
     logger.info("\n%s", table)
-    return f"Compared {len(compared.rows)} variants on {len(entries)} videos."
+    taken = len({entry["name"] for entry in entries})
+    of = "" if taken == num_names else f" of {subset.text(taken, num_names, 'names')}"
+    return f"Compared {len(compared.rows)} variants on {len(entries)} videos{of}."
 
 
 def _identity(config: EvaluateConfig, video: Video, asked: Judge | None) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import jinja2
 
+from tao_skill_bank.core import subset
 from tao_skill_bank.data.media import clip_frames, picture
 from tao_skill_bank.data.media.clip_index import whole_clip_index
 from tao_skill_bank.runs.run_directory import write_whole
@@ -49,12 +50,19 @@ def write(results_dir: Path, entries: Sequence[Entry], generation: Mapping[str, 
         captions={name: _caption(name, generation) for name in variants},
         generation=generation,
         num_videos=len(entries),
+        subset=_subset(generation.get("inputs") or {}),
         clip=entries[0] if entries else None,
         is_small=bool(entries) and entries[0]["width"] < SMALL_PIXELS,
     )
     path = results_dir / "gallery.html"
     write_whole(path, page)
     return path
+
+
+def _subset(inputs: Mapping[str, int]) -> str:
+    """Return how many of how many inputs were taken; empty for all of them."""
+    taken, available = inputs.get("taken", 0), inputs.get("available", 0)
+    return "" if taken == available else subset.text(taken, available, "inputs")
 
 
 def _caption(variant: str, generation: Mapping[str, Any]) -> str:

@@ -6,9 +6,11 @@ Every rank generates its share of the videos independently; ranks synchronize on
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from tao_skill_bank.core import subset
 from tao_skill_bank.data.prompt_pairs import Prompt
 from tao_skill_bank.errors import BlockedError, Problem
 from tao_skill_bank.models.cosmos_predict import (
@@ -34,7 +36,7 @@ DTYPES = {"bf16": torch.bfloat16, "no": torch.float32}
 def generate(config: GenerateConfig, run: Run) -> str:
     """Generate every missing video, then write the results and the gallery. Returns the closing message."""
     is_checked = safety.require_safety_checker(config.safety_checker)
-    prompts = conditions.read_prompts(config)
+    prompts, available = conditions.read_prompts(config)
     for adapter in config.adapters:
         adapter_files.read(Path(adapter.path))
     folder = pipeline.find_pipeline(config.model.pretrained_model_name_or_path, run.ranks)
@@ -50,7 +52,11 @@ def generate(config: GenerateConfig, run: Run) -> str:
         place = Place(folder, run.ranks, DTYPES[config.mixed_precision], config.model.variant)
         _make(to_do, VideoGenerator(config, place, open_prompts, len(every)), checker, records, run)
     run.ranks.barrier()
-    return _write_results(config, run, records, every, is_checked=is_checked) if run.ranks.is_main else ""
+    generation = {
+        "safety_checker": safety.GUARDRAIL if is_checked else "off",
+        "inputs": {"taken": len(prompts), "available": available},
+    }
+    return _write_results(config, run, records, every, generation) if run.ranks.is_main else ""
 
 
 def _load_checker(prompts: Sequence[Prompt], run: Run) -> safety.SafetyChecker:
@@ -92,12 +98,13 @@ def _make(
 
 
 def _write_results(
-    config: GenerateConfig, run: Run, records: Records, every: Sequence[Video], *, is_checked: bool
+    config: GenerateConfig, run: Run, records: Records, every: Sequence[Video], generation: dict[str, Any]
 ) -> str:
+    """Write the result files; `generation` holds what the config does not say. Returns the closing message."""
     withheld = [video for video in every if (record := records.finished(video)) and record["withheld"]]
     entries = [generation_plan.entry(video, config) for video in every if video not in withheld]
     generation = {
-        "safety_checker": safety.GUARDRAIL if is_checked else "off",
+        **generation,
         "model": config.model.pretrained_model_name_or_path,
         "adapters": [asdict(adapter) for adapter in config.adapters],
         "mode": config.adapter_mode,
@@ -110,7 +117,9 @@ def _write_results(
     write_whole(run.results_dir / "results.json", verbatim_json(entries))
     page = gallery.write(run.results_dir, entries, generation)
     suffix = f";  the safety checker withheld {len(withheld)}" if withheld else ""
-    return f"{len(entries)} videos{suffix}. See {page}."
+    taken, available = generation["inputs"].values()
+    of = "" if taken == available else f" for {subset.text(taken, available, 'inputs')}"
+    return f"{len(entries)} videos{of}{suffix}. See {page}."
 
 
 if __name__ == "__main__":

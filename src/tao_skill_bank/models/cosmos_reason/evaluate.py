@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 
+from tao_skill_bank.core import subset
+from tao_skill_bank.data.records.reader import record_name
 from tao_skill_bank.models.cosmos_reason import (
     choices,
     conversation,
@@ -30,14 +32,23 @@ from tao_skill_bank.training import distributed, entrypoint, media_look
 from tao_skill_bank.training.entrypoint import Run
 
 
+@dataclass(frozen=True)
+class Done:
+    """What was asked and answered, and of how many records."""
+
+    asked: Sequence[Question]
+    responses: Mapping[str, Response]
+    num_taken: int
+    num_records: int
+
+
 def evaluate(config: EvaluateConfig, run: Run) -> str:
     """Answer every question and score the answers. Returns the closing message."""
     rules.require("evaluate", config)
     run = replace(run, results_dir=run.results_dir / config.model.save_folder)
     settings = config.evaluation
     all_records = data.read_annotations(config.dataset.annotation_path)
-    chosen = range(len(all_records))[: settings.limit if settings.limit >= 0 else None]
-    chosen = chosen[settings.shard_id :: settings.total_shard]
+    chosen = _chosen(config, all_records)[settings.shard_id :: settings.total_shard]
     rule, options = _rule(config, all_records, chosen)
     with _engine(config, run) as engine:
         prompts, asked = _questions(config, engine, all_records, chosen)
@@ -47,7 +58,16 @@ def evaluate(config: EvaluateConfig, run: Run) -> str:
         own = _own_batches(config, run, prompts, [question.name not in known for question in asked])
         found = _answer(config, run, engine.answers(own, prompts, options), (asked, len(own)), saved)
     responses = known | {name: response for part in run.ranks.gather(found) for name, response in part.items()}
-    return _write_results(config, run, asked, responses, saved) if run.ranks.is_main else ""
+    done = Done(asked, responses, len(chosen), len(all_records))
+    return _write_results(config, run, done, saved) if run.ranks.is_main else ""
+
+
+def _chosen(config: EvaluateConfig, records: Sequence[data.Record]) -> Sequence[int]:
+    """Return the indices of the records that the limit takes."""
+    limit = config.evaluation.limit
+    if limit < 0:
+        return range(len(records))
+    return subset.chosen([record_name(record, index) for index, record in enumerate(records)], limit)
 
 
 @contextmanager
@@ -136,9 +156,8 @@ def _answer(
     return found
 
 
-def _write_results(
-    config: EvaluateConfig, run: Run, asked: Sequence[Question], responses: Mapping[str, Response], saved: SavedAnswers
-) -> str:
+def _write_results(config: EvaluateConfig, run: Run, done: Done, saved: SavedAnswers) -> str:
+    asked, responses = done.asked, done.responses
     if config.results.save_individual_results and config.evaluation.skip_saved:
         for question in asked:  # a reused answer may be judged otherwise by now
             saved.write(question, responses[question.name])
@@ -157,6 +176,9 @@ def _write_results(
         soft.f1_threshold if soft.enabled else None,
     )
     summary = metrics.summarize(scored, saved.rule, wanted, seed=config.evaluation.seed)
+    limit = config.evaluation.limit if config.evaluation.limit > 0 else None
+    summary.findings.extend(subset.findings("evaluation.limit", limit, done.num_records, "records", takes_all=-1))
+    summary = replace(summary, num_records=done.num_records)
     if config.results.save_metrics_summary:
         write_json(run.results_dir / "metrics_summary.json", asdict(summary))
     accuracy = float(summary.metrics["accuracy"] or 0.0)
@@ -165,8 +187,13 @@ def _write_results(
         draw(run.results_dir / "confusion_matrix.png", matrix["labels"], matrix["matrix"], accuracy=accuracy)
     interval = summary.intervals.get("accuracy")
     range_text = f" ({interval.level:.0%} interval {interval.low:.4f} to {interval.high:.4f})" if interval else ""
-    warnings = "".join(f" Warning: {finding.message} {finding.fix}" for finding in summary.findings)
-    return f"Evaluated {len(asked)} samples: accuracy {accuracy:.4f}{range_text}.{warnings}"
+    warnings = "".join(
+        f" Warning: {finding.message} {finding.fix}" for finding in summary.findings if finding.severity != "info"
+    )
+    taken = (
+        "" if done.num_taken == done.num_records else f" of {subset.text(done.num_taken, done.num_records, 'records')}"
+    )
+    return f"Evaluated {len(asked)} samples{taken}: accuracy {accuracy:.4f}{range_text}.{warnings}"
 
 
 if __name__ == "__main__":

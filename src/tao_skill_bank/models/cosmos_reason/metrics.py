@@ -67,6 +67,7 @@ class Summary:
         intervals: metric -> confidence interval, where there is one.
         calibration: of the confidences, where choices were scored.
         notes: metric -> how it was computed.
+        num_records: records of the data, of which the samples may be a subset.
 
     """
 
@@ -81,6 +82,7 @@ class Summary:
     notes: dict[str, str] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     kind: str = "answers"
+    num_records: int | None = None
 
 
 def require_libraries(kind: Kind, names: Sequence[str], *, draws: bool) -> None:

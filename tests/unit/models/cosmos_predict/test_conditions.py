@@ -64,8 +64,20 @@ def test_a_prompt_alone_gives_nothing():
 
 def test_a_single_prompt_takes_the_name_of_its_picture(picture):
     config = GenerateConfig(prompt="text", image=str(picture[0]), num_frames=9, height=32, width=48)
-    assert [(prompt.name, prompt.image) for prompt in conditions.read_prompts(config)] == [("picture", picture[0])]
-    assert conditions.read_prompts(GenerateConfig(prompt="text"))[0].name == "prompt"
+    assert [(prompt.name, prompt.image) for prompt in conditions.read_prompts(config)[0]] == [("picture", picture[0])]
+    assert conditions.read_prompts(GenerateConfig(prompt="text"))[0][0].name == "prompt"
+
+
+def test_a_limit_takes_the_same_prompts_whatever_else_is_there(tmp_path):
+    for name in ("one", "two", "three", "four"):
+        (tmp_path / f"{name}.txt").write_text("text")
+    names = {
+        limit: {each.name for each in conditions.read_prompts(GenerateConfig(inputs=str(tmp_path), limit=limit))[0]}
+        for limit in (1, 2, 9)
+    }
+    assert [len(taken) for taken in names.values()] == [1, 2, 4]
+    assert names[1] < names[2]
+    assert conditions.read_prompts(GenerateConfig(inputs=str(tmp_path), limit=1))[1] == 4
 
 
 def test_every_unreadable_file_is_told_at_once(tmp_path):

@@ -117,6 +117,17 @@ def _failure(tmp_path: Path) -> Document:
 # --- what is written ----------------------------------------------------------------------------------------------
 
 
+def test_a_limit_measures_some_names_of_every_variant(generated: Path, run: Callable[..., int], tmp_path: Path) -> None:
+    assert run(_document(generated, limit=1)) == 0
+    entries = _read(tmp_path / "out" / "results.json")
+    assert [entry["variant"] for entry in entries] == ["base", "lora"]
+    assert len({entry["name"] for entry in entries}) == 1
+    summary = _read(tmp_path / "out" / "metrics_summary.json")
+    assert (summary["num_samples"], summary["num_records"]) == (2, 2)
+    assert [finding["code"] for finding in summary["findings"]] == ["subset"]
+    assert _status(tmp_path / "out")[-1]["message"].endswith("on 2 videos of 1 of 2 names (a subset).")
+
+
 @pytest.mark.slow
 def test_base_and_adapter_are_compared(generated: Path, run: Callable[..., int], tmp_path: Path) -> None:
     def reply(body: Document) -> str:

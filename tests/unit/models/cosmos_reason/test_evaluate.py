@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 
+from tao_skill_bank.core import subset
 from tao_skill_bank.models.cosmos_reason import builtin, data
 from tao_skill_bank.models.cosmos_reason.config.shared import VideoSampling
 from tao_skill_bank.models.cosmos_reason.conversation import question_and_answer
@@ -27,6 +28,11 @@ Run = Callable[[str, Document], int]
 
 def _read(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _taken(clips: Path, limit: int) -> list[int]:
+    """Return the records of the test set that a limit takes."""
+    return subset.chosen([record["id"] for record in _read(clips / "test" / "annotations.json")], limit)
 
 
 @pytest.mark.slow
@@ -74,18 +80,27 @@ def test_answers_in_a_batch_are_those_of_single_questions(tiny_model: Path, proc
 
 @pytest.mark.slow
 def test_limit_shards_and_saved_answers_choose_what_is_asked(
-    evaluate_spec: Document, run_program: Run, tmp_path: Path
+    evaluate_spec: Document, run_program: Run, clips: Path, tmp_path: Path
 ) -> None:
     evaluate_spec["evaluation"] |= {"limit": 5, "total_shard": 2, "shard_id": 1}
     assert run_program("evaluate", evaluate_spec) == 0
     samples = tmp_path / "evaluation" / "samples"
-    assert sorted(path.name for path in samples.iterdir()) == ["1.json", "3.json"]
-    kept = _read(samples / "1.json") | {"response": "saved before"}
-    (samples / "1.json").write_text(json.dumps(kept | {"correct": False}))
+    asked = _taken(clips, 5)[1::2]
+    assert sorted(path.name for path in samples.iterdir()) == [f"{index}.json" for index in asked]
+    summary = _read(tmp_path / "evaluation" / "metrics_summary.json")
+    assert (summary["num_samples"], summary["num_records"]) == (2, 9)
+    assert [finding["evidence"] for finding in summary["findings"] if finding["code"] == "subset"] == [
+        {"taken": 5, "records": 9}
+    ]
+    last = read_lines(tmp_path / "evaluation" / "status.jsonl")[-1]
+    assert last["message"].startswith("Evaluated 2 samples of 2 of 9 records (a subset): accuracy")
+    first = samples / f"{asked[0]}.json"
+    kept = _read(first) | {"response": "saved before"}
+    first.write_text(json.dumps(kept | {"correct": False}))
     evaluate_spec["evaluation"]["skip_saved"] = True
     assert run_program("evaluate", evaluate_spec) == 0
     assert _read(tmp_path / "evaluation" / "results.json")[0]["response"] == "saved before"
-    (samples / "1.json").write_text(json.dumps(kept | {"correct": False, "model": "another"}))
+    first.write_text(json.dumps(kept | {"correct": False, "model": "another"}))
     assert run_program("evaluate", evaluate_spec) == 0
     assert _read(tmp_path / "evaluation" / "results.json")[0]["response"] != "saved before"
 
@@ -251,7 +266,7 @@ def test_only_the_clips_that_are_asked_about_are_extracted(
     evaluate_spec["evaluation"]["limit"] = 2
     assert run_program("evaluate", evaluate_spec) == 0
     found = sorted(path.name for path in (state_dir / "cache" / "media").rglob("*.mp4"))
-    assert found == ["test-00000.mp4", "test-00001.mp4"]
+    assert found == [f"test-{index:05d}.mp4" for index in _taken(clips, 2)]
 
 
 def _evaluate_in_fresh_processes(config: Path, count: int) -> None:

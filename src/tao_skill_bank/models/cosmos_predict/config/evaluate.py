@@ -73,6 +73,13 @@ class EvaluateConfig:
         min_length=1,
         automl=False,
     )
+    limit: int | None = parameter(
+        None,
+        doc="Measure only the videos of N names, chosen by a hash of the names: of every variant and seed. None "
+        "measures all.",
+        minimum=1,
+        automl=False,
+    )
     metrics: list[Literal["sampson", "judge_physics", "judge_instruction"]] = parameter(
         ["sampson", "judge_physics", "judge_instruction"],
         doc="Metrics to compute.",

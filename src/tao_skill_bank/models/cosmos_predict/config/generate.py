@@ -43,6 +43,13 @@ class GenerateConfig:
         automl=False,
         popular=True,
     )
+    limit: int | None = parameter(
+        None,
+        doc="Generate only for N of the inputs, chosen by a hash of their names: the same ones for every adapter, and "
+        "a larger limit adds to them. None takes all.",
+        minimum=1,
+        automl=False,
+    )
     prompt: str | None = parameter(
         None, doc="Prompt of a single video.", min_length=1, automl=False, popular=True, free_text=True
     )

@@ -105,8 +105,13 @@ class Evaluation:
     num_processes: int = parameter(1, doc="Processes that decode media.", minimum=1)
     skip_saved: bool = parameter(False, doc="Reuse per-sample results that are already saved.")
     seed: int = parameter(1, doc="Seed of sampling when temperature is above 0.", minimum=0)
-    limit: int = parameter(-1, doc="Evaluate only the first N records; -1 evaluates all.", minimum=-1)
-    total_shard: int = parameter(1, doc="Number of shards of the records.", minimum=1)
+    limit: int = parameter(
+        -1,
+        doc="Evaluate only N records, chosen by a hash of their ids: the same ones for every model, and a larger limit "
+        "adds to them. -1 evaluates all.",
+        minimum=-1,
+    )
+    total_shard: int = parameter(1, doc="Number of shards of the records, or of the chosen ones.", minimum=1)
     shard_id: int = parameter(0, doc="Index of the shard that this run evaluates, from 0.", minimum=0)
     engine: Literal["transformers", "vllm"] = parameter(
         "transformers", doc="Generation engine: transformers in this process, or a vLLM server.", popular=True
