@@ -63,7 +63,10 @@ class PlatformRequest:
 
 @contract
 class Request:
-    """What a user or an agent asks for, before anything is resolved."""
+    """What a user or an agent asks for, before anything is resolved.
+
+    `base` measures the model that the parent's checkpoint was trained from in place of the checkpoint.
+    """
 
     skill: str
     action: str
@@ -77,6 +80,7 @@ class Request:
     checkpoint: str | None = None
     image: str | None = None
     automl: dict[str, Any] = field(default_factory=dict)
+    base: Annotated[bool, OMITTED_IF_EMPTY] = False
 
 
 # --- metrics ------------------------------------------------------------------------------------------------------

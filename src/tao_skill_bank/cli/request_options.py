@@ -48,6 +48,9 @@ ParentOption = Annotated[str | None, typer.Option("--parent", help="Job whose ch
 CheckpointOption = Annotated[
     str | None, typer.Option("--checkpoint", help="Checkpoint of the parent, such as epoch_4.")
 ]
+BaseFlag = Annotated[
+    bool, typer.Option("--base", help="Measure the model that the parent's checkpoint was trained from, likewise.")
+]
 ImageOption = Annotated[str | None, typer.Option("--image", help="Container image, where the platform uses one.")]
 
 
@@ -69,6 +72,7 @@ def _spelling(
     results_dir: ResultsOption = None,
     parent: ParentOption = None,
     checkpoint: CheckpointOption = None,
+    base: BaseFlag = False,
     image: ImageOption = None,
 ) -> None:
     """Declare, as a signature, the options that make up a request."""
@@ -110,13 +114,15 @@ def gather(values: dict[str, Any]) -> Options:
     datasets = list(values.get("dataset") or ())
     own_roles = (("train", "train"), ("eval", "eval_"))
     datasets += [f"{role}={values[name]}" for role, name in own_roles if values.get(name) is not None]
-    given = {**values, "say": values.get("say") or None}  # nothing to say by default; any other option is meant
+    # nothing to say by default, and no flag; any other option is meant
+    given = {**values, "say": values.get("say") or None, "base": values.get("base") or None}
     names = (
         ("prompt", "say"),
         ("automl_policy", "automl_policy"),
         ("results_dir", "results_dir"),
         ("parent_job_id", "parent"),
         ("checkpoint", "checkpoint"),
+        ("base", "base"),
         ("image", "image"),
     )
     return Options(

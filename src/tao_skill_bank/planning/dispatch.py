@@ -14,7 +14,7 @@ from tao_skill_bank.contracts import Finding, Plan, Request, to_json
 from tao_skill_bank.core.findings import from_error
 from tao_skill_bank.errors import BlockedError, MissingExtraError
 from tao_skill_bank.jobs import service
-from tao_skill_bank.planning import gate, launches, parents, planner, policy, reviewed
+from tao_skill_bank.planning import base_models, gate, launches, parents, planner, policy, reviewed
 from tao_skill_bank.spec import build, door
 
 
@@ -48,6 +48,7 @@ def plan(request: Request, *, compares_resumed: bool = True, notes: Sequence[Fin
         *masked_findings,
         *built.findings,
         *gate.of_run_directory(job, request),
+        *base_models.findings(skill, request, job, parent.values),
         *route_findings,
         *notes,
         *image_findings,

@@ -7,11 +7,10 @@ from typing import Any, Literal
 from tao_skill_bank.bank.catalog import Skill
 from tao_skill_bank.contracts import Plan, Request
 from tao_skill_bank.core import nested
-from tao_skill_bank.errors import RequestError, UnknownNameError
-from tao_skill_bank.jobs import launched
-from tao_skill_bank.jobs.service import JobStore
-from tao_skill_bank.runs import checkpoint_folders, plan_versions
-from tao_skill_bank.runs.run_directory import BEST_TRIAL, read_json_file
+from tao_skill_bank.errors import UnknownNameError
+from tao_skill_bank.planning import base_models, parent_plans
+from tao_skill_bank.runs import checkpoint_folders
+from tao_skill_bank.runs.run_directory import read_json_file
 from tao_skill_bank.weights import model_folders
 
 WITHOUT_EPOCH = ("merged", "quantized")  # checkpoints of export and quantize
@@ -31,27 +30,18 @@ def inherit(skill: Skill, request: Request) -> Inheritance:
     Raises:
         UnknownNameError: no such job, no complete or no such checkpoint in it, or a search without a best trial
             yet.
-        RequestError: the job belongs to another skill.
+        RequestError: the job belongs to another skill, or its base cannot be measured.
         ConflictError: its run directory does not hold the plan that it was launched with.
     """
+    base_models.require_named(request)
     if request.parent_job_id is None:
         return Inheritance()
-    record = JobStore().read(request.parent_job_id)
-    run = Path(record.results_dir)
-    if not (run / "plan.json").is_file():
-        message = f"The run directory of job {request.parent_job_id} is gone: {run / 'plan.json'} does not exist."
-        fix = "Name another parent, or give the checkpoint folder itself."
-        raise UnknownNameError.of("parent_run_gone", message, fix, path="parent_job_id", got=request.parent_job_id)
-    parent = launched.plan_of(record)
-    if parent.job.skill != skill.name:
-        message = f"Job {parent.job.id} belongs to {parent.job.skill}, not to {skill.name}."
-        fix = f"Name a job of {skill.name}: tao-skills jobs"
-        raise RequestError.of("parent_of_another_skill", message, fix, path="parent_job_id", got=parent.job.id)
-    if parent.study is not None:
-        run = _best_trial(run, parent.job.id)
-        parent = plan_versions.read_launched(run / "plan.json")
+    parent, run = parent_plans.find(skill.name, request.parent_job_id)
+    if request.base:
+        values = base_models.inherit(skill, request, parent, _copies(skill, request.action, parent))
+        return Inheritance(values, parent.job.resources.device)
     keys = skill.action(request.action).parent
-    values: dict[str, Any] = {}
+    values = {}
     if keys.resume and (parent.job.workload.trains or not keys.checkpoint):
         values[keys.resume] = str(_select(run, "checkpoints", request))
     elif keys.checkpoint:
@@ -66,18 +56,6 @@ def inherit(skill: Skill, request: Request) -> Inheritance:
         values[keys.adapters] = [{"path": str(_select(run, "safetensors", request)), "name": "tuned"}]
     values |= _copies(skill, request.action, parent)
     return Inheritance(values, parent.job.resources.device)
-
-
-def _best_trial(run: Path, job_id: str) -> Path:
-    """Return the run directory of a search's best trial: its checkpoints are those of the search."""
-    trial = (run / BEST_TRIAL).resolve()
-    if not (trial / "plan.json").is_file():
-        message = f"The search {job_id} has no best trial yet."
-        go_on = "watch" if JobStore().read(job_id).terminal_state is None else "automl resume"
-        fix = f"Finish it: tao-skills {go_on} {job_id}. Or give the job of one trial: "
-        fix += f"tao-skills automl status {job_id} --json"
-        raise UnknownNameError.of("no_best_trial", message, fix, path="parent_job_id", got=job_id)
-    return trial
 
 
 def _copies(skill: Skill, action: str, parent: Plan) -> dict[str, Any]:

@@ -92,6 +92,8 @@ def _words(request: Request) -> Iterator[str]:
     for option, value in values.items():
         if value is not None:
             yield from (option, str(value))
+    if request.base:
+        yield "--base"
 
 
 def _pairs(option: str, values: dict[str, Any]) -> Iterator[str]:
