@@ -25,16 +25,25 @@ def sample(
     seed: Annotated[int, typer.Option(help="Seed; each split derives its own from it.", min=0)] = 0,
     as_json: JsonFlag = False,
 ) -> None:
-    """Make small real mp4 clips with annotations, for tutorials and tests."""
+    """Make small real mp4 clips with annotations, for tutorials and tests; says their sizes and the model for them."""
+    from tao_skill_bank.core.findings import size
+
     counts = {"train": train, "val": val, "test": test}
     samples = _samples(kind)
     samples.make(out, **counts, seed=seed)
     skill, *words = samples.TRY
     following = [command("plan", skill, "train", "--train", out / "train", "--eval", out / "val", *words)]
+    num_bytes = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     if as_json:
-        print_json(document({"folder": str(out), "records": counts}, following=following))
+        made = {"folder": str(out), "records": counts, "clip": samples.CLIP, "bytes": num_bytes}
+        print_json(document({**made, "model": samples.MODEL}, following=following))
         return
+    clip = samples.CLIP
+    length = f"{clip['frames']} frames at {clip['fps']} fps, {clip['frames'] / clip['fps']:.3g} s"
     typer.echo("\t".join([str(out), *(f"{split}={count}" for split, count in counts.items())]))
+    typer.echo(f"clips\t{clip['width']} x {clip['height']} pixels, {length}")
+    typer.echo(f"size\t{size(num_bytes)}")
+    typer.echo(f"model\t{samples.MODEL}, which is made for this data and needs no GPU and no download")
     print_next(following)
 
 

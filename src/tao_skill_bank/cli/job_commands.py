@@ -17,7 +17,7 @@ from tao_skill_bank.cli.output import (
     print_rows,
 )
 from tao_skill_bank.core import plain_text
-from tao_skill_bank.errors import UnknownNameError
+from tao_skill_bank.errors import RequestError, UnknownNameError
 
 if TYPE_CHECKING:
     from tao_skill_bank.contracts import JobRecord
@@ -225,26 +225,37 @@ def _why(record: "JobRecord") -> str:
 
 def report(
     job: JobId,
+    base: Annotated[
+        str | None, typer.Argument(help="Job to compare with, such as that of evaluate --base.", show_default=False)
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="HTML file; report.html in the run directory by default.")
     ] = None,
     against: Annotated[
         str | None,
-        typer.Option("--against", help="An earlier job to compare with, such as the evaluation of the base model."),
+        typer.Option("--against", help="The same as BASE."),
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Write a job's result as one self-contained HTML page; for a search, all its trials."""
+    """Write a job's result as one self-contained HTML page; for a search, all its trials.
+
+    With BASE, the two evaluations are compared on the questions that both answered, with intervals.
+    """
     from tao_skill_bank.cli.job_end import is_search
     from tao_skill_bank.jobs.service import JobHandle
+    from tao_skill_bank.report import against as comparison
     from tao_skill_bank.report import write_report
 
+    earlier = _earlier(job, base, against)
     handle = JobHandle(job)
     now = handle.status()
     folder = _existing(handle)
     target = out or handle.run_directory.report_file
-    if against is not None:
-        path = write_report({against: _existing(JobHandle(against)), job: folder}, target)
+    compared = None
+    if earlier is not None:
+        before = _existing(JobHandle(earlier))
+        compared = comparison.compare((earlier, before), (job, folder))
+        path = write_report({earlier: before, job: folder}, target)
     elif is_search(handle.run_directory):
         from tao_skill_bank.automl.run import page as search_page
         from tao_skill_bank.automl.run.trials import open_search
@@ -252,10 +263,28 @@ def report(
         path = search_page.write(open_search(handle.run_directory.path), target, now.state, now.message)
     else:
         path = write_report({"": folder}, target)
+    found = comparison.findings(compared) if compared else []
     if as_json:
-        print_json(document({"job_id": job, "report": str(path)}))
-    else:
-        typer.echo(path)
+        shown = {"comparison": comparison.to_json(compared)} if compared else {}
+        print_json(document({"job_id": job, "report": str(path), **shown}, findings=found))
+        return
+    for line in comparison.lines(compared) if compared else ():
+        typer.echo(line)
+    print_findings(found)
+    typer.echo(path)
+
+
+def _earlier(job: str, base: str | None, against: str | None) -> str | None:
+    """Return the job to compare with. Raises RequestError when two are named, or the job itself."""
+    if base is not None and against is not None and base != against:
+        message = f"Two jobs to compare with are given: {base}, and {against} by --against."
+        raise RequestError.of("given_twice", message, "Name one of them.", path="base", got=against)
+    earlier = against if base is None else base
+    if earlier == job:
+        message = f"{job} is to be compared with itself."
+        fix = f"Name another job, or leave it out: {command('report', job)}"
+        raise RequestError.of("compared_with_itself", message, fix, path="base", got=earlier)
+    return earlier
 
 
 def _existing(handle: "JobHandle") -> "RunDirectory":

@@ -16,7 +16,7 @@ from tao_skill_bank.cli.output import (
     progress_percent,
 )
 from tao_skill_bank.contracts import JobStatus, State, to_json
-from tao_skill_bank.errors import Problem
+from tao_skill_bank.errors import Problem, TaoSkillsError
 from tao_skill_bank.jobs import remote_results
 from tao_skill_bank.jobs.follow import follow
 from tao_skill_bank.jobs.service import JobHandle
@@ -81,7 +81,21 @@ def _next(handle: JobHandle, status: JobStatus) -> str:
         return command("automl", "best", handle.id)
     if retries.may_retry(handle.record):
         return command("retry", handle.id)
+    if status.state is State.COMPLETE and (measured := _measured_base_of(run, handle)):
+        return command("report", measured, handle.id)
     return command("report" if status.state is State.COMPLETE else "diagnose", handle.id)
+
+
+def _measured_base_of(run: RunDirectory, handle: JobHandle) -> str | None:
+    """Return the job of the same action whose base a job measured: the two are compared next."""
+    request = run.plan_document().get("request")
+    parent = request.get("parent_job_id") if isinstance(request, dict) and request.get("base") is True else None
+    if not isinstance(parent, str):
+        return None
+    try:
+        return parent if JobHandle(parent).record.action == handle.record.action else None
+    except TaoSkillsError:  # its record is gone
+        return None
 
 
 def is_search(run: RunDirectory) -> bool:

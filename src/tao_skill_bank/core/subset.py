@@ -36,7 +36,7 @@ def findings(path: str, limit: int | None, available: int, noun: str, takes_all:
     if limit > available:
         message = f"{path} {limit} is above the {available} {noun} that there are: all of them are taken."
         fix = f"Remove the limit, or add {noun}: --set {path}={value}"
-        return [Finding(ABOVE, "info", message, fix, path, {"records": available}, fix_set={path: takes_all})]
+        return [Finding(ABOVE, "warning", message, fix, path, {"records": available}, fix_set={path: takes_all})]
     message = f"{path} takes {limit} of {available} {noun}: a subset, chosen by a hash of their names."
     fix = f"Its figures and intervals are those of {limit} {noun}; for all of them: --set {path}={value}"
     return [Finding(TAKEN, "info", message, fix, path, {"taken": limit, "records": available})]

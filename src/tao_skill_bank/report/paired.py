@@ -32,6 +32,7 @@ class Paired:
 
     Attributes:
         unmatched: questions that only one of them answered, or that have another truth.
+        lacking: those of them that the first did not answer.
         gained, lost: questions that only the last, or only the first, answered rightly.
         p_value: of McNemar's exact test, two-sided; None without scipy.
 
@@ -46,6 +47,7 @@ class Paired:
     p_value: float | None
     changes: tuple[Change, ...]
     note: str = ""
+    lacking: int = 0
 
     @property
     def p_text(self) -> str:
@@ -77,6 +79,7 @@ def compare(first: RunView, last: RunView) -> Paired | None:
         mcnemar(gained, lost) if has_scipy else None,
         tuple(_change(name, values, clips, has_scipy) for name, values in steps.items()),
         "" if has_scipy else NO_SCIPY,
+        len(after) - len(shared),
     )
 
 

@@ -31,10 +31,11 @@ CAPTIONS = (
     'The task is "put the {colour} {shape} on the {direction}", and the robot arm does it.',
 )
 SPLITS = ("train", "val", "test")
-MODEL_KEY = "model.pretrained_model_name_or_path"
+MODEL = "builtin://tiny-cosmos-predict"
+CLIP = {"height": HEIGHT, "width": WIDTH, "frames": NUM_FRAMES, "fps": FRAMES_PER_SECOND}
 TRY = (
     "tao-finetune-cosmos-predict",
-    *("--set", f"{MODEL_KEY}=builtin://tiny-cosmos-predict", "--set", "train.mixed_precision=no"),
+    *("--set", f"model_name_or_path={MODEL}", "--set", "train.mixed_precision=no"),
     *("--set", f"dataset.height={HEIGHT}", "--set", f"dataset.width={WIDTH}", "--set", "dataset.num_frames=17"),
 )
 

@@ -29,7 +29,9 @@ SIZE_PIXELS = 64
 NUM_FRAMES = 8
 FRAMES_PER_SECOND = 4
 SPLITS = ("train", "val", "test")
-TRY = ("tao-finetune-cosmos-reason", "--set", "policy.model_name_or_path=builtin://tiny-cosmos-reason")
+MODEL = "builtin://tiny-cosmos-reason"
+CLIP = {"height": SIZE_PIXELS, "width": SIZE_PIXELS, "frames": NUM_FRAMES, "fps": FRAMES_PER_SECOND}
+TRY = ("tao-finetune-cosmos-reason", "--set", f"model_name_or_path={MODEL}")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from tao_skill_bank.cli.main import app
 from tao_skill_bank.contracts import State
-from tao_skill_bank.errors import UnknownNameError
+from tao_skill_bank.errors import BlockedError, UnknownNameError
 from tao_skill_bank.jobs.store import JobStore
 
 
@@ -32,6 +32,59 @@ def test_a_report_against_an_earlier_job_tests_the_difference(tmp_path):
     text = page.read_text()
     assert "Is the difference real?" in text
     assert f"{after} against {before}, on the 24 questions that both answered" in text
+
+
+def test_a_base_as_a_second_word_is_compared_in_numbers_too(tmp_path):
+    base = evaluation(tmp_path, "base", lambda position: position > 20)
+    tuned = evaluation(tmp_path, "tuned", lambda _: True)
+    page = str(tmp_path / "page.html")
+    shown = CliRunner().invoke(app, ["report", tuned, base, "--out", page])
+    assert (
+        f"{tuned} against {base}, on 24 questions that both answered\naccuracy +0.8750, 95 % interval" in shown.output
+    )
+    assert "newly right 21, newly wrong 0; McNemar p = 0.0000: the difference is unlikely to be chance" in shown.output
+    document = json.loads(CliRunner().invoke(app, ["report", tuned, base, "--out", page, "--json"]).output)
+    compared = document["comparison"]
+    assert (compared["questions"], compared["gained"], compared["lacking"]) == (24, 21, 0)
+    low, high = compared["changes"][0]["interval"]
+    assert low < compared["changes"][0]["value"] < high
+
+
+def shortened(tmp_path, name, entries):
+    """Keep some entries of an evaluation's results."""
+    path = tmp_path / name / "results.json"
+    path.write_text(json.dumps(json.loads(path.read_text())[entries]))
+
+
+def test_a_base_that_lacks_questions_is_compared_on_the_others_and_named(tmp_path):
+    base = evaluation(tmp_path, "base", lambda _: False)
+    tuned = evaluation(tmp_path, "tuned", lambda _: True)
+    shortened(tmp_path, "base", slice(0, 20))
+    shown = CliRunner().invoke(app, ["report", tuned, base, "--out", str(tmp_path / "page.html"), "--json"])
+    (finding,) = json.loads(shown.output)["findings"]
+    assert (finding["code"], finding["evidence"]) == ("questions_lacking", {"lacking": 4})
+    assert f"--parent {tuned} --base" in finding["fix"]
+
+
+@pytest.mark.parametrize("words", [["--against"], []])
+def test_a_base_without_a_common_question_is_refused_with_the_command_that_measures_it(tmp_path, words):
+    base = evaluation(tmp_path, "base", lambda _: False)
+    tuned = evaluation(tmp_path, "tuned", lambda _: True)
+    shortened(tmp_path, "base", slice(0, 12))
+    shortened(tmp_path, "tuned", slice(12, 24))
+    shown = CliRunner().invoke(app, ["report", tuned, *words, base])
+    assert isinstance(shown.exception, BlockedError)
+    problem = shown.exception.problems[0]
+    assert problem.code == "nothing_to_compare"
+    command = f"tao-skills run tao-finetune-cosmos-reason evaluate --parent {tuned} --base"
+    assert problem.fix.endswith(command)
+    assert not (tmp_path / "tuned" / "report.html").exists()
+
+
+def test_two_jobs_to_compare_with_and_the_job_itself_are_refused():
+    for words, code in ((["b", "--against", "c"], "given_twice"), (["a"], "compared_with_itself")):
+        shown = CliRunner().invoke(app, ["report", "a", *words])
+        assert shown.exception.problems[0].code == code
 
 
 @pytest.mark.parametrize("against", ["nothing", None])

@@ -181,7 +181,8 @@ def prepare(skill: Skill, request: Request, job: Job, given: frozenset[str], fin
 def _counted_in_steps(keys: AutomlKeys, max_steps: int) -> RequestError:
     message = f"{keys.steps} is {max_steps}, and a search gives its trials epochs, pauses and compares them by epochs."
     fix = f"For one training of {max_steps} steps: --automl-policy off. For a search by epochs: --set {keys.steps}=null"
-    return RequestError([Problem("steps_in_search", message, fix, str(keys.steps), max_steps)])
+    choices = ({str(keys.steps): None},)
+    return RequestError([Problem("steps_in_search", message, fix, str(keys.steps), max_steps, fix_choices=choices)])
 
 
 def _size_problems(chosen: AutomlOptions) -> Iterator[Problem]:
