@@ -15,8 +15,7 @@ from tao_skill_bank import platforms
 from tao_skill_bank.contracts import Job, JobRecord, JobStatus, Plan, State, Transition, to_json
 from tao_skill_bank.core import file_locks
 from tao_skill_bank.errors import BackendError, BlockedError, ConflictError, Problem, TaoSkillsError
-from tao_skill_bank.jobs import remote_results, search_folders, unrecorded
-from tao_skill_bank.jobs.launched import earlier_job, lost_job
+from tao_skill_bank.jobs import remote_results, taken, unrecorded
 from tao_skill_bank.jobs.store import JobStore, new_job_id
 from tao_skill_bank.platforms import machines, processes, run_files
 from tao_skill_bank.runs import enclosing, results, run_directory, writer_lock
@@ -88,7 +87,7 @@ def launch(plan: Plan, *, retry_of: str | None = None) -> JobHandle:
 
     """
     job, store = plan.job, JobStore()
-    earlier = _continued_job(plan)
+    earlier = taken.continued_job(plan.job)
     _require_free(plan, store, is_continued=earlier is not None)
     store.create(replace(_new_record(plan), retry_of=retry_of))
     platform = platforms.load(plan.launched_on)
@@ -268,12 +267,6 @@ def _observed(record: JobRecord) -> JobRecord:
     return unrecorded.record(known, now)
 
 
-def _continued_job(plan: Plan) -> str | None:
-    """Return the id of the job whose run directory this plan resumes in: one of the same skill and action."""
-    workload = plan.job.workload
-    return earlier_job(plan.job) if workload.resume or workload.adds else None
-
-
 def _require_free(plan: Plan, store: JobStore, *, is_continued: bool) -> None:
     """Refuse a results_dir that is in use, or contains anything but what this launch writes or resumes."""
     for record in store.bound_to(plan.job.results_dir):
@@ -283,25 +276,8 @@ def _require_free(plan: Plan, store: JobStore, *, is_continued: bool) -> None:
     folder = Path(plan.job.results_dir)
     store.require_unbound(plan.job.results_dir)
     writer_lock.require_free(folder)
-    own = {"plan.json", "request.json", "result.json", *plan.files}  # left by a job that never started
-    if folder.exists() and not folder.is_dir():
-        foreign = [folder.name]
-    else:
-        present = (path for path in folder.rglob("*") if not path.is_dir())
-        foreign = sorted(path.relative_to(folder).as_posix() for path in present)
-    foreign = [name for name in foreign if not run_directory.is_leftover(name, own)]
-    if foreign and (refused := search_folders.refusal(plan.job, plan.study)):
-        raise ConflictError([refused])
-    if foreign and not is_continued:
-        message = f"results_dir {folder} is not empty: it contains {', '.join(foreign[:3])}"
-        message += f" and {len(foreign) - 3} more." if len(foreign) > 3 else "."
-        fix = "Choose another results_dir, or move its files elsewhere."
-        if plan.job.workload.trains and ((folder / "checkpoints").is_dir() or earlier_job(plan.job) is not None):
-            resumed = f" with {plan.job.resume_key}=true" if plan.job.resume_key else ""
-            fix = f"Choose another results_dir, or continue the training of this one{resumed}."
-        if (lost := lost_job(plan.job)) is not None:
-            fix = f"It is that of job {lost}, which an infrastructure failure ended: tao-skills retry {lost}. Or: {fix}"
-        raise ConflictError.of("results_dir_not_empty", message, fix, path="results_dir", got=str(folder))
+    if (problem := taken.problem(plan.job, plan.study, plan.files, is_continued=is_continued)) is not None:
+        raise ConflictError([problem])
 
 
 def _set_aside(folder: Path, earlier: str) -> None:

@@ -47,7 +47,7 @@ def plan(request: Request, *, compares_resumed: bool = True, notes: Sequence[Fin
     findings = [
         *masked_findings,
         *built.findings,
-        *gate.of_run_directory(job, request),
+        *gate.of_run_directory(job, request, route),
         *base_models.findings(skill, request, job, parent.values),
         *route_findings,
         *notes,

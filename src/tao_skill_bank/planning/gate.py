@@ -2,12 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from tao_skill_bank.bank import catalog
 from tao_skill_bank.contracts import Finding, Job, Plan, Request, Route, Workload, to_json
 from tao_skill_bank.core import numbers
 from tao_skill_bank.core.redact import masked, secrets_used
-from tao_skill_bank.errors import BackendError, BlockedError, MissingExtraError, Problem, RequestError, UnknownNameError
+from tao_skill_bank.errors import (
+    BackendError,
+    BlockedError,
+    ConflictError,
+    MissingExtraError,
+    Problem,
+    RequestError,
+    UnknownNameError,
+)
+from tao_skill_bank.jobs import taken
 from tao_skill_bank.platforms import Platform
 from tao_skill_bank.runs import enclosing
 
@@ -23,6 +33,7 @@ def raise_if_blocked(findings: Sequence[Finding]) -> None:
     Raises:
         BlockedError: exit 4 when only credentials block, else 3.
         BackendError: exit 6, when only an object store or an engine that cannot be reached blocks.
+        ConflictError: exit 7, when only a results folder that is taken blocks.
         UnknownNameError: exit 5, when only a missing checkpoint blocks.
     """
     if not findings:
@@ -32,6 +43,8 @@ def raise_if_blocked(findings: Sequence[Finding]) -> None:
         raise UnknownNameError(problems)
     if all(found.code.startswith(CREDENTIAL) for found in findings):
         raise BlockedError(problems, exit_code=4)
+    if all(found.evidence.get("conflict") is True for found in findings):
+        raise ConflictError(problems)
     is_unreachable = all(found.code == STORAGE or found.evidence.get("unreachable") is True for found in findings)
     raise BackendError(problems) if is_unreachable else BlockedError(problems)
 
@@ -48,10 +61,27 @@ def as_problem(found: Finding) -> Problem:
     )
 
 
-def of_run_directory(job: Job, request: Request) -> list[Finding]:
-    """Return the finding of a run directory inside that of a job which the request does not name."""
+def of_run_directory(job: Job, request: Request, route: Route) -> list[Finding]:
+    """Return the finding of a run directory inside that of a job which the request does not name, or of a taken one."""
     found = enclosing.problem(job.results_dir, request)
-    return [] if found is None else [Finding(found.code, "blocking", found.message, found.fix, found.path)]
+    return [_of_problem(found)] if found is not None else _taken(job, route)
+
+
+def _taken(job: Job, route: Route) -> list[Finding]:
+    """Return the finding of a results folder that a launch would refuse as a conflict with what is there."""
+    study: dict[str, Any] | None = {} if route.kind == "automl" else None
+    try:
+        found = taken.problem(job, study, is_continued=taken.continued_job(job) is not None)
+    except ConflictError as error:
+        found = error.problems[0]
+    if found is None or (job.workload.resume and found.code == enclosing.OF_SEARCH):  # preflight of resuming reports it
+        return []
+    return [_of_problem(found, conflict=True)]
+
+
+def _of_problem(found: Problem, **evidence: Any) -> Finding:
+    fixes = {"fix_set": dict(found.fix_set), "fix_choices": tuple(map(dict, found.fix_choices))}
+    return Finding(found.code, "blocking", found.message, found.fix, found.path, evidence, **fixes)
 
 
 def for_route(findings: Sequence[Finding], route: Route) -> list[Finding]:

@@ -30,6 +30,14 @@ def count(job: Job, inputs: Sequence[Seen]) -> Steps | None:
     return Steps(per_epoch, workload.max_steps or per_epoch * (workload.epochs or 1))
 
 
+def validation_records(job: Job, inputs: Sequence[Seen]) -> int | None:
+    """Return the records of one validation, of the eval input or split off; None where the eval input is not known."""
+    held_out = [seen for seen in inputs if seen.input.role == "eval"]
+    if not held_out:
+        return _held_out(sum(seen.num_usable for seen in _train(inputs)), job.workload.validation_split)
+    return None if any(seen.failure for seen in held_out) else sum(seen.num_usable for seen in held_out)
+
+
 def _train(inputs: Sequence[Seen]) -> list[Seen]:
     return [seen for seen in inputs if seen.input.role == "train" and not seen.failure]
 
@@ -57,14 +65,16 @@ def check(job: Job, inputs: Sequence[Seen]) -> list[Finding]:
     steps, total = counted.per_epoch, counted.total
     if total > MAX_STEPS:
         return [_too_many(counted)]
+    validated = validation_records(job, inputs)
     message = (
         f"{usable} training {noun} on {ranks} data-parallel ranks with batch {workload.batch_per_rank} give "
         f"{steps} steps per epoch, {total} in all{_early_stop(workload)}; "
         f"{usable - steps * ranks * workload.batch_per_rank} {noun} are dropped per epoch."
     )
+    message += f" Validation reads {validated} {noun}." if validated else ""
     evidence: dict[str, Any] = {
         "records": usable,
-        "validation_records": held_out,
+        "validation_records": validated,
         "world_size": job.resources.world_size,
     }
     return [info("steps", message, steps_per_epoch=steps, total_steps=total, **evidence)]

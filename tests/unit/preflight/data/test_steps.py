@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from preflight_worlds import codes, look, make_job, make_record, only, use_of
 
@@ -26,6 +28,23 @@ def test_steps_up_to_an_early_stop_are_counted_and_told_as_such(findings_of):
     found = only(findings_of(23, batch_per_rank=4, data_parallel_ranks=2, epochs=2, scheduled_epochs=5), "steps")
     assert found.evidence["total_steps"] == 4
     assert "4 in all (it stops after epoch 2 of 5)" in found.message
+
+
+def test_records_of_an_own_validation_set_are_counted_as_those_that_are_split_off(dataset, tmp_path, findings_of):
+    train, held_out = (
+        use_of(dataset(role, records=[make_record(index) for index in range(count)]), role)
+        for role, count in (("train", 8), ("eval", 3))
+    )
+    job = make_job(tmp_path, train, held_out, batch_per_rank=4)
+    seen, _ = look(train, held_out, required_fields=("video_fps",))
+    found = only(steps.check(job, seen), "steps")
+    assert (found.evidence["records"], found.evidence["validation_records"]) == (8, 3)
+    assert found.message.endswith("Validation reads 3 records.")
+    split = only(findings_of(8, batch_per_rank=4, validation_split=0.25), "steps")
+    assert split.evidence["validation_records"] == 2
+    elsewhere = replace(held_out, paths={name: f"s3://bucket{path}" for name, path in held_out.paths.items()})
+    seen = [*seen[:1], *look(elsewhere)[0]]
+    assert only(steps.check(job, seen), "steps").evidence["validation_records"] is None  # not known here
 
 
 @pytest.mark.parametrize(
