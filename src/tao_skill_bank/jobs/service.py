@@ -18,7 +18,7 @@ from tao_skill_bank.errors import BackendError, BlockedError, ConflictError, Pro
 from tao_skill_bank.jobs import remote_results, taken, unrecorded
 from tao_skill_bank.jobs.store import JobStore, new_job_id
 from tao_skill_bank.platforms import machines, processes, run_files
-from tao_skill_bank.runs import enclosing, results, run_directory, writer_lock
+from tao_skill_bank.runs import enclosing, results, writer_lock
 from tao_skill_bank.runs.results import Result
 from tao_skill_bank.runs.run_directory import RunDirectory, set_aside, timestamp, verbatim_json, write_whole
 from tao_skill_bank.staging import places

@@ -73,11 +73,11 @@ def test_a_checkpoint_that_is_not_local_may_be_quantized() -> None:
 
 CODE = """
 import sys
-from tao_skill_bank.models.cosmos_reason import libraries
+from tao_skill_bank.models.cosmos_reason import preload
 from tao_skill_bank.models.cosmos_reason.config import TrainConfig
 from tao_skill_bank.training.config import load_spec
 from pathlib import Path
-libraries.for_training(load_spec(TrainConfig, Path(sys.argv[1])))
+preload.for_training(load_spec(TrainConfig, Path(sys.argv[1])))
 print(*sorted({name.partition(".")[0] for name in sys.modules}))
 """
 SPEC = """

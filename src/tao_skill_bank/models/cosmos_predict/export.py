@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from tao_skill_bank.core import umask
-from tao_skill_bank.models.cosmos_predict import adapter_folder, fusing, libraries, pipeline
+from tao_skill_bank.models.cosmos_predict import adapter_folder, fusing, pipeline, preload
 from tao_skill_bank.models.cosmos_predict.adapter_folder import PART
 from tao_skill_bank.models.cosmos_predict.config import ExportConfig
 from tao_skill_bank.runs import fencing
@@ -50,4 +50,4 @@ def _copy_rest(folder: Path, target: Path) -> None:
 
 
 if __name__ == "__main__":
-    entrypoint.main(ExportConfig, export, lambda config: config.results_dir, load_libraries=libraries.for_pipeline)
+    entrypoint.main(ExportConfig, export, lambda config: config.results_dir, load_libraries=preload.for_pipeline)

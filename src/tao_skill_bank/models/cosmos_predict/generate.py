@@ -17,8 +17,8 @@ from tao_skill_bank.models.cosmos_predict import (
     conditions,
     gallery,
     generation_plan,
-    libraries,
     pipeline,
+    preload,
     safety,
     video_file,
 )
@@ -128,5 +128,5 @@ if __name__ == "__main__":
         generate,
         lambda config: config.results_dir,
         distributed.UNEVEN_TIMEOUT,
-        load_libraries=libraries.for_pipeline,
+        load_libraries=preload.for_pipeline,
     )

@@ -26,9 +26,9 @@ from tao_skill_bank.models.cosmos_predict import (
     identity,
     inspect,
     latents,
-    libraries,
     memory,
     pipeline,
+    preload,
 )
 from tao_skill_bank.models.cosmos_predict.batches import Item, Loaded, Order, Windows
 from tao_skill_bank.models.cosmos_predict.config import TrainConfig
@@ -305,5 +305,5 @@ if __name__ == "__main__":
         train,
         lambda config: config.results_dir or config.train.output_dir,
         resume_key=FACTS.resume,
-        load_libraries=libraries.for_pipeline,
+        load_libraries=preload.for_pipeline,
     )

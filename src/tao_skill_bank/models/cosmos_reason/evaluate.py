@@ -10,8 +10,8 @@ from tao_skill_bank.models.cosmos_reason import (
     choices,
     conversation,
     data,
-    libraries,
     metrics,
+    preload,
     questions,
     rank_assignment,
     saved_answers,
@@ -202,5 +202,5 @@ if __name__ == "__main__":
         evaluate,
         lambda config: config.results_dir,
         distributed.UNEVEN_TIMEOUT,
-        load_libraries=libraries.for_evaluation,
+        load_libraries=preload.for_evaluation,
     )

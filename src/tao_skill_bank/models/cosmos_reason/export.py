@@ -6,7 +6,7 @@ import torch
 
 from tao_skill_bank.core import umask
 from tao_skill_bank.errors import RequestError
-from tao_skill_bank.models.cosmos_reason import libraries, model
+from tao_skill_bank.models.cosmos_reason import model, preload
 from tao_skill_bank.models.cosmos_reason.config import ExportConfig
 from tao_skill_bank.runs import fencing
 from tao_skill_bank.training import entrypoint
@@ -33,4 +33,4 @@ def export(config: ExportConfig, run: Run) -> str:
 
 
 if __name__ == "__main__":
-    entrypoint.main(ExportConfig, export, lambda config: config.results_dir, load_libraries=libraries.for_export)
+    entrypoint.main(ExportConfig, export, lambda config: config.results_dir, load_libraries=preload.for_export)

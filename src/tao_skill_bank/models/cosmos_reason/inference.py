@@ -7,7 +7,7 @@ import torch
 
 from tao_skill_bank.data.records.values import Media
 from tao_skill_bank.errors import BlockedError
-from tao_skill_bank.models.cosmos_reason import libraries, media, model, out_of_memory
+from tao_skill_bank.models.cosmos_reason import media, model, out_of_memory, preload
 from tao_skill_bank.models.cosmos_reason.config import InferenceConfig, rules
 from tao_skill_bank.models.cosmos_reason.config.shared import VideoSampling
 from tao_skill_bank.models.cosmos_reason.conversation import Conversation, Message
@@ -65,4 +65,4 @@ def _conversation(config: InferenceConfig) -> Conversation:
 
 
 if __name__ == "__main__":
-    entrypoint.main(InferenceConfig, infer, lambda config: config.results_dir, load_libraries=libraries.for_inference)
+    entrypoint.main(InferenceConfig, infer, lambda config: config.results_dir, load_libraries=preload.for_inference)

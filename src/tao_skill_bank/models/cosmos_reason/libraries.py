@@ -1,40 +1,91 @@
-"""What each program loads before it works, and which extras of those libraries its spec leaves unused."""
+"""The optional modules that an action of this skill imports. No torch here."""
 
-from tao_skill_bank.models.cosmos_reason.config import EvaluateConfig, ExportConfig, InferenceConfig, TrainConfig
-from tao_skill_bank.training import imports
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
-NETWORK = "transformers.models.qwen3_vl.modeling_qwen3_vl"
-ADAPTERS = "peft"
+from tao_skill_bank.bank.libraries import TRAIN, Library, Spec, always, loggers
+from tao_skill_bank.runs.run_directory import read_object
 
-
-def for_training(config: TrainConfig) -> None:
-    """Load what a training uses."""
-    lora, float8 = config.policy.lora, config.train.fp8.enable_fp8
-    is_quantized = imports.needs_quantization(config.policy.model_name_or_path)
-    is_quantized |= float8 or bool(lora and lora.load_in_4bit)
-    _load(adapts=lora is not None, is_quantized=is_quantized)
+WEIGHTS = ("transformers", "safetensors")
+MEDIA = ("numpy", "av", "PIL")
+PACKED = {"compressed-tensors": ("compressed_tensors", "quantize"), "bitsandbytes": ("bitsandbytes", "qlora")}
+ENGINE, METRICS = "evaluation.engine", "metrics.names"
 
 
-def for_evaluation(config: EvaluateConfig) -> None:
-    """Load what an evaluation uses that generates here."""
-    if config.evaluation.engine == "transformers":
-        _for_checkpoint(config.model.model_name, config.model.base_model_path, adapts=config.model.enable_lora)
+def needed(action: str, spec: Spec) -> Sequence[Library]:
+    """Return the optional modules that an action of a valid spec imports."""
+    media = () if action == "export" else MEDIA
+    return [*always(action, TRAIN, *WEIGHTS, *media), *OWN[action](spec)]
 
 
-def for_inference(config: InferenceConfig) -> None:
-    """Load what an answer uses."""
-    _for_checkpoint(config.model_path, config.base_model_path, adapts=config.enable_lora)
+def _train(spec: Spec) -> list[Library]:
+    lora, float8 = spec["policy"].get("lora"), "train.fp8.enable_fp8"
+    found = loggers("logging.logger", spec["logging"]["logger"])
+    if lora:
+        found += always("train with policy.lora", TRAIN, "peft")
+    if lora and lora["load_in_4bit"]:
+        path = "policy.lora.load_in_4bit"
+        why = "the decoder then takes about four times the memory"
+        found.append(Library("bitsandbytes", "qlora", path, path, {path: False}, why=why))
+    if spec["train"]["fp8"]["enable_fp8"]:
+        why = "steps are slower in bfloat16"
+        found.append(Library("torchao", "fp8", float8, float8, {float8: False}, why=why))
+    return found
 
 
-def for_export(config: ExportConfig) -> None:
-    """Load what an export uses."""
-    _for_checkpoint(config.model_path, config.base_model_path, adapts=config.enable_lora)
+def _evaluate(spec: Spec) -> list[Library]:
+    model = spec["model"]
+    found = [*_adapter(model["enable_lora"]), *_packed(model["model_name"])]
+    settings = spec["evaluation"]
+    if settings["engine"] == "vllm":
+        why = "the same answers at temperature 0, more slowly"
+        without = {ENGINE: "transformers"}
+        found.append(Library("openai", "endpoint", f"{ENGINE} vllm", ENGINE, without, why=why))
+        if not settings["vllm"].get("base_url"):
+            found.append(Library("vllm", "vllm", f"{ENGINE} vllm without a server", ENGINE, without, why=why))
+    return [*found, *_scores(spec)]
 
 
-def _for_checkpoint(model: str, base: str, *, adapts: bool) -> None:
-    _load(adapts=adapts, is_quantized=imports.needs_quantization(base if adapts else model))
+def _scores(spec: Spec) -> list[Library]:
+    """Return what scoring imports: by the truths, either libraries of classes or those of texts."""
+    names: Sequence[str] = spec["metrics"]["names"]
+    found = [Library("sklearn", TRAIN, "The scoring of classes")]
+    if spec["results"]["save_confusion_matrix"]:
+        path = "results.save_confusion_matrix"
+        found.append(Library("matplotlib", TRAIN, path, path, {path: False}, why="the numbers stay in the summary"))
+    for name, module in (("bleu", "sacrebleu"), ("rouge", "rouge_score")):
+        if name in names:
+            found.append(_text_metric(name, module, TRAIN, names))
+    if "bertscore" in names:
+        found.append(_text_metric("bertscore", "bert_score", "bertscore", names, fails=False))
+    return found
 
 
-def _load(*, adapts: bool, is_quantized: bool) -> None:
-    without = imports.OTHER if is_quantized else (*imports.OTHER, *imports.QUANTIZATION)
-    imports.load([NETWORK, *([ADAPTERS] if adapts else [])], without=without)
+def _text_metric(name: str, module: str, extra: str, names: Sequence[str], *, fails: bool = True) -> Library:
+    without = {METRICS: [other for other in names if other != name]}
+    return Library(module, extra, f"{METRICS} {name}", METRICS, without, fails=fails, why="the others are computed")
+
+
+def _quantize(spec: Spec) -> list[Library]:
+    return [*always("quantize", "quantize", "compressed_tensors"), *_adapter(spec["model"]["enable_lora"])]
+
+
+def _adapter(is_merged: bool) -> list[Library]:
+    return always("with an adapter", TRAIN, "peft") if is_merged else []
+
+
+def _packed(model: str) -> list[Library]:
+    """Return what reads the weights of a quantized checkpoint on this machine."""
+    stored = read_object(Path(model) / "config.json").get("quantization_config") if "://" not in model else None
+    method = stored.get("quant_method") if isinstance(stored, dict) else None
+    return [Library(*PACKED[method], f"The quantized checkpoint {model}")] if method in PACKED else []
+
+
+OWN: Mapping[str, Callable[[Any], list[Library]]] = {
+    "train": _train,
+    "evaluate": _evaluate,
+    "quantize": _quantize,
+    "inference": lambda spec: [*_adapter(spec["enable_lora"]), *_packed(spec["model_path"])],
+    "export": lambda spec: _adapter(spec["enable_lora"]),
+}

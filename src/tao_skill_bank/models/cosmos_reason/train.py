@@ -18,10 +18,10 @@ from tao_skill_bank.models.cosmos_reason import (
     eva,
     feature_cache,
     identity,
-    libraries,
     model,
     optimizer,
     out_of_memory,
+    preload,
     prepare,
     sharded_weights,
 )
@@ -353,5 +353,5 @@ if __name__ == "__main__":
         train,
         lambda config: config.results_dir or config.train.output_dir,
         resume_key=FACTS.resume,
-        load_libraries=libraries.for_training,
+        load_libraries=preload.for_training,
     )
