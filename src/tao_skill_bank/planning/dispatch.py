@@ -14,7 +14,16 @@ from tao_skill_bank.contracts import Finding, Plan, Request, to_json
 from tao_skill_bank.core.findings import from_error
 from tao_skill_bank.errors import BlockedError, MissingExtraError
 from tao_skill_bank.jobs import service
-from tao_skill_bank.planning import base_models, gate, launches, parents, planner, policy, reviewed
+from tao_skill_bank.planning import (
+    base_models,
+    gate,
+    launches,
+    metric_words,
+    parents,
+    planner,
+    policy,
+    reviewed,
+)
 from tao_skill_bank.spec import build, door
 
 
@@ -50,6 +59,7 @@ def plan(request: Request, *, compares_resumed: bool = True, notes: Sequence[Fin
         *gate.of_run_directory(job, request, route),
         *base_models.findings(skill, request, job, parent.values),
         *route_findings,
+        *metric_words.check(skill, request, route, job),
         *notes,
         *image_findings,
         *gate.for_route(preflight.run(job, platform, compares_resumed=compares_resumed), route),

@@ -8,7 +8,7 @@ from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
-from tao_skill_bank.automl.plan import algorithms, effective_batch, option_reader, space
+from tao_skill_bank.automl.plan import algorithms, effective_batch, metric_check, option_reader, space
 from tao_skill_bank.automl.plan.algorithms import Setup
 from tao_skill_bank.automl.plan.history import Start, Trial, TrialState
 from tao_skill_bank.automl.plan.options import AutomlOptions, Metric
@@ -140,6 +140,7 @@ def prepare(skill: Skill, request: Request, job: Job, given: frozenset[str], fin
         message = f"{skill.name} does not say how a search steers its trainings."
         raise RequestError.of("automl_keys_missing", message, "Add an `automl` block to its skill_info.yaml.")
     metric = option_reader.metric_of(chosen, skill.info)
+    metric_check.require(metric, skill, request, job)
     info = algorithms.INFO[chosen.algorithm]
     if info.needs_rungs and not (keys.stop and keys.resume):
         message = f"{chosen.algorithm} pauses trainings and resumes some of them; {skill.name} cannot pause one."
