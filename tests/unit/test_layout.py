@@ -49,7 +49,7 @@ IMPORT_BY_NAME = {
     "preflight/data/model_checks.py": "a model's data_checks",
     "preflight/data/token_budget.py": "a model's record_tokens",
     "preflight/model/feature_cache.py": "a model's record_tokens",
-    "preflight/model/libraries.py": "a model's record_tokens",
+    "preflight/model/libraries.py": "a model's libraries",
     "report/kinds/__init__.py": "how a kind of result is shown",
     "staging/fetch.py": "a model's builtin",
     "training/attention.py": "flash_attn, an optional library",

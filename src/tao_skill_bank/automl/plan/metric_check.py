@@ -38,7 +38,8 @@ def _unknown(metric: Metric, known: MetricNames) -> Problem | None:
         message = f"{metric.action} computes no metric {metric.name}{_for(known)}."
         if not names:
             message = f"{metric.action} scores no checkpoint of a training, so no trial would have {metric.title}."
-    hint = did_you_mean(metric.title, known.titles)
+    meant = next((title for title in known.titles if title.partition(":")[2] == metric.name), "")
+    hint = f" Did you mean '{meant}'?" if meant else did_you_mean(metric.title, known.titles)
     shown = [name for name in known.titles if name.partition(":")[2] not in known.unworded] or list(known.titles)
     fix = f"Use one of: {', '.join(shown)}."
     return Problem("unknown_metric", message + hint, fix, PATH, metric.title, list(known.titles))

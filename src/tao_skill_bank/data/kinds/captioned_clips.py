@@ -8,7 +8,7 @@ from pathlib import Path
 from tao_skill_bank.contracts import Finding, Input, contract
 from tao_skill_bank.core import locations
 from tao_skill_bank.core.findings import MAX_LISTED, blocking, info, listed, not_checked, warning
-from tao_skill_bank.data import clip_folders, clip_outcomes, clip_rates, text_length
+from tao_skill_bank.data import clip_folders, clip_outcomes, clip_rates, clip_sizes, text_length
 from tao_skill_bank.data.clip_folders import CaptionSource, ClipFolder
 from tao_skill_bank.data.clip_outcomes import ClipOutcomes
 from tao_skill_bank.data.kinds import Context, Kind, Place, options_of
@@ -29,6 +29,11 @@ class Options:
         skips_unusable: clips that cannot be used are left out by the action instead of stopping it.
         frames_per_second, rate_key: the rate that clips are taken to have, and the key of the spec that says so; 0
             where it says nothing, and clips are compared with each other.
+        frame_size, size_keys: the (height, width) that every frame is resized to, whatever its own, and the keys of the
+            spec that say so; empty for none.
+        size_multiple: of which heights and widths are multiples.
+        keeps_aspect, aspect_key: clips keep their aspect ratio and get about that area, and the key of the spec that,
+            set true, says so.
         text_tokens, text_prefix: tokens that the text encoder takes of a caption, 0 for any number, and the text that
             is put before each.
 
@@ -42,6 +47,11 @@ class Options:
     skips_unusable: bool = False
     frames_per_second: float = 0
     rate_key: str = ""
+    frame_size: tuple[int, ...] = ()
+    size_keys: tuple[str, ...] = ()
+    size_multiple: int = 1
+    keeps_aspect: bool = False
+    aspect_key: str = ""
     text_tokens: int = 0
     text_prefix: str = ""
 
@@ -108,6 +118,7 @@ def _check_one(seen: SeenClips) -> list[Finding]:
     if seen.options.skips_unusable and seen.num_usable:
         found = [replace(each, severity="warning") if each.severity == "blocking" else each for each in found]
     found += clip_rates.check(seen.clips, seen.options.frames_per_second, seen.options.rate_key)
+    found += clip_sizes.check(seen.clips, _resizing(seen.options))
     found += [*_cut_captions(seen), *seen.clips.left]
     if not (seen.clips.outcomes or seen.clips.left):
         message = f"Clips of {path} were not probed: PyAV is not installed here."
@@ -157,6 +168,14 @@ def _variable_rate(seen: SeenClips) -> list[Finding]:
     )
     fix = "Write copies at a constant rate and use those: python -m tao_skill_bank.constant_rate IN.mp4 OUT.mp4"
     return [blocking("clips_variable_rate", message, fix, seen.folder, **seen.clips.evidence(uneven))]
+
+
+def _resizing(options: Options) -> clip_sizes.Resizing | None:
+    if len(options.frame_size) != 2 or len(options.size_keys) != 2:
+        return None
+    (height, width), (height_key, width_key) = options.frame_size, options.size_keys
+    keys = clip_sizes.Keys(height_key, width_key, options.aspect_key)
+    return clip_sizes.Resizing(height, width, options.size_multiple, keys, options.keeps_aspect)
 
 
 def _cut_captions(seen: SeenClips) -> list[Finding]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from tao_skill_bank.bank import early_stop
 from tao_skill_bank.contracts import Input, Limit, WarmUp, Workload
-from tao_skill_bank.models.cosmos_predict.geometry import TEMPORAL_COMPRESSION
+from tao_skill_bank.models.cosmos_predict.geometry import SIZE_MULTIPLE, TEMPORAL_COMPRESSION
 from tao_skill_bank.models.cosmos_predict.text_limit import PROMPT_TOKENS
 
 Spec = Mapping[str, Any]
@@ -48,6 +48,11 @@ def _train(spec: Spec) -> Workload:
         "frames_per_second": float(dataset["fps"]),
         "rate_key": "dataset.fps",
         "text_prefix": dataset["caption_prefix"],
+        "frame_size": [dataset["height"], dataset["width"]],
+        "size_keys": ["dataset.height", "dataset.width"],
+        "size_multiple": SIZE_MULTIPLE,
+        "keeps_aspect": dataset["aspect_buckets"],
+        "aspect_key": "dataset.aspect_buckets",
     }
     clips = [_clips("train", dataset["train_dir"], dataset["num_frames"], **reading)]
     if dataset.get("val_dir") and validates:

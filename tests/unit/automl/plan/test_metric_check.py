@@ -60,6 +60,8 @@ def test_a_metric_that_no_training_writes_is_refused_with_the_nearest(require):
     require("val/avg_loss", None, direction="minimize")
     with pytest.raises(RequestError, match="Did you mean 'val/avg_loss'"):
         require("val/loss", None, direction="minimize")
+    with pytest.raises(RequestError, match="Did you mean 'evaluate:accuracy'"):
+        require("accuracy", None)
 
 
 def test_an_action_that_scores_no_checkpoint_is_refused(require):

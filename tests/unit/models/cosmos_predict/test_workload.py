@@ -36,6 +36,11 @@ def test_a_training_reads_both_folders_and_trains_an_adapter():
         "frame_step": 4,
         "text_tokens": 480,
         "text_prefix": "",
+        "frame_size": [432, 768],
+        "size_keys": ["dataset.height", "dataset.width"],
+        "size_multiple": 16,
+        "keeps_aspect": False,
+        "aspect_key": "dataset.aspect_buckets",
         "frames_per_second": 16.0,
         "rate_key": "dataset.fps",
     }
