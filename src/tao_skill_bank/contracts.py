@@ -299,6 +299,11 @@ class Resources:
     def world_size(self) -> int:
         return self.nodes * self.processes_per_node
 
+    @property
+    def hours(self) -> str:
+        """What an hour of one of its processes is called."""
+        return "CPU hours" if self.device == "cpu" else "GPU hours"
+
 
 @contract
 class Credential:

@@ -1,5 +1,6 @@
 """validate, preflight, plan, run: the stages of a request."""
 
+import json
 import shlex
 import sys
 from collections.abc import Sequence
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from tao_skill_bank.contracts import Finding
 
 MAX_WIDTH = 120
+JOB_ID = "<job id>"  # in a plan that is not written to a file
 OutOption = Annotated[Path | None, typer.Option("--out", help="Write the sealed plan to this file.")]
 ShowFilesFlag = Annotated[
     bool,
@@ -140,7 +142,7 @@ def plan(
     elif formats.wants_document(as_json):
         brief.print_brief(brief.of_plan(sealed, code, following, written=written))
     else:
-        _print_plan(sealed, show_files=show_files)
+        _print_plan(sealed, show_files=show_files, written=bool(out) and not code)
         print_next(following)
     if show_files and formats.is_for_agents():
         for name, text in sealed.files.items():
@@ -235,13 +237,17 @@ def _payload(sealed: Any, *, written: bool) -> dict[str, Any]:
     }
 
 
-def _print_plan(sealed: Any, *, show_files: bool) -> None:
+def _print_plan(sealed: Any, *, show_files: bool, written: bool) -> None:
+    """Print a plan; its job id only where it is written to a file, since `run` gives another plan another id."""
+    from tao_skill_bank.contracts import to_json
     from tao_skill_bank.data import kinds
 
+    if not written:
+        sealed = _with_other_id(sealed, to_json(sealed))
     job, resources = sealed.job, sealed.job.resources
     shown = _shown_files(sealed, all_of_them=show_files)
     rows = [
-        ("job", job.id),
+        *([("job", job.id)] if written else []),
         ("route", f"{sealed.route.kind} -> {sealed.route.skill}"),
         ("why", sealed.route.reason),
         ("model", job.workload.model),
@@ -272,6 +278,14 @@ def _closing(num_blocking: int) -> str:
     if not num_blocking:
         return "planned: nothing was launched"
     return f"not launchable: {num_blocking} finding{'s block' if num_blocking > 1 else ' blocks'}; nothing was launched"
+
+
+def _with_other_id(sealed: Any, document_of_plan: dict[str, Any]) -> Any:
+    """Return a plan for display that names no job: a placeholder stands for the id in every folder and command."""
+    from tao_skill_bank.contracts import Plan, from_json
+
+    text = json.dumps(document_of_plan).replace(sealed.job.id, JOB_ID)
+    return from_json(Plan, json.loads(text), "the plan")
 
 
 def _shown_files(sealed: Any, *, all_of_them: bool) -> dict[str, str]:

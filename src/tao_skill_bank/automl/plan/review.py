@@ -24,7 +24,7 @@ def tables(plan: Plan) -> list[Table]:
         for number, values in enumerate(sealed.first)
     ]
     return [
-        (("search", ""), _summary(sealed)),
+        (("search", ""), _summary(sealed, plan.job.resources.hours)),
         (("searched parameter", "range", "the request's own"), dimensions),
         (("first trials", *names), first),
     ]
@@ -44,12 +44,12 @@ def range_of(dimension: Dimension) -> str:
     return f"{_shown(dimension.low)} to {_shown(dimension.high)}{', logarithmic' if dimension.log else ''}"
 
 
-def _summary(sealed: Study) -> list[tuple[object, ...]]:
+def _summary(sealed: Study, hours: str) -> list[tuple[object, ...]]:
     chosen, estimate = sealed.options, sealed.estimate
     limits = [
         f"{chosen.max_trials} trials, {sealed.parallel} at once",
         f"{chosen.max_hours:g} hours" if chosen.max_hours else "",
-        f"{chosen.max_gpu_hours:g} GPU hours" if chosen.max_gpu_hours else "",
+        f"{chosen.max_gpu_hours:g} {hours}" if chosen.max_gpu_hours else "",
     ]
     rows: list[tuple[object, ...]] = [
         ("algorithm", f"{chosen.algorithm}: {algorithms.INFO[chosen.algorithm].meaning}"),

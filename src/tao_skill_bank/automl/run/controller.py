@@ -311,7 +311,7 @@ class Controller:
         hours = self.storage.age_seconds() / 3600
         reason = ""
         if chosen.max_gpu_hours and gpu_hours >= chosen.max_gpu_hours:
-            reason = f"the budget of {chosen.max_gpu_hours:g} GPU hours is spent"
+            reason = f"the budget of {chosen.max_gpu_hours:g} {self.trials.hours} is spent"
         elif chosen.max_hours and hours >= chosen.max_hours:
             reason = f"the budget of {chosen.max_hours:g} hours is spent"
         if reason:

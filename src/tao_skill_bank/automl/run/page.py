@@ -177,7 +177,7 @@ def _facts(trials: TrialJobs, entries: Sequence[Entry], now: progress.Progress, 
         ("Algorithm", f"{chosen.algorithm}: {algorithms.INFO[chosen.algorithm].meaning}"),
         ("Metric", f"{now.metric}, {now.direction}"),
         ("Trials", f"{len(entries)} of at most {now.max_trials}{f': {counts}' if counts else ''}"),
-        ("GPU hours", number_text(now.gpu_hours)),
+        (trials.hours, number_text(now.gpu_hours)),
         ("Wall clock", report.duration_text(_wall_seconds(trials, state)) if entries else "–"),
     ]
     if now.eta_seconds and not state.is_terminal:

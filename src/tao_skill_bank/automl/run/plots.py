@@ -196,10 +196,10 @@ def _pareto(title: str, search: Search) -> Plot:
         for entry in search.complete
     )
     alt = (
-        f"{search.metric} against GPU hours of {len(rows)} complete trials; no trial is better in both than "
-        f"{'trial' if len(front) == 1 else 'trials'} {', '.join(map(str, sorted(front)))}."
+        f"{search.metric} against {search.trials.hours} of {len(rows)} complete trials; no trial is better in both "
+        f"than {'trial' if len(front) == 1 else 'trials'} {', '.join(map(str, sorted(front)))}."
     )
-    plot = Plot(title, alt, header=("Trial", search.metric, value_study.COST, "On the front"), rows=rows)
+    plot = Plot(title, alt, header=("Trial", search.metric, search.trials.hours, "On the front"), rows=rows)
     return _drawn(plot, lambda theme: _draw_pareto(search, theme))
 
 
@@ -308,7 +308,7 @@ def _draw_intermediate(search: Search, theme: Theme, best: int, rungs: Sequence[
 def _draw_pareto(search: Search, theme: Theme) -> Any:
     from optuna.visualization.matplotlib import plot_pareto_front
 
-    axes = plot_pareto_front(search.study, target_names=[search.metric, value_study.COST])
+    axes = plot_pareto_front(search.study, target_names=[search.metric, search.trials.hours])
     for points in axes.collections:
         points.set(color=theme.second if points.get_label() == "Best Trial" else theme.faint, zorder=3)
     labels = {"Best Trial": "on the front", "Trial": "other trials"}

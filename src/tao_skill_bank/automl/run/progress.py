@@ -34,7 +34,7 @@ class TrialRow:
 
 @contract
 class Progress:
-    """A search now. `eta_seconds` is None until a trial has ended."""
+    """A search now. `eta_seconds` is None until a trial has ended; `hours` names what `gpu_hours` counts."""
 
     metric: str
     direction: str
@@ -46,6 +46,7 @@ class Progress:
     gpu_hours: float
     eta_seconds: float | None
     trials: tuple[TrialRow, ...] = field(default_factory=tuple)
+    hours: str = "GPU hours"
 
     @property
     def summary(self) -> str:
@@ -54,7 +55,7 @@ class Progress:
             f"best {self.metric} {self.best_score:.4g} (trial {self.best_trial})" if self.best_score is not None else ""
         )
         eta = f"about {self.eta_seconds / 60:.0f} min left" if self.eta_seconds else ""
-        parts = (f"{self.ended} of {self.max_trials} trials ended", best, f"{self.gpu_hours:.3g} GPU hours", eta)
+        parts = (f"{self.ended} of {self.max_trials} trials ended", best, f"{self.gpu_hours:.3g} {self.hours}", eta)
         return "; ".join(part for part in parts if part)
 
 
@@ -74,6 +75,7 @@ def of(trials: TrialJobs) -> Progress:
         gpu_hours=sum(row.gpu_hours for row in rows),
         eta_seconds=eta_seconds(trials, entries),
         trials=rows,
+        hours=trials.hours,
     )
 
 

@@ -65,6 +65,11 @@ class TrialJobs:
     def run_dir(self) -> Path:
         return Path(self.plan.job.results_dir)
 
+    @property
+    def hours(self) -> str:
+        """What the hours of a trial's processes are called: those of GPUs, or of processes on a CPU."""
+        return self.plan.job.resources.hours
+
     def plain(self, score: float | None) -> float | None:
         """Return a score in the metric's own direction."""
         return -score if score is not None and self.study.metric.direction == "maximize" else score

@@ -11,8 +11,6 @@ from tao_skill_bank.automl.plan.storage import Entry
 from tao_skill_bank.automl.run.trials import TrialJobs
 from tao_skill_bank.core import nested
 
-COST = "GPU hours"
-
 
 def values_of(trials: TrialJobs, entry: Entry) -> dict[str, Any]:
     """Return the searched parameters of a trial by spec path; those of the recipe's are the request's own."""
@@ -41,7 +39,7 @@ def build(trials: TrialJobs, entries: Sequence[Entry]) -> Any:
     with_cost = "cost" in trials.study.options.objectives
     directions = [trials.study.metric.direction, *(["minimize"] if with_cost else [])]
     study = optuna.create_study(directions=directions)
-    study.set_metric_names([trials.study.metric.title, *([COST] if with_cost else [])])
+    study.set_metric_names([trials.study.metric.title, *([trials.hours] if with_cost else [])])
     for entry, own in zip(entries, values, strict=True):
         params = {names[path]: value for path, value in own.items() if path in names}
         study.add_trial(_frozen(optuna, trials, entry, params, distributions))
