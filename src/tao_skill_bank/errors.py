@@ -49,6 +49,7 @@ class TaoSkillsError(Exception):
     """Base of every error a user can cause; carries all problems found in one pass."""
 
     exit_code = 1
+    following: Sequence[str] = ()  # command lines that go on, where whoever failed knows some
 
     def __init__(self, problems: Sequence[Problem], exit_code: int | None = None) -> None:
         super().__init__("; ".join(problem.message for problem in problems))

@@ -67,4 +67,5 @@ class EarlyStop:
             path=self.stop,
             got=stop,
             expected=f"<= {epochs}",
+            fix_set={self.stop: epochs},
         )

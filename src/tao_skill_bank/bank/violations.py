@@ -6,11 +6,12 @@ only together) is in its schema alone, so that the schema decides, and the datac
 
 import difflib
 import json
-import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from tao_skill_bank.bank import schema as schemas
+from tao_skill_bank.bank import violation_fixes
+from tao_skill_bank.bank.validator import validator
 from tao_skill_bank.core.redact import SECRET_NAME, redacted, without_secret
 from tao_skill_bank.errors import Problem
 
@@ -20,31 +21,14 @@ if TYPE_CHECKING:
 
 def violations(schema: Mapping[str, Any], spec: Mapping[str, Any]) -> Iterator[Problem]:
     """Yield every violation of the schema once, by path."""
-    validator = _validator(schema)
     seen: set[tuple[str, str]] = set()
-    for error in sorted(validator.iter_errors(spec), key=lambda found: [str(part) for part in found.absolute_path]):
+    for error in sorted(
+        validator(schema).iter_errors(spec), key=lambda found: [str(part) for part in found.absolute_path]
+    ):
         for problem in _problems(schema, error):
             if (problem.code, problem.path) not in seen:
                 seen.add((problem.code, problem.path))
-                yield problem
-
-
-def _validator(schema: Mapping[str, Any]) -> Any:
-    """Return a validator that takes no more for a number than a spec dataclass does: no 3.0 for 3, no infinities."""
-    import jsonschema  # only where a spec is checked: most of what imports this room checks none
-
-    base: Any = jsonschema.Draft202012Validator
-    types = base.TYPE_CHECKER.redefine_many({"integer": _is_integer, "number": _is_number})
-    extend: Any = jsonschema.validators.extend
-    return extend(base, type_checker=types)(schema)
-
-
-def _is_integer(_checker: Any, value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(_checker: Any, value: Any) -> bool:
-    return _is_integer(_checker, value) or (isinstance(value, float) and math.isfinite(value))
+                yield violation_fixes.with_overrides(schema, spec, problem)
 
 
 def _problems(schema: Mapping[str, Any], error: "jsonschema.ValidationError") -> Iterator[Problem]:
@@ -82,7 +66,7 @@ def _problems(schema: Mapping[str, Any], error: "jsonschema.ValidationError") ->
 def _empty(path: str, expected: str) -> Problem:
     """Return the problem of an empty text where another value belongs, such as that of an unset shell variable."""
     fix = f"Set {path} to {expected}, or delete the key: --set {path}=null"
-    return Problem("empty_value", f"{path} is empty; expected {expected}.", fix, path, "", expected)
+    return Problem("empty_value", f"{path} is empty; expected {expected}.", fix, path, "", expected, {path: None})
 
 
 def not_a_group(path: str, value: Any) -> Problem:
@@ -90,7 +74,8 @@ def not_a_group(path: str, value: Any) -> Problem:
     if value == "":
         return _empty(path, f"{path}.NAME=VALUE")
     message = f"{path} is a group of parameters, not a value."
-    return Problem("invalid_type", message, f"Set {path}.NAME.", path, _got(value))
+    fix = f"Set {path}.NAME, or leave {path} out."
+    return Problem("invalid_type", message, fix, path, _got(value), f"{path}.NAME=VALUE", {path: None})
 
 
 def _quoted(path: str, leaf: Mapping[str, Any], error: "jsonschema.ValidationError") -> str:

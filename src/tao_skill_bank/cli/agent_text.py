@@ -1,10 +1,9 @@
 """Documents as text for agents: one fact on a line, no word twice."""
 
-import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tao_skill_bank.cli import shortening
+from tao_skill_bank.cli import overrides, shortening
 from tao_skill_bank.core import nested, plain_text
 
 LONG_GROUPS = ("changed", "spec", "keys")
@@ -31,10 +30,7 @@ def _lines_of_finding(each: Mapping[str, Any]) -> Iterator[str]:
     where = f" {each['path']}" if each["path"] and each["path"] not in each["message"] else ""
     fix = f" fix: {each['fix']}" if each["fix"] else ""
     yield f"{each.get('severity', 'error')} {each['code']}{where}: {each['message']}{fix}"
-    pasted = [each["fix_set"]] if each.get("fix_set") else each.get("fix_choices", ())
-    for number, overrides in enumerate(pasted):
-        pairs = (shlex.quote(f"{key}={shortening.line(value)}") for key, value in overrides.items())
-        yield ("or " if number else "") + "set: " + " ".join(f"--set {pair}" for pair in pairs)
+    yield from overrides.lines(each.get("fix_set", {}), each.get("fix_choices", ()))
 
 
 def _lines_of_group(name: str, group: Mapping[str, Any]) -> Iterator[str]:

@@ -12,7 +12,8 @@ from typing import Any
 
 import typer
 
-from tao_skill_bank.cli import agent_text, formats, output, shortening
+from tao_skill_bank.cli import agent_text, formats, output, overrides, shortening
+from tao_skill_bank.cli.request_options import Options
 from tao_skill_bank.cli.shortening import any_value, text
 from tao_skill_bank.contracts import Finding, Plan, to_json
 from tao_skill_bank.core import nested
@@ -118,14 +119,15 @@ def fitted(
 
 
 @contextmanager
-def failures(*, as_json: bool, full: bool) -> Iterator[None]:
+def failures(options: Options, *, as_json: bool, full: bool) -> Iterator[None]:
     """Print an error briefly and exit with its code, where a document is wanted and not the full one."""
     try:
         yield
     except TaoSkillsError as error:
         if full or not formats.wants_document(as_json):
             raise
-        print_brief(fitted({}, code=error.exit_code, problems=error.problems))
+        following = overrides.corrected(options, error.problems)
+        print_brief(fitted({}, code=error.exit_code, problems=error.problems, following=following))
         raise typer.Exit(error.exit_code) from None
 
 

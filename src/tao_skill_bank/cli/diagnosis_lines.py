@@ -1,9 +1,9 @@
 """How `diagnose` shows what it found: the root cause with its fix, what else was seen, and the followers, counted."""
 
-import json
-import shlex
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
+
+from tao_skill_bank.cli import overrides
 
 if TYPE_CHECKING:
     from tao_skill_bank.jobs.diagnosis import Diagnosis
@@ -46,14 +46,8 @@ def _details(entry: "Diagnosis") -> Iterator[str]:
     yield f"  at: {place}{_ranks(entry)}" + (f", raised at {entry.frame}" if entry.frame else "")
     yield f"  cause: {entry.cause}"
     yield f"  fix: {entry.cure}"
-    if entry.fix_set:
-        words = [word for path, value in entry.fix_set.items() for word in ("--set", f"{path}={_value(value)}")]
-        yield f"  set: {shlex.join(words)}"
+    yield from (f"  {line}" for line in overrides.lines(entry.fix_set or {}))
     yield f"  retry: {RETRIES[entry.retry]}" + (f" ({entry.err_class})" if entry.err_class else "")
-
-
-def _value(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _ranks(entry: "Diagnosis") -> str:

@@ -22,6 +22,7 @@ from tao_skill_bank.cli.output import (
     print_rows,
     print_titled,
 )
+from tao_skill_bank.cli.overrides import corrected
 from tao_skill_bank.cli.request_options import (
     Options,
     PlatformSetOption,
@@ -57,7 +58,7 @@ def validate(options: Options, full: FullFlag = False, as_json: JsonFlag = False
     """Check a request against the schema only; reads no data, checks no machine, writes nothing."""
     from tao_skill_bank.cli import brief
 
-    with brief.failures(as_json=as_json, full=full):
+    with brief.failures(options, as_json=as_json, full=full):
         _validate(options, full=full, as_json=as_json)
 
 
@@ -94,21 +95,20 @@ def preflight(options: Options, full: FullFlag = False, as_json: JsonFlag = Fals
     from tao_skill_bank.cli import brief
     from tao_skill_bank.planning import dispatch
 
-    with brief.failures(as_json=as_json, full=full):
+    with brief.failures(options, as_json=as_json, full=full):
         sealed = dispatch.plan(to_request(options))
     error = _block([found for found in sealed.findings if found.blocks_run])
     code, problems = (error.exit_code, error.problems) if error else (0, ())
+    following = corrected(options, problems) if code else [_same_request_as("run")]
     if formats.wants_document(as_json) and full:
-        brief.print_full(document({}, code=code, problems=problems, findings=sealed.findings, following=_after(code)))
+        brief.print_full(document({}, code=code, problems=problems, findings=sealed.findings, following=following))
     elif formats.wants_document(as_json):
         findings = [replace(found, severity="blocking") if found.blocks_run else found for found in sealed.findings]
-        brief.print_brief(
-            brief.fitted({}, code=code, findings=findings, following=_after(code), unwritten=sealed.job.id)
-        )
+        brief.print_brief(brief.fitted({}, code=code, findings=findings, following=following, unwritten=sealed.job.id))
     else:
         print_findings(sealed.findings)
         typer.echo("preflight passed" if not code else "preflight failed")
-        print_next(_after(code))
+        print_next(following)
     raise typer.Exit(code)
 
 
@@ -124,11 +124,11 @@ def plan(
     from tao_skill_bank.cli import brief
     from tao_skill_bank.planning import dispatch
 
-    with brief.failures(as_json=as_json, full=full):
+    with brief.failures(options, as_json=as_json, full=full):
         sealed = dispatch.plan(to_request(options))
     error = _block(sealed.blocking)
     code, problems = (error.exit_code, error.problems) if error else (0, ())
-    following: list[str] = []
+    following = corrected(options, problems)
     if not code:
         following = [command("run", "--plan", out)] if out else [_same_request_as("run")]
         if out:
@@ -346,10 +346,6 @@ def _block(blocking: Any) -> TaoSkillsError | None:
     except TaoSkillsError as error:
         return error
     return None
-
-
-def _after(code: int) -> list[str]:
-    return [] if code else [_same_request_as("run")]  # the fixes of the errors change the request
 
 
 def _same_request_as(verb: str) -> str:

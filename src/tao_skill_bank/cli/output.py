@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tao_skill_bank.cli import formats
+from tao_skill_bank.cli import formats, overrides
 from tao_skill_bank.core import plain_text
 from tao_skill_bank.core.redact import masked, plain_output
 from tao_skill_bank.errors import Problem, TaoSkillsError
@@ -88,6 +88,7 @@ def print_findings(findings: "Sequence[Finding]") -> None:
         )
         if finding.fix and finding.severity != "info":
             typer.echo(f"  fix: {plain_text.shown(finding.fix)}", err=True)
+            _print_overrides(finding)
 
 
 def print_problems(problems: Sequence[Problem]) -> None:
@@ -95,6 +96,12 @@ def print_problems(problems: Sequence[Problem]) -> None:
     for problem in problems:
         typer.echo(f"{_styled('error', 'bold red')}: {plain_text.shown(problem.message)}", err=True)
         typer.echo(f"  fix: {plain_text.shown(problem.fix)}", err=True)
+        _print_overrides(problem)
+
+
+def _print_overrides(problem: "Problem | Finding") -> None:
+    for line in overrides.lines(problem.fix_set, problem.fix_choices):
+        typer.echo(f"  {plain_text.shown(line)}", err=True)
 
 
 def print_next(following: Sequence[str]) -> None:
@@ -118,9 +125,10 @@ def progress_percent() -> int:
 def fail(error: TaoSkillsError, *, as_json: bool) -> int:
     """Report an error in the requested format and return its exit code."""
     if as_json:
-        print_json(document({}, code=error.exit_code, problems=error.problems))
+        print_json(document({}, code=error.exit_code, problems=error.problems, following=error.following))
     else:
         print_problems(error.problems)
+        print_next(error.following)
     return error.exit_code
 
 

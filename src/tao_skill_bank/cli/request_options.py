@@ -9,8 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
+from tao_skill_bank.cli import overrides
 from tao_skill_bank.cli.output import command
-from tao_skill_bank.errors import RequestError
+from tao_skill_bank.errors import RequestError, TaoSkillsError
 
 SkillArgument = Annotated[str | None, typer.Argument(help="Skill name or alias.", show_default=False)]
 ActionArgument = Annotated[str | None, typer.Argument(help="Action of the skill.", show_default=False)]
@@ -86,7 +87,11 @@ def takes_request(function: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(function)
     def command_function(**values: Any) -> None:
         options = gather({name: values.pop(name) for name in spelled})
-        function(options, **values)
+        try:
+            function(options, **values)
+        except TaoSkillsError as error:
+            error.following = overrides.corrected(options, error.problems)
+            raise
 
     parameters = [*spelled.values(), *own]
     command_function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -172,7 +177,7 @@ def to_request(options: Options) -> Any:
     platform = document.get("platform") or {}
     platform = {"name": platform} if isinstance(platform, str) else platform
     from_json(Request, {**named, **document, "platform": platform}, source)
-    document["overrides"] = {**(document.get("overrides") or {}), **pairs("--set", options.sets, parse=True)}
+    document["overrides"] = _overrides(document, options.sets)
     document["datasets"] = {**(document.get("datasets") or {}), **pairs("--dataset", options.datasets, parse=False)}
     document["automl"] = {**(document.get("automl") or {}), **pairs("--automl", options.automl_sets, parse=True)}
     choices = {**platform.get("options", {}), **pairs("--option", options.platform_sets, parse=True)}
@@ -180,6 +185,21 @@ def to_request(options: Options) -> Any:
     request = from_json(Request, document, source)
     door.require_plain(request)
     return request if options.request_file is None else _with_paths_from(request, options.request_file.parent)
+
+
+def _overrides(document: dict[str, Any], sets: tuple[str, ...]) -> dict[str, Any]:
+    """Return the overrides of a request file with those of the command line, of which a null may take one back."""
+    given: dict[str, Any] = document.get("overrides") or {}
+    for text in sets:
+        added = pairs("--set", (text,), parse=True)
+        if given and None in added.values():
+            from tao_skill_bank.bank import catalog
+            from tao_skill_bank.spec.overrides import merged
+
+            given = merged(given, added, catalog.find(document["skill"]).schema(document["action"]))
+        else:
+            given = {path: value for path, value in given.items() if path not in added} | added
+    return given
 
 
 def _with_paths_from(request: Any, folder: Path) -> Any:

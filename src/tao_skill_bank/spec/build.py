@@ -7,15 +7,18 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tao_skill_bank.bank import schema as schemas
+from tao_skill_bank.bank import violation_fixes
 from tao_skill_bank.bank.catalog import Skill
+from tao_skill_bank.bank.nearest_values import MISSING, nearest
 from tao_skill_bank.bank.rules import broken, same_branch
 from tao_skill_bank.bank.skill_info import OUTPUT
 from tao_skill_bank.bank.violations import nearest_path, not_a_group, violations
 from tao_skill_bank.contracts import Finding, Request, to_json
 from tao_skill_bank.core import nested, numbers, redact
-from tao_skill_bank.errors import Problem, RequestError
-from tao_skill_bank.spec import door, model_key
+from tao_skill_bank.errors import Problem, RequestError, TaoSkillsError
+from tao_skill_bank.spec import door, model_key, model_names, proven_fixes
 from tao_skill_bank.spec.datasets import absolute, dataset_problems, dataset_values
+from tao_skill_bank.spec.overrides import assignments, merged
 from tao_skill_bank.staging import places
 from tao_skill_bank.weights import model_uri
 
@@ -65,6 +68,25 @@ def build(skill: Skill, request: Request, inherited: Mapping[str, Any] | None = 
         RequestError: every problem of the request, all together.
         UnknownNameError: the skill has no such action.
     """
+    spec, problems = _tried(skill, request, inherited)
+    if problems:
+        raise RequestError(proven_fixes.proven(problems, lambda added: problems_with(skill, request, added, inherited)))
+    return spec
+
+
+def problems_with(
+    skill: Skill, request: Request, added: Mapping[str, Any], inherited: Mapping[str, Any] | None = None
+) -> list[Problem]:
+    """Return the problems that a request has with overrides added; args are those of `build`."""
+    overrides = merged(request.overrides, added, skill.schema(request.action))
+    try:
+        return _tried(skill, replace(request, overrides=overrides), inherited)[1]
+    except TaoSkillsError as error:
+        return list(error.problems)
+
+
+def _tried(skill: Skill, request: Request, inherited: Mapping[str, Any] | None) -> tuple[Spec, list[Problem]]:
+    """Return the spec of a request as far as it can be built, and its problems."""
     schema = skill.schema(request.action)
     spec = Spec(values=schema["default"], problems=(*_secret_problems(request), *_empty_problems(request)))
     for path, value in (inherited or {}).items():
@@ -76,22 +98,7 @@ def build(skill: Skill, request: Request, inherited: Mapping[str, Any] | None = 
     spec = _with_process_counts(spec, skill, request)
     spec = _with_model_uris(spec, skill, request)
     spec = _with_exclusive_defaults_dropped(spec, schema)
-    problems = [*spec.problems, *_validity_problems(spec, skill, request, schema)]
-    if problems:
-        raise RequestError(problems)
-    return spec
-
-
-def assignments(overrides: Mapping[str, Any], schema: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield (dotted path, value) of every leaf of nested or dotted overrides; a schema leaf keeps a dict whole."""
-    for key, value in overrides.items():
-        path = f"{prefix}.{key}" if prefix else str(key)
-        known = schemas.at(schema, path)
-        is_leaf = known is not None and "properties" not in known
-        if isinstance(value, Mapping) and value and not is_leaf:
-            yield from assignments(value, schema, path)
-        elif value != {} or is_leaf:
-            yield path, value
+    return spec, [*spec.problems, *_validity_problems(spec, skill, request, schema)]
 
 
 def _with_overrides(spec: Spec, skill: Skill, request: Request, schema: Mapping[str, Any]) -> Spec:
@@ -109,7 +116,9 @@ def _with_overrides(spec: Spec, skill: Skill, request: Request, schema: Mapping[
     for path, value in shorthands + explicit:
         if _is_ignored(path, skill.info.ignored_keys, schema):
             message = f"{path} is not used by this skill and is ignored."
-            finding = Finding("ignored_parameter", "warning", message, "Remove it from the request.", path)
+            finding = Finding(
+                "ignored_parameter", "warning", message, "Remove it from the request.", path, fix_set={path: None}
+            )
             spec = replace(spec, findings=(*spec.findings, finding))
         elif value is None:
             spec = _deleted(spec, path, schema)
@@ -136,6 +145,7 @@ def _deleted(spec: Spec, path: str, schema: Mapping[str, Any]) -> Spec:
             fix=f"Use {nearest}." if nearest else f"Remove {path}.",
             path=path,
             expected=nearest,
+            fix_set={path: None} | ({nearest: None} if nearest else {}),
         )
         return replace(spec, problems=(*spec.problems, problem))
     default = nested.get(schema["default"], path)
@@ -177,7 +187,8 @@ def _with_datasets(spec: Spec, skill: Skill, request: Request) -> Spec:
             for path, name in dataset_values(value, sources[role], contract).items():
                 if path in spec.given and nested.get(spec.values, path) != name:
                     message = f"{path} is given twice: as dataset '{role}' and as an override."
-                    problems.append(Problem("given_twice", message, "Keep one of them.", path, name))
+                    fix = f"Keep one of them: --set {path}=null keeps the dataset."
+                    problems.append(Problem("given_twice", message, fix, path, name, fix_choices=({path: None},)))
                 spec = _assigned(spec, path, name)
     inputs = skill.info.actions[request.action].inputs
     keys = [key for source in sources.values() for key in source.keys]
@@ -204,7 +215,7 @@ def _place_problems(spec: Spec, keys: Sequence[str]) -> Iterator[Problem]:
         if OUTPUT in path:
             message = f"{path} is {name}; it is written locally."
             fix = f"Set it to a local folder; results_dir may be remote, and {path} is then a folder of it by default."
-            yield Problem("remote_output", message, fix, path, name)
+            yield Problem("remote_output", message, fix, path, name, "a local folder", {path: None})
         elif wrong := places.problem_of(name):
             yield Problem("invalid_place", f"{path} is {name}: {wrong}.", "Correct it.", path, name)
 
@@ -241,9 +252,9 @@ def _with_process_counts(spec: Spec, skill: Skill, request: Request) -> Spec:
         current = nested.get(spec.values, path)
         if path in spec.given and current != count:
             message = f"{name} is {count}, but {path} is {current}."
-            problem = Problem(
-                "process_count_conflict", message, "Give one of them, or the same value.", path, current, count
-            )
+            fix = "Give one of them, or the same value."
+            choices = ({path: count},)
+            problem = Problem("process_count_conflict", message, fix, path, current, count, fix_choices=choices)
             spec = replace(spec, problems=(*spec.problems, problem))
         spec = _assigned(spec, path, count)
     return spec
@@ -261,30 +272,10 @@ def _with_model_uris(spec: Spec, skill: Skill, request: Request) -> Spec:
             )
             finding = Finding("hub_model", "info", message, "", path)
             spec = replace(spec, findings=(*spec.findings, finding))
-        if problem := _uri_problem(path, uri):
+        if problem := model_names.problem(path, uri, skill.info.package):
             spec = replace(spec, problems=(*spec.problems, problem))
         spec = replace(spec, values=nested.with_value(spec.values, path, uri))
     return spec
-
-
-def _uri_problem(path: str, uri: str) -> Problem | None:
-    scheme, separator, rest = uri.partition("://")
-    if not separator:
-        return None
-    if uri.startswith(model_uri.BUILTIN) and rest not in model_uri.builtin_names():
-        known = ", ".join(f"{model_uri.BUILTIN}{name}" for name in model_uri.builtin_names())
-        return Problem("unknown_builtin", f"{path}: there is no embedded model '{rest}'.", f"Use {known}.", path, uri)
-    if uri.startswith(model_uri.HUB) and not model_uri.HUB_ID.fullmatch(rest):
-        message = f"{path}: '{uri}' is not a Hub model id."
-        return Problem(
-            "invalid_hub_id", message, "Write it as hf_model://ORG/NAME or hf_model://ORG/NAME@REVISION.", path, uri
-        )
-    if f"{scheme}://" not in (model_uri.BUILTIN, model_uri.HUB, "s3://", "gs://"):
-        fix = "Use hf_model://ORG/NAME, builtin://NAME, s3://BUCKET/PATH, gs://BUCKET/PATH or a local folder."
-        return Problem(
-            "unknown_model_scheme", f"{path}: '{scheme}://' is not supported for checkpoints.", fix, path, uri
-        )
-    return None
 
 
 def _with_exclusive_defaults_dropped(spec: Spec, schema: Mapping[str, Any]) -> Spec:
@@ -308,12 +299,20 @@ def _validity_problems(spec: Spec, skill: Skill, request: Request, schema: Mappi
         if not any(same_branch(path, problem.path) for path in reported)
     ]
     known = {path for path, _ in schemas.leaves(schema)}
-    found += _number_problems(spec, request, {problem.path for problem in found} & known)
+    found += _number_problems(spec, skill, request, {problem.path for problem in found} & known)
     invalid = reported | {problem.path for problem in found}
     return [*found, *broken(skill.rules(request.action), spec.values, invalid)]
 
 
-def _number_problems(spec: Spec, request: Request, reported: set[str]) -> Iterator[Problem]:
+def _with_nearest_number(problem: Problem, schema: Mapping[str, Any], values: Mapping[str, Any]) -> Problem:
+    """Return the problem of a number with the nearest one that a run can use, where it is in a parameter."""
+    path = violation_fixes.leaf_path(schema, problem.path)
+    leaf, given = schemas.at(schema, path), nested.get(values, path)
+    value, why = nearest(leaf, given) if leaf is not None and given is not None else (MISSING, "")
+    return problem if value is MISSING else violation_fixes.chosen(problem, path, value, why)
+
+
+def _number_problems(spec: Spec, skill: Skill, request: Request, reported: set[str]) -> Iterator[Problem]:
     """Yield each number of the spec and of the request that no run can use, but those of parameters in `reported`."""
     platform = {"gpus": request.platform.gpus, "nodes": request.platform.nodes, "options": request.platform.options}
     given = {"platform": platform, "automl": request.automl}
@@ -322,7 +321,7 @@ def _number_problems(spec: Spec, request: Request, reported: set[str]) -> Iterat
         for problem in numbers.problems(tree):
             if not any(same_branch(path, problem.path) for path in seen):
                 seen.add(problem.path)
-                yield problem
+                yield _with_nearest_number(problem, skill.schema(request.action), spec.values)
 
 
 def _empty_problems(request: Request) -> Iterator[Problem]:

@@ -32,7 +32,8 @@ def dataset_problems(
         if role not in sources:
             message = f"{skill} {request.action} does not read a dataset '{role}'.{did_you_mean(role, sources)}"
             roles = ", ".join(sources) or "none"
-            yield Problem("unknown_dataset", message, f"Datasets of this action: {roles}.", path, role)
+            fix, expected = f"Datasets of this action: {roles}.", f"one of {roles}"
+            yield Problem("unknown_dataset", message, fix, path, role, expected)
         else:
             yield from _shape_problems(role, value, sources[role])
     for role, source in sources.items():
@@ -44,6 +45,8 @@ def dataset_problems(
                 + (f" and {missing[1]}." if missing[1:] else "."),
                 fix=f"Give datasets.{role} ({_option(role)}), or {' '.join(f'--set {path}=PATH' for path in missing)}.",
                 path=missing[0].rpartition(".")[0],
+                expected="an existing path",
+                fix_choices=() if source.required else ({missing[0].rpartition(".")[0]: None},),
             )
 
 

@@ -1,5 +1,7 @@
 """A request and a config file that say the same bad thing are answered in the same words."""
 
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +64,11 @@ def changed(document: Document, overrides: Document) -> Document:
     return document
 
 
+def worded(problems: Iterable[Problem]) -> list[Problem]:
+    """Return problems without overrides, which only a request has."""
+    return [replace(problem, fix_set={}, fix_choices=()) for problem in problems]
+
+
 @pytest.mark.parametrize(
     ("action", "overrides", "codes"),
     [
@@ -90,7 +97,7 @@ def test_a_request_and_a_config_file_word_the_same_mistake_alike(
     asked = of_request(name, action, overrides)
     loaded = of_config(name, action, changed(valid(name, action), overrides), tmp_path / "config.toml")
     assert [problem.code for problem in asked] == codes
-    assert asked == loaded
+    assert worded(asked) == worded(loaded)
 
 
 def test_a_missing_parameter_is_worded_alike(tmp_path: Path) -> None:
@@ -107,7 +114,7 @@ def test_a_broken_rule_is_worded_alike(tmp_path: Path) -> None:
     loaded = load_spec(catalog.find(SKILLS[0]).spec_class("export"), tmp_path / "config.toml")
     with pytest.raises(RequestError) as caught:
         rules.require("export", loaded)
-    assert of_request(SKILLS[0], "export", overrides) == list(caught.value.problems)
+    assert worded(of_request(SKILLS[0], "export", overrides)) == worded(caught.value.problems)
 
 
 @pytest.mark.slow

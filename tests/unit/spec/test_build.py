@@ -117,7 +117,7 @@ def test_every_problem_of_a_request_is_reported_in_one_pass() -> None:
     found = {problem.path: problem for problem in problems(overrides=overrides, datasets={"train": "/d"})}
     assert set(found) == {*overrides, "custom.val_dataset"}
     assert "Did you mean train.epoch?" in found["train.epcoh"].message
-    assert found["train.train_batch_per_replica"].fix.endswith("28 or 32.")
+    assert found["train.train_batch_per_replica"].fix.startswith("Set train.train_batch_per_replica to 28 or 32;")
     assert "40960" in found["policy.model_max_length"].fix
     assert found["policy.lora.r"].got == 0
     assert all(problem.fix for problem in found.values())

@@ -12,7 +12,7 @@ from tao_skill_bank.bank import catalog
 from tao_skill_bank.contracts import Request, to_json
 from tao_skill_bank.core import yaml12
 from tao_skill_bank.runs.run_directory import write_whole
-from tao_skill_bank.spec import build
+from tao_skill_bank.spec.overrides import assignments
 
 BEST_REQUEST = "best_request.yaml"
 
@@ -51,7 +51,7 @@ def best_request(trials: TrialJobs, best: Entry) -> Request:
     """Return the request that trains the best trial's spec once, as `tao-skills run --request` takes it."""
     request = trials.plan.request
     skill = catalog.find(request.skill)
-    overrides = dict(build.assignments(request.overrides, skill.schema(request.action)))
+    overrides = dict(assignments(request.overrides, skill.schema(request.action)))
     for path in skill.action(request.action).results_keys:
         overrides.pop(path, None)
     overrides |= best.values

@@ -20,7 +20,7 @@ from tao_skill_bank.jobs import service
 from tao_skill_bank.planning import dispatch, gate
 from tao_skill_bank.runs import checkpoint_folders, enclosing, plan_versions, results
 from tao_skill_bank.runs.run_directory import RunDirectory, json_lines
-from tao_skill_bank.spec import build
+from tao_skill_bank.spec.overrides import assignments
 
 MAX_ATTEMPTS = 3  # of a job that ended by an infrastructure failure
 UNEXPLAINED_ATTEMPTS = 2  # of one that something killed: the same trial may well be what used up the memory
@@ -159,7 +159,7 @@ class TrialJobs:
         """Return the request that trains a trial, or resumes it, up to its epoch."""
         keys, request = self.study.keys, self.plan.request
         skill = catalog.find(request.skill)
-        own = dict(build.assignments(request.overrides, skill.schema(request.action)))
+        own = dict(assignments(request.overrides, skill.schema(request.action)))
         for path in skill.action(request.action).results_keys:
             own.pop(path, None)
         if self.study.rungs:

@@ -1,5 +1,6 @@
 """Cross-field rules of this skill's specs. Each gives a fix with the nearest valid values."""
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,6 +9,9 @@ from tao_skill_bank.bank.rules import Rule
 from tao_skill_bank.errors import Problem
 from tao_skill_bank.models.cosmos_predict.facts import FACTS
 from tao_skill_bank.models.cosmos_predict.geometry import SIZE_MULTIPLE, TEMPORAL_COMPRESSION, nearest_num_frames
+
+HELD_OUT = 0.1  # of the training clips, where no others are there to validate on
+JUDGE = "hf_model://nvidia/Cosmos-Reason2-8B"
 
 
 def _size_is_a_multiple(path: str) -> Rule:
@@ -22,6 +26,7 @@ def _size_is_a_multiple(path: str) -> Rule:
             path=path,
             got=size,
             expected=f"a multiple of {SIZE_MULTIPLE}",
+            fix_set={path: max(1, (size + SIZE_MULTIPLE // 2 - 1) // SIZE_MULTIPLE) * SIZE_MULTIPLE},
         )
 
     return Rule((path,), check)
@@ -40,6 +45,7 @@ def _frames_fit_the_latents(path: str) -> Rule:
             path=path,
             got=num_frames,
             expected="4 k + 1",
+            fix_set={path: min(below, above, key=lambda count: abs(count - num_frames))},
         )
 
     return Rule((path,), check)
@@ -61,6 +67,7 @@ def _training_has_validation(val_dir: str | None, test_size: float, enabled: boo
         message="Validation is on, but there is no validation data.",
         fix="Give an eval dataset (--eval PATH), or set dataset.test_size above 0, or set validation.enable=false.",
         path="dataset.val_dir",
+        fix_choices=({"dataset.test_size": HELD_OUT}, {"validation.enable": False}),
     )
 
 
@@ -69,8 +76,17 @@ def _probabilities_sum_to_one(probabilities: Mapping[str, float]) -> Problem | N
     if round(abs(total - 1), 6) <= 0.01:  # thirds are rounded: .333 or .33
         return None
     path = "flow.conditional_frames_probs"
+    scaled = (
+        {count: round(share / total, 6) for count, share in probabilities.items()} if total else {"1": 0.5, "2": 0.5}
+    )
     return Problem(
-        "probabilities_off", f"{path} sum to {total:g}.", f"Make the values of {path} sum to 1.", path, total
+        code="probabilities_off",
+        message=f"{path} sum to {total:g}.",
+        fix=f"Make the values of {path} sum to 1, such as in the same proportions.",
+        path=path,
+        got=total,
+        expected=1,
+        fix_set={path: scaled},
     )
 
 
@@ -85,7 +101,8 @@ def _clips_leave_something_to_predict(probabilities: Mapping[str, float], num_fr
         "there is nothing left to predict."
     )
     fewest = TEMPORAL_COMPRESSION * largest + 1
-    return Problem("nothing_to_predict", message, f"Set {path} to {fewest} or more.", path, num_frames, f">= {fewest}")
+    fix = f"Set {path} to {fewest} or more."
+    return Problem("nothing_to_predict", message, fix, path, num_frames, f">= {fewest}", {path: fewest})
 
 
 def _sampled_clips_are_validated(count: int, enabled: bool) -> Problem | None:
@@ -93,16 +110,19 @@ def _sampled_clips_are_validated(count: int, enabled: bool) -> Problem | None:
         return None
     path = "validation.sample_videos"
     message = f"{path} is {count}, but videos are sampled at validations, and validation.enable is false."
-    return Problem("samples_without_validation", message, f"Set validation.enable=true, or {path}=0.", path, count)
+    fix, choices = f"Set validation.enable=true, or {path}=0.", ({"validation.enable": True}, {path: 0})
+    return Problem("samples_without_validation", message, fix, path, count, 0, fix_choices=choices)
 
 
 def _one_condition(prompt: str | None, image: str | None, video: str | None) -> Problem | None:
     named = [name for name, value in (("image", image), ("video", video)) if value]
     if len(named) == 2:
-        return Problem("image_and_video", "image and video are both given.", "Keep one of them.", "image", image)
+        message, choices = "image and video are both given.", ({"image": None}, {"video": None})
+        return Problem("image_and_video", message, "Keep one of them.", "image", image, fix_choices=choices)
     if named and not prompt:
         message = f"{named[0]} belongs to a single video, but there is no prompt."
-        return Problem("condition_without_prompt", message, f"Set prompt, or remove {named[0]}.", named[0])
+        fix = f"Set prompt, or remove {named[0]}."
+        return Problem("condition_without_prompt", message, fix, named[0], fix_choices=({named[0]: None},))
     return None
 
 
@@ -119,14 +139,27 @@ def _adapter_names_differ(adapters: list[Mapping[str, Any]]) -> Problem | None:
     if not taken:
         return None
     message = f"Adapter names must differ from each other and from 'base': {', '.join(sorted(set(taken)))}."
-    return Problem("adapter_names", message, "Give every adapter a unique name.", "adapters", taken)
+    renamed = [{**adapter, "name": name} for adapter, name in zip(adapters, _unique(names), strict=True)]
+    fix = "Give every adapter a unique name."
+    return Problem("adapter_names", message, fix, "adapters", taken, fix_set={"adapters": renamed})
+
+
+def _unique(names: list[str]) -> list[str]:
+    """Return names with a number where one is taken."""
+    unique: list[str] = []
+    for name in names:
+        numbered = (f"{name}-{count}" for count in itertools.count(2))
+        taken = {"base", *unique, *(other for other in names if other != name)}
+        unique.append(name if name not in taken else next(each for each in numbered if each not in taken))
+    return unique
 
 
 def _something_is_generated(adapters: list[Any], include_base: bool) -> Problem | None:
     if adapters or include_base:
         return None
     message = "There is nothing to generate with: no adapters, and include_base is false."
-    return Problem("no_variant", message, "Name an adapter, or set include_base=true.", "include_base", include_base)
+    fix, path = "Name an adapter, or set include_base=true.", "include_base"
+    return Problem("no_variant", message, fix, path, include_base, True, {path: True})
 
 
 def _judge_is_named(metrics: list[str], model: str | None, endpoint: str | None, name: str | None) -> Problem | None:
@@ -138,10 +171,17 @@ def _judge_is_named(metrics: list[str], model: str | None, endpoint: str | None,
         fix = (
             "Keep one of judge.model and judge.endpoint."
             if model
-            else "Set judge.model=hf_model://nvidia/Cosmos-Reason2-8B (or a local checkpoint), or judge.endpoint=URL "
+            else f"Set judge.model={JUDGE} (or a local checkpoint), or judge.endpoint=URL "
             "and judge.endpoint_model=NAME, or metrics=[sampson]."
         )
-        return Problem("no_judge", f"The metrics {', '.join(judged)} {what}.", fix, "judge.model")
+        others = [metric for metric in metrics if metric not in judged]
+        choices: tuple[dict[str, Any], ...] = (
+            ({"judge.endpoint": None}, {"judge.model": None})
+            if model
+            else ({"judge.model": JUDGE}, {"metrics": others or ["sampson"]})
+        )
+        message = f"The metrics {', '.join(judged)} {what}."
+        return Problem("no_judge", message, fix, "judge.model", fix_choices=choices)
     if endpoint and not name:
         fix = "Set judge.endpoint_model to the model that the server offers."
         return Problem("no_endpoint_model", "judge.endpoint needs a model name.", fix, "judge.endpoint_model")
@@ -152,7 +192,9 @@ def _endpoint_is_a_url(endpoint: str | None) -> Problem | None:
     if not endpoint or endpoint.startswith(("http://", "https://")):
         return None
     path = "judge.endpoint"
-    return Problem("invalid_url", f"{path} '{endpoint}' is not a URL.", "Write http://HOST:PORT/v1.", path, endpoint)
+    fix_set = {} if "://" in endpoint else {path: f"http://{endpoint}"}
+    message, wanted = f"{path} '{endpoint}' is not a URL.", "http://HOST:PORT/v1"
+    return Problem("invalid_url", message, f"Write {wanted}.", path, endpoint, wanted, fix_set)
 
 
 LENGTH_RULES = (FACTS.early_stop.rule, step_limit.rule(FACTS.max_steps, FACTS.early_stop.stop))

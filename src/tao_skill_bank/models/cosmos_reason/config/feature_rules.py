@@ -1,6 +1,7 @@
 """Compatibility rules of early stopping, FP8, 4-bit weights and frozen parts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from tao_skill_bank.bank import step_limit
@@ -13,6 +14,7 @@ FP8 = "train.fp8.enable_fp8"
 RECIPE, DEFAULT_RECIPE = "train.fp8.quant_recipe", "rowwise"
 FOUR_BIT = "policy.lora.load_in_4bit"
 FEATURES = "train.train_policy.vision_feature_cache"
+FROZEN = "policy.frozen_parts"
 LAYER_PATTERN = r"layers\.1\.self_attn\.q_proj"
 VISION_TARGETS = ("attn.qkv", "attn.proj")
 VISION_PARTS = {"vision", "projector"}
@@ -24,7 +26,8 @@ def _scaling_is_dynamic(recipe: str | None) -> Problem | None:
         return None
     message = "Delayed scaling was removed from torchao, which computes FP8: scales come from the current values."
     fix = "Set train.fp8.fp8_recipe=dynamic_scaling."
-    return Problem("fp8_recipe", message, fix, "train.fp8.fp8_recipe", recipe, "dynamic_scaling")
+    path, scaling = "train.fp8.fp8_recipe", "dynamic_scaling"
+    return Problem("fp8_recipe", message, fix, path, recipe, scaling, {path: scaling})
 
 
 def _recipe_is_used(enabled: bool | None, recipe: str | None) -> Problem | None:
@@ -33,7 +36,8 @@ def _recipe_is_used(enabled: bool | None, recipe: str | None) -> Problem | None:
         return None
     message = f"{RECIPE} {recipe} has no effect: {FP8} is false."
     fix = f"Set {FP8}=true, or {RECIPE}={DEFAULT_RECIPE}."
-    return Problem("fp8_recipe_unused", message, fix, RECIPE, recipe, DEFAULT_RECIPE)
+    choices = ({FP8: True}, {RECIPE: DEFAULT_RECIPE})
+    return Problem("fp8_recipe_unused", message, fix, RECIPE, recipe, DEFAULT_RECIPE, fix_choices=choices)
 
 
 def _fp8_has_bfloat16(enabled: bool, dtype: str) -> Problem | None:
@@ -41,7 +45,8 @@ def _fp8_has_bfloat16(enabled: bool, dtype: str) -> Problem | None:
         return None
     message = f"FP8 matrix products return bfloat16, but train.param_dtype is {dtype}."
     fix = f"Set train.param_dtype=bfloat16, or {FP8}=false."
-    return Problem("fp8_dtype", message, fix, "train.param_dtype", dtype, "bfloat16")
+    choices = ({"train.param_dtype": "bfloat16"}, {FP8: False})
+    return Problem("fp8_dtype", message, fix, "train.param_dtype", dtype, "bfloat16", fix_choices=choices)
 
 
 def _four_bit_excludes(path: str, wanted: Sequence[Any], why: str, fix: str) -> Rule:
@@ -51,7 +56,8 @@ def _four_bit_excludes(path: str, wanted: Sequence[Any], why: str, fix: str) -> 
         if not enabled or value in wanted:
             return None
         message = f"{FOUR_BIT} and {path} {value} exclude each other: {why}."
-        return Problem("four_bit_excludes", message, f"{fix}, or set {FOUR_BIT}=false.", path, value)
+        fixes, choices = f"{fix}, or set {FOUR_BIT}=false.", ({path: wanted[0]}, {FOUR_BIT: False})
+        return Problem("four_bit_excludes", message, fixes, path, value, wanted[0], fix_choices=choices)
 
     return Rule((FOUR_BIT, path), check)
 
@@ -69,14 +75,17 @@ def _adapters_are_trained(
         return None
     message = f"policy.frozen_parts {frozen} freezes every part that policy.lora trains ({', '.join(sorted(parts))})."
     fix = "Remove policy.frozen_parts (with adapters, the base model is frozen anyway), or set other target_modules."
-    return Problem("nothing_to_train", message, fix, "policy.frozen_parts", frozen)
+    return Problem("nothing_to_train", message, fix, FROZEN, frozen, fix_set={FROZEN: []})
 
 
 def _something_is_trained(lora: Any, frozen: list[str] | None) -> Problem | None:
     if lora or not frozen or set(frozen) < PARTS:
         return None
     message = f"policy.frozen_parts {frozen} leaves nothing to train."
-    return Problem("nothing_to_train", message, "Remove a part from it.", "policy.frozen_parts", frozen)
+    fix = "Remove a part from it: without llm and lm_head, the language model is trained; without any, everything."
+    nothing: list[str] = []
+    choices = ({FROZEN: [part for part in frozen if part in VISION_PARTS]}, {FROZEN: nothing})
+    return Problem("nothing_to_train", message, fix, FROZEN, frozen, fix_choices=choices)
 
 
 def _features_are_of_a_frozen_tower(wanted: str, lora: Any, frozen: list[str] | None) -> Problem | None:
@@ -87,7 +96,18 @@ def _features_are_of_a_frozen_tower(wanted: str, lora: Any, frozen: list[str] | 
         return None
     message = "Features of the vision tower cannot be cached: it is trained, so they change with every step."
     fix = f"Set {FEATURES}=off, or policy.frozen_parts=[vision,projector]."
-    return Problem("trained_tower", message, fix, FEATURES, wanted, "off or auto")
+    choices = ({FEATURES: "off"}, {FROZEN: sorted({*(frozen or []), *VISION_PARTS})})
+    return Problem("trained_tower", message, fix, FEATURES, wanted, "off or auto", fix_choices=choices)
+
+
+def _usable(patterns: Mapping[str, int] | None) -> dict[str, int]:
+    """Return the patterns that can be used."""
+    usable = {}
+    for pattern, value in (patterns or {}).items():
+        with suppress(ValueError):
+            safe_pattern.compile_name_pattern(pattern)
+            usable[pattern] = value
+    return usable
 
 
 def _patterns_are_expressions(path: str) -> Rule:
@@ -98,7 +118,7 @@ def _patterns_are_expressions(path: str) -> Rule:
             except ValueError as error:
                 message = f"{path} '{pattern}' cannot be used: {error}."
                 fix = f"Correct it, such as {LAYER_PATTERN}: it is matched with the end of a layer's name."
-                return Problem("invalid_pattern", message, fix, path, pattern)
+                return Problem("invalid_pattern", message, fix, path, pattern, fix_set={path: _usable(patterns)})
         return None
 
     return Rule((path,), check)

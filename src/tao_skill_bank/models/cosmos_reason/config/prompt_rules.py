@@ -6,6 +6,14 @@ from tao_skill_bank.errors import Problem
 from tao_skill_bank.models.cosmos_reason.reserved_tokens import RESERVED_TOKENS
 
 
+def _without_tokens(text: str) -> str:
+    """Return a text without tokens, also those that their removal makes."""
+    plain = text
+    for token in (*RESERVED_TOKENS, *MARKERS):
+        plain = plain.replace(token, "")
+    return plain.strip() if plain == text else _without_tokens(plain)
+
+
 def is_plain_text(path: str) -> Rule:
     """Return the rule that the text at a path has no token of the chat template and no marker of a medium."""
 
@@ -15,7 +23,12 @@ def is_plain_text(path: str) -> Rule:
             return None
         message = f"{path} contains {', '.join(found)}, which only the chat template may write."
         return Problem(
-            "reserved_token", message, f"Remove it from {path}; media are placed without it.", path, got=text
+            code="reserved_token",
+            message=message,
+            fix=f"Remove it from {path}; media are placed without it.",
+            path=path,
+            got=text,
+            fix_set={path: _without_tokens(text)},
         )
 
     return Rule((path,), check)

@@ -12,6 +12,9 @@ from tao_skill_bank.models.cosmos_reason.config.feature_rules import TRAINING_FE
 from tao_skill_bank.models.cosmos_reason.config.prompt_rules import is_plain_text
 
 VIDEO_MIN_LENGTH = 40960
+HELD_OUT = 0.1  # of the training records, where no others are there to validate on
+MAX_LENGTH = 128000  # the default of model.max_length: memory grows with what is read, not with this bound
+DENSE = ("nvidia/Cosmos-Reason2-8B", "nvidia/Cosmos-Reason2-2B", "Qwen/Qwen3-VL-32B-Instruct")
 BUILTIN = "builtin://"
 MIXTURE = re.compile(r"\bQwen3-VL-\d+B-A\d+B\b", re.IGNORECASE)  # total and active parameters
 
@@ -20,15 +23,20 @@ def _batch_is_a_multiple(batch: int, mini_batch: int) -> Problem | None:
     if batch % mini_batch == 0:
         return None
     below, above = batch // mini_batch * mini_batch, (batch // mini_batch + 1) * mini_batch
-    nearest = f"{below} or {above}" if below else str(above)
+    fix = f"Set train.train_batch_per_replica to {below} or {above}; a smaller batch needs no more records per rank."
+    fix_set = {"train.train_batch_per_replica": below}
+    if not below:
+        fix = f"Set train.train_policy.mini_batch to {batch}, which trains the same, or the batch to {above}."
+        fix_set = {"train.train_policy.mini_batch": batch}
     return Problem(
         code="batch_not_a_multiple",
         message=f"train.train_batch_per_replica {batch} is not a multiple of "
         f"train.train_policy.mini_batch {mini_batch}.",
-        fix=f"Set train.train_batch_per_replica to {nearest}.",
+        fix=fix,
         path="train.train_batch_per_replica",
         got=batch,
         expected=f"a multiple of {mini_batch}",
+        fix_set=fix_set,
     )
 
 
@@ -42,6 +50,7 @@ def _video_fits_the_context(model: str, max_length: int) -> Problem | None:
         path="policy.model_max_length",
         got=max_length,
         expected=f">= {VIDEO_MIN_LENGTH}",
+        fix_set={"policy.model_max_length": VIDEO_MIN_LENGTH},
     )
 
 
@@ -54,6 +63,7 @@ def _training_has_validation(val: Any, test_size: float, enabled: bool) -> Probl
         fix="Give an eval dataset (--eval PATH), or set train.train_policy.dataset.test_size above 0, "
         "or set validation.enable=false.",
         path="custom.val_dataset",
+        fix_choices=({"train.train_policy.dataset.test_size": HELD_OUT}, {"validation.enable": False}),
     )
 
 
@@ -63,10 +73,11 @@ def _warm_up_ends_before_training(warm_up: float, epochs: int, max_steps: int | 
     return Problem(
         code="warm_up_too_long",
         message=f"train.optm_warmup_epochs {warm_up} is longer than the training itself ({epochs} epochs).",
-        fix=f"Set train.optm_warmup_epochs to {epochs} or less.",
+        fix=f"Set train.optm_warmup_epochs to {epochs} or less; a tenth of the training is usual.",
         path="train.optm_warmup_epochs",
         got=warm_up,
         expected=f"<= {epochs}",
+        fix_set={"train.optm_warmup_epochs": epochs / 10},
     )
 
 
@@ -74,13 +85,17 @@ def _window_is_ordered(path: str) -> Rule:
     def check(start: float | None, end: float | None) -> Problem | None:
         if end is None or (start or 0) < end:
             return None
+        swapped = {f"{path}.video_start": end, f"{path}.video_end": start}
+        whole: dict[str, Any] = {f"{path}.video_start": None}
         return Problem(
             code="empty_video_window",
             message=f"{path}.video_start {start} is not before video_end {end}.",
-            fix=f"Set {path}.video_start below {end}, or remove both.",
+            fix=f"Set {path}.video_start below {end} (without it, the window starts with the clip), or remove both.",
             path=f"{path}.video_start",
             got=start,
             expected=f"< {end}",
+            fix_set=whole if start == end else {},
+            fix_choices=() if start == end else (swapped, whole),
         )
 
     return Rule((f"{path}.video_start", f"{path}.video_end"), check)
@@ -97,6 +112,7 @@ def _bounds_are_ordered(path: str, low: str, high: str) -> Rule:
             path=f"{path}.{low}",
             got=minimum,
             expected=f"<= {maximum}",
+            fix_set={f"{path}.{low}": maximum},
         )
 
     return Rule((f"{path}.{low}", f"{path}.{high}"), check)
@@ -112,17 +128,20 @@ def _vision_rules(path: str) -> tuple[Rule, ...]:
 
 def _adapter_has_a_base(path: str) -> Rule:
     prefix = f"{path}." if path else ""
+    enable = f"{prefix}enable_lora"
 
     def check(enabled: bool, base: str) -> Problem | None:
         if bool(enabled) == bool(base):
             return None
-        wrong = f"{prefix}enable_lora" if base else f"{prefix}base_model_path"
+        wrong = enable if base else f"{prefix}base_model_path"
         return Problem(
             code="adapter_without_base" if enabled else "base_without_adapter",
             message=f"{prefix}enable_lora and {prefix}base_model_path must be set together; only one of them is set.",
             fix=f"Set {wrong} too, or remove the other." if enabled else f"Set {wrong}=true, or remove the base.",
             path=wrong,
             got=enabled if base else base,
+            expected=True if base else "a model",
+            fix_choices=({wrong: True}, {f"{prefix}base_model_path": None}) if base else ({enable: False},),
         )
 
     return Rule((f"{prefix}enable_lora", f"{prefix}base_model_path"), check)
@@ -136,7 +155,8 @@ def _is_dense(path: str) -> Rule:
             return None
         message = f"{path} {name} is a mixture of experts; this skill runs dense Qwen3-VL models only."
         fix = "Use nvidia/Cosmos-Reason2-2B or -8B, or Qwen/Qwen3-VL-2B, -4B, -8B or -32B (-Instruct or -Thinking)."
-        return Problem("model_type", message, fix, path, got=name)
+        choices = tuple({path: model} for model in DENSE)
+        return Problem("model_type", message, fix, path, got=name, expected="a dense model", fix_choices=choices)
 
     return Rule((path,), check)
 
@@ -150,6 +170,7 @@ def _server_has_a_checkpoint(engine: str, adapter: bool) -> Problem | None:
         fix="Merge it (action export) and evaluate the merged checkpoint, or set evaluation.engine=transformers.",
         path="model.enable_lora",
         got=adapter,
+        fix_set={"evaluation.engine": "transformers"},
     )
 
 
@@ -162,6 +183,7 @@ def _server_counts_from_the_start(engine: str, start: float | None) -> Problem |
         fix="Remove vision.video_start, or set evaluation.engine=transformers.",
         path="vision.video_start",
         got=start,
+        fix_choices=({"evaluation.engine": "transformers"}, {"vision.video_start": None}),
     )
 
 
@@ -174,6 +196,8 @@ def _server_gives_no_likelihoods(engine: str, scoring: str) -> Problem | None:
         fix="Set evaluation.engine=transformers, or evaluation.scoring=generate.",
         path="evaluation.scoring",
         got=scoring,
+        expected="generate",
+        fix_choices=({"evaluation.engine": "transformers"}, {"evaluation.scoring": "generate"}),
     )
 
 
@@ -186,6 +210,12 @@ def _choices_need_no_thought(answer_type: str, scoring: str) -> Problem | None:
         fix="Set evaluation.answer_type=freeform or letter, or evaluation.scoring=generate.",
         path="evaluation.answer_type",
         got=answer_type,
+        expected="freeform or letter",
+        fix_choices=(
+            {"evaluation.answer_type": "freeform"},
+            {"evaluation.answer_type": "letter"},
+            {"evaluation.scoring": "generate"},
+        ),
     )
 
 
@@ -199,6 +229,7 @@ def _one_gpu(num_gpus: int) -> Problem | None:
         path="num_gpus",
         got=num_gpus,
         expected=1,
+        fix_set={"num_gpus": 1},
     )
 
 
@@ -208,10 +239,11 @@ def _room_for_the_question(max_length: int, max_tokens: int) -> Problem | None:
     return Problem(
         code="max_length",
         message=f"generation.max_tokens {max_tokens} leaves no tokens for a question in model.max_length {max_length}.",
-        fix=f"Raise model.max_length above {max_tokens}, or lower generation.max_tokens.",
+        fix=f"Raise model.max_length above {max_tokens}, or lower generation.max_tokens; {MAX_LENGTH} is the default.",
         path="model.max_length",
         got=max_length,
         expected=f"> {max_tokens}",
+        fix_set={"model.max_length": max(MAX_LENGTH, 2 * max_tokens)},
     )
 
 
@@ -233,6 +265,7 @@ def _shard_exists(shard: int, total: int) -> Problem | None:
         path="evaluation.shard_id",
         got=shard,
         expected=f"< {total}",
+        fix_set={"evaluation.shard_id": total - 1},
     )
 
 
