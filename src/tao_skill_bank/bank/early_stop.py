@@ -51,6 +51,11 @@ class EarlyStop:
         also = "" if stop is None else f" and {self.stop} too, or to null"
         return f"Set {self.epochs} above {done}{also}"
 
+    def more_epochs(self, done: int, epochs: int, stop: int | None) -> dict[str, Any]:
+        """Return the overrides by which a training that has `done` epochs gets all epochs to do, else as many again."""
+        all_of_them: dict[str, Any] = {} if stop is None else {self.stop: None}
+        return all_of_them if done < epochs else {self.epochs: 2 * done, **all_of_them}
+
     @property
     def rule(self) -> Rule:
         """The rule that the stop is one of the epochs."""

@@ -32,7 +32,16 @@ def not_checked(code: str, message: str, fix: str, path: str = "", **evidence: A
 def from_error(error: TaoSkillsError, severity: Severity = "blocking") -> list[Finding]:
     """Turn the problems of one of our exceptions into findings."""
     return [
-        Finding(problem.code, severity, problem.message, problem.fix, problem.path, {"got": problem.got})
+        Finding(
+            problem.code,
+            severity,
+            problem.message,
+            problem.fix,
+            problem.path,
+            {"got": problem.got},
+            dict(problem.fix_set),
+            tuple(dict(choice) for choice in problem.fix_choices),
+        )
         for problem in error.problems
     ]
 

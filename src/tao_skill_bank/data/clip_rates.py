@@ -2,7 +2,9 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from tao_skill_bank.contracts import Finding
 from tao_skill_bank.core.findings import listed, warning
@@ -33,9 +35,12 @@ def check(clips: ClipOutcomes, frames_per_second: float = 0, key: str = "") -> l
     said = _said(rates, other, meant, key)
     message = f"{clips.folder}: {said}: {names}. Frames are taken one by one, {_effect(rates, other, meant)}."
     fix = f"Write copies at one rate: {COMMAND} {meant:g}"
+    choices: tuple[dict[str, Any], ...] = ()
     if key and len(set(other.values())) == 1 and len(other) == len(rates) and most.is_integer():
         fix += f"; or set {key}={most:g}"
-    return [warning("clip_rates_differ", message, fix, clips.folder, **clips.evidence(list(other)))]
+        choices = ({key: int(most)},)
+    found = warning("clip_rates_differ", message, fix, clips.folder, **clips.evidence(list(other)))
+    return [replace(found, fix_choices=choices)]
 
 
 def _said(rates: Mapping[Path, float], other: Mapping[Path, float], meant: float, key: str) -> str:

@@ -56,8 +56,10 @@ class MediaFacts:
         first = dict(list(self._short.items())[:MAX_LISTED])
         shown = listed([f"{name} ({frames})" for name, frames in first.items()], len(self._short))
         message = f"Clips of {where} have fewer frames than the {self.num_frames} that are asked for: {shown}."
-        fix = f"Ask for at most {min(self._short.values())} frames, sample by fps instead, or drop the clips."
-        return [blocking("media_too_short", message, fix, where, frames=first, count=len(self._short))]
+        largest = min(self._short.values())
+        fix = f"Ask for at most {largest} frames, sample by fps instead, or drop the clips."
+        evidence = {"frames": first, "count": len(self._short), "largest": largest}
+        return [blocking("media_too_short", message, fix, where, **evidence)]
 
     def _other_rate(self, where: str) -> list[Finding]:
         if not self._off:

@@ -24,7 +24,7 @@ from tao_skill_bank.planning import (
     policy,
     reviewed,
 )
-from tao_skill_bank.spec import build, door
+from tao_skill_bank.spec import build, door, proven_fixes
 
 
 def plan(request: Request, *, compares_resumed: bool = True, notes: Sequence[Finding] = ()) -> Plan:
@@ -64,6 +64,9 @@ def plan(request: Request, *, compares_resumed: bool = True, notes: Sequence[Fin
         *image_findings,
         *gate.for_route(preflight.run(job, platform, compares_resumed=compares_resumed), route),
     ]
+    findings = proven_fixes.proven_findings(
+        findings, lambda added: build.problems_with(skill, request, added, parent.values)
+    )
     drafted = planner.draft(job, request, route, findings)
     if route.kind == "automl":
         drafted = _with_study(drafted, skill, built.given)

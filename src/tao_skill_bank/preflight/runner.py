@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tao_skill_bank.contracts import Finding, Job
 from tao_skill_bank.platforms.base import Platform
-from tao_skill_bank.preflight import checks
+from tao_skill_bank.preflight import checks, repairs
 from tao_skill_bank.preflight.checks import Check
 from tao_skill_bank.preflight.data import visibility
 from tao_skill_bank.preflight.facts import Facts
@@ -39,7 +39,7 @@ def run(job: Job, platform: Platform, *, compares_resumed: bool = True) -> list[
             for check, future in zip(every, running, strict=True)
             for finding in _conclusive(check, future.result(), known)
         ]
-        return known.remote.with_uris(findings)
+        return known.remote.with_uris(repairs.with_overrides(job, findings))
 
 
 def _conclusive(check: Check, findings: list[Finding], known: Facts) -> list[Finding]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from tao_skill_bank.contracts import Finding
 from tao_skill_bank.errors import Problem
 
 MAX_ROUNDS = 6  # a fix may break a rule, whose own fix may break the next one
@@ -36,6 +37,23 @@ def _proven(problem: Problem, known: set[tuple[str, str]], check: Check) -> Prob
     fix_set = complete(problem.fix_set, check, others) if problem.fix_set else None
     choices = [complete(choice, check, others) for choice in problem.fix_choices]
     return replace(problem, fix_set=fix_set or {}, fix_choices=tuple(choice for choice in choices if choice))
+
+
+def proven_findings(findings: Sequence[Finding], check: Check) -> list[Finding]:
+    """Return findings with those of their fixes that the request takes; their own values must stay as they are."""
+    return [_proven_finding(found, check) if found.fix_set or found.fix_choices else found for found in findings]
+
+
+def _proven_finding(found: Finding, check: Check) -> Finding:
+    fix_set = _extended(found.fix_set, check)
+    choices = (_extended(choice, check) for choice in found.fix_choices)
+    return replace(found, fix_set=fix_set, fix_choices=tuple(choice for choice in choices if choice))
+
+
+def _extended(overrides: Overrides, check: Check) -> dict[str, Any]:
+    """Return overrides with what they need; nothing where that replaces one of them."""
+    whole = (complete(overrides, check) if overrides else None) or {}
+    return whole if all(whole.get(path) == value for path, value in overrides.items()) else {}
 
 
 def complete(overrides: Overrides, check: Check, others: set[tuple[str, str]] | None = None) -> dict[str, Any] | None:

@@ -28,7 +28,8 @@ def of(questions: Sequence[str], truths: Sequence[str], rule: Rule) -> list[Choi
     if not rule.is_closed:
         message = "evaluation.scoring=choices scores yes/no, letters and directions, but the truths are free text."
         fix = "Set evaluation.scoring=generate; for truths that are letters, evaluation.answer_type=letter."
-        raise BlockedError.of("no_choices", message, fix, path="evaluation.scoring", got="choices")
+        where = {"path": "evaluation.scoring", "got": "choices", "fix_set": {"evaluation.scoring": "generate"}}
+        raise BlockedError.of("no_choices", message, fix, **where)
     read = [answers.final(Response(truth), rule.answer_type) or truth for truth in truths]
     if rule.kind != "letter":
         labels = YES_NO if rule.kind == "yes_no" else DIRECTIONS

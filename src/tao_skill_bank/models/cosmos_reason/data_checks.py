@@ -15,6 +15,7 @@ from tao_skill_bank.models.cosmos_reason import truth_checks
 from tao_skill_bank.models.cosmos_reason.config.shared import VideoSampling
 from tao_skill_bank.models.cosmos_reason.conversation import sampling_of
 from tao_skill_bank.models.cosmos_reason.record_tokens import geometry_of, rate_of, vision_of
+from tao_skill_bank.models.cosmos_reason.repairs import vision_prefix
 from tao_skill_bank.models.cosmos_reason.tokens import Geometry, frame_indices, frame_size
 
 SMALL_PIXELS = 128 * 128  # 16 tokens: a thing that fills a quarter of the frame's width has a single one
@@ -83,18 +84,19 @@ def _warning(spec: Mapping[str, Any], budget: Budget, shown: Sequence[Shown], sa
     worst = min(shown, key=lambda clip: _pixels(clip.size))
     height, width = worst.size
     tokens = _pixels(worst.size) // budget.geometry.factor**2
-    prefix = "custom.vision." if "custom" in spec else "vision." if "vision" in spec else ""
+    prefix = vision_prefix(spec)
     message = (
         f"{worst.name} is shown as {worst.frames} frames of {width}x{height} pixels ({tokens} tokens each): they share "
         f"{prefix}total_pixels {vision.total_pixels}. Clips with frames below {SMALL_PIXELS} pixels: {len(shown)} in "
         f"{sampled} sampled records."
     )
     frames, pixels = _enough(budget, worst)
-    fewer = f"{prefix}nframes={frames}"
+    fewer: tuple[str, float] = (f"{prefix}nframes" if prefix else "num_frames", frames)
     if vision.nframes is None and vision.fps is not None:
-        fewer = f"{prefix}fps={math.floor(1000 * vision.fps * frames / worst.frames) / 1000:g}"
-    fix = f"Set {fewer} for fewer frames, or {prefix}total_pixels={pixels} for longer sequences."
-    return warning("small_frames", message, fix, f"{prefix}total_pixels", size=[height, width], frames=worst.frames)
+        fewer = (f"{prefix}fps", math.floor(1000 * vision.fps * frames / worst.frames) / 1000)
+    fix = f"Set {fewer[0]}={fewer[1]:g} for fewer frames, or {prefix}total_pixels={pixels} for longer sequences."
+    found = warning("small_frames", message, fix, f"{prefix}total_pixels", size=[height, width], frames=worst.frames)
+    return replace(found, fix_choices=({fewer[0]: fewer[1]}, {f"{prefix}total_pixels": pixels}))
 
 
 def _enough(budget: Budget, clip: Shown) -> tuple[int, int]:

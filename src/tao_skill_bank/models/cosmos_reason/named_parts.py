@@ -3,6 +3,8 @@
 import json
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
 
 from torch import nn
 
@@ -48,7 +50,8 @@ def _frozen_parts(config: TrainConfig, has_head: bool) -> Iterator[Problem]:
     kept = [part for part in frozen if part != "lm_head"]
     message = f"{FROZEN} names lm_head, and {TIED}: it would be trained."
     fix = f"Freeze both: {_assignment(FROZEN, [*frozen, 'llm'])}, or neither: {_assignment(FROZEN, kept)}"
-    yield Problem(CODE, message, fix, FROZEN, list(frozen))
+    choices = ({FROZEN: [*frozen, "llm"]}, {FROZEN: kept})
+    yield Problem(CODE, message, fix, FROZEN, list(frozen), fix_choices=choices)
 
 
 def _adapters(lora: Lora, frozen: Sequence[str], trainable: nn.Module) -> Iterator[Problem]:
@@ -58,21 +61,34 @@ def _adapters(lora: Lora, frozen: Sequence[str], trainable: nn.Module) -> Iterat
         if hasattr(module, "lora_A") and len(module.lora_A)
     ]
     reason = f" outside of {FROZEN} {list(frozen)}" if frozen else ""
-    for target in lora.target_modules:
-        if target != "all-linear" and not any(f".{name}".endswith(f".{target}") for name in adapted):
-            path = "policy.lora.target_modules"
-            message = f"{path} names {target}, and the model has no such layer{reason}."
-            others = [name for name in lora.target_modules if name != target]
-            fix = f"Remove it: {_assignment(path, others)}" + (f", or change {FROZEN}." if frozen else "")
-            yield Problem(CODE, message, fix, path, target)
+    path = "policy.lora.target_modules"
+    absent = [target for target in lora.target_modules if not _is_adapted(target, adapted)]
+    others = [name for name in lora.target_modules if name not in absent]
+    for target in absent:
+        message = f"{path} names {target}, and the model has no such layer{reason}."
+        fix = f"Remove it: {_assignment(path, others)}" + (f", or change {FROZEN}." if frozen else "")
+        ways = [{path: others}] * bool(others) + [{FROZEN: []}] * bool(frozen)
+        yield _with_ways(Problem(CODE, message, fix, path, target), ways)
     if lora.modules_to_save and not any(
         weight.requires_grad for name, weight in trainable.named_parameters() if "modules_to_save" in name
     ):
         path = "policy.lora.modules_to_save"
         message = f"{path} {lora.modules_to_save} trains nothing: {FROZEN} {list(frozen)} freezes all of it."
-        yield Problem(CODE, message, f"{_assignment(path, [])}, or change {FROZEN}.", path, lora.modules_to_save)
+        problem = Problem(CODE, message, f"{_assignment(path, [])}, or change {FROZEN}.", path, lora.modules_to_save)
+        yield _with_ways(problem, [{path: []}, {FROZEN: []}])
     for path, patterns in (("r_pattern", lora.r_pattern), ("alpha_pattern", lora.alpha_pattern)):
-        yield from _patterns(f"policy.lora.{path}", list(patterns), adapted)
+        problems = list(_patterns(f"policy.lora.{path}", list(patterns), adapted))
+        useful = {name: value for name, value in patterns.items() if name not in [each.got for each in problems]}
+        yield from (replace(each, fix_set={each.path: useful}) for each in problems)
+
+
+def _is_adapted(target: str, adapted: Sequence[str]) -> bool:
+    return target == "all-linear" or any(f".{name}".endswith(f".{target}") for name in adapted)
+
+
+def _with_ways(problem: Problem, ways: Sequence[dict[str, Any]]) -> Problem:
+    """Return a problem with its fix, where it has one way out only, or with those to choose from."""
+    return replace(problem, fix_set=ways[0]) if len(ways) == 1 else replace(problem, fix_choices=tuple(ways))
 
 
 def _patterns(path: str, patterns: Sequence[str], adapted: Sequence[str]) -> Iterator[Problem]:
@@ -112,7 +128,8 @@ def _learning_rates(config: TrainConfig, trainable: nn.Module) -> Iterator[Probl
         f"{RATES} {rates} gives a rate to {', '.join(unused)} ({', '.join(f'{given[part]:g}' for part in unused)}), "
     )
     message += f"but {why}."
-    yield Problem(CODE, message, f"Set {_assignment(RATES, simplest)}, or train that part.", RATES, rates)
+    fix = f"Set {_assignment(RATES, simplest)}, or train that part."
+    yield Problem(CODE, message, fix, RATES, rates, fix_set={RATES: simplest})
 
 
 def _assignment(path: str, value: object) -> str:

@@ -88,7 +88,8 @@ def kind_of(truths: Mapping[str, str], task: str, answer_type: AnswerType) -> Ki
             more = f" and {len(wrong) - SHOWN_PLACES} more" if len(wrong) > SHOWN_PLACES else ""
             message = f"The answers of records {shown}{more} do not contain exactly one of {', '.join(DIRECTIONS)}."
             fix = 'Correct the annotations, or use task.type = "".'
-            raise BlockedError.of("not_a_direction", message, fix, path=wrong[0], got=truths[wrong[0]])
+            where = {"path": wrong[0], "got": truths[wrong[0]], "fix_choices": ({"task.type": ""},)}
+            raise BlockedError.of("not_a_direction", message, fix, **where)
         return "its_directionality"
     if all(answers.is_yes_no(truth) for truth in read.values()):
         return "yes_no"

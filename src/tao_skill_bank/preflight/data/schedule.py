@@ -1,6 +1,7 @@
 """Warns of a training with few optimizer steps, and of a warm-up that the training never leaves."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from tao_skill_bank.contracts import Finding, Job, WarmUp
 from tao_skill_bank.core.findings import warning
@@ -48,4 +49,5 @@ def _never_ends(warm_up: WarmUp, counted: steps.Steps) -> Finding:
     tenth = counted.total // 10
     value = tenth if warm_up.steps else round(tenth / counted.per_epoch, 3)
     fix = f"Set a tenth of the training: --set {warm_up.path}={value:g}, or train longer."
-    return warning("warm_up_never_ends", message, fix, warm_up.path, warm_up_steps=length, steps=counted.total)
+    found = warning("warm_up_never_ends", message, fix, warm_up.path, warm_up_steps=length, steps=counted.total)
+    return replace(found, fix_set={warm_up.path: value})

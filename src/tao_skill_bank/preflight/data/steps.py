@@ -85,7 +85,8 @@ def _too_many(counted: Steps) -> Finding:
     message += f"{MAX_STEPS:,}."
     most = MAX_STEPS // counted.per_epoch
     fix = f"Train at most {most:,} epochs."
-    return blocking("too_many_steps", message, fix, steps_per_epoch=counted.per_epoch, total_steps=counted.total)
+    evidence: dict[str, Any] = {"steps_per_epoch": counted.per_epoch, "total_steps": counted.total, "most_epochs": most}
+    return blocking("too_many_steps", message, fix, **evidence)
 
 
 def _early_stop(workload: Workload) -> str:

@@ -9,6 +9,7 @@ from tao_skill_bank.contracts import Finding, Job
 from tao_skill_bank.core.findings import blocking, from_error, info, not_checked
 from tao_skill_bank.data.sampled_media import Probed
 from tao_skill_bank.errors import BlockedError
+from tao_skill_bank.preflight.data import shorter
 from tao_skill_bank.preflight.model.inspection import sibling_module
 
 ROUND_UP_TO = 1024
@@ -31,7 +32,8 @@ def check(job: Job, records: Sequence[Probed]) -> list[Finding]:
     lengths, problems = _lengths(job, records)
     if not lengths:
         return problems
-    return [*problems, _longest(job, lengths)]
+    found = _longest(job, lengths)
+    return [*problems, replace(found, fix_choices=shorter.choices(job, records, found.evidence))]
 
 
 def _lengths(job: Job, records: Sequence[Probed]) -> tuple[list[tuple[int, Probed]], list[Finding]]:

@@ -100,6 +100,7 @@ def _space(
     if num_checkpoints:
         room = max(0, free - features) // per_checkpoint
         fixes = [f"Free space, choose another results folder, or {_thrift(room)}."]
+        evidence |= {"room": room}
     message = f"{what[0].upper()}{what[1:]}, and {parent} has {size(free)} free."
     if cache:
         fixes.append(cache.fix)

@@ -7,7 +7,7 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from tao_skill_bank.core.version import __version__
 from tao_skill_bank.runs.run_directory import read_object
 
 TIMEOUT_SECONDS = 120
-ANSWERS = "3"  # raised when inspect modules report more, so that older answers are not taken from the cache
+ANSWERS = "4"  # raised when inspect modules report more, so that older answers are not taken from the cache
 MODEL_PATH_FILES = ("config.json", "adapter_config.json", "*/config.json")  # of a model, or of a pipeline's parts
 INPUT_FILES = ("adapter_config.json",)  # of inputs that become part of the model
 
@@ -50,7 +50,7 @@ def check(inspection: Inspection) -> list[Finding]:
         return [inspection.failure]
     problems, notes = inspection.answer.get("problems", ()), inspection.answer.get("notes", ())
     return [
-        *(blocking(it["code"], it["message"], it["fix"], it["path"], got=it["got"]) for it in problems),
+        *(replace(finding_of(each), evidence={"got": each["got"]}) for each in problems),
         *(info(note["code"], note["message"], note["path"]) for note in notes),
     ]
 
@@ -97,7 +97,7 @@ def _ask(job: Job, module: str, tokens: int | None) -> Inspection:
     if not reason:
         return Inspection(answer)
     if problem := answer.get("problem"):
-        return Inspection(failure=blocking(problem["code"], problem["message"], problem["fix"], problem["path"]))
+        return Inspection(failure=finding_of(problem))
     return _failed(f"{module} could not determine what the config builds: {reason}", "Correct the cause that it names.")
 
 
@@ -129,6 +129,13 @@ def ask(job: Job, module: str, arguments: Sequence[str]) -> tuple[dict[str, Any]
         return answer, ""
     said = child.stderr.strip().splitlines() or [f"exit code {child.returncode}"]
     return answer, str(answer.get("error") or said[-1])
+
+
+def finding_of(problem: Mapping[str, Any]) -> Finding:
+    """Return the blocking finding that a problem is, as a program of the training plane prints one."""
+    found = blocking(problem["code"], problem["message"], problem["fix"], problem["path"])
+    choices = tuple(problem.get("fix_choices", ()))
+    return replace(found, fix_set=problem.get("fix_set", {}), fix_choices=choices)
 
 
 def _failed(message: str, fix: str) -> Inspection:

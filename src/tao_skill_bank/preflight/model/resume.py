@@ -1,5 +1,6 @@
 """Checks that the checkpoint to resume from is complete, leaves epochs to train, and belongs to this training."""
 
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -54,14 +55,17 @@ def _no_checkpoint(job: Job, folder: Path | None) -> list[Finding]:
     message = f"The checkpoint to resume from, {where}, does not exist."
     fix = "Name an existing checkpoints/epoch_N folder, or start at step 0"
     fix += f": --set {job.resume_key}=false" if job.resume_key else "."
-    return [blocking("checkpoint_missing", message, fix, str(folder or job.results_dir))]
+    found = blocking("checkpoint_missing", message, fix, str(folder or job.results_dir))
+    return [replace(found, fix_choices=({job.resume_key: False},) if job.resume_key else ())]
 
 
 def _misplaced(job: Job, named: str | None) -> list[Finding]:
     """Refuse a relative path, and the run directory of a search."""
     if named and not Path(named).is_absolute():
         message = f"The checkpoint to resume from, {named}, is not an absolute path: the run starts in its own folder."
-        return [blocking("resume_relative", message, f"Name it {Path(named).absolute()}.", named)]
+        absolute = str(Path(named).absolute())
+        found = blocking("resume_relative", message, f"Name it {absolute}.", named)
+        return [replace(found, fix_set={job.resume_key: absolute} if job.resume_key else {})]
     refused = None if named else search_folders.refusal(job)
     return [blocking(refused.code, refused.message, refused.fix, refused.path)] if refused else []
 
@@ -76,7 +80,7 @@ def _differences(job: Job, folder: Path) -> list[Finding]:
         message = f"Not everything of this training was compared with {folder}: {why_not.rstrip('.')}."
         fix = "Launch it: the trainer compares them at its start, and keeps what the earlier job wrote."
         return [not_checked("resume_not_compared", message, fix, str(folder))]
-    return [blocking(each["code"], each["message"], each["fix"], each["path"]) for each in answer["problems"]]
+    return [inspection.finding_of(each) for each in answer["problems"]]
 
 
 def _progress(folder: Path, job: Job) -> list[Finding]:
@@ -123,7 +127,14 @@ def _at_the_end(folder: Path, job: Job, done: int, epochs: int) -> list[Finding]
     path, _ = keys.limit(scheduled, epochs)
     message = f"{folder} has trained {done} epochs already, and {path} asks for {epochs}: nothing is left to train."
     fix = f"{keys.more_epochs_fix(done, scheduled, None if epochs == scheduled else epochs)}."
-    return [blocking("nothing_to_train", message, fix, str(folder), done=done, epochs=epochs)]
+    found = blocking("nothing_to_train", message, fix, str(folder), done=done, epochs=epochs)
+    more = keys.more_epochs(done, scheduled, None if epochs == scheduled else epochs) if _names_epochs(job) else {}
+    return [replace(found, fix_choices=(more,) if more else ())]
+
+
+def _names_epochs(job: Job) -> bool:
+    keys = catalog.find(job.skill).info.automl
+    return keys is not None and keys.stop is not None
 
 
 def _epoch_keys(job: Job) -> EarlyStop:
