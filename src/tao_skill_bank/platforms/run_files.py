@@ -16,6 +16,7 @@ LOG_POLL_SECONDS = 0.2
 LOG_BLOCK_BYTES = 256 * 1024
 INTERRUPTED = "interrupted"  # the trainer's code for it
 NOTHING_LOST = "Nothing was trained yet."
+STARTING = "It has started; its program has not reported yet."
 SAVED_BEFORE = "Its checkpoints are as they were saved before."
 SIGNALED = 128  # added to a signal's number, the exit code that a shell gives a program that it ended
 KILLED = (-9, SIGNALED + 9)  # exit codes of a program that received SIGKILL

@@ -1,6 +1,6 @@
 """What a line of status.jsonl says: fields of a wrong type are left out, so that every reader gets the types below.
 
-state, message: text. step, total: whole numbers. eta_seconds: a number. diagnosis: texts by name. time: either.
+state, message, phase: text. step, total: whole numbers. eta_seconds: a number. diagnosis: texts by name. time: either.
 """
 
 import math
@@ -58,6 +58,7 @@ FORMS: dict[str, Callable[[Any], Any]] = {
     "time": _moment,
     "state": _text,
     "message": _text,
+    "phase": _text,
     "step": numbers.count,
     "total": numbers.count,
     "eta_seconds": numbers.finite,

@@ -1,12 +1,13 @@
 """The run directory's two logs: status.jsonl records the state of the job, metrics.jsonl its numbers.
 
-One JSON object per line, flushed as it is written, so that a reader may follow a run and a kill loses nothing.
+One JSON object per line, flushed as it is written, so that a reader may follow a run. metrics.jsonl has every step;
+status.jsonl has progress at intervals, of which a kill loses at most the newest one.
 """
 
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +18,7 @@ from tao_skill_bank.errors import Problem
 from tao_skill_bank.runs import fencing
 
 State = Literal["STARTED", "RUNNING", "SUCCESS", "FAILURE"]
+INTERVAL_SECONDS = 1.0  # between two lines of progress within one percent of the work
 
 
 @dataclass(frozen=True)
@@ -33,21 +35,70 @@ class Diagnosis:
 
 
 class StatusWriter:
-    """Appends to status.jsonl. `enabled` is true on rank 0 only."""
+    """Appends to status.jsonl. `enabled` is true on rank 0 only.
 
-    def __init__(self, results_dir: Path, *, enabled: bool = True) -> None:
+    A line of progress is written once a second or once a percent of the work, whichever is sooner; the first and the
+    last of a phase always are. The newest withheld one is written when the phase ends, before any other line.
+    """
+
+    def __init__(self, results_dir: Path, *, enabled: bool = True, clock: Callable[[], float] = time.monotonic) -> None:
         self.path = results_dir / "status.jsonl"
         self.enabled = enabled
         self.step = 0
         self.total = 0
+        self.clock = clock
         self.began: float | None = None
         self.first_step = 0
+        self._pace = _Pace()
+        self._withheld: dict[str, Any] | None = None
 
     def write(self, state: State, message: str, *, diagnosis: Diagnosis | None = None) -> None:
         """Append one line. With a diagnosis the line is written on every rank: the first to fail has the cause."""
         if not self.enabled and diagnosis is None:
             return
-        line: dict[str, Any] = {
+        line = self._line(state, message)
+        if diagnosis is not None:
+            line["diagnosis"] = {"code": diagnosis.code, "cause": diagnosis.cause, "cure": diagnosis.cure}
+        self.flush()
+        self._pace = _Pace()
+        append(self.path, masked(line))
+
+    def progress(self, step: int, total: int, message: str) -> None:
+        """Report `step` of `total` units of the program's own work, such as optimizer steps."""
+        if self.began is None:
+            self.began, self.first_step = self.clock(), step
+        self.step, self.total = step, total
+        self._offer("", step, total, self._line("RUNNING", message))
+
+    def phase(self, name: str, done: int | None = None, total: int | None = None) -> None:
+        """Report what the program does besides its own work, such as `loading the model`, counted where it can be.
+
+        Before the first step the state stays STARTED: a program that ends there has lost nothing.
+        """
+        count = "" if done is None or total is None else f": {done} of {total}"
+        line = {**self._line("STARTED" if self.began is None else "RUNNING", f"{name}{count}"), "phase": name}
+        self._offer(name, done or 0, total or 0, line)
+
+    def flush(self) -> None:
+        """Append the newest line that was withheld, if any."""
+        line, self._withheld = self._withheld, None
+        if line is not None:
+            append(self.path, masked(line))
+
+    def _offer(self, phase: str, done: int, total: int, line: dict[str, Any]) -> None:
+        if not self.enabled:
+            return
+        if self._pace.phase != phase:
+            self.flush()
+        now_seconds, percent = self.clock(), done * 100 // total if total else 0
+        if done < total and not self._pace.is_due(phase, percent, now_seconds):
+            self._withheld = line
+            return
+        self._withheld, self._pace = None, _Pace(phase, percent, now_seconds)
+        append(self.path, masked(line))
+
+    def _line(self, state: State, message: str) -> dict[str, Any]:
+        return {
             "time": now(),
             "state": state,
             "step": self.step,
@@ -55,22 +106,24 @@ class StatusWriter:
             "eta_seconds": self._eta_seconds() if state == "RUNNING" else None,
             "message": message,
         }
-        if diagnosis is not None:
-            line["diagnosis"] = {"code": diagnosis.code, "cause": diagnosis.cause, "cure": diagnosis.cure}
-        append(self.path, masked(line))
-
-    def progress(self, step: int, total: int, message: str) -> None:
-        """Append a RUNNING line after `step` of `total` units of work."""
-        if self.began is None:
-            self.began, self.first_step = time.monotonic(), step
-        self.step, self.total = step, total
-        self.write("RUNNING", message)
 
     def _eta_seconds(self) -> float | None:
         done = self.step - self.first_step
         if self.began is None or done < 1:
             return None
-        return round((time.monotonic() - self.began) / done * (self.total - self.step), 1)
+        return round((self.clock() - self.began) / done * (self.total - self.step), 1)
+
+
+@dataclass(frozen=True)
+class _Pace:
+    """The newest line of progress that was written: its phase, percent and time. None: the next one is the first."""
+
+    phase: str | None = None
+    percent: int = 0
+    written_at: float = 0.0
+
+    def is_due(self, phase: str, percent: int, now_seconds: float) -> bool:
+        return phase != self.phase or percent > self.percent or now_seconds - self.written_at >= INTERVAL_SECONDS
 
 
 class MetricsWriter:

@@ -22,7 +22,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Protocol
 
-from tao_skill_bank.core import file_locks, lifeline, unfinished
+from tao_skill_bank.core import file_locks, lifeline, settings, unfinished
 from tao_skill_bank.core.redact import mask_output
 from tao_skill_bank.errors import BlockedError, TaoSkillsError, UnknownNameError
 from tao_skill_bank.runs.status_log import Diagnosis, StatusWriter
@@ -151,14 +151,21 @@ def _progress_callback(path: Path) -> Callable[[str], None]:
     def report(line: str) -> None:
         logger.info("%s", line)
         if status is not None:
-            status.write("STARTED", line)
+            status.phase(line)
 
     return report
 
 
 def _status_of(path: Path) -> StatusWriter | None:
-    is_input = path.parent.name == places.INPUTS and (path.parents[1] / "plan.json").is_file()
-    return StatusWriter(path.parents[1]) if is_input else None
+    """Return the status of the job that fetches: of the run directory that holds an input, or of the current folder."""
+    run_dir = path.parents[1] if path.parent.name == places.INPUTS else Path.cwd() if settings.job_id() else None
+    return StatusWriter(run_dir) if run_dir is not None and (run_dir / "plan.json").is_file() else None
+
+
+def _task(uri: str) -> str:
+    if places.is_remote(uri):
+        return f"staging {uri}"
+    return f"creating the model {uri}" if uri.startswith(BUILTIN) else f"downloading the model {uri}"
 
 
 def _publish(work: Path, out_dir: Path) -> None:
@@ -235,11 +242,16 @@ def main() -> None:
 
     signal.signal(signal.SIGTERM, cancel)
     lifeline.end_with_starter(signal.SIGTERM)
+    status = _status_of(out_dir)
     try:
+        if status and not is_model_folder(out_dir):
+            status.phase(_task(arguments.uri))
         folder = fetch(arguments.uri, out_dir)
+        if status:
+            status.phase("starting the program")
     except TaoSkillsError as error:
         problem = error.problems[0]
-        if status := _status_of(out_dir):
+        if status:
             status.write("FAILURE", str(error), diagnosis=Diagnosis.of(problem))
         sys.stderr.write(f"error: {problem.message} Fix: {problem.fix}\n")
         sys.exit(error.exit_code)

@@ -64,6 +64,7 @@ def prepare(captions: Sequence[str], base: Base, run: Run, *, keep: bool) -> Con
     mine = every[ranks.rank :: ranks.world]
     missing = CONTEXTS.missing(keys[caption] for caption in mine)
     if missing or not keep:
+        run.status.phase("loading the text encoder")
         encoder, tokenizer = pipeline.load_text_encoder(*where)
         if not keep:
             contexts.encoder, contexts.tokenizer, contexts.projector = encoder, tokenizer, projector
@@ -76,13 +77,18 @@ def prepare(captions: Sequence[str], base: Base, run: Run, *, keep: bool) -> Con
             CONTEXTS,
             [keys[caption] for caption in mine],
             make,
-            lambda done, of: logger.info("encoded %d of %d captions", done, of),
+            lambda done, of: _report(run, done, of),
         )
         del encoder, make
         release()
     ranks.barrier()
     contexts.kept = {caption: CONTEXTS.load(key) for caption, key in keys.items()}
     return contexts
+
+
+def _report(run: Run, done: int, total: int) -> None:
+    run.status.phase("encoding captions", done, total)
+    logger.info("encoded %d of %d captions", done, total)
 
 
 def _tokenizer_identity(folder: Path) -> str:

@@ -24,10 +24,12 @@ def export(config: ExportConfig, run: Run) -> str:
     adapter_files.read(path)
     folder = pipeline.find_pipeline(config.model.pretrained_model_name_or_path, run.ranks)
     dtype = getattr(torch, config.dtype)
+    run.status.phase("loading the model")
     transformer = pipeline.load_transformer(folder, dtype, run.ranks.device, variant)
     adapter_folder.load(transformer, path, NAME, folder)
     transformer.set_adapters([NAME], [config.weight])
     fusing.fuse(transformer, [NAME])
+    run.status.phase("saving the checkpoint")
     target = run.results_dir / "safetensors" / "merged"
     work = target.parent / ".merged"
     shutil.rmtree(work, ignore_errors=True)

@@ -39,6 +39,7 @@ def generate(config: GenerateConfig, run: Run) -> str:
     prompts, available = conditions.read_prompts(config)
     for adapter in config.adapters:
         adapter_files.read(Path(adapter.path))
+    run.status.phase(f"finding the model {config.model.pretrained_model_name_or_path}")
     folder = pipeline.find_pipeline(config.model.pretrained_model_name_or_path, run.ranks)
     every = generation_plan.videos(config, prompts)
     records = Records(run.results_dir, config, folder)
@@ -47,8 +48,10 @@ def generate(config: GenerateConfig, run: Run) -> str:
     to_do = [rest for batch in own if (rest := [video for video in batch if video not in saved])]
     if to_do:
         open_prompts = list(dict.fromkeys(video.prompt for batch in to_do for video in batch))
+        if is_checked:
+            run.status.phase("checking the prompts")
         checker = _load_checker(open_prompts, run) if is_checked else None
-        run.status.write("RUNNING", "Loading the models")
+        run.status.phase("loading the models")
         place = Place(folder, run.ranks, DTYPES[config.mixed_precision], config.model.variant)
         _make(to_do, VideoGenerator(config, place, open_prompts, len(every)), checker, records, run)
     run.ranks.barrier()

@@ -79,9 +79,11 @@ def prepare(
     """
     base, ranks = latents.base, run.ranks
     if not keep:
+        run.status.phase("loading the video encoder")
         latents.vae = pipeline.load_vae(base.folder, base.dtype, latents.device, base.variant)
         return latents
     every = sorted(set(windows), key=lambda window: (window[0].name, str(window[0].video), window[1]))
+    run.status.phase("looking for cached windows")
     identity = base.identity("vae")
     for item, start in every:
         content = content_hash(item.video)
@@ -107,7 +109,7 @@ def prepare(
                 return None
             return pipeline.encode_latents(vae, pixels[None])[0].to(base.dtype)
 
-        cache.fill(LATENTS, keys, make, lambda done, of: _report(run, "latents", done, of))
+        cache.fill(LATENTS, keys, make, lambda done, of: _report(run, done, of))
         del vae
         release()
     gathered = {index: skip for found in ranks.gather(failed) for index, skip in found.items()}
@@ -122,7 +124,7 @@ def release() -> None:
         torch.cuda.empty_cache()
 
 
-def _report(run: Run, what: str, done: int, total: int) -> None:
+def _report(run: Run, done: int, total: int) -> None:
+    run.status.phase("encoding windows", done, total)
     if done == total or done % 10 == 0:
-        logger.info("encoded %d of %d %s", done, total, what)
-        run.status.write("RUNNING", f"encoding {what}: {done} of {total}")
+        logger.info("encoded %d of %d latents", done, total)

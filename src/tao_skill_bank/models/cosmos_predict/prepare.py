@@ -82,12 +82,12 @@ def prepare(config: PrepareConfig, run: Run) -> str:
 
 
 def _find(config: PrepareConfig, run: Run, out_dir: Path) -> Sources:
-    run.status.write("RUNNING", f"Looking for clips in {config.source}")
+    run.status.phase(f"looking for clips in {config.source}")
     train = hub_dataset.locate(config.source)
     clips = clip_folders.read(train.folder, captions=config.caption_source, key=config.caption_key, nested=True)
     test = pairs = None
     if config.test_source:
-        run.status.write("RUNNING", f"Looking for test prompts in {config.test_source}")
+        run.status.phase(f"looking for test prompts in {config.test_source}")
         test = hub_dataset.locate(config.test_source, (f"{config.test_folder}/*",) if config.test_folder else ())
         below = test.folder / config.test_folder
         pairs = prompt_pairs.read(below if below.is_dir() else test.folder)

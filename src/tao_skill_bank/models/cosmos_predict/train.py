@@ -103,11 +103,13 @@ def train(config: TrainConfig, run: Run) -> str:
     report = Reporter(config, run, memory.step_flops(memory.shape_of(trainer.dit), inspect.load_of(config)), num_steps)
     judged = HeldOut(config, held_out, material) if held_out else None
     if judged and not resumed:
+        run.status.phase("validating the base model")
         trainer.dit.eval()
         report.validation(0, judged.loss(trainer.denoiser, run))  # the base without adapters
         trainer.dit.train()
 
     saver = Saver(run, Subject(trained, fingerprint, skips), FACTS, max_keep=config.ckpt.max_keep)
+    run.status.phase(f"{'compiling and ' if trainer.denoiser.execution.compile else ''}taking the first step")
     step, accumulation = progress.step, settings.gradient_accumulation_steps
     with run.interruption.deferred(), explained(f"{settings.batch_size} clip(s) at a time", OUT_OF_MEMORY_FIX):
         for end in length.ends(progress.epoch, num_steps):
@@ -143,6 +145,7 @@ def _material(
     config: TrainConfig, run: Run, windows: Windows, every: tuple[list[Item], list[Item]]
 ) -> tuple[Latents, Contexts]:
     """Encode captions, free the text encoder, then encode windows: with one large model on the GPU at a time."""
+    run.status.phase(f"finding the model {config.model.pretrained_model_name_or_path}")
     base = Base(
         pipeline.find_pipeline(config.model.pretrained_model_name_or_path, run.ranks),
         torch.bfloat16 if config.train.mixed_precision == "bf16" else torch.float32,
@@ -165,6 +168,7 @@ def _trainer(config: TrainConfig, run: Run, material: tuple[Latents, Contexts], 
     from accelerate import Accelerator
 
     settings, base, device = config.train, material[0].base, run.ranks.device
+    run.status.phase("loading the model")
     dit = adapters.add(pipeline.load_transformer(base.folder, base.dtype, device, base.variant), config.lora)
     dit.train()
     denoiser = Denoiser(dit, _execution(config, dit, device))
@@ -278,9 +282,11 @@ def _end_epoch(
     score = None
     with trainer.ema.applied() if trainer.ema else nullcontext():
         if judged and end.is_due(config.validation.freq_in_epoch):
+            run.status.phase("validating")
             trainer.dit.eval()
             score = report.validation(step, judged.loss(trainer.denoiser, run))
             if config.validation.sample_videos:
+                run.status.phase("generating sample videos")
                 folder = run.results_dir / "samples" / end.name
                 judged.sample_videos(trainer.denoiser, folder, generator.pipeline_negative_prompt(), run)
             trainer.dit.train()
@@ -289,6 +295,7 @@ def _end_epoch(
         improves = score is not None and checkpoint.is_best(run.results_dir, score, FACTS.metric)
         if not saves and not improves:
             return
+        run.status.phase("saving the checkpoint")
         base = trainer.latents.base.folder
 
         def write(folder: Any) -> None:

@@ -75,11 +75,13 @@ def _engine(config: EvaluateConfig, run: Run) -> Iterator[Engine]:
     if config.evaluation.engine == "vllm":
         from tao_skill_bank.models.cosmos_reason import vllm_engine
 
+        run.status.phase("starting vLLM")
         with vllm_engine.connected(config, run) as engine:
             yield engine
     else:
         from tao_skill_bank.models.cosmos_reason.local_engine import LocalEngine
 
+        run.status.phase("loading the model")
         yield LocalEngine.load(config, run.ranks)
 
 
@@ -157,6 +159,7 @@ def _answer(
 
 
 def _write_results(config: EvaluateConfig, run: Run, done: Done, saved: SavedAnswers) -> str:
+    run.status.phase("computing the metrics")
     asked, responses = done.asked, done.responses
     if config.results.save_individual_results and config.evaluation.skip_saved:
         for question in asked:  # a reused answer may be judged otherwise by now

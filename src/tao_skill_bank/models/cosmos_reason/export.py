@@ -19,7 +19,9 @@ def export(config: ExportConfig, run: Run) -> str:
         raise RequestError.of("base_model_path", "enable_lora needs base_model_path.", "Set it to the base model.")
     dtype = "auto" if config.dtype == "auto" else getattr(torch, config.dtype)
     base = config.base_model_path if config.enable_lora else None
+    run.status.phase("loading the model")
     network, folder = model.load_merged(config.model_path, base=base, dtype=dtype, ranks=run.ranks)
+    run.status.phase("saving the checkpoint")
     target = run.results_dir / "safetensors" / "merged"
     work = target.parent / ".merged"
     shutil.rmtree(work, ignore_errors=True)

@@ -108,6 +108,7 @@ def fill(config: TrainConfig, trainable: Any, sets: Sequence[Records], run: Run,
             raise RequestError.of("trained_tower", message, fix, path="train.train_policy.vision_feature_cache")
         return False
     shared = {"model": identity, "dtype": config.train.param_dtype}
+    run.status.phase("looking for cached features")
     hashed = range(run.ranks.rank, len(media), run.ranks.world)
     files: dict[int, Path] = {}
     for found in run.ranks.gather({index: _file(media[index], shared) for index in hashed}):
@@ -211,7 +212,7 @@ def _encode(
             )
             if len(writes) > QUEUED_WRITES:
                 writes.pop(0).result()
-            run.status.progress(number, len(files), f"{number} of {len(files)} media encoded")
+            run.status.phase("encoding media for the feature cache", number, len(files))
         for write in writes:
             write.result()
     return failed

@@ -27,6 +27,7 @@ def infer(config: InferenceConfig, run: Run) -> str:
     dtype = "auto" if config.torch_dtype == "auto" else getattr(torch, config.torch_dtype)
     base = config.base_model_path if config.enable_lora else None
     memory_advice = out_of_memory.of_inference(config)
+    run.status.phase("loading the model")
     with explained(*memory_advice):
         network, folder = model.load_merged(config.model_path, base=base, dtype=dtype, ranks=ranks)
     device = torch.device("cpu") if config.device_map == "cpu" else ranks.device
@@ -40,6 +41,7 @@ def infer(config: InferenceConfig, run: Run) -> str:
     except BlockedError as error:
         raise _with_own_keys(error) from None
     batch = collate([sample], Padding(processor, side="left"))
+    run.status.phase("answering")
     with explained(*memory_advice):
         response = answer(network.to(device), batch, processor, Decoding(config.max_new_tokens), device)[0]
     result = {"video_id": config.media, "question": config.prompt, "response": response, "gt": None}

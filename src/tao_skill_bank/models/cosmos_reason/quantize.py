@@ -98,11 +98,13 @@ def _write_checkpoint(config: QuantizeConfig, run: Run, sources: Data, steps: St
         The test results before, and the results.json entry of the checkpoint.
 
     """
+    run.status.phase("loading the model")
     network, folder = model.load_merged(config.model.model_path, base=_base(config), dtype=DTYPE, ranks=run.ranks)
     num_bytes = sum(parameter.numel() * DTYPE.itemsize for parameter in network.parameters())
     before = _test(config, network, sources, steps)
     calibration = _quantize(config, network, sources.calibration, steps)
     target = run.results_dir / TARGET
+    run.status.phase("saving the checkpoint")
     write_whole(target, lambda work: checkpoint.write(network, work, folder), run.ranks)
     facts = {
         "quantized_layers": len(scheme.quantized_layers(network)),

@@ -168,12 +168,14 @@ def _end_epoch(
     keeps = config.train.ckpt
     loss = score = None
     if val_batches is not None and end.is_due(config.validation.freq_in_epoch):
+        run.status.phase("validating")
         loss = validate(trainer, val_batches)
     if keeps.enable_checkpoint and run.interruption.agreed(run.ranks):  # the validation was interrupted as well
         saver.interrupt(Progress(end.epoch - 1, trainer.step))
     if loss is not None:
         score = report.reporter.validation(trainer.step, loss)
     if keeps.enable_checkpoint and end.is_due(keeps.save_freq_in_epoch):
+        run.status.phase("saving the checkpoint")
         if keeps.export_safetensors:  # first, so that every resumable epoch is exported
             _export(trainer, base, end.name)
         saver.end_epoch(Progress(end.epochs_done, trainer.step), score, name=end.name)
@@ -187,6 +189,7 @@ def _trainer(config: TrainConfig, run: Run, base: Path, sets: Sequence[data.Reco
     """Load the model, make it trainable, fill the feature cache, and choose the execution plan."""
     settings, ranks, pixel_format = config.train, run.ranks, sets[0].processor.pixel_format
     mesh = _mesh(config, ranks)
+    run.status.phase("loading the model")
     dtype = getattr(torch, settings.param_dtype if config.policy.lora else settings.master_dtype)
     home = torch.device("cpu") if settings.fsdp_offload else ranks.device
     in_shards = config.policy.parallelism.dp_shard_size > 1 and sharded_weights.suits(base, config.policy.lora)
@@ -201,6 +204,7 @@ def _trainer(config: TrainConfig, run: Run, base: Path, sets: Sequence[data.Reco
         skips.note(sets[0].known_bad())
         skips.agree(ranks)
     load = batches.load_of(config, sets[0])
+    run.status.phase("preparing the model for training")
     execution, load = prepare.choose(config, trainable, load, ranks, features_cached=is_cached)
     network, is_sharded = prepare.prepare(config, trainable, mesh, ranks, (pixel_format, execution))
     if in_shards:
@@ -231,6 +235,8 @@ class Report:
         self._divergence = Divergence(parts(trainer.network.model).config.text_config.vocab_size, DIVERGED_FIX)
         self._device = trainer.run.ranks.device
         self._pending: tuple[Pending, float] | None = None
+        compiles = trainer.network.execution.compile
+        trainer.run.status.phase(f"{'compiling and ' if compiles else ''}taking the first step")
         self.restart_clock()
 
     def restart_clock(self) -> None:

@@ -245,7 +245,11 @@ def _active(record: JobRecord, container: Container, progress: dict[str, Any]) -
     if container.status in ("created", "restarting"):
         why = f" {container.error}" if container.error else ""
         return JobStatus(record.id, State.PENDING, f"Its container is {container.status}.{why}", progress=progress)
-    message = "Its container is paused." if container.status == "paused" else str(progress.get("message") or "")
+    message = (
+        "Its container is paused."
+        if container.status == "paused"
+        else str(progress.get("message") or run_files.STARTING)
+    )
     return JobStatus(record.id, State.RUNNING, message, progress=progress)
 
 

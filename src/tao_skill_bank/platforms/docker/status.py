@@ -21,7 +21,7 @@ KILLED_FROM_OUTSIDE = (
     "The container was killed from outside (exit code {code}): docker kill, or a stop of the daemon or of its machine. "
     "{retry}"
 )
-UNREPORTED = "Exit code {code} before the trainer had reported anything; the log ends with: {line}"
+UNREPORTED = "Exit code {code} before the trainer had reported a step; the log ends with: {line}"
 WHICH_PYTHON = " See that --option python names an interpreter of the image that has this package."
 AT_ONCE = "The container ended at once with exit code {code}: {output}"
 NO_BASH = " The image has no bash: use one that has it and this package; ours is docker/Dockerfile."
@@ -43,7 +43,7 @@ def meaning(record: JobRecord, run: RunDirectory, container: Container, progress
         return replace(status, is_unexplained=code == KILLED)
     if recorded is None and code != 0:
         return _error(record, _unrecorded(run, container), "ERR_PROGRAM", code, progress)  # so would a retry
-    if code not in (0, EXIT_INTERRUPTED, KILLED) and not progress:
+    if code not in (0, EXIT_INTERRUPTED, KILLED) and progress.get("state") in (None, "STARTED"):
         message = UNREPORTED.format(code=code, line=_last_line(run))
         message += WHICH_PYTHON if code in NOT_STARTED else ""
         return _error(record, message, "ERR_PROGRAM", code, progress)

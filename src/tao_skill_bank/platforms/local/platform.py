@@ -99,7 +99,7 @@ class Local:
         orphans = [] if live or not is_here else processes.of_job(record.id)
         if live or (orphans and exit_code is None):
             state = State.RUNNING if progress else State.PENDING
-            return JobStatus(record.id, state, str(progress.get("message") or ""), progress=progress)
+            return JobStatus(record.id, state, str(progress.get("message") or run_files.STARTING), progress=progress)
         if exit_code is None and not (is_here and "pid" in record.backend_ref):
             if elsewhere is not None:
                 return machines.unknown(record, elsewhere, progress)
