@@ -2,7 +2,7 @@
 
 plan = tao_skill_bank.plan(Request(skill="tao-finetune-cosmos-reason", action="train", datasets={...}))
 job = tao_skill_bank.run(plan)
-job.wait().state
+job.wait().state  # with timeout_seconds: StillRunningError when it has not ended by then
 """
 
 from pkgutil import extend_path
@@ -14,6 +14,7 @@ __path__ = extend_path(__path__, __name__)  # model packages may come with other
 
 if TYPE_CHECKING:
     from tao_skill_bank.contracts import DatasetPaths, PlatformRequest, Request
+    from tao_skill_bank.errors import StillRunningError
     from tao_skill_bank.jobs.service import JobHandle
     from tao_skill_bank.planning.dispatch import plan, run
 
@@ -21,11 +22,12 @@ _HOMES = {
     "plan": ("tao_skill_bank.planning.dispatch", "plan"),
     "run": ("tao_skill_bank.planning.dispatch", "run"),
     "JobHandle": ("tao_skill_bank.jobs.service", "JobHandle"),
+    "StillRunningError": ("tao_skill_bank.errors", "StillRunningError"),
     "Request": ("tao_skill_bank.contracts", "Request"),
     "DatasetPaths": ("tao_skill_bank.contracts", "DatasetPaths"),
     "PlatformRequest": ("tao_skill_bank.contracts", "PlatformRequest"),
 }
-__all__ = ["DatasetPaths", "JobHandle", "PlatformRequest", "Request", "__version__", "plan", "run"]
+__all__ = ["DatasetPaths", "JobHandle", "PlatformRequest", "Request", "StillRunningError", "__version__", "plan", "run"]
 
 
 def __getattr__(name: str) -> Any:

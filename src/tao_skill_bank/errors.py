@@ -7,6 +7,7 @@ TaoSkillsError
  +- BackendError        exit 6   a platform's engine cannot be reached
  +- ConflictError       exit 7   terminal job, duplicate, stale plan hash
  +- JobFailedError      exit 8   the job itself failed
+ +- StillRunningError   exit 9   the job had not ended at the timeout
 """
 
 from collections.abc import Mapping, Sequence
@@ -97,6 +98,12 @@ class JobFailedError(TaoSkillsError):
     """The job ran and failed."""
 
     exit_code = 8
+
+
+class StillRunningError(TaoSkillsError):
+    """The job has not ended, which says nothing about how it will."""
+
+    exit_code = 9
 
 
 class MissingExtraError(BlockedError):

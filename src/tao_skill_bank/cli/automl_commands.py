@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tao_skill_bank.cli.job_names import suggests_jobs
 from tao_skill_bank.cli.output import JsonFlag, command, document, print_json, print_next, print_rows
 from tao_skill_bank.cli.request_options import Options, takes_request
 
@@ -28,6 +29,7 @@ def run(options: Options, detach: DetachFlag = False, as_json: JsonFlag = False)
 
 
 @app.command("status")
+@suggests_jobs
 def status(job: JobId, as_json: JsonFlag = False) -> None:
     """Show every trial: its state, values, score and time, with the best so far."""
     from tao_skill_bank.automl.run import progress
@@ -62,6 +64,7 @@ def resume(job: JobId, detach: DetachFlag = False, as_json: JsonFlag = False) ->
 
 
 @app.command("best")
+@suggests_jobs
 def best(job: JobId, as_json: JsonFlag = False) -> None:
     """Show the best trial so far, and the request that trains its spec once."""
     from tao_skill_bank.automl.run import best as best_trial
@@ -97,6 +100,7 @@ def best(job: JobId, as_json: JsonFlag = False) -> None:
 
 
 @app.command("report")
+@suggests_jobs
 def report(job: JobId, as_json: JsonFlag = False) -> None:
     """Write the search's history, importances, parallel coordinates and rungs as one HTML page."""
     from tao_skill_bank.cli import job_commands

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tao_skill_bank.cli.job_names import suggests_jobs
 from tao_skill_bank.cli.output import (
     FullFlag,
     JsonFlag,
@@ -16,11 +17,12 @@ from tao_skill_bank.cli.output import (
     print_problems,
     print_rows,
 )
+from tao_skill_bank.cli.waiting import EXIT_NOT_ENDED, TimeoutOption, again, payload, require_timeout
 from tao_skill_bank.core import plain_text
 from tao_skill_bank.errors import RequestError, UnknownNameError
 
 if TYPE_CHECKING:
-    from tao_skill_bank.contracts import JobRecord
+    from tao_skill_bank.contracts import JobRecord, JobStatus
     from tao_skill_bank.errors import Problem
     from tao_skill_bank.jobs.events import Event
     from tao_skill_bank.jobs.service import JobHandle
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 JobId = Annotated[str, typer.Argument(help="Job id.")]
 
 
+@suggests_jobs
 def status(
     job: JobId,
     adopt: Annotated[
@@ -52,6 +55,7 @@ def status(
         print_findings(now.findings)
 
 
+@suggests_jobs
 def logs(
     job: JobId,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Stream the log until the job ends.")] = False,
@@ -71,57 +75,80 @@ def logs(
             typer.echo(piece, nl=False)
 
 
+@suggests_jobs
 def watch(
     job: Annotated[list[str] | None, typer.Argument(help="Job ids; every unfinished job by default.")] = None,
     post: Annotated[
         str | None,
         typer.Option("--post", envvar="TAO_POST_URL", help="Post every state change as JSON to this URL."),
     ] = None,
+    timeout: TimeoutOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Follow jobs until they end: the progress of one, every state change of several. Ctrl-C leaves them running."""
+    """Follow jobs until they end: the progress of one, every state change of several. Ctrl-C leaves them running.
+
+    Exit code 0: all are COMPLETE. 8: one failed. 9: one has not ended, at the timeout or at Ctrl-C.
+    """
     from tao_skill_bank.cli.job_end import report_end
     from tao_skill_bank.jobs.service import JobHandle
     from tao_skill_bank.jobs.store import JobStore
 
+    require_timeout(timeout, job)
     if job and len(job) == 1 and post is None:
-        report_end(JobHandle(job[0]), as_json)
-    _watch_transitions(job or JobStore().live_ids(), post, as_json)
+        report_end(JobHandle(job[0]), as_json, timeout_seconds=timeout)
+    _watch_transitions(job or JobStore().live_ids(), post, as_json, timeout)
 
 
-def _watch_transitions(job_ids: list[str], post: str | None, as_json: bool) -> None:
+def _watch_transitions(job_ids: list[str], post: str | None, as_json: bool, timeout: float | None) -> None:
     """Print every state change, one line each, and post it; an unreachable receiver does not stop the watch."""
     from tao_skill_bank.contracts import to_json
     from tao_skill_bank.jobs import events as transitions
+    from tao_skill_bank.jobs import service as job_verbs
 
     webhook = transitions.Webhook(post) if post is not None else None
     seen: list[transitions.Event] = []
     try:
         if webhook is not None and (problem := webhook.offer()):  # what an earlier watch could not deliver
             typer.echo(f"warning: {problem.message}", err=True)
-        for event in transitions.events(job_ids):
+        for event in transitions.events(job_ids, timeout_seconds=timeout):
             seen.append(event)
             if not as_json:
                 typer.echo(event.text)
             if webhook is not None and (problem := webhook.offer(event)):
                 typer.echo(f"warning: {problem.message}", err=True)
-        left = False
     except KeyboardInterrupt:
-        left = True
-    following = [command("watch", *job_ids)] if left else []
+        typer.echo("The jobs keep running.", err=True)
+    left = _not_ended(seen)
+    following = [again(job_ids, timeout)] if left else []
     problems = [*_ends(seen), *([webhook.problem] if webhook and webhook.problem else [])]
-    code = 0 if left or not problems else 8 if problems[0].code == "job_failed" else 6
+    code = 0 if not problems else 8 if problems[0].code == "job_failed" else 6
+    code = EXIT_NOT_ENDED if left else code
     if as_json:
-        events = [to_json(event) for event in seen]
-        print_json(document({"events": events}, code=code, problems=problems, following=following))
+        events, running = [to_json(event) for event in seen], [payload(now) for now in left]
+        problems += [job_verbs.not_ended(now) for now in left]
+        print_json(document({"events": events, "running": running}, code=code, problems=problems, following=following))
         raise typer.Exit(code)
     if not seen:
         typer.echo("No job is running.", err=True)
-    if left:
-        typer.echo("The jobs keep running.", err=True)
+    for now in left:
+        typer.echo(job_verbs.not_ended(now).message, err=True)
     print_problems(problems)
     print_next(following)
     raise typer.Exit(code)
+
+
+def _not_ended(seen: "list[Event]") -> "list[JobStatus]":
+    """Return the jobs that had not ended at their last event, with their progress."""
+    from tao_skill_bank.contracts import JobStatus, State
+    from tao_skill_bank.jobs.service import JobHandle
+
+    left = []
+    for event in {each.job_id: each for each in seen}.values():
+        if event.state in (State.PENDING, State.RUNNING):
+            known = JobHandle(event.job_id).run_directory.last_status()
+            message = str(known.get("message") or event.message)
+            left.append(JobStatus(event.job_id, event.state, message, progress=known))
+    return left
 
 
 def _ends(seen: "list[Event]") -> "list[Problem]":
@@ -223,6 +250,7 @@ def _why(record: "JobRecord") -> str:
     return record.transitions[-1].message.partition(". ")[0] if is_bad and record.transitions else ""
 
 
+@suggests_jobs
 def report(
     job: JobId,
     base: Annotated[
@@ -296,6 +324,7 @@ def _existing(handle: "JobHandle") -> "RunDirectory":
     return found
 
 
+@suggests_jobs
 def diagnose(
     target: Annotated[str, typer.Argument(help="Job id or log file.")],
     skill: Annotated[

@@ -5,6 +5,7 @@ from typing import NoReturn
 
 import typer
 
+from tao_skill_bank.cli import waiting
 from tao_skill_bank.cli.output import (
     command,
     document,
@@ -17,7 +18,7 @@ from tao_skill_bank.cli.output import (
 )
 from tao_skill_bank.contracts import JobStatus, State, to_json
 from tao_skill_bank.errors import Problem, TaoSkillsError
-from tao_skill_bank.jobs import remote_results
+from tao_skill_bank.jobs import remote_results, service
 from tao_skill_bank.jobs.follow import follow
 from tao_skill_bank.jobs.service import JobHandle
 from tao_skill_bank.planning import retries
@@ -26,14 +27,18 @@ from tao_skill_bank.runs.run_directory import RunDirectory
 EXIT_UPLOAD = 6
 
 
-def report_end(handle: JobHandle, as_json: bool, max_retries: int = 0) -> NoReturn:
+def report_end(
+    handle: JobHandle, as_json: bool, max_retries: int = 0, timeout_seconds: float | None = None
+) -> NoReturn:
     """Follow a job to its end, print how it ended and exit with 0, 8 when it failed, 6 when only its upload did.
 
-    A job that ends by an infrastructure failure is retried, at most `max_retries` times.
+    A job that ends by an infrastructure failure is retried, at most `max_retries` times. One that has not ended at the
+    timeout, or when Ctrl-C stops the watching, continues; the exit code is 9.
     """
-    handle, status = _followed(handle, max_retries)
-    ended = status.state.is_terminal
-    code = 8 if ended and status.state is not State.COMPLETE else 0
+    handle, status = _followed(handle, max_retries, timeout_seconds)
+    if not status.state.is_terminal:
+        _report_not_ended(handle, status, as_json, timeout_seconds)
+    code = 0 if status.state is State.COMPLETE else 8
     following = [_next(handle, status)]
     problems = [_failure(handle.id, status, following[0])] if code else []
     if remote_results.is_short(status):
@@ -51,10 +56,26 @@ def report_end(handle: JobHandle, as_json: bool, max_retries: int = 0) -> NoRetu
     raise typer.Exit(code)
 
 
-def _followed(handle: JobHandle, max_retries: int) -> tuple[JobHandle, JobStatus]:
-    """Return the last of a job's retries and how it ended."""
+def _report_not_ended(handle: JobHandle, status: JobStatus, as_json: bool, timeout_seconds: float | None) -> NoReturn:
+    """Print how far a job is that continues, and how to watch it further."""
+    following = [waiting.again([handle.id], timeout_seconds), _next(handle, status)]
+    problem = service.not_ended(status, following[0])
+    if as_json:
+        payload, code = waiting.payload(status), waiting.EXIT_NOT_ENDED
+        print_json(document(payload, code=code, problems=[problem], findings=status.findings, following=following))
+    else:
+        print_findings(status.findings)
+        typer.echo(problem.message, err=True)
+        typer.echo(f"{handle.id}\t{status.state}\t{handle.record.results_dir}")
+        print_next(following)
+    raise typer.Exit(waiting.EXIT_NOT_ENDED)
+
+
+def _followed(handle: JobHandle, max_retries: int, timeout_seconds: float | None) -> tuple[JobHandle, JobStatus]:
+    """Return the last of a job's retries and how it ended, or is at the timeout."""
     console = progress_console()
-    status = follow(handle, console, progress_percent())
+    deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+    status = follow(handle, console, progress_percent(), timeout_seconds)
     for number in range(1, max_retries + 1):
         if not status.state.is_terminal or not retries.may_retry(handle.record):
             break
@@ -66,7 +87,8 @@ def _followed(handle: JobHandle, max_retries: int) -> tuple[JobHandle, JobStatus
         handle = retries.retry(handle.id) if other is None else JobHandle(other.id)
         if note := retries.avoided(handle):
             typer.echo(note, err=True)
-        status = follow(handle, console, progress_percent())
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        status = follow(handle, console, progress_percent(), left)
     return handle, status
 
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -31,6 +31,7 @@ from tao_skill_bank.cli.request_options import (
     takes_request,
     to_request,
 )
+from tao_skill_bank.cli.waiting import TimeoutOption, require_timeout
 from tao_skill_bank.errors import RequestError, TaoSkillsError
 
 if TYPE_CHECKING:
@@ -156,10 +157,16 @@ def run(
     plan_file: PlanOption = None,
     detach: DetachFlag = False,
     retries: RetriesOption = 0,
+    timeout: TimeoutOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Plan a request, or take a sealed plan, and run it; follows the job unless --detach."""
+    """Plan a request, or take a sealed plan, and run it; follows the job to its end, unless --detach or --timeout."""
     from tao_skill_bank.planning import dispatch, planner
+
+    require_timeout(timeout)
+    if detach and timeout is not None:
+        fix = "Leave one of them out; wait for it later with: tao-skills watch JOB --timeout SECONDS"
+        raise RequestError.of("nobody_waits", "--timeout limits how long to wait; --detach does not wait.", fix)
 
     if detach and retries:
         fix = "Leave one of them out; run it again later with: tao-skills retry JOB"
@@ -173,7 +180,8 @@ def run(
     else:
         sealed = dispatch.plan(to_request(options))
         findings = sealed.findings
-    _launch(sealed, findings, detach=detach, as_json=as_json, max_retries=retries)
+    waits = Waits(detach, retries, timeout)
+    _launch(sealed, findings, waits, as_json=as_json)
 
 
 def retry(job: JobId, option: PlatformSetOption = None, detach: DetachFlag = False, as_json: JsonFlag = False) -> None:
@@ -199,20 +207,28 @@ def run_search(options: Options, *, detach: bool, as_json: bool) -> None:
     if sealed.route.kind != "automl":
         message = f"This request is not a search: {sealed.route.reason}."
         raise RequestError.of("no_search", message, "Run it without automl: tao-skills run ...", path="action")
-    _launch(sealed, sealed.findings, detach=detach, as_json=as_json)
+    _launch(sealed, sealed.findings, Waits(detach), as_json=as_json)
 
 
-def _launch(sealed: Any, findings: "Sequence[Finding]", *, detach: bool, as_json: bool, max_retries: int = 0) -> None:
+class Waits(NamedTuple):
+    """How a command waits for the job that it launches."""
+
+    detach: bool
+    max_retries: int = 0
+    timeout_seconds: float | None = None
+
+
+def _launch(sealed: Any, findings: "Sequence[Finding]", waits: Waits, *, as_json: bool) -> None:
     from tao_skill_bank.cli.job_end import report_end
     from tao_skill_bank.planning import dispatch
 
     if not as_json:
         print_findings([found for found in findings if not found.blocks_run])
     handle = dispatch.run(sealed, findings)
-    if detach:
+    if waits.detach:
         report_submitted(sealed, as_json)
         return
-    report_end(handle, as_json, max_retries)
+    report_end(handle, as_json, waits.max_retries, waits.timeout_seconds)
 
 
 def _payload(sealed: Any, *, written: bool) -> dict[str, Any]:

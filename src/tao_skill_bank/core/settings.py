@@ -34,6 +34,16 @@ def state_dir() -> Path:
     return locations.absolute(os.environ.get("TAO_STATE_DIR") or "~/.tao")
 
 
+def state_dir_source() -> str:
+    """Return what decides the state folder, in words."""
+    return "from TAO_STATE_DIR" if os.environ.get("TAO_STATE_DIR") else "the default; TAO_STATE_DIR is not set"
+
+
+def usual_state_dirs() -> list[Path]:
+    """Return the state folders that a job of this user may be recorded in: the one in use, and the default."""
+    return list(dict.fromkeys((state_dir(), locations.absolute("~/.tao"))))
+
+
 def features_dir() -> Path:
     """Return the folder of cached features of frozen vision towers."""
     return state_dir() / "cache" / "features"

@@ -1,6 +1,7 @@
 """Job state changes as they happen, and a webhook to post them to."""
 
 import json
+import math
 import re
 import time
 import urllib.error
@@ -51,13 +52,16 @@ class Event:
     text: str
 
 
-def events(job_ids: Sequence[str], *, poll_seconds: float = POLL_SECONDS) -> Iterator[Event]:
-    """Yield the state of each job now, then every change until all of them have ended.
+def events(
+    job_ids: Sequence[str], *, poll_seconds: float = POLL_SECONDS, timeout_seconds: float | None = None
+) -> Iterator[Event]:
+    """Yield the state of each job now, then every change until all of them have ended, or to the timeout.
 
     Raises:
         UnknownNameError: jobs do not exist (all are listed); nothing was yielded.
 
     """
+    deadline = math.inf if timeout_seconds is None else time.monotonic() + timeout_seconds
     records, broken = _records(JobStore(), job_ids)
     yield from map(_unreadable, broken)
     seen: dict[str, int] = {}  # number of transitions seen, by job
@@ -71,8 +75,11 @@ def events(job_ids: Sequence[str], *, poll_seconds: float = POLL_SECONDS) -> Ite
         yield from map(_unreadable, broken)  # and watch the others
         given_up = {problem.path for problem in broken}
         records = [record for record in records if record.terminal_state is None and record.id not in given_up]
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return
         if records:
-            time.sleep(poll_seconds)
+            time.sleep(min(poll_seconds, left))
 
 
 def _records(store: JobStore, job_ids: Sequence[str]) -> tuple[list[JobRecord], list[Problem]]:

@@ -1,5 +1,6 @@
 """Jobs from launch to result: record first, then launch; the backend is the source of truth for running jobs."""
 
+import math
 import os
 import time
 from collections.abc import Iterator
@@ -14,7 +15,15 @@ import psutil
 from tao_skill_bank import platforms
 from tao_skill_bank.contracts import Job, JobRecord, JobStatus, Plan, State, Transition, to_json
 from tao_skill_bank.core import file_locks
-from tao_skill_bank.errors import BackendError, BlockedError, ConflictError, Problem, TaoSkillsError
+from tao_skill_bank.errors import (
+    BackendError,
+    BlockedError,
+    ConflictError,
+    Problem,
+    RequestError,
+    StillRunningError,
+    TaoSkillsError,
+)
 from tao_skill_bank.jobs import remote_results, taken, unrecorded
 from tao_skill_bank.jobs.store import JobStore, new_job_id
 from tao_skill_bank.platforms import machines, processes, run_files
@@ -62,18 +71,37 @@ class JobHandle:
         return cancel(self.id)
 
     def wait(self, timeout_seconds: float | None = None) -> JobStatus:
-        """Return the status once it is terminal, or the current one at the timeout."""
+        """Return the status once the job has ended: as COMPLETE, ERROR or CANCELED. A timeout of 0 looks once.
+
+        Raises:
+            StillRunningError: it had not ended at the timeout, and continues; wait again, or see `status`.
+            RequestError: the timeout is not a number of seconds from 0.
+
+        """
+        if timeout_seconds is not None and not 0 <= timeout_seconds < math.inf:
+            message = f"A timeout of {timeout_seconds} s is not a number of seconds from 0."
+            raise RequestError.of("invalid_timeout", message, "Leave it out to wait until the job has ended.")
         deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
         while not (now := self.status()).state.is_terminal:
-            if deadline is not None and time.monotonic() >= deadline:
-                break
-            time.sleep(WAIT_POLL_SECONDS)
+            left = WAIT_POLL_SECONDS if deadline is None else deadline - time.monotonic()
+            if left <= 0:
+                raise StillRunningError([not_ended(now)])
+            time.sleep(min(WAIT_POLL_SECONDS, left))
         return now
 
     def result(self) -> Result:
         """Return what the run directory holds, complete or not."""
         now = self.status()
         return results.read(self.run_directory, now.state)
+
+
+def not_ended(now: JobStatus, again: str = "") -> Problem:
+    """Return the problem of a job that had not ended at a timeout; `again` is the command that watches it further."""
+    step, total = now.progress.get("step"), now.progress.get("total")
+    reached = f", step {step} of {total}" if step and total else ""
+    message = f"Job {now.id} has not ended: {now.state}{reached}. {now.message}".rstrip()
+    fix = f"It continues by itself. Watch it again: {again or f'tao-skills watch {now.id}'}"
+    return Problem("not_ended", message, fix, now.id)
 
 
 def launch(plan: Plan, *, retry_of: str | None = None) -> JobHandle:

@@ -23,6 +23,7 @@ from tao_skill_bank.contracts import JobRecord, State, Transition
 from tao_skill_bank.core import file_locks, plain_text, regular_files, settings
 from tao_skill_bank.core.redact import masked
 from tao_skill_bank.errors import BlockedError, ConflictError, Problem, UnknownNameError
+from tao_skill_bank.jobs import elsewhere
 from tao_skill_bank.runs.run_directory import sync_folder, write_synced, write_whole
 
 MAX_ID_LENGTH = 52  # of a new one: a DNS label of 63, less what Kubernetes appends to name a pod of an indexed job
@@ -236,10 +237,15 @@ class JobStore:
         """Return the file of a job's record."""
         return self.folder / f"{job_id}.json"
 
+    def similar(self, job_id: str) -> list[str]:
+        """Return the ids of jobs that may be meant. Only for verbs that read: none may change a job on a guess."""
+        return difflib.get_close_matches(job_id, [path.stem for path in self._files()], n=3)
+
     def _unknown(self, job_id: str) -> UnknownNameError:
-        close = difflib.get_close_matches(job_id, [path.stem for path in self._files()], n=3)
-        fix = f"Did you mean {' or '.join(close)}?" if close else "List them with: tao-skills jobs"
-        return UnknownNameError.of("unknown_job", f"There is no job '{job_id}' in {self.folder}.", fix, path=job_id)
+        message = f"There is no job '{job_id}' in {self.folder}."
+        return UnknownNameError.of(
+            "unknown_job", message, elsewhere.fix(self.folder, job_id if is_valid_id(job_id) else ""), path=job_id
+        )
 
 
 def _parsed(path: Path) -> JobRecord:

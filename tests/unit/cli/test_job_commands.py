@@ -4,12 +4,13 @@ import json
 
 import pytest
 from report_runs import annotated, make_evaluation, seal
-from runs import make_job, make_record
+from runs import make_job, make_plan, make_record
 from typer.testing import CliRunner
 
 from tao_skill_bank.cli.main import app
 from tao_skill_bank.contracts import State
-from tao_skill_bank.errors import BlockedError, UnknownNameError
+from tao_skill_bank.errors import BlockedError, RequestError, UnknownNameError
+from tao_skill_bank.jobs import service
 from tao_skill_bank.jobs.store import JobStore
 
 
@@ -123,3 +124,58 @@ def test_logs_as_json_are_a_list_of_lines(tmp_path):
     assert json.loads(shown.stdout)["lines"] == lines
     empty = CliRunner().invoke(app, ["logs", logged(tmp_path / "other", b""), "--json"])
     assert json.loads(empty.stdout)["lines"] == []
+
+
+CHANGING = (
+    ["cancel"],
+    ["cancel", "--close"],
+    ["retry"],
+    ["status", "--adopt"],
+    ["data", "upload"],
+    ["automl", "resume"],
+)
+READING = (["status"], ["logs"], ["watch"], ["report"], ["diagnose"], ["automl", "status"], ["automl", "best"])
+
+
+def similar_to_a_job(tmp_path, words):
+    """Call a command with an id that differs in one letter from that of a job; return that id and the problem."""
+    known = logged(tmp_path, b"")
+    shown = CliRunner().invoke(app, [*words, f"{known[:-1]}{'0' if known[-1] != '0' else '1'}"])
+    assert isinstance(shown.exception, UnknownNameError), shown.output
+    return known, shown.exception.problems[0]
+
+
+@pytest.mark.parametrize("words", CHANGING, ids=" ".join)
+def test_a_command_that_changes_a_job_never_suggests_another_one(tmp_path, words):
+    known, problem = similar_to_a_job(tmp_path, words)
+    assert known not in f"{problem.message} {problem.fix}"
+    assert "Did you mean" not in problem.fix
+
+
+@pytest.mark.parametrize("words", READING, ids=" ".join)
+def test_a_command_that_reads_suggests_the_job_that_was_meant(tmp_path, words):
+    known, problem = similar_to_a_job(tmp_path, words)
+    assert problem.fix.startswith(f"Did you mean {known}?")
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf"])
+@pytest.mark.parametrize("words", [["watch", "some-job"], ["watch"], ["run", "tao-finetune-cosmos-reason", "train"]])
+def test_a_timeout_that_does_not_wait_is_refused_with_the_command_that_looks_once(words, seconds):
+    shown = CliRunner().invoke(app, [*words, "--timeout", seconds])
+    assert isinstance(shown.exception, RequestError), shown.output
+    (problem,) = shown.exception.problems
+    assert problem.path == "--timeout"
+    assert "tao-skills status" in problem.fix
+
+
+def test_watching_several_jobs_ends_at_the_timeout_with_those_that_have_not_ended(tmp_path, fake_trainer):
+    over = service.launch(make_plan(make_job(tmp_path / "over", ("start", "fail:No."))))
+    going = service.launch(make_plan(make_job(tmp_path / "going", ("start", "step:3", "wait_for:go"))))
+    over.wait(300)
+    shown = CliRunner().invoke(app, ["watch", over.id, going.id, "--timeout", "0.5", "--json"])
+    going.cancel()
+    answer = json.loads(shown.stdout)
+    assert (shown.exit_code, answer["code"]) == (9, 9)
+    assert [now["job_id"] for now in answer["running"]] == [going.id]
+    assert {error["code"] for error in answer["errors"]} == {"job_failed", "not_ended"}
+    assert answer["next"] == [f"tao-skills watch {over.id} {going.id} --timeout 0.5"]

@@ -5,6 +5,7 @@ import os
 import pty
 import signal
 import subprocess
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -16,6 +17,7 @@ from tao_skill_bank.jobs import follow as follow_module
 from tao_skill_bank.jobs import service
 from tao_skill_bank.jobs.follow import follow
 from tao_skill_bank.runs.run_directory import RunDirectory
+from tao_skill_bank.runs.status_log import StatusWriter
 
 pytestmark = pytest.mark.usefixtures("fake_trainer")
 
@@ -72,6 +74,31 @@ def test_lines_about_one_state_are_a_share_of_the_steps_apart(monkeypatch, tmp_p
     follow(handle, console, min_percent)
     lines = console.file.getvalue().splitlines()
     assert lines == ["a  RUNNING", *(f"a  RUNNING  step {step}/200" for step in shown), "a  COMPLETE"]
+
+
+def test_plain_lines_say_what_the_job_waits_for(launch, monkeypatch):
+    job = launch("start", "wait_for:go", "succeed")
+    eventually(lambda: job.run_directory.last_status().get("state") == "STARTED")
+    status = StatusWriter(job.run_directory.path)
+    console = Console(file=io.StringIO(), width=200)
+    phases = [("encoding windows", 120, 600), ("loading the model",), ("validating",)]
+
+    def next_phase(seconds):
+        if phases:
+            status.phase(*phases.pop(0))
+        elif not (job.run_directory.path / "go").exists():
+            status.progress(4, 10, "loss 1.0")
+            (job.run_directory.path / "go").touch()
+        time.sleep(0.05)
+
+    monkeypatch.setattr(follow_module, "time", SimpleNamespace(monotonic=time.monotonic, sleep=next_phase))
+    follow(job, console)
+    lines = [line.removeprefix(f"{job.id}  ") for line in console.file.getvalue().splitlines()]
+    assert lines[1:4] == [
+        "RUNNING  encoding windows: 120 of 600",
+        "RUNNING  loading the model",
+        "RUNNING  validating",
+    ]
 
 
 def test_a_failure_ends_with_its_state_and_leaves_the_cause_to_the_command(launch):

@@ -12,7 +12,14 @@ import pytest
 from runs import PYTHON, SUCCESS, eventually, is_alive, make_job, make_plan, make_record, pid_in
 
 from tao_skill_bank.contracts import Plan, State, read_json, to_json
-from tao_skill_bank.errors import BackendError, BlockedError, ConflictError, UnknownNameError
+from tao_skill_bank.errors import (
+    BackendError,
+    BlockedError,
+    ConflictError,
+    RequestError,
+    StillRunningError,
+    UnknownNameError,
+)
 from tao_skill_bank.jobs import service
 from tao_skill_bank.jobs.store import JobStore
 from tao_skill_bank.platforms import processes
@@ -303,8 +310,19 @@ def test_a_cancel_during_the_submission_stops_what_was_submitted(tmp_path, launc
     assert states(plan.job.id) == ["PENDING", "CANCELED"]
 
 
-def test_a_wait_that_runs_out_of_time_returns_the_state_as_it_is(launch):
-    assert launch("start", "wait_for:never").wait(timeout_seconds=0).state in (State.PENDING, State.RUNNING)
+@pytest.mark.parametrize("seconds", [0, 0.2])
+def test_a_wait_that_runs_out_of_time_raises_and_leaves_the_job_running(launch, seconds):
+    job = launch("start", "step:3", "wait_for:never")
+    eventually(lambda: job.run_directory.last_status().get("step") == 3)
+    with pytest.raises(StillRunningError, match="has not ended: RUNNING, step 3 of 10") as error:
+        job.wait(timeout_seconds=seconds)
+    assert (error.value.exit_code, job.status().state) == (9, State.RUNNING)
+
+
+@pytest.mark.parametrize("seconds", [-1, float("nan"), float("inf")])
+def test_a_wait_for_no_time_is_refused(launch, seconds):
+    with pytest.raises(RequestError, match="not a number of seconds"):
+        launch().wait(timeout_seconds=seconds)
 
 
 def test_the_list_asks_again_for_jobs_that_had_not_ended(launch):

@@ -3,6 +3,7 @@ import re
 import resource
 import shutil
 import signal
+import socket
 import subprocess
 import threading
 from dataclasses import replace
@@ -84,10 +85,33 @@ def test_a_job_of_a_release_without_marks_still_owns_its_results_dir(store, reco
         store.create(make_record(make_job(tmp_path / "run")))
 
 
-def test_an_unknown_job_suggests_the_one_that_was_meant(store, record):
+def test_an_unknown_job_has_similar_ones_that_its_error_leaves_to_commands_that_read(store, record):
     with pytest.raises(UnknownNameError) as error:
         store.read(record.id[:-1] + "x")
-    assert record.id in error.value.problems[0].fix
+    assert record.id not in error.value.problems[0].fix
+    assert store.similar(record.id[:-1] + "x") == [record.id]
+
+
+def test_an_unknown_job_says_which_state_folder_was_looked_in_and_why_that_one(store, monkeypatch, tmp_path):
+    fix = unknown(store, "cosmos-rl-train-000000000000")
+    assert all(words in fix for words in (str(store.folder.parent), socket.gethostname(), "from TAO_STATE_DIR"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("TAO_STATE_DIR")
+    assert f"{tmp_path / '.tao'} (the default" in unknown(JobStore(), "cosmos-rl-train-000000000000")
+
+
+def test_a_job_of_the_default_state_folder_is_found_from_another_one(store, record, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    default = tmp_path / ".tao" / "jobs" / f"{record.id}.json"
+    default.parent.mkdir(parents=True)
+    store.path_of(record.id).rename(default)
+    assert unknown(store, record.id) == f"It is recorded in {tmp_path / '.tao'}: set TAO_STATE_DIR={tmp_path / '.tao'}"
+
+
+def unknown(store, job_id):
+    with pytest.raises(UnknownNameError) as error:
+        store.read(job_id)
+    return error.value.problems[0].fix
 
 
 @pytest.mark.parametrize("job_id", ["../../etc/passwd", "", "a/b", "A"])

@@ -92,10 +92,7 @@ def train(config: TrainConfig, run: Run) -> str:
     fingerprint = identity.of(config, items, ranks.world)
     resume.require_same(resumed, fingerprint, FACTS)
     material = _material(config, run, windows, (items, held_out))
-    skips = _skip_log(config, run, len(items), resumed)
-    if material[0].unreadable:
-        skips.note(material[0].unreadable)
-        skips.agree(ranks)
+    skips = _skip_log(config, run, items, resumed, material[0])
     trainer = _trainer(config, run, material, skips)
     trained = checkpoint.Trained(trainer.dit, trainer.optimizer, trainer.ema.averages if trainer.ema else {})
     progress = checkpoint.load(resumed, trained, ranks, FACTS) if resumed else Progress()
@@ -131,10 +128,15 @@ def train(config: TrainConfig, run: Run) -> str:
     return step_limit.closing_message(FACTS, length, step, num_steps)
 
 
-def _skip_log(config: TrainConfig, run: Run, num_clips: int, resumed: Path | None) -> SkipLog:
+def _skip_log(config: TrainConfig, run: Run, items: list[Item], resumed: Path | None, latents: Latents) -> SkipLog:
+    """Return the log of skipped clips, which begins with those that could not be encoded."""
     dataset = config.dataset
     policy = Policy(dataset.on_bad_sample == "skip", dataset.max_bad_share, "dataset.max_bad_share")
-    return SkipLog(policy, num_clips, run.results_dir, resumed)
+    skips = SkipLog(policy, len(items), run.results_dir, resumed)
+    if latents.unreadable:
+        skips.note(latents.unreadable)
+        skips.agree(run.ranks)
+    return skips
 
 
 def _load(source: Latents, windows: Windows, epoch: int, item: Item) -> Tensor:
