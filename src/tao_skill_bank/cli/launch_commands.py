@@ -165,7 +165,7 @@ def run(
 
     require_timeout(timeout)
     if detach and timeout is not None:
-        fix = "Leave one of them out; wait for it later with: tao-skills watch JOB --timeout SECONDS"
+        fix = "Leave one of them out: --detach returns at once, and `watch` takes a --timeout as well."
         raise RequestError.of("nobody_waits", "--timeout limits how long to wait; --detach does not wait.", fix)
 
     if detach and retries:

@@ -26,7 +26,7 @@ def require_timeout(seconds: float | None, job_ids: "list[str] | None" = None) -
     """Raise RequestError where a timeout does not let a command wait."""
     if seconds is None or 0 < seconds < math.inf:
         return
-    look = command("status", job_ids[0]) if job_ids else command("status", "JOB").replace("'", "")
+    look = command("status", job_ids[0]) if job_ids else command("jobs")
     message = f"--timeout {seconds:g} is not a number of seconds above 0 to wait."
     fix = f"Give seconds, such as --timeout 600, or leave it out to wait for the end. To look once: {look}"
     raise RequestError.of("invalid_timeout", message, fix, path="--timeout", got=seconds, expected="> 0")

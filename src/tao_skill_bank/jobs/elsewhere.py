@@ -16,4 +16,4 @@ def fix(folder: Path, job_id: str) -> str:
     words += (
         "For one of another state folder set TAO_STATE_DIR to that folder; one of another machine is queried there. "
     )
-    return f"{words}Where the machine was renamed since: tao-skills status JOB --adopt"
+    return f"{words}Where the machine was renamed since, `status` takes the job over with --adopt."

@@ -165,7 +165,7 @@ def test_a_timeout_that_does_not_wait_is_refused_with_the_command_that_looks_onc
     assert isinstance(shown.exception, RequestError), shown.output
     (problem,) = shown.exception.problems
     assert problem.path == "--timeout"
-    assert "tao-skills status" in problem.fix
+    assert f"tao-skills {'status some-job' if 'some-job' in words else 'jobs'}" in problem.fix
 
 
 def test_watching_several_jobs_ends_at_the_timeout_with_those_that_have_not_ended(tmp_path, fake_trainer):

@@ -24,8 +24,11 @@ def test_inputs_are_there_when_the_trainer_starts(job):
     assert handle.wait(60).state is State.COMPLETE
     run = handle.run_directory
     assert (run.path / "inputs" / "media.mp4").read_bytes() == b"clip"
-    first = next(json_lines(run.status_file))
-    assert (first["state"], first["message"][:6]) == ("STARTED", "Staged")
+    first, staged, starting = [line for line in json_lines(run.status_file) if "phase" in line]
+    assert {line["state"] for line in (first, staged, starting)} == {"STARTED"}
+    assert first["message"] == "staging s3://lab/data/clip.mp4"
+    assert staged["message"].startswith("Staged")
+    assert starting["message"] == "starting the program"
 
 
 @pytest.mark.slow
