@@ -156,7 +156,7 @@ def require_validation(route: Route, workload: Workload) -> None:
 
 
 def missing_extra(error: MissingExtraError) -> Finding:
-    """Return the finding for a search that this machine cannot run: another one may, so the plan is allowed."""
+    """Return the finding for a search that this machine cannot plan or run; another one may, and plans it there."""
     problem = error.problems[0]
     fix = f"{problem.fix}, or train directly: --automl-policy off"
     return Finding("automl_extra_missing", "warning", problem.message, fix, "automl_policy", {"blocks_run": True})

@@ -13,6 +13,7 @@ from tao_skill_bank.contracts import Finding, Plan, PlatformRequest, Request, Re
 from tao_skill_bank.errors import BlockedError, TaoSkillsError
 from tao_skill_bank.planning import dispatch, launches, planner
 from tao_skill_bank.platforms import base
+from tao_skill_bank.preflight.machine import hardware
 
 BLOCKED = Finding("data_missing", "blocking", "The data are missing.", "Give others.", "datasets.train")
 OPTIONS = {
@@ -104,6 +105,21 @@ def test_a_blocked_search_shows_its_study_and_the_launch_of_its_controller(
     assert "automl.controller" in shown["files"]["launch.sh"]
     assert shown["argv"]
     assert not (tmp_path / "p").exists()  # nor is an older one changed, which is why the command says so
+
+
+def test_what_keeps_a_blocked_search_from_a_study_is_shown_with_what_blocks_it(
+    third_skill: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hardware, "list_gpus", list)
+    devices = PlatformRequest(options={"device": "cuda"})
+    automl = {"parallel": 2}
+    request = Request("toy", "train", automl=automl, platform=devices, results_dir=str(tmp_path / "run"))
+    with pytest.raises(BlockedError, match="GPU"):
+        dispatch.plan(request)
+    (tmp_path / "taken").write_text("")
+    plan = dispatch.plan(replace(request, results_dir=str(tmp_path / "taken" / "run")))
+    codes = [found.code for found in plan.findings]
+    assert {"results_dir_unwritable", "too_few_gpus_at_once", "launch_not_rendered"} <= set(codes)
 
 
 def test_a_plan_says_whether_it_can_be_launched(third_skill: Path, tmp_path: Path) -> None:
