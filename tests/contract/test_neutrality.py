@@ -27,6 +27,7 @@ ALLOWED = {
     "caption_source": "a field of a clip that data/clip_folders returns",
     "min_frames": "an option of data/kinds/captioned_clips",
     "num_frames": "a field of contracts.Workload and of a probed video",
+    "max_steps": "a field of contracts.Workload and of training_facts, where models have such a key",
     "max_tokens": "a field of contracts.Workload, and of the chat protocol",
     "results_dir": "the run directory, which the dispatcher binds in every spec",
     "num_samples": "a field of metrics_summary.json (references/results.md)",
