@@ -50,7 +50,7 @@ class TaoSkillsError(Exception):
     """Base of every error a user can cause; carries all problems found in one pass."""
 
     exit_code = 1
-    following: Sequence[str] = ()  # command lines that go on, where whoever failed knows some
+    following: Sequence[str] = ()  # what to run next, where whoever failed knows it
 
     def __init__(self, problems: Sequence[Problem], exit_code: int | None = None) -> None:
         super().__init__("; ".join(problem.message for problem in problems))

@@ -72,18 +72,21 @@ def convert(
     as_json: JsonFlag = False,
 ) -> None:
     """Convert a dataset into a new folder; whatever has no place there is listed."""
+    from tao_skill_bank.cli import next_plan
     from tao_skill_bank.contracts import to_json
     from tao_skill_bank.data.convert import converter
 
     options = _conversion(to, camera, question, answer, columns, conversations, media_root, media)
     done = converter.convert(source, out, options)
+    following = next_plan.for_folder(out, to)
     if as_json:
-        print_json(document(to_json(done)))
+        print_json(document(to_json(done), following=following))
         return
     typer.echo(f"{out}\trecords={done.records}\tmedia={done.media}")
     for left in done.left_out:
         first = f" (first: {left.first})" if left.first else ""
         typer.echo(f"left out: {left.what}: {left.count}{first}", err=True)
+    print_next(following)
 
 
 @app.command("fix-video-fps")
@@ -96,14 +99,17 @@ def fix_video_fps(
     as_json: JsonFlag = False,
 ) -> None:
     """Write a corrected copy of an annotation file, with video_fps from the video containers."""
+    from tao_skill_bank.cli import next_plan
     from tao_skill_bank.contracts import to_json
     from tao_skill_bank.data import video_fps
 
     report = video_fps.fix_video_fps(source, target, media)
+    following = next_plan.for_annotations(target, media or source.parent)
     if as_json:
-        print_json(document(to_json(report)))
+        print_json(document(to_json(report), following=following))
     else:
         typer.echo(f"{target}\tfixed={report.fixed}\trecords={report.records}")
+        print_next(following)
 
 
 @app.command("stage")

@@ -40,6 +40,19 @@ def of_bank(options: Options) -> Reading:
     )
 
 
+def trained_on(skill: Skill) -> str | None:
+    """Return the kind of input that a skill trains on; None where it does not train here."""
+    if not skill.runs_actions or ACTION not in skill.info.actions:
+        return None
+    try:
+        describe: Any = model_hooks.attribute(model_hooks.load(skill.info.package, "workload"), "describe")
+        spec = _default_spec(skill)
+        workload: Workload = model_hooks.call(f"describe of {skill.name} fails", lambda: describe(ACTION, spec))
+    except TaoSkillsError:
+        return None  # `tao-skills list` says why
+    return next((given.kind for given in workload.inputs if given.role == "train"), None)
+
+
 def _predicted(predict: Any, spec: Mapping[str, Any], record: Mapping[str, Any], probes: Sequence[MediaProbe]) -> int:
     return int(predict(spec, record, probes))
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from tao_skill_bank.cli import formats
+from tao_skill_bank.cli import formats, next_steps
 from tao_skill_bank.cli.output import (
     FullFlag,
     JsonFlag,
@@ -22,7 +22,6 @@ from tao_skill_bank.cli.output import (
     print_rows,
     print_titled,
 )
-from tao_skill_bank.cli.overrides import corrected
 from tao_skill_bank.cli.request_options import (
     Options,
     PlatformSetOption,
@@ -98,9 +97,10 @@ def preflight(options: Options, full: FullFlag = False, as_json: JsonFlag = Fals
 
     with brief.failures(options, as_json=as_json, full=full):
         sealed = dispatch.plan(to_request(options))
-    error = _block([found for found in sealed.findings if found.blocks_run])
+    blocking = [found for found in sealed.findings if found.blocks_run]
+    error = _block(blocking)
     code, problems = (error.exit_code, error.problems) if error else (0, ())
-    following = corrected(options, problems) if code else [_same_request_as("run")]
+    following = next_steps.after_blocked(options, sealed, blocking) if code else [_same_request_as("run")]
     if formats.wants_document(as_json) and full:
         brief.print_full(document({}, code=code, problems=problems, findings=sealed.findings, following=following))
     elif formats.wants_document(as_json):
@@ -129,7 +129,7 @@ def plan(
         sealed = dispatch.plan(to_request(options))
     error = _block(sealed.blocking)
     code, problems = (error.exit_code, error.problems) if error else (0, ())
-    following = corrected(options, problems)
+    following = next_steps.after_blocked(options, sealed, sealed.blocking)
     if not code:
         following = [command("run", "--plan", out)] if out else [_same_request_as("run")]
         if out:

@@ -59,14 +59,18 @@ def corrected(options: "Options", problems: Iterable["Problem | Finding"]) -> li
     if not fixes or not all(fixes):
         return []
     try:
-        words = _corrected(options, {path: value for fix in fixes for path, value in fix.items()})
+        return corrected_by(options, {path: value for fix in fixes for path, value in fix.items()}, sys.argv[1:])
     except TaoSkillsError:
         return []  # something else is wrong with the request, too, which a problem says
-    return [shlex.join([PROGRAM, *words])] if words else []
 
 
-def _corrected(options: "Options", fix: Overrides) -> list[str]:
-    """Return the words of the corrected command line. Raises TaoSkillsError when the request cannot be read."""
+def corrected_by(options: "Options", fix: Overrides, given: Sequence[str]) -> list[str]:
+    """Return the command line `given` with overrides; args and result are those of `corrected`.
+
+    Raises:
+        TaoSkillsError: the request cannot be read.
+
+    """
     from tao_skill_bank.bank import catalog
     from tao_skill_bank.cli.request_options import to_request
     from tao_skill_bank.planning import parents
@@ -80,7 +84,7 @@ def _corrected(options: "Options", fix: Overrides) -> list[str]:
         return []
     cancelled = {path for path in whole if overrides.is_cancelled(request.overrides, path, whole[path], schema)}
     words, dropped = _without_sets(
-        sys.argv[1:], lambda path: path in whole or overrides.is_taken_back(path, cancelled, schema)
+        given, lambda path: path in whole or overrides.is_taken_back(path, cancelled, schema)
     )
     kept = tuple(text for text in options.sets if text not in dropped)
     left = to_request(replace(options, sets=kept)).overrides  # those of the request file, and the other ones
@@ -89,7 +93,7 @@ def _corrected(options: "Options", fix: Overrides) -> list[str]:
         for path, value in whole.items()
         if path not in cancelled or overrides.is_cancelled(left, path, value, schema)
     }
-    return [*words, *option_words(needed)]
+    return [shlex.join([PROGRAM, *words, *option_words(needed)])]
 
 
 def _without_sets(words: Sequence[str], is_replaced: Callable[[str], bool]) -> tuple[list[str], set[str]]:

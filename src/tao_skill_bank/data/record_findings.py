@@ -32,15 +32,21 @@ def _issue(scan: Scan, code: str, tally: Tally) -> Finding:
         return warning(code, message, "Give every record an id that no other one has.", path, **evidence)
     kind = issue_type(code, scan.rules)
     first = f"; in record {tally.first[0]}: {tally.example}" if str(tally.example) else ""
-    fix = _rate_fix(scan) if code.startswith("video_fps_") else kind.fix
+    fix = kind.fix
+    if code.startswith("video_fps_"):
+        fix, evidence = _rate_fix(scan), {**evidence, "copy": _copy(path), "media": scan.media_path}
     return blocking(code, f"{where} have {kind.what} {which}{first}.", fix, path, **evidence)
 
 
 def _rate_fix(scan: Scan) -> str:
-    path = scan.annotation_path
-    stem, dot, suffix = path.rpartition(".")
-    copy = f"{stem}.with_fps{dot}{suffix}"
+    path, copy = scan.annotation_path, _copy(scan.annotation_path)
     return f"tao-skills data fix-video-fps {path} {copy} --media {scan.media_path}, then use {copy}."
+
+
+def _copy(path: str) -> str:
+    """Return the name of the corrected copy of an annotation file."""
+    stem, dot, suffix = path.rpartition(".")
+    return f"{stem}.with_fps{dot}{suffix}"
 
 
 def _formats(scan: Scan) -> list[Finding]:

@@ -80,8 +80,16 @@ def _taken(job: Job, route: Route) -> list[Finding]:
 
 
 def _of_problem(found: Problem, **evidence: Any) -> Finding:
-    fixes = {"fix_set": dict(found.fix_set), "fix_choices": tuple(map(dict, found.fix_choices))}
-    return Finding(found.code, "blocking", found.message, found.fix, found.path, evidence, **fixes)
+    return Finding(
+        found.code,
+        "blocking",
+        found.message,
+        found.fix,
+        found.path,
+        evidence,
+        fix_set=dict(found.fix_set),
+        fix_choices=tuple(dict(choice) for choice in found.fix_choices),
+    )
 
 
 def for_route(findings: Sequence[Finding], route: Route) -> list[Finding]:

@@ -2,7 +2,7 @@ import json
 import shlex
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tao_skill_bank.cli import main, overrides
@@ -43,6 +43,7 @@ values = st.recursive(
 )
 
 
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(value=values)
 def test_the_value_of_an_override_is_read_back_as_exactly_itself(value):
     text = shlex.split(shlex.quote(overrides.value_text(value)))[0]
