@@ -1,7 +1,7 @@
 """The whole command that plans a training on data that were just written."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from tao_skill_bank.cli.output import command
 from tao_skill_bank.cli.overrides import option_words
@@ -9,9 +9,10 @@ from tao_skill_bank.cli.overrides import option_words
 if TYPE_CHECKING:
     from tao_skill_bank.bank.catalog import Skill
 
-ACTION = "train"
+ACTION: Final = "train"
 KINDS = {"llava": "annotations", "clips": "captioned_clips"}  # what data are converted to, and the kind of input
-TRAIN, HELD_OUT = "train", ("val", "validation", "eval", "test")  # names of splits
+TRAIN: Final = "train"
+HELD_OUT = ("val", "validation", "eval", "test")  # names of splits
 MAX_ROUNDS = 4
 
 

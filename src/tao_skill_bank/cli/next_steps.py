@@ -11,7 +11,7 @@ from tao_skill_bank.cli.overrides import corrected, corrected_by
 from tao_skill_bank.errors import TaoSkillsError
 
 if TYPE_CHECKING:
-    from tao_skill_bank.bank.skill_info import DataSource
+    from tao_skill_bank.bank.skill_info import DatasetRole, DataSource
     from tao_skill_bank.cli.request_options import Options
     from tao_skill_bank.contracts import Finding, Plan
 
@@ -41,7 +41,8 @@ def _with_copies(
 
     sources = catalog.find(sealed.job.skill).info.data_sources.get(sealed.job.action, {})
     fix = {path: value for found in others for path, value in found.fix_set.items()}
-    commands, roles = {}, set()
+    commands: dict[str, None] = {}
+    roles: set[str] = set()
     for found in rates:
         role, source = _of(sources, {path: nested.get(sealed.job.spec, path) for path in _annotations(sources)}, found)
         media = found.evidence["media"]
@@ -58,12 +59,12 @@ def _with_copies(
     return [*commands, *corrected_by(options, fix, _without_datasets(sys.argv[1:], roles))]
 
 
-def _annotations(sources: Mapping[str, "DataSource"]) -> list[str]:
+def _annotations(sources: Mapping["DatasetRole", "DataSource"]) -> list[str]:
     return [source.annotation_path for source in sources.values() if source.annotation_path]
 
 
 def _of(
-    sources: Mapping[str, "DataSource"], files: Mapping[str, object], found: "Finding"
+    sources: Mapping["DatasetRole", "DataSource"], files: Mapping[str, object], found: "Finding"
 ) -> tuple[str, "DataSource | None"]:
     """Return the dataset whose annotations a finding is about."""
     for role, source in sources.items():
