@@ -69,7 +69,7 @@ def run(folder: Path, *, smoke: bool, say: Callable[[str], None]) -> dict[str, A
         last_job=handle.id,
     )
     _require_better_than_base(losses, smoke=smoke, page=page)
-    session.note("done; open the gallery:")
+    session.note("every job is COMPLETE; open the gallery:")
     return summary
 
 

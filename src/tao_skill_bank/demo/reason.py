@@ -53,7 +53,7 @@ def run(folder: Path, *, smoke: bool, say: Callable[[str], None]) -> dict[str, A
     if not smoke and tuned < PROMISED_ACCURACY:
         message = f"The tuned model reached {tuned:.1%} on the test split; {PROMISED_ACCURACY:.0%} was expected."
         raise JobFailedError.of("accuracy_below_promise", message, f"Read {page} and report it as a bug.")
-    session.note("done; open the report:")
+    session.note("every job is COMPLETE; open the report:")
     return summary
 
 

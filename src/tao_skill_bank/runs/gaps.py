@@ -70,7 +70,7 @@ def _read_results(path: Path) -> list[dict[str, str]]:
     try:
         entries = json_reader.loads(regular_files.read_bytes(path))
     except (OSError, ValueError) as error:
-        fix = "Give the run directory of a finished evaluation."
+        fix = "Give the run directory of an evaluation that is COMPLETE."
         raise BlockedError.of("results_unreadable", f"{path} cannot be read: {error}", fix, path=str(path)) from None
     if not isinstance(entries, list):
         raise _malformed(path, "it is not a list")

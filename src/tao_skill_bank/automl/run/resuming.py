@@ -39,7 +39,7 @@ def _resume(job_id: str, run_dir: Path) -> tuple[JobHandle, Plan]:
         message = f"A controller works on the search of {job_id}: job {sealed.job.id} is {now.state}."
         raise ConflictError.of("search_is_running", message, f"Watch it: tao-skills watch {sealed.job.id}", path=job_id)
     if now.state is State.COMPLETE:
-        message = f"The search of {job_id} is over."
+        message = f"The search of {job_id} is COMPLETE."
         fix = f"See its best trial: tao-skills automl best {job_id}"
         raise ConflictError.of("search_is_over", message, fix, path=job_id)
     job = replace(sealed.job, id=service.new_job_id(sealed.job.network_arch, sealed.job.action))

@@ -237,7 +237,7 @@ def test_a_second_controller_is_refused_while_one_works(tmp_path):
         resuming.resume(handle.id)
     gate.touch()
     handle.wait(60)
-    with pytest.raises(ConflictError, match="is over"):
+    with pytest.raises(ConflictError, match="is COMPLETE"):
         resuming.resume(handle.id)
 
 
