@@ -13,7 +13,15 @@ from typing import Any
 import yaml
 
 from tao_skill_bank.core import regular_files
-from tao_skill_bank.core.limits import MAX_BITS, MAX_CHARACTERS, TOO_DEEP, TOO_MANY_DIGITS, is_digits_error, is_too_deep
+from tao_skill_bank.core.limits import (
+    MAX_BITS,
+    MAX_CHARACTERS,
+    MAX_DEPTH,
+    TOO_DEEP,
+    TOO_MANY_DIGITS,
+    is_digits_error,
+    is_too_deep,
+)
 from tao_skill_bank.errors import RequestError
 
 # Section 10.3.2 of the YAML 1.2.2 specification, tag resolution of the core schema.
@@ -33,12 +41,18 @@ class _Loader(yaml.SafeLoader):
     """Refuses aliases (a request needs none, and nested ones grow without bound) and keys that are given twice."""
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - declared so by the base class
+    depth = 0  # of the node that is composed; the scanner's time grows with its square
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
             mark = self.get_mark()
             raise yaml.composer.ComposerError(None, None, "aliases are not supported", mark)
-        return super().compose_node(parent, index)
+        self.depth += 1
+        if self.depth > MAX_DEPTH + 1:  # a scalar at the last level is a node as well
+            raise RecursionError
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         """Refuse what only Python's YAML knows: a request needs no sets, dates or bytes."""
