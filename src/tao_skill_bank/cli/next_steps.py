@@ -7,24 +7,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tao_skill_bank.cli.output import command
-from tao_skill_bank.cli.overrides import corrected, corrected_by
+from tao_skill_bank.cli.request_options import Options, command_line, to_request
 from tao_skill_bank.errors import TaoSkillsError
 
 if TYPE_CHECKING:
     from tao_skill_bank.bank.skill_info import DatasetRole, DataSource
-    from tao_skill_bank.cli.request_options import Options
     from tao_skill_bank.contracts import Finding, Plan
 
 RATES = "video_fps_"  # codes of records that a corrected copy of their file resolves
 OWN_OPTIONS = ("train", "eval")
 
 
-def after_blocked(options: "Options", sealed: "Plan", blocking: Sequence["Finding"]) -> list[str]:
+def after_blocked(options: Options, sealed: "Plan", blocking: Sequence["Finding"]) -> list[str]:
     """Return what to run next on a plan that findings block; nothing where overrides and copies do not suffice."""
     rates = [found for found in blocking if found.code.startswith(RATES)]
     others = [found for found in blocking if not found.code.startswith(RATES)]
     if not rates or not all(found.fix_set for found in others):
-        return corrected(options, blocking)
+        return command_line(options).corrected(blocking)
     try:
         return _with_copies(options, sealed, rates, others)
     except TaoSkillsError:
@@ -32,11 +31,10 @@ def after_blocked(options: "Options", sealed: "Plan", blocking: Sequence["Findin
 
 
 def _with_copies(
-    options: "Options", sealed: "Plan", rates: Sequence["Finding"], others: Sequence["Finding"]
+    options: Options, sealed: "Plan", rates: Sequence["Finding"], others: Sequence["Finding"]
 ) -> list[str]:
     """Return the commands that write corrected annotations, then the plan that reads them."""
     from tao_skill_bank.bank import catalog
-    from tao_skill_bank.cli.request_options import to_request
     from tao_skill_bank.core import nested
 
     sources = catalog.find(sealed.job.skill).info.data_sources.get(sealed.job.action, {})
@@ -56,7 +54,7 @@ def _with_copies(
     options = replace(options, datasets=kept)
     if roles & set(to_request(options).datasets):
         return [*commands]  # the request file names the dataset, too
-    return [*commands, *corrected_by(options, fix, _without_datasets(sys.argv[1:], roles))]
+    return [*commands, *command_line(options, _without_datasets(sys.argv[1:], roles)).with_overrides(fix)]
 
 
 def _annotations(sources: Mapping["DatasetRole", "DataSource"]) -> list[str]:

@@ -2,17 +2,15 @@
 
 import json
 import shlex
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tao_skill_bank.errors import RequestError, TaoSkillsError
 
 if TYPE_CHECKING:
-    from tao_skill_bank.cli.request_options import Options
-    from tao_skill_bank.contracts import Finding
+    from tao_skill_bank.contracts import Finding, Request
     from tao_skill_bank.errors import Problem
 
 PROGRAM, SET = "tao-skills", "--set"
@@ -44,56 +42,65 @@ def lines(fix_set: Overrides, fix_choices: Iterable[Overrides] = ()) -> Iterator
         yield f"or: {shlex.join(option_words(choice))}"
 
 
-def corrected(options: "Options", problems: Iterable["Problem | Finding"]) -> list[str]:
-    """Return the command line of this process with the overrides that resolve all of the problems that block it.
+@dataclass(frozen=True)
+class CommandLine:
+    """A command line with a request.
 
-    Args:
-        options: the request as this command line gave it.
-        problems: all that block it.
-
-    Returns:
-        one command; none where a problem is not resolved by overrides alone, or where these do not go together.
-
-    """
-    fixes = [problem.fix_set for problem in problems]
-    if not fixes or not all(fixes):
-        return []
-    try:
-        return corrected_by(options, {path: value for fix in fixes for path, value in fix.items()}, sys.argv[1:])
-    except TaoSkillsError:
-        return []  # something else is wrong with the request, too, which a problem says
-
-
-def corrected_by(options: "Options", fix: Overrides, given: Sequence[str]) -> list[str]:
-    """Return the command line `given` with overrides; args and result are those of `corrected`.
-
-    Raises:
-        TaoSkillsError: the request cannot be read.
+    Attributes:
+        words: what follows the program's name.
+        sets: its overrides, as they are written behind --set.
+        read: returns its request with other such overrides; raises TaoSkillsError when there is none.
 
     """
-    from tao_skill_bank.bank import catalog
-    from tao_skill_bank.cli.request_options import to_request
-    from tao_skill_bank.planning import parents
-    from tao_skill_bank.spec import build, overrides, proven_fixes
 
-    request = to_request(options)
-    skill = catalog.find(request.skill)
-    schema, inherited = skill.schema(request.action), parents.inherit(skill, request).values
-    whole = proven_fixes.complete(fix, lambda added: build.problems_with(skill, request, added, inherited))
-    if whole is None:
-        return []
-    cancelled = {path for path in whole if overrides.is_cancelled(request.overrides, path, whole[path], schema)}
-    words, dropped = _without_sets(
-        given, lambda path: path in whole or overrides.is_taken_back(path, cancelled, schema)
-    )
-    kept = tuple(text for text in options.sets if text not in dropped)
-    left = to_request(replace(options, sets=kept)).overrides  # those of the request file, and the other ones
-    needed = {
-        path: value
-        for path, value in whole.items()
-        if path not in cancelled or overrides.is_cancelled(left, path, value, schema)
-    }
-    return [shlex.join([PROGRAM, *words, *option_words(needed)])]
+    words: Sequence[str]
+    sets: tuple[str, ...]
+    read: Callable[[tuple[str, ...]], "Request"]
+
+    def corrected(self, problems: Iterable["Problem | Finding"]) -> list[str]:
+        """Return this command line with the overrides that resolve all of the problems that block it.
+
+        Nothing where a problem is not resolved by overrides alone, or where these do not go together.
+        """
+        fixes = [problem.fix_set for problem in problems]
+        if not fixes or not all(fixes):
+            return []
+        try:
+            return self.with_overrides({path: value for fix in fixes for path, value in fix.items()})
+        except TaoSkillsError:
+            return []  # something else is wrong with the request, too, which a problem says
+
+    def with_overrides(self, fix: Overrides) -> list[str]:
+        """Return this command line with overrides, in place of its own of the same parameters, and what they need.
+
+        Nothing where that leaves a problem.
+
+        Raises:
+            TaoSkillsError: the request cannot be read.
+
+        """
+        from tao_skill_bank.bank import catalog
+        from tao_skill_bank.planning import parents
+        from tao_skill_bank.spec import build, overrides, proven_fixes
+
+        request = self.read(self.sets)
+        skill = catalog.find(request.skill)
+        schema, inherited = skill.schema(request.action), parents.inherit(skill, request).values
+        whole = proven_fixes.complete(fix, lambda added: build.problems_with(skill, request, added, inherited))
+        if whole is None:
+            return []
+        cancelled = {path for path in whole if overrides.is_cancelled(request.overrides, path, whole[path], schema)}
+        words, dropped = _without_sets(
+            self.words, lambda path: path in whole or overrides.is_taken_back(path, cancelled, schema)
+        )
+        kept = tuple(text for text in self.sets if text not in dropped)
+        left = self.read(kept).overrides  # those of the request file, and the other ones
+        needed = {
+            path: value
+            for path, value in whole.items()
+            if path not in cancelled or overrides.is_cancelled(left, path, value, schema)
+        }
+        return [shlex.join([PROGRAM, *words, *option_words(needed)])]
 
 
 def _without_sets(words: Sequence[str], is_replaced: Callable[[str], bool]) -> tuple[list[str], set[str]]:

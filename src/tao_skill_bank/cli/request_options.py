@@ -2,15 +2,17 @@
 
 import functools
 import inspect
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from tao_skill_bank.cli import overrides
 from tao_skill_bank.cli.output import command
+from tao_skill_bank.cli.overrides import CommandLine
+from tao_skill_bank.core import nested
 from tao_skill_bank.errors import RequestError, TaoSkillsError
 
 SkillArgument = Annotated[str | None, typer.Argument(help="Skill name or alias.", show_default=False)]
@@ -90,7 +92,7 @@ def takes_request(function: Callable[..., None]) -> Callable[..., None]:
         try:
             function(options, **values)
         except TaoSkillsError as error:
-            error.following = overrides.corrected(options, error.problems)
+            error.following = command_line(options).corrected(error.problems)
             raise
 
     parameters = [*spelled.values(), *own]
@@ -187,12 +189,19 @@ def to_request(options: Options) -> Any:
     return request if options.request_file is None else _with_paths_from(request, options.request_file.parent)
 
 
+def command_line(options: Options, words: Sequence[str] | None = None) -> CommandLine:
+    """Return the command line that gave a request, or one of other words."""
+    given = sys.argv[1:] if words is None else words
+    return CommandLine(given, options.sets, lambda sets: to_request(replace(options, sets=sets)))
+
+
 def _overrides(document: dict[str, Any], sets: tuple[str, ...]) -> dict[str, Any]:
     """Return the overrides of a request file with those of the command line, of which a null may take one back."""
     given: dict[str, Any] = document.get("overrides") or {}
     for text in sets:
         added = pairs("--set", (text,), parse=True)
-        if given and None in added.values():
+        ((name, value),) = added.items()
+        if value is None and any(f"{path}.".startswith(f"{name}.") for path, _ in nested.flatten(given)):
             from tao_skill_bank.bank import catalog
             from tao_skill_bank.spec.overrides import merged
 
