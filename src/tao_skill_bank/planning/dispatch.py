@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from tao_skill_bank import platforms, preflight
-from tao_skill_bank.automl.plan import study
+from tao_skill_bank.automl.plan import estimates, study
 from tao_skill_bank.bank import catalog, consistency, images
 from tao_skill_bank.bank.catalog import Skill
 from tao_skill_bank.contracts import Finding, Plan, Request, to_json
@@ -24,6 +24,7 @@ from tao_skill_bank.planning import (
     policy,
     reviewed,
 )
+from tao_skill_bank.preflight.machine import duration
 from tao_skill_bank.spec import build, door, proven_fixes
 
 
@@ -117,6 +118,8 @@ def _with_study(drafted: Plan, skill: Skill, given: frozenset[str]) -> Plan:
         if not drafted.blocking:
             raise
         return planner.noting(drafted, *from_error(error))
+    findings = [found for found in drafted.findings if found.code != duration.CODE]  # of one training
+    drafted = replace(drafted, findings=(*findings, *estimates.finding(prepared, drafted.job)))
     located = study.located(skill, drafted.request, drafted.job, given)
     request = replace(
         located, image=located.image or drafted.job.image

@@ -2,16 +2,14 @@
 
 import torch
 
-# Dense bf16 FLOP/s of the data sheets, by a part of the device name.
-PEAK_FLOPS = {"H200": 989e12, "H100": 989e12, "H20": 148e12, "B200": 2250e12, "A100": 312e12, "L40S": 362e12}
+from tao_skill_bank.bank.devices import peak_flops
 
 
 def utilization(flops_per_second: float, device: torch.device) -> float | None:
     """Return the share of one device's peak that its useful arithmetic uses; None where the peak is unknown."""
     if device.type != "cuda":
         return None
-    name = torch.cuda.get_device_name(device)
-    peak = next((peak for part, peak in PEAK_FLOPS.items() if part in name), None)
+    peak = peak_flops(torch.cuda.get_device_name(device))
     return flops_per_second / peak if peak else None
 
 

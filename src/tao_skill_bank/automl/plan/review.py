@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from tao_skill_bank.automl.plan import algorithms, study
+from tao_skill_bank.automl.plan import algorithms, estimates, study
 from tao_skill_bank.automl.plan.dimension import Dimension
 from tao_skill_bank.automl.plan.study import Study
 from tao_skill_bank.contracts import Plan
@@ -59,14 +59,8 @@ def _summary(sealed: Study, hours: str) -> list[tuple[object, ...]]:
     if sealed.rungs:
         rows.append(("pauses after", ", ".join(f"epoch {epoch}" for epoch in sealed.setup().rungs[:-1]) or "no epoch"))
     if estimate is not None:
-        rows.append(("time", _time(estimate)))
+        rows.append(("time", estimates.text(estimate, hours)))
     return [*rows, *(("note", note) for note in sealed.notes)]
-
-
-def _time(estimate: study.Estimate) -> str:
-    if estimate.seconds is None or estimate.gpu_hours is None:
-        return f"not known: {estimate.how}"
-    return f"about {estimate.seconds / 60:.1f} min and {estimate.gpu_hours:.3g} GPU hours: {estimate.how}"
 
 
 def _shown(value: Any) -> str:

@@ -2,14 +2,14 @@
 
 import hashlib
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
-from tao_skill_bank.automl.plan import algorithms, effective_batch, metric_check, option_reader, space
+from tao_skill_bank.automl.plan import algorithms, effective_batch, estimates, metric_check, option_reader, space
 from tao_skill_bank.automl.plan.algorithms import Setup
+from tao_skill_bank.automl.plan.estimates import Estimate
 from tao_skill_bank.automl.plan.history import Start, Trial, TrialState
 from tao_skill_bank.automl.plan.options import AutomlOptions, Metric
 from tao_skill_bank.automl.plan.space import Space
@@ -17,28 +17,14 @@ from tao_skill_bank.automl.plan.storage import sqlite_url
 from tao_skill_bank.bank import schema as schemas
 from tao_skill_bank.bank.catalog import Skill
 from tao_skill_bank.bank.skill_info import AutomlKeys
-from tao_skill_bank.contracts import DatasetPaths, Finding, Job, Plan, Request, State, contract, from_json, to_json
+from tao_skill_bank.contracts import DatasetPaths, Finding, Job, Plan, Request, contract, from_json, to_json
 from tao_skill_bank.core import nested, settings
-from tao_skill_bank.errors import BlockedError, Problem, RequestError, TaoSkillsError
-from tao_skill_bank.jobs import service
-from tao_skill_bank.runs import plan_versions, results
-from tao_skill_bank.runs.run_directory import RunDirectory
+from tao_skill_bank.errors import BlockedError, Problem, RequestError
 from tao_skill_bank.spec.datasets import absolute
 
 RECIPE = "recipe"
 SHOWN_TRIALS = 8  # of the first batch
 MOST_TRIALS = 10_000
-SAMPLED_JOBS = 200  # newest records that an estimate looks through
-
-
-@contract
-class Estimate:
-    """The expected time of a search, and how it was computed; numbers are None where nothing is known."""
-
-    epochs: int
-    seconds: float | None
-    gpu_hours: float | None
-    how: str
 
 
 @contract
@@ -176,7 +162,7 @@ def prepare(skill: Skill, request: Request, job: Job, given: frozenset[str], fin
         descriptions=_descriptions(skill, searched) if chosen.endpoint else {},
     )
     study = _with_devices(study, job)
-    return replace(study, first=tuple(first_batch(study, job)), estimate=estimate(study, job))
+    return replace(study, first=tuple(first_batch(study, job)), estimate=estimates.of(study, job, request, findings))
 
 
 def _counted_in_steps(keys: AutomlKeys, max_steps: int) -> RequestError:
@@ -255,52 +241,6 @@ def first_batch(study: Study, job: Job) -> list[dict[str, Any]]:
 def first_stop(study: Study) -> int | None:
     """Return the epoch at which the recipe's trial pauses first; None where trials run to their end."""
     return algorithms.recipe_until(study.options.algorithm, study.setup())
-
-
-def estimate(study: Study, job: Job) -> Estimate:
-    """Return the expected time of the search, from the time of an epoch in a finished training of the same model."""
-    epochs = _epochs(study)
-    counted = f"about {epochs} epochs, as 1 of {study.options.eta} trials resumes after each rung"
-    counted = counted if study.rungs else f"at most {epochs} epochs"
-    each, source = _seconds_per_epoch(study, job)
-    if each is None:
-        how = f"{counted}; no finished training of this model shows how long one takes"
-        return Estimate(epochs, None, None, how)
-    gpu_hours = epochs * each / 3600 * job.resources.world_size
-    seconds = epochs * each / study.parallel
-    how = f"{counted} x {each:.3g} s an epoch (job {source}) / {study.parallel} at once"
-    return Estimate(epochs, seconds, gpu_hours, how)
-
-
-def _epochs(study: Study) -> int:
-    """Return the epochs of all trials: the most that each may be asked for, or as successive halving shares them."""
-    trials = study.options.max_trials
-    if not study.rungs:
-        searched = next((each for each in study.space.dimensions if each.name == study.keys.epochs), None)
-        return trials * (int(searched.high) if searched is not None else study.max_epochs)
-    rungs = study.setup().rungs
-    steps = [rung - before for before, rung in zip((0, *rungs), rungs, strict=False)]
-    return sum(math.ceil(trials / study.options.eta**place) * step for place, step in enumerate(steps))
-
-
-def _seconds_per_epoch(study: Study, job: Job) -> tuple[float | None, str]:
-    """Look for the newest finished training of the same model with as many processes."""
-    records = [record for record in service.JobStore().all() if record.terminal_state is State.COMPLETE][:SAMPLED_JOBS]
-    for record in records:
-        run = RunDirectory(Path(record.results_dir))
-        if (record.skill, record.action) != (job.skill, job.action) or not run.plan_file.is_file():
-            continue
-        try:
-            plan = plan_versions.read_launched(run.plan_file)
-        except TaoSkillsError:
-            continue  # of a version that is unknown to this release
-        result = results.read(run)
-        epochs = nested.get(plan.job.spec, study.keys.epochs)
-        same = plan.study is None and plan.job.workload.model == job.workload.model
-        same = same and plan.job.workload.max_steps is None
-        if same and plan.job.resources == job.resources and result.duration_seconds and epochs:
-            return result.duration_seconds / epochs, record.id
-    return None, ""
 
 
 def _counted(findings: Sequence[Finding]) -> dict[str, Any]:

@@ -4,10 +4,12 @@ Prints one JSON document. What a transformer is made of is built once and rememb
 """
 
 import json
-from dataclasses import asdict
+import math
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from tao_skill_bank.bank import early_stop
 from tao_skill_bank.core import json_reader
 from tao_skill_bank.errors import UnknownNameError
 from tao_skill_bank.models.cosmos_predict import memory
@@ -19,6 +21,8 @@ from tao_skill_bank.weights import model_uri
 from tao_skill_bank.weights.model_uri import BUILTIN, HUB
 
 FOLDER = Path(__file__).parent
+# A window of 93 frames of 432x768 takes 1.58 s on an H100 (references/performance.md), at 40 % of its peak.
+ENCODING_FLOPS_PER_PIXEL = 2e7
 CONFIG = "transformer/config.json"
 PACKAGED = {
     "nvidia/Cosmos-Predict2.5-2B": FOLDER / "architectures" / "cosmos-predict2.5-2b.json",
@@ -61,6 +65,29 @@ def inspect(config: TrainConfig) -> dict[str, Any]:
         "memory_bytes_per_gpu": {**needed, "total": smallest.memory_bytes},
         "ways": [plan.to_json() for plan in plans],
         "checkpoint_bytes": memory.checkpoint_bytes(shape),
+        "work": _work(config, shape, load),
+    }
+
+
+def _work(config: TrainConfig, shape: memory.Shape, load: Load) -> dict[str, float]:
+    """Return the FLOPs of a training clip, of a held-out clip per validation, and how often is validated.
+
+    Encoding is once per clip; sample videos of all validations are `fixed_flops`.
+    """
+    one, validation = replace(load, batch=1), config.validation
+    forward = memory.forward_flops(shape, one)
+    last = early_stop.last_epoch(config.train.epoch, config.train.stop_epoch)
+    count = math.ceil(last / validation.freq_in_epoch) if validation.enable else 0
+    encoding = 0.0
+    if config.dataset.cache_latents and not model_uri.is_embedded(config.model.pretrained_model_name_or_path):
+        pixels = load.clip.num_frames * load.clip.height * load.clip.width
+        encoding = ENCODING_FLOPS_PER_PIXEL * pixels * config.dataset.windows_per_clip
+    return {
+        "sample_flops": memory.step_flops(shape, one),
+        "validation_flops": forward * validation.num_samples,
+        "validations": count + 1 if count else 0,  # the base is scored first
+        "encoding_flops": encoding,
+        "fixed_flops": 2 * forward * validation.sample_steps * validation.sample_videos * count,
     }
 
 

@@ -96,6 +96,14 @@ def step_flops(shape: Shape, load: Load) -> float:
     return products + 3 * 4 * pairs * shape.width * shape.layers
 
 
+def forward_flops(shape: Shape, load: Load) -> float:
+    """Return the FLOPs of one forward pass; see `step_flops`."""
+    tokens = load.batch * load.clip.tokens
+    products = 2 * tokens * (TOKEN_WEIGHTS * shape.width**2 * shape.layers + shape.trained)
+    pairs = load.batch * load.clip.tokens * (load.clip.tokens + shape.context_tokens)
+    return products + 4 * pairs * shape.width * shape.layers
+
+
 def shape_of(dit: Any) -> Shape:
     """Return the sizes of a transformer, with or without adapters."""
     every = list(dit.parameters())

@@ -22,6 +22,14 @@ def longest(job: Job, records: Sequence[Probed]) -> int | None:
     return max((length for length, _ in _lengths(job, records)[0]), default=None)
 
 
+def prompt(job: Job, records: Sequence[Probed]) -> tuple[float, int] | None:
+    """Return the mean predicted tokens of sampled prompts and the most of an answer; None where none is predicted."""
+    if not records or sibling_module(job, "record_tokens") is None:
+        return None
+    lengths, answer = [length for length, _ in _lengths(job, records)[0]], _answer_tokens(job)
+    return (sum(lengths) / len(lengths) - answer, answer) if lengths else None
+
+
 def check(job: Job, records: Sequence[Probed]) -> list[Finding]:
     """Return the predicted length of the longest sampled record, blocking when it is above `max_tokens`."""
     if not records:
