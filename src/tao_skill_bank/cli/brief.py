@@ -12,8 +12,8 @@ from typing import Any
 
 import typer
 
-from tao_skill_bank.cli import agent_text, formats, output, overrides, shortening
-from tao_skill_bank.cli.request_options import Options
+from tao_skill_bank.cli import agent_text, formats, output, shortening
+from tao_skill_bank.cli.request_options import Options, command_line
 from tao_skill_bank.cli.shortening import any_value, text
 from tao_skill_bank.contracts import Finding, Plan, to_json
 from tao_skill_bank.core import nested
@@ -126,7 +126,7 @@ def failures(options: Options, *, as_json: bool, full: bool) -> Iterator[None]:
     except TaoSkillsError as error:
         if full or not formats.wants_document(as_json):
             raise
-        following = overrides.corrected(options, error.problems)
+        following = command_line(options).corrected(error.problems)
         print_brief(fitted({}, code=error.exit_code, problems=error.problems, following=following))
         raise typer.Exit(error.exit_code) from None
 

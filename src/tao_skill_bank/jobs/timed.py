@@ -58,7 +58,7 @@ def _is_like(there: Any, job: Job) -> bool:
     workload, platform = there.get("workload") or {}, there.get("platform") or {}
     same_model = _same_model(workload, job)
     same_place = platform.get("name") == job.platform.name and there.get("resources") == to_json(job.resources)
-    return same_model and same_place and not workload.get("resume")
+    return same_model and same_place and not workload.get("resume") and not workload.get("max_steps")
 
 
 def _work(document: Mapping[str, Any]) -> tuple[float | None, float | None]:

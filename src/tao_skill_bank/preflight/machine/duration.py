@@ -1,5 +1,6 @@
 """Estimates how long a job takes, from a finished one like it, else from its arithmetic; always as a range."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -127,11 +128,14 @@ def _training(job: Job, inputs: Sequence[Seen], inspection: Inspection) -> Work 
         return None
     workload, given = job.workload, inspection.answer.get("work") or {}
     trained = counted.total * workload.data_parallel_ranks * (workload.batch_per_rank or 1)
-    validated = (steps.validation_records(job, inputs) or 0) * given.get("validations", workload.epochs or 1)
+    epochs = counted.total / counted.per_epoch
+    share = min(1.0, epochs / (workload.epochs or 1))  # steps may end the training before its epochs do
+    validations = math.ceil(given.get("validations", workload.epochs or 1) * share)
+    validated = (steps.validation_records(job, inputs) or 0) * validations
     flops = None
     if given:
         flops = trained * given["sample_flops"] + validated * given["validation_flops"] + given.get("fixed_flops", 0)
-        flops += trained / (workload.epochs or 1) * given.get("encoding_flops", 0)
+        flops += trained / max(1.0, epochs) * given.get("encoding_flops", 0)
     return Work(trained + validated, counted.total, flops)
 
 

@@ -21,7 +21,7 @@ from tao_skill_bank.core.version import __version__
 from tao_skill_bank.runs.run_directory import read_object
 
 TIMEOUT_SECONDS = 120
-ANSWERS = "4"  # raised when inspect modules report more, so that older answers are not taken from the cache
+ANSWERS = "5"  # raised when inspect modules report more, so that older answers are not taken from the cache
 MODEL_PATH_FILES = ("config.json", "adapter_config.json", "*/config.json")  # of a model, or of a pipeline's parts
 INPUT_FILES = ("adapter_config.json",)  # of inputs that become part of the model
 
