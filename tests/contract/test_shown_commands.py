@@ -45,7 +45,11 @@ def named(value: object) -> str:
 
 def _without_gaps(shown: Shown) -> list[str]:
     """Return the words without `...`, with a skill and an action where the page leaves them to the reader."""
-    stands_for = {"SKILL": MODEL_SKILLS[0].name, "ACTION": "train", **dict.fromkeys("KNST", "1")}
+    stands_for = {
+        "SKILL": MODEL_SKILLS[0].name,
+        "ACTION": "train",
+        **dict.fromkeys(("K", "N", "S", "T", "SECONDS"), "1"),
+    }
     return [stands_for.get(word, word) for word in shown.words if word != "..."]
 
 

@@ -134,7 +134,7 @@ def read_everything(run):
         results.write(run, result)
     handle = SimpleNamespace(status=lambda: service.JobStatus("x", State.ERROR, progress=run.last_status()))
     with open(os.devnull, "w") as nowhere:  # noqa: PTH123
-        follow._show_lines(follow._moments(handle, run), Console(file=nowhere))
+        follow._show_lines(follow._moments(handle, run, None), Console(file=nowhere), 0)
     diagnose.diagnose_job(make_record(make_job(run.path, id="cosmos-rl-train-0123456789ab")))
     report.write_report({"": run}, run.path / "report.html")
 

@@ -98,7 +98,9 @@ def test_a_blocked_search_shows_its_study_and_the_launch_of_its_controller(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "taken").write_text("")
-    code, shown = answered("plan", "toy", "train", "--results-dir", tmp_path / "taken" / "run", "--out", tmp_path / "p")
+    code, shown = answered(
+        "plan", "toy", "train", "--results-dir", tmp_path / "taken" / "run", "--full", "--out", tmp_path / "p"
+    )
     assert code == 3
     assert shown["launchable"] is False
     assert shown["study"]["first"]

@@ -4,12 +4,10 @@ Prints one JSON document. What a transformer is made of is built once and rememb
 """
 
 import json
-import math
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from tao_skill_bank.bank import early_stop
 from tao_skill_bank.core import json_reader
 from tao_skill_bank.errors import UnknownNameError
 from tao_skill_bank.models.cosmos_predict import memory
@@ -70,14 +68,12 @@ def inspect(config: TrainConfig) -> dict[str, Any]:
 
 
 def _work(config: TrainConfig, shape: memory.Shape, load: Load) -> dict[str, float]:
-    """Return the FLOPs of a training clip, of a held-out clip per validation, and how often is validated.
+    """Return the FLOPs of a training clip, of a held-out clip per validation, and the epochs between validations.
 
-    Encoding is once per clip; sample videos of all validations are `fixed_flops`.
+    Encoding is once per clip. The base is validated first, without the sample videos of the other validations.
     """
     one, validation = replace(load, batch=1), config.validation
     forward = memory.forward_flops(shape, one)
-    last = early_stop.last_epoch(config.train.epoch, config.train.stop_epoch)
-    count = math.ceil(last / validation.freq_in_epoch) if validation.enable else 0
     encoding = 0.0
     if config.dataset.cache_latents and not model_uri.is_embedded(config.model.pretrained_model_name_or_path):
         pixels = load.clip.num_frames * load.clip.height * load.clip.width
@@ -85,9 +81,10 @@ def _work(config: TrainConfig, shape: memory.Shape, load: Load) -> dict[str, flo
     return {
         "sample_flops": memory.step_flops(shape, one),
         "validation_flops": forward * validation.num_samples,
-        "validations": count + 1 if count else 0,  # the base is scored first
+        "validation_epochs": validation.freq_in_epoch if validation.enable else 0,
+        "first_validations": 1 if validation.enable else 0,
         "encoding_flops": encoding,
-        "fixed_flops": 2 * forward * validation.sample_steps * validation.sample_videos * count,
+        "samples_flops": 2 * forward * validation.sample_steps * validation.sample_videos,
     }
 
 

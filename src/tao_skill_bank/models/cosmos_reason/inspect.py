@@ -3,11 +3,9 @@
 Prints one JSON document. What a network is made of is remembered (network_facts); memory is computed from it.
 """
 
-import math
 from dataclasses import replace
 from typing import Any
 
-from tao_skill_bank.bank import early_stop
 from tao_skill_bank.models.cosmos_reason import generation_memory, memory, network_facts
 from tao_skill_bank.models.cosmos_reason.config import TrainConfig
 from tao_skill_bank.models.cosmos_reason.memory import Load
@@ -60,18 +58,17 @@ def inspect(config: TrainConfig, tokens: int | None = None) -> dict[str, Any]:
 
 
 def _work(config: TrainConfig, shape: memory.Shape, load: Load) -> dict[str, float]:
-    """Return the FLOPs of the longest training record, of such a held-out one, and how often is validated.
+    """Return the FLOPs of the longest training record, of such a held-out one, and the epochs between validations.
 
     Forward costs 2 per weight and token, and 4 tokens^2 width per decoder layer for attention, of which causality
     saves half; backward costs as much again for the inputs' gradients (attention twice), and 2 per trained weight.
     """
     attention = 2 * load.tokens**2 * shape.text.hidden * shape.text.blocks
     forward = 2 * shape.parameters * load.tokens + attention
-    last = early_stop.last_epoch(config.train.epoch, config.train.stop_epoch)
     return {
         "sample_flops": 2 * (2 * shape.parameters + shape.trained) * load.tokens + 3 * attention,
         "validation_flops": forward,
-        "validations": math.ceil(last / config.validation.freq_in_epoch) if config.validation.enable else 0,
+        "validation_epochs": config.validation.freq_in_epoch if config.validation.enable else 0,
     }
 
 

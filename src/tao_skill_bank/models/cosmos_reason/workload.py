@@ -19,7 +19,6 @@ UNSIZED = (
     "custom.max_bad_share",
     "train.resume",
     "train.stop_epoch",
-    "train.max_steps",
     "train.seed",
     RATES,  # not so a list: a rate of a part that is not trained is refused
     "train.optm_weight_decay",

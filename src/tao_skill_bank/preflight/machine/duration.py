@@ -129,12 +129,13 @@ def _training(job: Job, inputs: Sequence[Seen], inspection: Inspection) -> Work 
     workload, given = job.workload, inspection.answer.get("work") or {}
     trained = counted.total * workload.data_parallel_ranks * (workload.batch_per_rank or 1)
     epochs = counted.total / counted.per_epoch
-    share = min(1.0, epochs / (workload.epochs or 1))  # steps may end the training before its epochs do
-    validations = math.ceil(given.get("validations", workload.epochs or 1) * share)
-    validated = (steps.validation_records(job, inputs) or 0) * validations
+    between = given.get("validation_epochs", 1)
+    validations = math.ceil(epochs / between) if between else 0
+    validated = (steps.validation_records(job, inputs) or 0) * (validations + given.get("first_validations", 0))
     flops = None
     if given:
-        flops = trained * given["sample_flops"] + validated * given["validation_flops"] + given.get("fixed_flops", 0)
+        flops = trained * given["sample_flops"] + validated * given["validation_flops"]
+        flops += validations * given.get("samples_flops", 0)
         flops += trained / max(1.0, epochs) * given.get("encoding_flops", 0)
     return Work(trained + validated, counted.total, flops)
 

@@ -395,7 +395,7 @@ def test_a_missing_guardrail_stops_the_run(run, spec, tmp_path, monkeypatch):
 
 def test_no_inputs_stop_the_run(run, spec, tmp_path, monkeypatch):
     absent = str(tmp_path / "absent")
-    check_stops(run, spec(inputs=absent), tmp_path / "run", "no_test_pairs", "does not exist", monkeypatch)
+    check_stops(run, spec(inputs=absent), tmp_path / "run", "input_missing", "does not exist", monkeypatch)
 
 
 def test_an_unreadable_picture_stops_the_run(run, spec, inputs, tmp_path, monkeypatch):
@@ -406,7 +406,7 @@ def test_an_unreadable_picture_stops_the_run(run, spec, inputs, tmp_path, monkey
 
 def test_a_picture_that_does_not_exist_stops_the_run(run, spec, tmp_path, monkeypatch):
     missing = spec(image=str(tmp_path / "absent.png"))
-    check_stops(run, missing, tmp_path / "run", "missing_media", "does not exist", monkeypatch)
+    check_stops(run, missing, tmp_path / "run", "input_missing", "does not exist", monkeypatch)
 
 
 def test_a_corrupt_clip_stops_the_run(run, spec, inputs, tmp_path, monkeypatch):

@@ -261,7 +261,7 @@ def test_what_a_server_cannot_do_is_refused(
 ) -> None:
     spec = server_spec("http://127.0.0.1:1/v1")
     spec["vision"]["video_start"] = 0.5
-    spec["model"] |= {"enable_lora": True, "base_model_path": "/base"}
+    spec["model"] |= {"enable_lora": True, "base_model_path": str(tmp_path)}
     assert run_program("evaluate", spec) == 2
     told = diagnosis(tmp_path / "evaluation")
     assert "video_start" in told["cause"]

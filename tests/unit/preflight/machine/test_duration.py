@@ -9,7 +9,7 @@ from tao_skill_bank.jobs.timed import Timed
 from tao_skill_bank.preflight.machine import duration
 from tao_skill_bank.preflight.model.inspection import Inspection
 
-WORK = {"sample_flops": 4e9, "validation_flops": 1e9, "validations": 2}
+WORK = {"sample_flops": 4e9, "validation_flops": 1e9, "validation_epochs": 1}
 
 
 @pytest.fixture
@@ -63,10 +63,22 @@ def test_hours_are_those_of_all_processes_and_of_gpus_on_gpus(world):
 
 def test_more_validations_take_longer(world):
     few, many = (
-        estimated(*world(), {"work": WORK | {"validations": number, "validation_flops": 1e11}}) for number in (1, 100)
+        estimated(*world(epochs=100), {"work": WORK | {"validation_epochs": between, "validation_flops": 1e11}})
+        for between in (100, 1)
     )
     assert many.evidence["seconds"][0] > few.evidence["seconds"][0]
     assert many.evidence["seconds"][1] > few.evidence["seconds"][1]
+
+
+def test_a_training_by_steps_is_as_long_as_its_steps(world):
+    whole, few = (estimated(*world(epochs=100, max_steps=steps), {"work": WORK}) for steps in (None, 3))
+    assert few.evidence["samples"] == 3 * 4 + 2 * 3  # two epochs, the second one not whole, validate three records each
+    assert few.evidence["seconds"][0] < whole.evidence["seconds"][0]
+
+
+def test_a_training_without_validation_computes_none(world):
+    found = estimated(*world(), {"work": WORK | {"validation_epochs": 0}})
+    assert found.evidence["samples"] == 16
 
 
 @pytest.mark.parametrize(

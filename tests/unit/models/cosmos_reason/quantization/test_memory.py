@@ -9,7 +9,7 @@ from preflight_worlds import QuietPlatform, make_job
 
 from tao_skill_bank import preflight
 from tao_skill_bank.models.cosmos_reason.config import QuantizeConfig
-from tao_skill_bank.models.cosmos_reason.quantization import comparison
+from tao_skill_bank.models.cosmos_reason.quantization import memory
 from tao_skill_bank.models.cosmos_reason.quantization.memory import inspect_quantize
 from tao_skill_bank.models.cosmos_reason.workload import describe
 from tao_skill_bank.training.config import load_spec
@@ -79,7 +79,7 @@ def test_held_out_records_are_counted_as_many_as_run_at_once(
 ) -> None:
     needed = []
     for batch in (4, 8):
-        monkeypatch.setattr(comparison, "BATCH", batch)
+        monkeypatch.setattr(memory, "BATCH", batch)
         needed.append(inspected(NAME, held_out=True)["memory_bytes_per_gpu"]["activations"])
     assert needed[1] == 2 * needed[0]
 
