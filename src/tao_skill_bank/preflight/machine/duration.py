@@ -20,7 +20,7 @@ from tao_skill_bank.preflight.model.inspection import Inspection
 CODE = "estimate"
 # Typical values, wide enough for every run that was measured (references/performance.md).
 START = Span(8, 60)  # interpreter, torch and model of the job, before the first sample
-STEP = {"cpu": Span(0.01, 0.4), "cuda": Span(0.005, 0.3)}  # of an optimizer step beside its arithmetic
+STEP = {"cpu": Span(0.01, 0.4), "cuda": Span(0.005, 0.3)}  # of an optimizer step, in addition to its arithmetic
 SAMPLE = Span(0.0005, 0.05)  # reading and decoding of a sample
 CPU_FLOPS = Span(2e9, 60e9)  # FLOP/s of one process on a few cores
 GPU_SHARE = Span(0.15, 0.7)  # of a GPU's peak that trainings reach
