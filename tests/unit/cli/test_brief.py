@@ -13,6 +13,7 @@ from runs import make_job, make_plan
 
 from tao_skill_bank.bank import catalog
 from tao_skill_bank.cli import agent_text, brief, formats, shortening
+from tao_skill_bank.cli.request_options import Options
 from tao_skill_bank.contracts import Finding, PlatformRequest
 from tao_skill_bank.core import nested
 from tao_skill_bank.errors import Problem, RequestError
@@ -178,9 +179,12 @@ def test_steps_are_a_field_instead_of_a_finding_unless_they_block(sealed) -> Non
 # --- formats ---
 
 
+UNREAD = Options(None, None)  # the options of a request that cannot be read
+
+
 def test_an_error_is_one_brief_document_where_documents_are_wanted(capsys: pytest.CaptureFixture[str]) -> None:
     problems = [Problem(f"code_{number % 2}", "No.", "Yes.") for number in range(25)]
-    with pytest.raises(typer.Exit) as ended, brief.failures(as_json=True, full=False):
+    with pytest.raises(typer.Exit) as ended, brief.failures(UNREAD, as_json=True, full=False):
         raise RequestError(problems)
     answer = json.loads(capsys.readouterr().out)
     assert (ended.value.exit_code, answer["code"], len(answer["errors"])) == (2, 2, 10)
@@ -189,7 +193,7 @@ def test_an_error_is_one_brief_document_where_documents_are_wanted(capsys: pytes
 
 @pytest.mark.parametrize(("as_json", "full"), [(False, False), (True, True)])
 def test_an_error_is_whole_for_people_and_on_request(*, as_json: bool, full: bool) -> None:
-    with pytest.raises(RequestError), brief.failures(as_json=as_json, full=full):
+    with pytest.raises(RequestError), brief.failures(UNREAD, as_json=as_json, full=full):
         raise RequestError([Problem("code", "No.", "Yes.")])
 
 
@@ -201,7 +205,7 @@ def test_agents_get_each_fact_on_one_line(sealed, capsys: pytest.CaptureFixture[
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "code: 3"
     assert "error code_0 train.x: Too\\nlong. fix: Lower it." in lines
-    assert "set: --set 'train.x=\"off\"'" in lines
+    assert "set: --set train.x=off" in lines
     assert lines[lines.index("changed:") + 1] == " train.epoch=3"
     assert not any("null" in line and "lora" not in line for line in lines)
 

@@ -111,7 +111,7 @@ def test_a_request_file_is_corrected_by_overrides_on_top_of_it(answer, tmp_path,
     assert "=null" in following
     code, document = answer(*shlex.split(following)[1:])
     assert code == 0
-    assert document["spec"]["train"]["epoch"] == 3
+    assert document["changed"]["train.epoch"] == 3
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_overrides_that_are_pasted_behind_a_failed_command_work(answer):
     pasted = overrides.option_words(document["errors"][0]["fix_set"])
     assert pasted == ["--set", "train.epocs=null", "--set", "train.epoch=3"]
     code, document = answer(*words, *pasted)
-    assert (code, document["spec"]["train"]["epoch"]) == (0, 3)
+    assert (code, document["changed"]["train.epoch"]) == (0, 3)
 
 
 def test_the_deletion_of_an_unknown_parameter_is_still_refused(answer):
@@ -157,5 +157,5 @@ def test_people_see_overrides_below_a_fix_and_one_line_per_choice(answer):
 
 def test_values_are_quoted_for_the_shell():
     problem = Problem("code", "", "", fix_set={"a": {"b c": ["d"]}}, fix_choices=())
-    (line,) = overrides.lines(problem)
+    (line,) = overrides.lines(problem.fix_set)
     assert line == """set: --set 'a={"b c": ["d"]}'"""
