@@ -119,7 +119,7 @@ def _with_study(drafted: Plan, skill: Skill, given: frozenset[str]) -> Plan:
             raise
         return planner.noting(drafted, *from_error(error))
     findings = [found for found in drafted.findings if found.code != duration.CODE]  # of one training
-    drafted = replace(drafted, findings=(*findings, *estimates.finding(prepared, drafted.job)))
+    drafted = replace(drafted, findings=(*findings, *estimates.finding(prepared.estimate, drafted.job)))
     located = study.located(skill, drafted.request, drafted.job, given)
     request = replace(
         located, image=located.image or drafted.job.image

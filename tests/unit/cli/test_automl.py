@@ -1,6 +1,7 @@
 """The search as the command line offers it, with a skill whose trainings take milliseconds."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -55,6 +56,8 @@ def test_people_see_what_is_searched_before_anything_starts(tmp_path: Path) -> N
     assert "tao-skill-bank:tao-run-automl" in shown
     assert "0.0001 to 0.01, logarithmic" in shown
     assert "7 trials, 1 at once" in shown
+    assert "results/<job id>" in shown  # the plan is not written, so `run` makes another id
+    assert re.search(r"toy-train-[0-9a-f]{12}", shown) is None
     assert list(tmp_path.iterdir()) == []
 
 

@@ -36,7 +36,8 @@ def test_a_sound_job_has_nothing_blocking(dataset, tmp_path, monkeypatch):
     without_inspection(monkeypatch)
     found = run(make_job(tmp_path, use_of(dataset())))
     assert codes(found, "blocking") == []
-    assert codes(found) == ["dataset_records", "media_decoded", "few_steps", "steps", "tokens_predicted"]
+    expected = ["dataset_records", "media_decoded", "few_steps", "steps", "tokens_predicted", "estimate_unknown"]
+    assert codes(found) == expected
 
 
 def test_this_machine_is_not_looked_at_for_a_platform_that_runs_elsewhere(dataset, tmp_path, monkeypatch):
@@ -161,7 +162,8 @@ def test_clips_and_prompts_are_checked_with_the_rest(tmp_path, monkeypatch):
     clips = (clips_of(tmp_path / "train"), clips_of(tmp_path / "val", "eval"))
     prompts = Input("eval", "prompt_pairs", {"path": str(tmp_path / "val")})
     found = run(make_job(tmp_path, *clips, prompts, batch_per_rank=1))
-    assert codes(found) == ["clips", "clips", "train_eval_overlap", "prompts", "few_steps", "steps"]
+    expected = ["clips", "clips", "train_eval_overlap", "prompts", "few_steps", "steps", "estimate_unknown"]
+    assert codes(found) == expected
 
 
 def test_preflight_never_imports_torch():

@@ -3,16 +3,38 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any, Protocol
 
+from tao_skill_bank.automl.plan.algorithms import Setup
+from tao_skill_bank.automl.plan.options import AutomlOptions, Metric
+from tao_skill_bank.automl.plan.space import Space
+from tao_skill_bank.bank.skill_info import AutomlKeys
 from tao_skill_bank.contracts import OMITTED_IF_EMPTY, Finding, Job, Request, contract
 from tao_skill_bank.core.findings import info
 from tao_skill_bank.core.spans import Span
 from tao_skill_bank.jobs import timed
 from tao_skill_bank.preflight.machine import duration
 
-if TYPE_CHECKING:
-    from tao_skill_bank.automl.plan.study import Study
+
+class Searched(Protocol):
+    """The parts of a study that its time depends on."""
+
+    @property
+    def options(self) -> AutomlOptions: ...
+    @property
+    def space(self) -> Space: ...
+    @property
+    def keys(self) -> AutomlKeys: ...
+    @property
+    def metric(self) -> Metric: ...
+    @property
+    def rungs(self) -> bool: ...
+    @property
+    def max_epochs(self) -> int: ...
+    @property
+    def parallel(self) -> int: ...
+    def setup(self) -> Setup:
+        """Return what the algorithm is built from."""
 
 
 @contract
@@ -41,7 +63,7 @@ class Estimate:
     source: Annotated[str, OMITTED_IF_EMPTY] = ""
 
 
-def of(study: "Study", job: Job, request: Request, findings: Sequence[Finding]) -> Estimate:
+def of(study: Searched, job: Job, request: Request, findings: Sequence[Finding]) -> Estimate:
     """Return the expected time of a search, from the finding that estimates a training with the request's own spec."""
     epochs, evaluations = _epochs(study), _evaluations(study, request)
     counted = f"about {epochs} epochs, as 1 of {study.options.eta} trials resumes after each rung"
@@ -67,9 +89,8 @@ def of(study: "Study", job: Job, request: Request, findings: Sequence[Finding]) 
     )
 
 
-def finding(study: "Study", job: Job) -> list[Finding]:
+def finding(found: Estimate | None, job: Job) -> list[Finding]:
     """Return the estimate of a search as the finding of a plan; nothing where it is not known."""
-    found = study.estimate
     if found is None or not found.seconds_range:
         return []
     evidence: dict[str, Any] = {
@@ -94,7 +115,7 @@ def text(found: Estimate, hours: str) -> str:
     return f"about {Span(*found.seconds_range).text()} ({low:g} to {high:g} {hours}): {found.how}"
 
 
-def _epochs(study: "Study") -> int:
+def _epochs(study: Searched) -> int:
     """Return the epochs of all trials: the most that each may be asked for, or as successive halving shares them."""
     trials = study.options.max_trials
     if not study.rungs:
@@ -105,7 +126,7 @@ def _epochs(study: "Study") -> int:
     return sum(math.ceil(trials / study.options.eta**place) * step for place, step in enumerate(steps))
 
 
-def _starts(study: "Study") -> int:
+def _starts(study: Searched) -> int:
     """Return how many trainings are started: one of a trial, and one whenever it resumes after a rung."""
     trials = study.options.max_trials
     if not study.rungs:
@@ -113,7 +134,7 @@ def _starts(study: "Study") -> int:
     return sum(math.ceil(trials / study.options.eta**place) for place in range(len(study.setup().rungs)))
 
 
-def _evaluations(study: "Study", request: Request) -> int:
+def _evaluations(study: Searched, request: Request) -> int:
     """Return the evaluations of a search: of the base, of the best, and of every trial where the metric is one."""
     keys = study.keys.evaluation
     if "eval" not in request.datasets:
@@ -122,7 +143,7 @@ def _evaluations(study: "Study", request: Request) -> int:
     return around + (_starts(study) if study.metric.action is not None else 0)
 
 
-def _trainings(study: "Study", job: Job, one: dict[str, Any], epochs: int) -> Span:
+def _trainings(study: Searched, job: Job, one: dict[str, Any], epochs: int) -> Span:
     """Return the seconds of all trainings; the start of each does not grow with its epochs."""
     whole = Span(*one["seconds"])
     start = Span(min(duration.START.low, whole.low / 2), min(duration.START.high, whole.high / 2))
@@ -131,7 +152,7 @@ def _trainings(study: "Study", job: Job, one: dict[str, Any], epochs: int) -> Sp
     return each * epochs + start * _starts(study)
 
 
-def _evaluating(study: "Study", job: Job, one: dict[str, Any]) -> Span:
+def _evaluating(study: Searched, job: Job, one: dict[str, Any]) -> Span:
     """Return the seconds of one evaluation: of a finished one, else from a start to as long as a training."""
     action = study.metric.action or (study.keys.evaluation.action if study.keys.evaluation else job.action)
     known = timed.newest(replace(job, action=action))

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tao_skill_bank.bank.libraries import TRAIN, Library, Spec, always, loggers
+from tao_skill_bank.core import nested
 from tao_skill_bank.weights import model_uri
 
 PREDICT = "predict"
@@ -20,15 +21,15 @@ def needed(action: str, spec: Spec) -> Sequence[Library]:
 
 
 def _train(spec: Spec) -> list[Library]:
-    named = loggers("logging.logger", spec["logging"]["logger"])
+    named = loggers("logging.logger", nested.get(spec, "logging.logger") or ())
     return [*_pipeline("train"), *always("train", TRAIN, "av"), *named]
 
 
 def _generate(spec: Spec) -> list[Library]:
     found = [*_pipeline("generate"), *always("generate", TRAIN, *MEDIA)]
-    if spec[SAFETY] == "off":
+    if spec.get(SAFETY) == "off":
         return found
-    is_embedded = model_uri.is_embedded(spec["model"]["pretrained_model_name_or_path"])
+    is_embedded = model_uri.is_embedded(nested.get(spec, "model.pretrained_model_name_or_path") or "")
     why = EMBEDDED if is_embedded else LICENSE
     off = {SAFETY: "off"}
     return [*found, Library(GUARDRAIL, "", f"{SAFETY} auto", SAFETY, off, is_choice=not is_embedded, why=why)]

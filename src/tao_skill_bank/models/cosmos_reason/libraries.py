@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tao_skill_bank.bank.libraries import TRAIN, Library, Spec, always, loggers
+from tao_skill_bank.core import nested
 from tao_skill_bank.runs.run_directory import read_object
 
 WEIGHTS = ("transformers", "safetensors")
@@ -20,15 +21,15 @@ def needed(action: str, spec: Spec) -> Sequence[Library]:
 
 
 def _train(spec: Spec) -> list[Library]:
-    lora, float8 = spec["policy"].get("lora"), "train.fp8.enable_fp8"
-    found = loggers("logging.logger", spec["logging"]["logger"])
+    lora, float8 = nested.get(spec, "policy.lora"), "train.fp8.enable_fp8"
+    found = loggers("logging.logger", nested.get(spec, "logging.logger") or ())
     if lora:
         found += always("train with policy.lora", TRAIN, "peft")
-    if lora and lora["load_in_4bit"]:
+    if lora and lora.get("load_in_4bit"):
         path = "policy.lora.load_in_4bit"
         why = "the decoder then takes about four times the memory"
         found.append(Library("bitsandbytes", "qlora", path, path, {path: False}, why=why))
-    if spec["train"]["fp8"]["enable_fp8"]:
+    if nested.get(spec, float8):
         why = "steps are slower in bfloat16"
         found.append(Library("torchao", "fp8", float8, float8, {float8: False}, why=why))
     return found

@@ -27,7 +27,6 @@ class FakeStudy:
     max_epochs: int = 2
     parallel: int = 1
     options: AutomlOptions = field(default_factory=lambda: AutomlOptions(max_trials=9))
-    estimate: Estimate | None = None
 
     space = SimpleNamespace(dimensions=())
 
@@ -94,7 +93,6 @@ def test_estimates_of_earlier_releases_keep_their_bytes_and_are_shown():
 
 def test_the_finding_holds_what_a_plan_of_one_job_would(tmp_path):
     study = FakeStudy(evaluation=EVALUATION)
-    study.estimate = estimate(tmp_path, study)
-    (found,) = estimates.finding(study, make_job(tmp_path))
+    (found,) = estimates.finding(estimate(tmp_path, study), make_job(tmp_path))
     assert {"seconds", "device_hours", "device", "source", "how"} <= found.evidence.keys()
     assert "CPU hours" in found.message
