@@ -44,7 +44,7 @@ def _with_copies(
     for found in rates:
         role, source = _of(sources, {path: nested.get(sealed.job.spec, path) for path in _annotations(sources)}, found)
         media = found.evidence["media"]
-        if source is None or not Path(media).is_dir():
+        if source is None or "copy" not in found.evidence or not Path(media).is_dir():
             return []  # an archive, or a store: the fix says what to do first
         copy = found.evidence["copy"]
         commands[command("data", "fix-video-fps", found.path, copy, "--media", media)] = None

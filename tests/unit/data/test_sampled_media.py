@@ -93,7 +93,7 @@ def test_clips_shorter_than_the_frames_asked_for_are_listed(dataset, findings_of
     write_clip(root / "videos" / "1.mp4", num_frames=5)
     found = only(findings_of(root, fps=None, num_frames=8), "media_too_short")
     assert found.severity == "blocking"
-    assert found.evidence == {"frames": {"videos/1.mp4": 5}, "count": 1}
+    assert found.evidence == {"frames": {"videos/1.mp4": 5}, "count": 1, "largest": 5}
     assert "at most 5" in found.fix
 
 

@@ -36,15 +36,16 @@ class RemoteData:
         return [self._with_uris(found) for found in findings] if self.uris else list(findings)
 
     def _with_uris(self, found: Finding) -> Finding:
-        fix = found.fix
+        fix, evidence = found.fix, found.evidence
         for local, uri in self.uris.items():
             if local in fix and "fix-video-fps" in fix:
+                evidence = {name: value for name, value in evidence.items() if name != "copy"}  # of the local file
                 root = places.parent(uri)
                 fix = f"tao-skills data stage {root} DATA, then tao-skills data fix-video-fps on its annotation file; "
                 fix += "upload the copy and name it."
         return replace(
             found, message=self._named(found.message), fix=self._named(fix), path=self._named(found.path),
-            evidence=self._named(found.evidence),
+            evidence=self._named(evidence),
         )  # fmt: skip
 
     def _named(self, value: Any) -> Any:

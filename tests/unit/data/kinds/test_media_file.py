@@ -27,7 +27,7 @@ def test_a_clip_must_have_the_frames_that_are_asked_for_and_an_image_need_not(cl
     Image.new("RGB", (32, 32)).save(tmp_path / "a.png")
     workload = Workload(num_frames=13)
     found = findings_on(media(clip), media(tmp_path / "a.png", "image"), workload=workload)
-    assert only(found, "media_too_short").evidence == {"frames": {str(clip): 12}, "count": 1}
+    assert only(found, "media_too_short").evidence == {"frames": {str(clip): 12}, "count": 1, "largest": 12}
 
 
 @pytest.mark.parametrize("kind", ["video", "image"])
