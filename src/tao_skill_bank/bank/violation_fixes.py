@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from tao_skill_bank.bank import schema as schemas
-from tao_skill_bank.bank.nearest_values import MISSING, nearest
+from tao_skill_bank.bank.nearest_values import MISSING, accepts, nearest
 from tao_skill_bank.core import nested
 from tao_skill_bank.core.redact import SECRET_NAME, without_secret
 from tao_skill_bank.errors import Problem
@@ -70,15 +70,23 @@ def _unknown(schema: Schema, spec: Mapping[str, Any], problem: Problem) -> Probl
         return problem if value is MISSING else chosen(problem, within, value, why)
     value, meant = nested.get(spec, problem.path), problem.expected
     removed: dict[str, Any] = {problem.path: None}
-    if meant is None or value is None or SECRET_NAME.search(problem.path) or without_secret(value) != value:
+    if value is None or SECRET_NAME.search(problem.path) or without_secret(value) != value:
         return replace(problem, fix_set=removed)
-    moved = _moved(schema, meant, value)
+    moved = _moved(schema, meant, value) if meant is not None else {}
+    if meant is None or not all(_may_be_meant(schemas.at(schema, path) or {}, new) for path, new in moved.items()):
+        return replace(problem, fix_choices=(removed,))  # whether it may be dropped is for the user to say
     if any(
         nested.get(spec, path) not in (None, nested.get(schema.get("default", {}), path), new)
         for path, new in moved.items()
     ):
         return replace(problem, fix_choices=(removed, removed | moved))  # the right one is given, too
     return replace(problem, fix_set=removed | moved)
+
+
+def _may_be_meant(leaf: Mapping[str, Any], value: Any) -> bool:
+    """Return whether a value fits a parameter, or is a number that only its bounds refuse."""
+    is_number = "enum" not in leaf and isinstance(value, (int, float)) and accepts({"type": leaf.get("type")}, value)
+    return accepts(leaf, value) or is_number
 
 
 def _moved(schema: Schema, meant: str, value: Any) -> dict[str, Any]:

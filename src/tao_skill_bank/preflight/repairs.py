@@ -75,6 +75,8 @@ def _fewer_epochs(job: Job, keys: AutomlKeys, evidence: Evidence) -> Ways:
 def _more_steps(job: Job, keys: AutomlKeys, evidence: Evidence) -> Ways:
     """Return more epochs, and a smaller batch where a smaller one suffices."""
     steps, threshold, epochs = evidence["steps"], evidence["threshold"], job.workload.epochs or 1
+    if keys.steps and job.workload.max_steps is not None:
+        return ({keys.steps: threshold},)
     longer = _epochs(job, keys, -(-threshold * epochs // steps))
     per_epoch, micro = steps // epochs, job.workload.micro_batch or 1
     wanted = -(-threshold // epochs)

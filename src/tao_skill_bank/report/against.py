@@ -19,15 +19,21 @@ def compare(before: tuple[str, RunDirectory], after: tuple[str, RunDirectory]) -
     """Compare two jobs, each given by its id and run directory, on the questions that both answered.
 
     Returns:
-        None where one of them answers no questions: nothing is paired then.
+        None where neither answers questions: nothing is paired then.
 
     Raises:
-        BlockedError: both answer questions, and none of them is the same.
+        BlockedError: only one of them answers questions, or none of the questions is the same.
 
     """
     first, last = (views.read(*each) for each in (before, after))
-    if not all(_answers(run) for run in (first, last)):
+    answering = [run for run in (first, last) if _answers(run)]
+    if not answering:
         return None
+    if len(answering) == 1:
+        other = last if answering[0] is first else first
+        message = f"{other.title} answers no questions, so {answering[0].title} cannot be compared with it."
+        fix = f"Evaluate its model on the same data and name that job; the base: {_measure_again(answering[0])}"
+        raise BlockedError.of("nothing_to_compare", message, fix, path=other.title)
     compared = paired.compare(first, last)
     if compared is None:
         message = f"{first.title} and {last.title} have no question in common, so nothing of them can be compared."

@@ -110,10 +110,8 @@ def _with_overrides(spec: Spec, skill: Skill, request: Request, schema: Mapping[
         findings=(*spec.findings, *spelled.findings),
         problems=(*spec.problems, *spelled.problems),
     )
-    pairs = spelled.pairs
-    shorthands = [(shorthand[path], value) for path, value in pairs if path in shorthand]
-    explicit = [(path, value) for path, value in pairs if path not in shorthand]
-    for path, value in shorthands + explicit:
+    for given, value in spelled.pairs:  # a later one wins, however it is spelled
+        path = shorthand[given] if given in shorthand and schemas.at(schema, given) is None else given
         if _is_ignored(path, skill.info.ignored_keys, schema):
             message = f"{path} is not used by this skill and is ignored."
             finding = Finding(

@@ -288,3 +288,18 @@ def test_a_parallelism_that_is_not_there_is_refused_with_its_reason(size: str) -
     assert problem.expected == "integer 1"
     assert "only 1:" in problem.message
     assert problem.fix == f"Set policy.parallelism.{size} to integer 1."
+
+
+@pytest.mark.parametrize(
+    ("overrides", "limit"),
+    [
+        ({"evaluation": {"limit": 6}, "limit": 3}, 3),
+        ({"evaluation.limit": 3, "limit": 5}, 5),
+        ({"limit": 5, "evaluation.limit": 3}, 3),
+    ],
+)
+def test_the_later_of_two_spellings_of_a_parameter_wins(overrides: dict[str, Any], limit: int) -> None:
+    skill = catalog.find("tao-finetune-cosmos-reason")
+    data = {"dataset.annotation_path": "/a.json", "dataset.media_dir": "/media"}
+    built = spec.build(skill, Request(skill.name, "evaluate", overrides={**data, **overrides}))
+    assert built.values["evaluation"]["limit"] == limit

@@ -64,6 +64,8 @@ BROKEN_RULES = [
         {"evaluation.answer_type": "reasoning", "evaluation.scoring": "choices"},
         "choices_after_thought",
     ),
+    (REASON, "evaluate", {"evaluation.limit": 0}, "limit_of_nothing"),
+    (PREDICT, "generate", {"prompt": "A.", "limit": 3}, "limit_of_one"),
     (REASON, "evaluate", {"evaluation.shard_id": 4, "evaluation.total_shard": 4}, "no_such_shard"),
     (REASON, "inference", {"num_gpus": 2}, "one_gpu"),
     (PREDICT, "train", {"dataset.height": 100}, "size_not_a_multiple"),
@@ -188,7 +190,6 @@ def test_both_ways_are_offered_where_the_wish_decides():
         ({"trian": {"epoch": 3}}, {"trian": None, "train.epoch": 3}),
         ({"train.epocs": 0}, {"train.epocs": None, "train.epoch": 1}),
         ({"train.epocs": None}, {"train.epocs": None, "train.epoch": None}),
-        ({"zzz": 1}, {"zzz": None}),
         ({"train": 5}, {"train": None}),
         ({"policy.model_name_or_path": "hf://a/b"}, {"policy.model_name_or_path": "hf_model://a/b"}),
         ({"policy.model_name_or_path": "https://huggingface.co/a/b"}, {"policy.model_name_or_path": "hf_model://a/b"}),
@@ -204,6 +205,14 @@ def test_a_name_that_is_not_known_is_replaced_by_the_one_that_was_meant(given, f
     found = faults.problems_of(skill, "train", overrides)
     assert [problem.fix_set for problem in found] == [fix_set] * len(found)
     _require_fixed(skill, "train", overrides, found[0], found)
+
+
+@pytest.mark.parametrize("given", [{"zzz": 1}, {"train.optm_decay_typ": "adamww"}])
+def test_a_name_that_resembles_none_or_whose_value_fits_none_is_dropped_by_the_user_alone(given):
+    skill = catalog.find(REASON)
+    (problem,) = faults.problems_of(skill, "train", _base(skill, "train") | given)
+    assert not problem.fix_set
+    assert list(problem.fix_choices) == [dict.fromkeys(given)]
 
 
 def test_a_misspelt_parameter_whose_right_name_is_given_too_is_the_users_to_decide():
