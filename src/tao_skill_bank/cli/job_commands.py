@@ -273,17 +273,19 @@ def report(
     from tao_skill_bank.jobs.service import JobHandle
     from tao_skill_bank.report import against as comparison
     from tao_skill_bank.report import write_report
+    from tao_skill_bank.report.views import number_text
 
     earlier = _earlier(job, base, against)
     handle = JobHandle(job)
     now = handle.status()
     folder = _existing(handle)
     target = out or handle.run_directory.report_file
-    compared = None
+    compared, runs = None, {job: folder}
     if earlier is not None:
         before = _existing(JobHandle(earlier))
         compared = comparison.compare((earlier, before), (job, folder))
-        path = write_report({earlier: before, job: folder}, target)
+        runs = {earlier: before, job: folder}
+        path = write_report(runs, target)
     elif is_search(handle.run_directory):
         from tao_skill_bank.automl.run import page as search_page
         from tao_skill_bank.automl.run.trials import open_search
@@ -292,14 +294,24 @@ def report(
     else:
         path = write_report({"": folder}, target)
     found = comparison.findings(compared) if compared else []
+    metrics = {name: _metrics(run) for name, run in runs.items()}
     if as_json:
-        shown = {"comparison": comparison.to_json(compared)} if compared else {}
+        shown = {"metrics": metrics, **({"comparison": comparison.to_json(compared)} if compared else {})}
         print_json(document({"job_id": job, "report": str(path), **shown}, findings=found))
         return
+    for name, values in metrics.items():
+        typer.echo("\t".join([name, *(f"{metric} {number_text(value)}" for metric, value in values.items())]))
     for line in comparison.lines(compared) if compared else ():
         typer.echo(line)
     print_findings(found)
     typer.echo(path)
+
+
+def _metrics(run: "RunDirectory") -> dict[str, float]:
+    """Return the numbers of a run's result."""
+    from tao_skill_bank.runs import results
+
+    return {name: value for name, value in results.read(run).metrics.items() if value is not None}
 
 
 def _earlier(job: str, base: str | None, against: str | None) -> str | None:

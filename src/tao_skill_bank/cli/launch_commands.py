@@ -17,7 +17,6 @@ from tao_skill_bank.cli.output import (
     command,
     document,
     print_findings,
-    print_json,
     print_next,
     print_rows,
     print_titled,
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from tao_skill_bank.contracts import Finding
 
 MAX_WIDTH = 120
+WATCHED_SECONDS = 600
 JOB_ID = "<job id>"  # in a plan that is not written to a file
 OutOption = Annotated[Path | None, typer.Option("--out", help="Write the sealed plan to this file.")]
 ShowFilesFlag = Annotated[
@@ -343,11 +343,18 @@ def _write_plan(sealed: Any, out: Path) -> None:
 
 def report_submitted(sealed: Any, as_json: bool) -> None:
     """Print the id of a job that was just launched, and what to do next."""
+    from tao_skill_bank.cli import brief
+
     job = sealed.job
-    following = [command("logs", job.id, "--follow"), command("status", job.id), command("cancel", job.id)]
+    following = [
+        command("watch", job.id, "--timeout", WATCHED_SECONDS),
+        command("logs", job.id, "--follow"),
+        command("status", job.id),
+        command("cancel", job.id),
+    ]
     if as_json:
         payload = {"job_id": job.id, "results_dir": job.results_dir, "sha256": sealed.sha256}
-        print_json(document(payload, findings=sealed.findings, following=following))
+        brief.print_brief(brief.fitted(payload, findings=sealed.findings, following=following))
         return
     typer.echo(job.id)
     print_next(following)

@@ -82,6 +82,26 @@ def test_a_base_without_a_common_question_is_refused_with_the_command_that_measu
     assert not (tmp_path / "tuned" / "report.html").exists()
 
 
+def test_a_job_that_answers_no_questions_is_nothing_to_compare_an_evaluation_with(tmp_path):
+    tuned = evaluation(tmp_path, "tuned", lambda _: True)
+    other = evaluation(tmp_path, "other", lambda _: True)
+    (tmp_path / "other" / "results.json").unlink()
+    shown = CliRunner().invoke(app, ["report", tuned, other])
+    assert isinstance(shown.exception, BlockedError)
+    assert f"{other} answers no questions" in str(shown.exception)
+
+
+def test_a_report_prints_the_numbers_of_each_job(tmp_path):
+    base = evaluation(tmp_path, "base", lambda position: position % 2 == 0)
+    tuned = evaluation(tmp_path, "tuned", lambda _: True)
+    page = str(tmp_path / "page.html")
+    shown = CliRunner().invoke(app, ["report", tuned, base, "--out", page])
+    assert f"{base}\taccuracy 0.5" in shown.output
+    assert f"{tuned}\taccuracy 1" in shown.output
+    document = json.loads(CliRunner().invoke(app, ["report", tuned, base, "--out", page, "--json"]).output)
+    assert document["metrics"][base]["accuracy"] == 0.5
+
+
 def test_two_jobs_to_compare_with_and_the_job_itself_are_refused():
     for words, code in ((["b", "--against", "c"], "given_twice"), (["a"], "compared_with_itself")):
         shown = CliRunner().invoke(app, ["report", "a", *words])
