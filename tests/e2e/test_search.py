@@ -109,17 +109,17 @@ def test_a_request_through_the_automl_route_trains_its_trials_and_hands_the_best
     assert str((run / "best_trial").resolve()) in json.dumps(following["spec"])
 
 
-@pytest.mark.slow
-def test_a_metric_that_the_evaluation_does_not_compute_ends_the_search_before_any_trial(
+def test_a_metric_that_the_evaluation_does_not_compute_is_refused_before_anything_runs(
     sample_data: Path, reason: dict[str, Any], tmp_path: Path, command_line: Call
 ) -> None:
     data = ("--train", sample_data / "train", "--eval", sample_data / "val", *options(reason))
     search = ("--automl", "metric=evaluate:acuracy", "--automl", "direction=maximize", "--option", "device=cpu")
     words = ("tao-finetune-cosmos-reason", "train", *data, *search, "--results-dir", tmp_path / "run")
     code, document = command_line("run", *words)
-    assert code == 8, document
-    assert "Did you mean 'accuracy'?" in document["errors"][0]["message"]
-    assert not (tmp_path / "run" / "trials").exists()
+    assert code == 2, document
+    assert document["errors"][0]["code"] == "unknown_metric"
+    assert "evaluate:accuracy" in json.dumps(document["errors"])
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.slow

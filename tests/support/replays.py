@@ -4,7 +4,8 @@ An eval of `skills/*/evals/evals.json` may have a `replay`:
 
     world   what the machine holds, by names of `replay_worlds`
     steps   commands in order; each may have the exit `code` (0), texts that it `shows` or `hides`, values at dotted
-            paths of its document (`has`), and what to `keep` of the document for later steps, which write `$NAME`
+            paths of its document (`has`), what to `keep` of the document for later steps, which write `$NAME`, and
+            whether its output `counts` towards the bytes of a launch (true)
     end     what is left: `jobs` by state, whether the data is `unchanged`, how often engines were called (`calls`), at
             most how many `bytes` were printed
 """
@@ -75,7 +76,7 @@ def play(replay: dict[str, Any], world: World, call: Call) -> int:
         program, *words = shlex.split(line)
         assert program == "tao-skills", f"an agent needs no other program: {line}"
         code, text = call(words)
-        printed += len(text.encode())
+        printed += len(text.encode()) if step.get("counts", True) else 0
         assert code == step.get("code", 0), f"{line}\nended with {code}:\n{text}"
         _check_text(line, text, step, world.names)
         _check_document(line, text, step, world)

@@ -354,7 +354,8 @@ def report_submitted(sealed: Any, as_json: bool) -> None:
     ]
     if as_json:
         payload = {"job_id": job.id, "results_dir": job.results_dir, "sha256": sealed.sha256}
-        brief.print_brief(brief.fitted(payload, findings=sealed.findings, following=following))
+        warnings = [found for found in sealed.findings if found.severity != "info"]  # the plan has them all
+        brief.print_brief(brief.fitted(payload, findings=warnings, following=following))
         return
     typer.echo(job.id)
     print_next(following)
