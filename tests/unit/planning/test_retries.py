@@ -43,9 +43,9 @@ def lose_machine(job_id: str) -> None:
         time.sleep(0.01)
 
 
-def lost(run: Path) -> service.JobHandle:
+def lost(run: Path, **overrides: object) -> service.JobHandle:
     """Return a job whose machine went down after its first epoch."""
-    handle = launch(run)
+    handle = launch(run, **overrides)
     eventually(lambda: (run / "checkpoints").is_dir() and epochs_of(run))
     lose_machine(handle.id)
     assert handle.wait(30).err_class == "ERR_INFRA"
@@ -97,9 +97,11 @@ def test_a_job_is_retried_once(tmp_path):
 
 
 def test_a_retry_that_was_cancelled_is_no_end(tmp_path):
-    first = lost(tmp_path / "run")
+    gate = tmp_path / "gate"
+    first = lost(tmp_path / "run", **{"train.gate": str(gate)})
     second = retries.retry(first.id)
     second.cancel()
+    gate.touch()
     third = retries.retry(first.id)
     assert third.wait(60).state is State.COMPLETE
     assert third.record.retry_of == first.id

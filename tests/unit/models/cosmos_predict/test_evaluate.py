@@ -335,7 +335,7 @@ def _with_results(text: str) -> Callable[[Path], None]:
 @pytest.mark.parametrize(
     ("spoil", "code"),
     [
-        (shutil.rmtree, "no_folder"),
+        (shutil.rmtree, "input_missing"),
         (lambda folder: (shutil.rmtree(folder), folder.mkdir()), "no_videos"),
         (_with_results("{"), "bad_results"),
         (_with_results('[{"video_id": "a", "response": "b"}]'), "bad_results"),

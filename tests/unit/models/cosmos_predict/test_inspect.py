@@ -47,6 +47,7 @@ def test_what_the_workload_calls_unsized_changes_nothing_of_the_answer():
         "dataset.max_bad_share": 0.1,
         "train.resume": True,
         "train.stop_epoch": 1,
+        "train.max_steps": 9,
         "train.seed": 7,
         "train.optm_lr": 1e-3,
         "train.optm_weight_decay": 0.1,
