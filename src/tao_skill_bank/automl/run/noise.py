@@ -91,6 +91,10 @@ def _by_answers(trials: TrialJobs) -> Gain | None:
     if evaluation is None or compared is None:
         return None
     change = next((each for each in compared.changes if each.name == evaluation.metric), None)
+    is_same = change is not None and not (change.value or compared.gained or compared.lost)
+    if change is not None and is_same:
+        basis = f"{compared.questions} paired questions, each answered rightly by both or by neither"
+        return Gain(evaluation.metric, change.value, 0.0, 0.0, False, basis)
     if change is None or change.interval is None:
         return None
     sign = 1 if evaluation.direction == "maximize" else -1

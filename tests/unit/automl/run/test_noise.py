@@ -73,6 +73,16 @@ def test_a_recipe_without_a_score_is_compared_with_nothing(tmp_path):
     assert gain(search) is None
 
 
+def test_the_same_answers_of_both_checkpoints_are_no_gain_whatever_the_loss_says(search, tmp_path):
+    for folder in (noise.RECIPE, FINAL):
+        make_evaluation(search.run_dir / folder, tmp_path / "data", lambda index: index % 4 == 0)
+    repeat(search, 1, 0.85)
+    keys = replace(search.study.keys, evaluation=AutomlEvaluation("evaluate", "accuracy", "maximize"))
+    found = gain(replace(search, study=replace(search.study, keys=keys)))
+    assert (found.name, found.value, found.is_real) == ("accuracy", 0.0, False)
+    assert "within the noise" in found.text
+
+
 @pytest.mark.parametrize(("direction", "is_real"), [("maximize", True), ("minimize", False)])
 def test_answers_of_both_checkpoints_to_the_same_questions_decide_before_seeds(search, tmp_path, direction, is_real):
     data = tmp_path / "data"
