@@ -3,8 +3,10 @@
 import json
 import os
 import shutil
+import signal
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -61,6 +63,15 @@ def _isolated_machine(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.
     names = ("HF_TOKEN", "TAO_DEVICE", "TAO_FORMAT", "TAO_SKILL_BANK_PATH", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
     for name in (*names, *AGENT_VARIABLES):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _own_signals() -> Iterator[None]:
+    """Leave no test the signal handlers of one before it: a trainer in this process ignores both at its end."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

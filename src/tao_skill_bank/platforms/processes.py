@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Iterable
 from contextlib import suppress
+from typing import Any
 
 import psutil
 
@@ -12,6 +13,9 @@ import psutil
 # process group nor a session holds a whole job, and an orphan has lost its parent.
 JOB_VARIABLE = "TAO_JOB_ID"
 START_TIME_TOLERANCE_SECONDS = 2.0
+# A job's process meets these as if nobody had started it. Python ignores the first two for itself. Whoever starts a job
+# may ignore or block the others, and a shell cannot trap what was ignored before it: the job could not be stopped.
+DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 POLL_SECONDS = 0.05
 KILL_DEADLINE_SECONDS = 10.0
 
@@ -27,10 +31,8 @@ def spawn(argv: tuple[str, ...], environment: dict[str, str], log_file: str, loc
         (os.POSIX_SPAWN_OPEN, 1, log_file, append, 0o644),
         (os.POSIX_SPAWN_DUP2, 1, 2),
     ]
-    # Python ignores these two for itself; a child would inherit that.
-    defaults = [signal.SIGPIPE, signal.SIGXFSZ]
-    pid = os.posix_spawnp(argv[0], argv, environment, file_actions=actions, setsid=True, setsigdef=defaults)
-    return psutil.Process(pid)
+    signals: dict[str, Any] = {"setsigdef": DEFAULT_SIGNALS, "setsigmask": ()}
+    return psutil.Process(os.posix_spawnp(argv[0], argv, environment, file_actions=actions, setsid=True, **signals))
 
 
 def find(pid: int, start_time: float) -> psutil.Process | None:

@@ -1,7 +1,6 @@
 """A small sharded training for the tests of checkpoints."""
 
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +11,14 @@ pytest.importorskip("torch")
 import small_training
 from small_training import Spec
 
-from tao_skill_bank.training import distributed, entrypoint, interruption
+from tao_skill_bank.training import distributed, entrypoint
 
 Train = Callable[..., int]
 
 
 @pytest.fixture
-def train(tmp_path: Path) -> Iterator[Train]:
+def train(tmp_path: Path) -> Train:
     """Run the small training into a folder of this name, in this process; returns the exit code."""
-    before = {number: signal.getsignal(number) for number in interruption.SIGNALS}
 
     def run(name: str, **changes: Any) -> int:
         spec = Spec(str(tmp_path / name), **changes)
@@ -29,9 +27,7 @@ def train(tmp_path: Path) -> Iterator[Train]:
         finally:
             distributed.stop()
 
-    yield run
-    for number, handler in before.items():
-        signal.signal(number, handler)
+    return run
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Which of a job's processes reports why it failed."""
 
 import json
-import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,17 +12,14 @@ pytest.importorskip("torch")
 
 from tao_skill_bank.errors import BlockedError
 from tao_skill_bank.runs.status_log import Diagnosis
-from tao_skill_bank.training import distributed, entrypoint, interruption
+from tao_skill_bank.training import distributed, entrypoint
 from tao_skill_bank.training.entrypoint import Run
 
 
 @pytest.fixture(autouse=True)
 def _as_before() -> Iterator[None]:
-    before = {number: signal.getsignal(number) for number in interruption.SIGNALS}
     yield
     distributed.stop()
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 def _reported(folder: Path) -> list[str]:

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -16,13 +15,10 @@ from tao_skill_bank.training.interruption import Canceled, Interruption
 
 
 @pytest.fixture
-def watched() -> Iterator[Interruption]:
-    before = {number: signal.getsignal(number) for number in interruption.SIGNALS}
+def watched() -> Interruption:
     watching = Interruption()
     watching.watch()
-    yield watching
-    for number, handler in before.items():
-        signal.signal(number, handler)
+    return watching
 
 
 @pytest.mark.parametrize("number", interruption.SIGNALS)

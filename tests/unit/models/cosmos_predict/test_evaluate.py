@@ -3,10 +3,9 @@
 import csv
 import json
 import shutil
-import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +69,7 @@ def generated(made: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Iterator[Callable[..., int]]:
+def run(tmp_path: Path) -> Callable[..., int]:
     """Run evaluate in this process, as one rank; returns the exit code. The run directory is `out`."""
 
     def start(document: Document) -> int:
@@ -79,8 +78,7 @@ def run(tmp_path: Path) -> Iterator[Callable[..., int]]:
         finally:
             distributed.stop()
 
-    yield start
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    return start
 
 
 def _spec(document: Document, tmp_path: Path) -> EvaluateConfig:

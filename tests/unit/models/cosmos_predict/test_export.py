@@ -1,5 +1,4 @@
 import json
-import signal
 
 import plain_diffusers
 import pytest
@@ -35,8 +34,7 @@ def run(tmp_path):
         finally:
             distributed.stop()
 
-    yield start
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    return start
 
 
 def sample(script):

@@ -41,8 +41,7 @@ def run(tmp_path):
         finally:
             distributed.stop()
 
-    yield start
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    return start
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """One tiny model and one small dataset for all tests of this folder, and a way to run its programs."""
 
 import json
-import signal
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,7 +23,7 @@ from tao_skill_bank.models.cosmos_reason.config import (
 from tao_skill_bank.models.cosmos_reason.processor import Processor
 from tao_skill_bank.samples import vlm
 from tao_skill_bank.staging import fetch
-from tao_skill_bank.training import distributed, entrypoint, interruption
+from tao_skill_bank.training import distributed, entrypoint
 from tao_skill_bank.training.config import load_spec
 
 Document = dict[str, Any]
@@ -136,7 +135,7 @@ def write_config(tmp_path: Path) -> Callable[[Document, str], Path]:
 
 
 @pytest.fixture
-def run_program(write_config: Callable[[Document, str], Path]) -> Iterator[Callable[..., int]]:
+def run_program(write_config: Callable[[Document, str], Path]) -> Callable[..., int]:
     """Run one of the skill's actions in this process, as one rank; returns the exit code."""
     from tao_skill_bank.models.cosmos_reason import evaluate, export, inference, quantize, train
 
@@ -156,9 +155,7 @@ def run_program(write_config: Callable[[Document, str], Path]) -> Iterator[Calla
         finally:
             distributed.stop()
 
-    yield run
-    for number in interruption.SIGNALS:
-        signal.signal(number, signal.SIG_DFL)
+    return run
 
 
 def read_lines(path: Path) -> list[Document]:

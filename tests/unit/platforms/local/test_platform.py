@@ -290,6 +290,21 @@ def test_a_signal_that_loses_work_is_no_interruption(start, acts, workload):
     assert (now.state, now.exit_code, now.is_interrupted) == (State.ERROR, 143, False)
 
 
+def test_a_job_can_be_stopped_although_what_started_it_ignores_or_blocks_signals(start):
+    numbers = (signal.SIGTERM, signal.SIGUSR1)
+    for number in numbers:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    try:
+        run = start("save_on_signal", "start", "wait_for:never")
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
+    run.until(State.RUNNING)
+    PLATFORM.cancel(run.record)
+    now = run.status()
+    assert (now.state, now.exit_code) == (State.CANCELED, 75)
+
+
 def test_a_cancelled_training_says_where_it_saved_itself(start):
     run = start("save_on_signal", "start", "wait_for:never")
     run.until(State.RUNNING)
