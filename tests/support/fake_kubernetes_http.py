@@ -27,6 +27,7 @@ class Handler(BaseHTTPRequestHandler):
 
     fake = None
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else a body waits 40 ms for the acknowledgement of its headers
 
     def log_message(self, *words):
         pass

@@ -26,7 +26,7 @@ class ObjectStore:
     """What tests ask of the server, and how they have it misbehave.
 
     `cuts` maps a key to the bytes after which its next answers break off, one after the other; `spoiled` keys come with
-    a flipped byte; `refused` says how many writes are answered with 503.
+    a flipped byte; `refused_writes` says how many writes are answered with `refusal`.
     """
 
     address: str
@@ -35,6 +35,7 @@ class ObjectStore:
     cuts: dict[str, list[int]] = field(default_factory=dict)
     spoiled: set[str] = field(default_factory=set)
     refused_writes: int = 0
+    refusal: tuple[str, str] = ("503 Slow Down", "SlowDown")  # HTTP status, S3's code
 
     @functools.cached_property
     def client(self):
@@ -84,8 +85,9 @@ class _Application:
         if method in ("PUT", "POST") and store.refused_writes and path.count("/") > 1:
             store.refused_writes -= 1
             environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-            start_response("503 Slow Down", [("Content-Type", "application/xml")])
-            return [b"<Error><Code>SlowDown</Code><Message>Reduce your request rate.</Message></Error>"]
+            status, code = store.refusal
+            start_response(status, [("Content-Type", "application/xml")])
+            return [f"<Error><Code>{code}</Code><Message>The test refuses it.</Message></Error>".encode()]
         key = path.removeprefix(f"/{BUCKET}/")
         if method == "GET" and key in store.spoiled:
             body = b"".join(self.inner(environ, _without_checksums(start_response)))
@@ -122,6 +124,7 @@ def serving(monkeypatch):
 
     class Quiet(WSGIRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # else a body waits 40 ms for the acknowledgement of its headers
 
         def log(self, *args):
             """Stay quiet."""

@@ -21,7 +21,7 @@ REQUIRED = {  # what makes a call safe
     "numpy.load": ("allow_pickle", False),
 }
 AUTO = ("AutoConfig", "AutoModel", "AutoModelForCausalLM", "AutoTokenizer", "AutoProcessor", "AutoImageProcessor")
-LOADERS = {"core/yaml12.py"}  # that pass a loader of their own, derived from SafeLoader
+LOADERS = {"core/yaml12.py", "core/packaged_yaml.py"}  # that pass a loader derived from SafeLoader, or its equal in C
 # Their launch script exports PYTHONSAFEPATH, or they start a vLLM server below such a launch.
 SAFE_BY_ENVIRONMENT = {
     *("training/pod.py", "models/cosmos_reason/vllm_server.py", "platforms/torchrun.py", "platforms/local/render.py"),

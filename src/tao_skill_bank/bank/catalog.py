@@ -15,7 +15,7 @@ from tao_skill_bank.bank import model_hooks
 from tao_skill_bank.bank.rules import Rule
 from tao_skill_bank.bank.skill_info import ActionInfo, SkillInfo
 from tao_skill_bank.contracts import from_json
-from tao_skill_bank.core import settings
+from tao_skill_bank.core import packaged_yaml, settings
 from tao_skill_bank.errors import BlockedError, Problem, RequestError, UnknownNameError
 
 QUALIFIER = "tao-skill-bank:"
@@ -36,7 +36,7 @@ class Skill:
     def frontmatter(self) -> dict[str, Any]:
         """The YAML frontmatter of SKILL.md."""
         _, head, _ = (self.folder / "SKILL.md").read_text(encoding="utf-8").split("---\n", 2)
-        loaded: dict[str, Any] = yaml.safe_load(head)
+        loaded: dict[str, Any] = packaged_yaml.parse(head)
         return loaded
 
     @property
@@ -59,7 +59,7 @@ class Skill:
             message = f"Skill '{self.name}' is a runbook; it has no actions to run."
             raise UnknownNameError.of("no_actions", message, f"Read it with: tao-skills show {self.name}", path="skill")
         try:
-            document = yaml.safe_load(self.info_path.read_text(encoding="utf-8"))
+            document = packaged_yaml.parse(self.info_path.read_text(encoding="utf-8"))
         except (OSError, ValueError, yaml.YAMLError) as error:
             message = f"{self.info_path}: it cannot be read: {' '.join(str(error).split())}"
             fix = f"Correct {self.info_path}."
@@ -106,7 +106,7 @@ class Skill:
         """Return whether the schema and the template that AutoML needs are packaged and parse."""
         try:
             json.loads(self.schema_path(action).read_text(encoding="utf-8"))
-            template = yaml.safe_load(self.template_path(action).read_text(encoding="utf-8"))
+            template = packaged_yaml.parse(self.template_path(action).read_text(encoding="utf-8"))
         except (OSError, ValueError, yaml.YAMLError):
             return False
         return isinstance(template, dict)

@@ -9,12 +9,10 @@ from collections.abc import Sequence
 from dataclasses import field, replace
 from pathlib import Path
 
-import yaml
-
 from tao_skill_bank.bank import catalog
 from tao_skill_bank.bank.catalog import Skill
 from tao_skill_bank.contracts import Finding, Job, contract, from_json
-from tao_skill_bank.core import nested
+from tao_skill_bank.core import nested, packaged_yaml
 from tao_skill_bank.errors import Problem, RequestError, UnknownNameError
 from tao_skill_bank.weights import model_uri
 
@@ -51,7 +49,7 @@ def known() -> dict[str, Image]:
     path = catalog.bank_root() / "references" / "versions.yaml"
     if not path.is_file():
         return {}
-    return from_json(Images, yaml.safe_load(path.read_text(encoding="utf-8")), str(path)).images
+    return from_json(Images, packaged_yaml.parse(path.read_text(encoding="utf-8")), str(path)).images
 
 
 def resolve(name: str) -> Image:

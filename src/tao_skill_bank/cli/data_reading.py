@@ -5,12 +5,10 @@ from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
-import yaml
-
 from tao_skill_bank.bank import catalog, model_hooks
 from tao_skill_bank.bank.catalog import Skill
 from tao_skill_bank.contracts import Workload
-from tao_skill_bank.core import nested
+from tao_skill_bank.core import nested, packaged_yaml
 from tao_skill_bank.data.check.detect import Options
 from tao_skill_bank.data.check.survey import Reading
 from tao_skill_bank.data.media_probe import MediaProbe
@@ -65,7 +63,7 @@ def _predicts_tokens(skill: Skill) -> bool:
 
 def _default_spec(skill: Skill) -> dict[str, Any]:
     """Return the template of the skill's training, with any paths of data."""
-    spec: dict[str, Any] = yaml.safe_load(skill.template_path(ACTION).read_text(encoding="utf-8"))
+    spec: dict[str, Any] = packaged_yaml.parse(skill.template_path(ACTION).read_text(encoding="utf-8"))
     for source in skill.info.data_sources.get(ACTION, {}).values():
         for key in source.keys:
             spec = nested.with_value(spec, key, PLACE)

@@ -28,27 +28,30 @@ def get(tree: Mapping[str, Any], path: str, default: Any = None) -> Any:
 
 
 def with_value(tree: Mapping[str, Any], path: str, value: Any) -> dict[str, Any]:
-    """Return a copy with `value` at `path`; missing groups are created, a leaf in between is replaced."""
-    result = copy.deepcopy(dict(tree))
+    """Return a tree with `value` at `path` that shares what is the same; a missing group is made, a leaf replaced."""
+    result = dict(tree)
     node = result
     *groups, leaf = path.split(".")
     for key in groups:
-        if not isinstance(node.get(key), dict):
-            node[key] = {}
+        group = node.get(key)
+        node[key] = dict(group) if isinstance(group, dict) else {}
         node = node[key]
     node[leaf] = copy.deepcopy(value)
     return result
 
 
 def without(tree: Mapping[str, Any], path: str) -> dict[str, Any]:
-    """Return a copy without the key at `path`; an absent key changes nothing."""
-    result = copy.deepcopy(dict(tree))
-    node: Any = result
+    """Return a tree without the key at `path` that shares what is the same; an absent key changes nothing."""
+    result = dict(tree)
+    node = result
     *groups, leaf = path.split(".")
     for key in groups:
-        node = node.get(key) if isinstance(node, dict) else None
-    if isinstance(node, dict):
-        node.pop(leaf, None)
+        group = node.get(key)
+        if not isinstance(group, dict):
+            return result
+        node[key] = dict(group)
+        node = node[key]
+    node.pop(leaf, None)
     return result
 
 

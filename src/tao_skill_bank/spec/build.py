@@ -297,7 +297,7 @@ def _validity_problems(spec: Spec, skill: Skill, request: Request, schema: Mappi
         if not any(same_branch(path, problem.path) for path in reported)
     ]
     known = {path for path, _ in schemas.leaves(schema)}
-    found += _number_problems(spec, skill, request, {problem.path for problem in found} & known)
+    found += _number_problems(spec, schema, request, {problem.path for problem in found} & known)
     invalid = reported | {problem.path for problem in found}
     return [*found, *broken(skill.rules(request.action), spec.values, invalid)]
 
@@ -310,7 +310,7 @@ def _with_nearest_number(problem: Problem, schema: Mapping[str, Any], values: Ma
     return problem if value is MISSING else violation_fixes.chosen(problem, path, value, why)
 
 
-def _number_problems(spec: Spec, skill: Skill, request: Request, reported: set[str]) -> Iterator[Problem]:
+def _number_problems(spec: Spec, schema: Mapping[str, Any], request: Request, reported: set[str]) -> Iterator[Problem]:
     """Yield each number of the spec and of the request that no run can use, but those of parameters in `reported`."""
     platform = {"gpus": request.platform.gpus, "nodes": request.platform.nodes, "options": request.platform.options}
     given = {"platform": platform, "automl": request.automl}
@@ -319,7 +319,7 @@ def _number_problems(spec: Spec, skill: Skill, request: Request, reported: set[s
         for problem in numbers.problems(tree):
             if not any(same_branch(path, problem.path) for path in seen):
                 seen.add(problem.path)
-                yield _with_nearest_number(problem, skill.schema(request.action), spec.values)
+                yield _with_nearest_number(problem, schema, spec.values)
 
 
 def _empty_problems(request: Request) -> Iterator[Problem]:
