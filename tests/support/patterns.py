@@ -27,12 +27,15 @@ def in_source():
     """Return the patterns of the package, and the places of those that only a running program knows."""
     used, unknown = [], []
     texts = {path: path.read_text() for path in sorted(SOURCE.rglob("*.py"))}
-    calls = set(re.findall(r"\b([A-Z][A-Z_0-9]*)\.([a-z]+)\(", "\n".join(texts.values())))
+    calls = set(re.findall(rf"\b([A-Z][A-Z_0-9]*)\.({'|'.join(METHODS)})\(", "\n".join(texts.values())))
     for path, text in texts.items():
+        if re.search(r"\bre\.[a-z]", text) is None:
+            continue
         tree = ast.parse(text)
+        nodes = list(ast.walk(tree))
         names = _constants(tree) | {"__name__": _module(path)}
-        targets = {id(node.value): node.targets[0].id for node in ast.walk(tree) if _is_assignment(node)}
-        for call in (node for node in ast.walk(tree) if _is_call(node)):
+        targets = {id(node.value): node.targets[0].id for node in nodes if _is_assignment(node)}
+        for call in (node for node in nodes if _is_call(node)):
             place = f"{path.relative_to(SOURCE)}: {ast.unparse(call.args[0])[:60]}"
             try:
                 pattern = _evaluated(call, names)
@@ -40,7 +43,7 @@ def in_source():
                 unknown.append(place)
                 continue
             method, name = call.func.attr, targets.get(id(call))
-            found = {method} if method != "compile" else {called for owner, called in calls if owner == name} & METHODS
+            found = {method} if method != "compile" else {called for owner, called in calls if owner == name}
             used.append(Used(place, pattern, frozenset(found)))
     return used, unknown
 

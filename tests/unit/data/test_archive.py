@@ -20,7 +20,7 @@ def read(tmp_path):
 
 @pytest.mark.parametrize("bomb", BOMBS.values(), ids=BOMBS)
 def test_an_archive_that_would_write_more_than_it_can_hold_is_a_finding_and_writes_nothing(read, tmp_path, bomb):
-    listing = read(bomb)
+    listing = read(bomb())
     assert listing.error
     assert not listing.is_complete
     assert sum(file.stat().st_size for file in (tmp_path / "sampled").iterdir()) <= 65 * 2**20

@@ -94,7 +94,7 @@ def test_what_is_no_archive_is_one_clear_error(store, tmp_path, name):
 @pytest.mark.parametrize("bomb", ["sparse", "more than the archive holds", "a long name of gigabytes", "zeros in gzip"])
 @pytest.mark.parametrize("name", ["media.tar", "media.tar.gz"])
 def test_an_archive_that_would_write_more_than_it_can_hold_is_refused_and_writes_nothing(store, tmp_path, name, bomb):
-    store.put(name, BOMBS[bomb])
+    store.put(name, BOMBS[bomb]())
     with pytest.raises(BlockedError) as caught:
         inputs.stage(f"s3://lab/{name}" + named(tmp_path, ["a.mp4"]), tmp_path / "media")
     assert caught.value.problems[0].code == "archive_unreadable"
