@@ -1,4 +1,4 @@
-"""A PostgreSQL server of Debian's for the tests that need one, started once and stopped at the end."""
+"""A PostgreSQL server of Debian's, started once and stopped at the end, and searches that draw nothing."""
 
 import os
 import shutil
@@ -53,3 +53,12 @@ def request_storage(request: pytest.FixtureRequest):
         return {} if kind == "sqlite" else {"storage": request.getfixturevalue("postgresql")}
 
     return options
+
+
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Let jobs of this test find neither matplotlib nor scikit-learn: at the end of a search they take seconds."""
+    folder = tmp_path_factory.mktemp("lacking")
+    for name in ("matplotlib", "sklearn"):
+        (folder / f"{name}.py").write_text(f"raise ImportError('a test hides {name}')\n")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]))

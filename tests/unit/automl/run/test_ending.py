@@ -35,6 +35,7 @@ def run_search(run, overrides=None, datasets=None, **automl):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_pictures")
 def test_the_best_request_runs_as_it_is_and_gets_the_best_trials_score(tmp_path):
     run = tmp_path / "run"
     overrides = {"train": {"optm_lr": 1e-4, "epoch": 3}, "results_dir": str(run)}
@@ -53,6 +54,7 @@ def test_the_best_request_runs_as_it_is_and_gets_the_best_trials_score(tmp_path)
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_pictures")
 def test_the_best_request_of_paused_trials_trains_every_epoch(tmp_path):
     run = tmp_path / "run"
     run_search(run, {"train.epoch": 3}, algorithm="asha", max_trials=3, parallel=2)
