@@ -55,6 +55,15 @@ def write_annotations(root, records):
     return path
 
 
+def write_dataset(root, clip, records=None, num_videos=4):
+    """Write `records` and as many copies of a clip as there are videos."""
+    (root / "videos").mkdir(parents=True, exist_ok=True)
+    for index in range(num_videos):
+        (root / "videos" / f"{index}.mp4").write_bytes(clip.read_bytes())
+    write_annotations(root, [make_record(index) for index in range(num_videos)] if records is None else records)
+    return root
+
+
 def use_of(root, role="train", media_path=None):
     paths = {"annotation_path": str(root / "annotations.json"), "media_path": str(media_path or root)}
     return Input(role, "annotations", paths)

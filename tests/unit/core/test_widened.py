@@ -34,7 +34,7 @@ BYTES = st.binary(max_size=3)
 
 
 @pytest.mark.parametrize("pattern", [*RULES, *SYNTAX], ids=lambda pattern: pattern.pattern[:30])
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(data=st.data())
 def test_a_line_with_a_match_is_always_found(pattern: re.Pattern[str], data: st.DataObject) -> None:
     text = data.draw(TEXT) + data.draw(st.from_regex(pattern)) + data.draw(TEXT)

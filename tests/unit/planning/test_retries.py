@@ -44,10 +44,12 @@ def lose_machine(job_id: str) -> None:
 
 
 def lost(run: Path, **overrides: object) -> service.JobHandle:
-    """Return a job whose machine went down after its first epoch."""
-    handle = launch(run, **overrides)
-    eventually(lambda: (run / "checkpoints").is_dir() and epochs_of(run))
+    """Return a job whose machine went down after its first epoch; its retries are not held."""
+    gate = run.with_suffix(".gate")
+    handle = launch(run, **{"train.seconds_per_epoch": 0.0, "train.gate": str(gate), **overrides})
+    eventually((run / "checkpoints" / "epoch_1").is_dir)
     lose_machine(handle.id)
+    gate.touch()
     assert handle.wait(30).err_class == "ERR_INFRA"
     return handle
 
@@ -84,7 +86,7 @@ def test_a_retry_replaces_platform_options_and_nothing_else(tmp_path):
     again.wait(60)
     request = service.JobHandle(again.id).run_directory.request_file.read_text()
     assert '"grace_seconds": 7' in request
-    assert '"train.seconds_per_epoch": 0.3' in request
+    assert f'"train.gate": "{tmp_path / "run.gate"}"' in request
 
 
 def test_a_job_is_retried_once(tmp_path):
@@ -194,7 +196,7 @@ def test_a_retry_is_sealed_without_the_nodes_that_failed_where_it_can_run_withou
 
 
 def test_an_unexplained_kill_is_retried_once_and_then_names_what_leads_on(tmp_path):
-    first = lost(tmp_path / "run")
+    first = lost(tmp_path / "run", **{"train.seconds_per_epoch": 0.3})
     assert first.record.is_unexplained
     assert retries.may_retry(first.record)
     second = retries.retry(first.id)
@@ -216,7 +218,7 @@ def test_an_unexplained_kill_is_retried_once_and_then_names_what_leads_on(tmp_pa
 
 
 def test_an_explained_loss_is_retried_after_an_unexplained_one(tmp_path, monkeypatch):
-    first = lost(tmp_path / "run")
+    first = lost(tmp_path / "run", **{"train.seconds_per_epoch": 0.3})
     second = retries.retry(first.id)
     eventually(lambda: second.run_directory.last_status().get("state") == "RUNNING")
     lose_machine(second.id)

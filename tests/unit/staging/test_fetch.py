@@ -101,7 +101,7 @@ def _hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     from huggingface_hub import constants
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), StubHub)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     address = f"http://127.0.0.1:{server.server_address[1]}"
     monkeypatch.setattr(constants, "ENDPOINT", address)
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}")
@@ -191,7 +191,7 @@ def weights(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setitem(FILES, "model.safetensors", os.urandom(24 * 2**20))
     server: Any = ThreadingHTTPServer(("127.0.0.1", 0), StubHub)
     server.asked, server.ended, server.gets, server.drops = threading.Event(), threading.Event(), [], False
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     yield server
     server.ended.set()
     server.shutdown()

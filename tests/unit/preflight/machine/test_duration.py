@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 import pytest
-from preflight_worlds import look, make_job, make_record, use_of
+from preflight_worlds import look, make_job, make_record, use_of, write_dataset
 
 from tao_skill_bank.contracts import Resources
 from tao_skill_bank.core.spans import Span
@@ -12,13 +12,20 @@ from tao_skill_bank.preflight.model.inspection import Inspection
 WORK = {"sample_flops": 4e9, "validation_flops": 1e9, "validation_epochs": 1}
 
 
-@pytest.fixture
-def world(dataset, tmp_path):
+@pytest.fixture(scope="module")
+def looked(clip, tmp_path_factory):
+    """Two inputs of 8 and 3 records, and what was seen of them: a look starts a process."""
+    folder = tmp_path_factory.mktemp("data")
     train, held_out = (
-        use_of(dataset(role, records=[make_record(index) for index in range(count)]), role)
+        use_of(write_dataset(folder / role, clip, [make_record(index) for index in range(count)]), role)
         for role, count in (("train", 8), ("eval", 3))
     )
-    seen, _ = look(train, held_out, required_fields=("video_fps",))
+    return train, held_out, look(train, held_out, required_fields=("video_fps",))[0]
+
+
+@pytest.fixture
+def world(looked, tmp_path):
+    train, held_out, seen = looked
 
     def make(device="cpu", processes=1, **workload):
         values = {"trains": True, "batch_per_rank": 4, "epochs": 2, **workload}
