@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -248,9 +249,28 @@ def _open_s3() -> Store:
         "max_pool_connections": NUM_REQUESTS,
         "retries": {"max_attempts": 0},  # s3fs retries by itself, and so do downloads and uploads
     }
-    filesystem = s3fs.S3FileSystem(use_listings_cache=False, skip_instance_cache=True, config_kwargs=settings)
+    filesystem = s3fs.S3FileSystem(
+        use_listings_cache=False, skip_instance_cache=True, config_kwargs=settings, session=_aws_session()
+    )
     filesystem.retries = NUM_TRIES
     return S3("s3", filesystem)
+
+
+def _aws_session() -> Any:
+    """Return a new session, which reads the environment, with the service descriptions that this process has read."""
+    from aiobotocore.session import AioSession
+
+    session = AioSession()
+    session.register_component("data_loader", _service_descriptions())
+    return session
+
+
+@cache
+def _service_descriptions() -> Any:
+    """Return the loader of AWS's service descriptions; reading them takes a tenth of a second."""
+    import botocore.session
+
+    return botocore.session.get_session().get_component("data_loader")
 
 
 def _open_gs() -> Store:

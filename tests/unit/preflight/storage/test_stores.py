@@ -129,6 +129,9 @@ def test_a_store_that_does_not_answer_is_a_backend_that_cannot_be_reached(remote
 
 @pytest.mark.slow
 def test_results_are_not_mixed_with_others_unless_a_run_goes_on(remote, tmp_path):
+    def found(job):
+        return {finding.code: finding for finding in stores.look(job, tmp_path, runs_here=True).findings}
+
     job = remote_job(tmp_path, results_uri="s3://lab/runs/one")
     assert found(job)["results_remote"].severity == "info"
     remote.put("runs/one/status.jsonl", b"{}")
