@@ -1,4 +1,4 @@
-"""data check, data sample, data convert, data fix-video-fps, data stage, data upload."""
+"""data check, data mine, data sample, data convert, data fix-video-fps, data stage, data upload."""
 
 import importlib
 import pkgutil
@@ -8,11 +8,13 @@ from typing import Annotated, Any
 import typer
 
 from tao_skill_bank.cli.data_check_command import check
+from tao_skill_bank.cli.data_mine_command import mine
 from tao_skill_bank.cli.output import JsonFlag, command, document, print_json, print_next
 from tao_skill_bank.errors import MissingExtraError, RequestError, UnknownNameError
 
 app = typer.Typer(no_args_is_help=True)
 app.command("check")(check)
+app.command("mine")(mine)
 
 
 @app.command("sample")

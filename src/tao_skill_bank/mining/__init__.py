@@ -1,0 +1,1 @@
+"""Mining: the clips of a pool that are nearest to failures, without what leaks into a test or was mined before."""
