@@ -17,7 +17,7 @@ def mine(
     out: Annotated[Path, typer.Option("--out", help="New folder.")],
     gaps: Annotated[
         Path | None,
-        typer.Option("--gaps", help="Parquet of `tao-skills gaps`; without it every row of --queries is a query."),
+        typer.Option("--gaps", help="Parquet of the gaps of an evaluation; without it all rows of --queries are."),
     ] = None,
     annotations: Annotated[
         Path | None, typer.Option("--pool-annotations", help="Annotation file of a labelled pool.")

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tao_skill_bank.contracts import Finding
+from tao_skill_bank.core.findings import not_checked, warning
 from tao_skill_bank.errors import BlockedError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -122,6 +124,22 @@ def require_comparable(queries: Embeddings, pool: Embeddings) -> None:
         told = "; ".join(f"{key}: {_shown(ours[key])} and {_shown(theirs[key])}" for key in other)
         message = f"{queries.path} and {pool.path} were not embedded alike ({told}): their distances mean nothing."
         raise BlockedError.of("embeddings_not_comparable", message, fix, path=str(pool.path))
+
+
+def findings(queries: Embeddings, pool: Embeddings) -> list[Finding]:
+    """Return what is to be known of the distances between the embeddings of two files."""
+    path, found = str(pool.path), []
+    if queries.model is None or pool.model is None:
+        names = " and ".join(str(each.path) for each in (queries, pool) if each.model is None)
+        message = f"{names} do not say which model made the embeddings, so whether they can be compared is open."
+        fix = "Embed both with the action `embed`, which writes it down."
+        found.append(not_checked("embedding_model_unknown", message, fix, path))
+    ours, theirs = (sorted(each.texts("modality").drop_null().unique().to_pylist()) for each in (queries, pool))
+    if set(ours).isdisjoint(theirs):
+        message = f"The queries are of the modality {', '.join(ours)} and the pool is of {', '.join(theirs)}."
+        fix = "Compare embeddings of one modality, unless the model has one space for both."
+        found.append(warning("modalities_differ", message, fix, path))
+    return found
 
 
 def _require_libraries() -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tao_skill_bank.core import locations
+from tao_skill_bank.data import dataset_root
 from tao_skill_bank.errors import RequestError
 from tao_skill_bank.mining import pool_records
 
@@ -34,7 +35,7 @@ def read(query_paths: Iterable[str], against: Sequence[Path], source_key: str) -
     paths = dict.fromkeys(query_paths)
     sources: set[str] = set()
     for path in against:
-        file = path / "annotations.json" if path.is_dir() else path
+        file = dataset_root.annotations_in(str(path)) if path.is_dir() else path
         annotations = pool_records.read(locations.absolute(file), None, source_key)
         paths |= dict.fromkeys(annotations.by_file)
         sources |= set(filter(None, annotations.sources))

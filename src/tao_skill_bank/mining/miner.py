@@ -1,7 +1,7 @@
 """Mines a pool: searches, chooses, checks what was chosen, and searches again for what may not be mined."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tao_skill_bank.contracts import Finding
@@ -91,7 +91,8 @@ class _Miner:
         self._refuse_held_out(pool, checker)
         pools.exclude_known(pool, held, checker.mined)
         choice = self._choose(pool, queries, checker, wanted)
-        result = summary.Result(request, queries, pool, checker, choice)
+        found = embeddings.findings(wanted, embedded)
+        result = summary.Result(request, replace(queries, findings=(*queries.findings, *found)), pool, checker, choice)
         records = summary.records(result, self._mined)
         document = summary.document(result, mining, self._mined, kpi_files)
         outputs.write(request.out, document, records, summary.unlabelled(document, checker))
@@ -120,13 +121,14 @@ class _Miner:
 
     def _choose(self, pool: Pool, queries: Queries, checker: Checker, wanted: Embeddings) -> Choice:
         """Choose until nothing that was chosen is refused."""
-        request, candidates = self._request, None
+        request, candidates, per_pick = self._request, None, CANDIDATES_PER_PICK
         classes = pool.annotations.classes if pool.annotations else []
         while True:
             if candidates is None or any(
                 candidates.are_exhausted(query, request.rules) for query in range(len(queries.used))
             ):
-                candidates = self._candidates(pool, queries, wanted)
+                candidates = self._candidates(pool, queries, wanted, per_pick * request.rules.top_k)
+                per_pick *= 2  # a pool with many leaks needs few passes
             choice = choose(candidates, queries.used, request.rules, pool.records, classes)
             if not choice.items:
                 raise summary.nothing_mined(pool, candidates.nearest, request)
@@ -137,10 +139,9 @@ class _Miner:
                 return choice
             pool.close_files(leaking)
 
-    def _candidates(self, pool: Pool, queries: Queries, wanted: Embeddings) -> Candidates:
+    def _candidates(self, pool: Pool, queries: Queries, wanted: Embeddings, count: int) -> Candidates:
         import numpy as np
 
-        rules = self._request.rules
         rows, places = np.unique([query.row for query in queries.used], return_inverse=True)
         vectors = wanted.rows(rows)[places]
         self._report(f"comparing {len(vectors)} queries with {pool.embeddings.num_rows} rows of the pool")
@@ -150,12 +151,12 @@ class _Miner:
             self._metric,
             self._eligible(pool, queries),
             pool.order,
-            min(CANDIDATES_PER_PICK * rules.top_k, pool.embeddings.num_rows),
+            min(count, pool.embeddings.num_rows),
         )
         unusable = np.zeros(pool.embeddings.num_rows, bool)
         unusable[found.unusable] = True
         pool.close(unusable, "embedding_unusable")
-        if not rules.diversity:
+        if not self._request.rules.diversity:
             return Candidates(found, pool.is_open, self._metric)
         compared = np.unique(found.rows[found.rows != NO_ROW])
         return Candidates(found, pool.is_open, self._metric, compared, pool.embeddings.rows(compared))
@@ -170,6 +171,10 @@ class _Miner:
         if len(names) > MAX_CLASSES:
             message = f"The gaps have {len(names)} different right answers: they are open, and no classes."
             raise RequestError.of("classes_open", message, "Leave --same-class out.", path="--same-class")
-        classes, records = pool.annotations.classes, pool.records
-        rows = np.array([[name in {classes[record] for record in each} for each in records] for name in names.tolist()])
+        rows = np.zeros((len(names), pool.embeddings.num_rows), bool)
+        numbers = {name: number for number, name in enumerate(names.tolist())}
+        for row, records in enumerate(pool.records):
+            for record in records:
+                if (number := numbers.get(pool.annotations.classes[record])) is not None:
+                    rows[number, row] = True
         return Eligible(rows & pool.is_open, groups)

@@ -106,7 +106,7 @@ def _read(path: Path) -> list[dict[str, Any]]:
     import pyarrow as arrow
     from pyarrow import parquet
 
-    fix = "Write it with `tao-skills gaps`."
+    fix = "Give the parquet of the gaps of an evaluation: video_id, question, ground_truth."
     try:
         with parquet.ParquetFile(path) as file:
             names = file.schema_arrow.names

@@ -33,6 +33,7 @@ REASONS = {
 }
 LEAKS = ("same_file_held_out", "same_content_held_out", "near_duplicate_held_out", "same_source_held_out")
 FAULTS = ("embedding_unusable", "changed_since_embedded", "unreadable")
+NO_RECORD_FIX = "Give the folder of the media with --pool-media: below it, names of media must be paths of the parquet."
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,8 @@ def nothing_mined(pool: Pool, nearest: Nearest, request: Request) -> BlockedErro
         reasons.append(f"the nearest other clip is at a distance of {closest:.4g}")
     message = f"Nothing of {request.pool} can be mined: {'; '.join(reasons) or 'no record is of a class of the gaps'}."
     fix = "Give a larger pool" + (", or raise --threshold." if request.rules.threshold is not None else ".")
+    if pool.counts["without_record"]:
+        fix = NO_RECORD_FIX
     return BlockedError.of("nothing_mined", message, fix, path=str(request.pool))
 
 
@@ -203,6 +206,8 @@ def _excluded(pool: Pool, reason: str, path: str) -> Finding:
         return warning(f"pool_{reason}", message, "Take them out of the pool.", path, count=count, files=first)
     if reason in FAULTS:
         return warning(f"pool_{reason}", message, "Embed these clips again.", path, count=count, files=first)
+    if reason == "without_record":
+        return warning(f"pool_{reason}", message, NO_RECORD_FIX, path, count=count, files=first)
     return info(f"pool_{reason}", message, path, count=count, files=first)
 
 
@@ -224,9 +229,6 @@ def _not_checked(result: Result) -> list[Finding]:
         names = sorted(checker.unread)
         message = f"{len(names)} KPI or test clips cannot be read, so nothing is compared with them: {listed(names)}."
         found.append(not_checked("held_out_unreadable", message, "Make them readable.", path, files=names[:MAX_LISTED]))
-    if result.pool.embeddings.model is None:
-        message = f"{path} does not say which model made its embeddings, so whether it is that of the queries is open."
-        found.append(not_checked("embedding_model_unknown", message, "Write it with the action `embed`.", path))
     return found
 
 

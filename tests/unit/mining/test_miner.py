@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import media_pool
@@ -293,6 +294,22 @@ def test_embeddings_of_two_models_are_refused(tmp_path, queries, gaps, pool_clip
     assert "embedding_model_unknown" in codes(miner.mine(request(tmp_path, queries, unknown, gaps=gaps)))
 
 
+def test_a_pool_of_another_modality_is_pointed_out(tmp_path, queries, gaps, pool_clips):
+    pool = write_embeddings(tmp_path / "pool.parquet", pool_clips, ring(12), modality=["text"] * 12)
+    assert "modalities_differ" in codes(miner.mine(request(tmp_path, queries, pool, gaps=gaps)))
+
+
+def test_clips_that_the_annotations_do_not_name_are_pointed_out(tmp_path, queries, gaps, pool, pool_clips):
+    given = {"gaps": gaps, "annotations": write_annotations(tmp_path / "a.json", [record("r", pool_clips[2], "left")])}
+    mining = miner.mine(request(tmp_path, queries, pool, **given))
+    assert (mined_paths(mining.summary), mining.summary["excluded"]) == ([pool_clips[2]], {"without_record": 11})
+    assert "pool_without_record" in codes(mining)
+    write_annotations(tmp_path / "a.json", [record("r", "other.mp4", "left")])
+    with pytest.raises(BlockedError) as error:
+        miner.mine(request(tmp_path, queries, pool, **given, out="other"))
+    assert "--pool-media" in error.value.problems[0].fix
+
+
 def test_gaps_find_the_embedding_of_their_question(tmp_path, pool, kpi_clips, pool_clips):
     files, asked = [kpi_clips[0]] * 2, ["<video>\nWhere?", "When?"]
     joint = write_embeddings(tmp_path / "joint.parquet", files, ring(12)[[11, 0]], question=asked)
@@ -332,3 +349,11 @@ def test_a_folder_that_cannot_be_written_leaves_no_trace(tmp_path, queries, gaps
         miner.mine(request(tmp_path, queries, pool, gaps=gaps, out="file/out"))
     assert error_code(error) == "target_not_written"
     assert not list(tmp_path.glob(".*"))
+
+
+def test_two_minings_with_one_log_at_once_take_different_clips(tmp_path, queries, gaps, pool, pool_clips):
+    log = tmp_path / "mined.jsonl"
+    asked = [request(tmp_path, queries, pool, gaps=gaps, top_k=3, log=log, out=f"{number}") for number in range(3)]
+    with ThreadPoolExecutor(3) as threads:
+        found = [path for mining in threads.map(miner.mine, asked) for path in mined_paths(mining.summary)]
+    assert sorted(found) == sorted(pool_clips[:9])
