@@ -43,3 +43,11 @@ def test_the_benchmark_of_staging_runs_with_small_clips():
     finished = subprocess.run(command, capture_output=True, text=True, check=False, timeout=1800)
     assert finished.returncode == 0, finished.stderr
     assert all(f"| {name} |" in finished.stdout for name in ("ours", "boto3_loop", "s3fs_get"))
+
+
+def test_the_benchmark_of_mining_finds_what_its_peer_finds():
+    command = [sys.executable, str(FOLDER / "mining.py"), "--smoke", "--metrics", "cosine", "--ways", "ours", "numpy"]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False, timeout=1800)
+    assert finished.returncode == 0, finished.stderr
+    assert "| cosine | numpy |" in finished.stdout
+    assert finished.stdout.count("100.00 %") == 2
