@@ -56,6 +56,7 @@ IMPORT_BY_NAME = {
     "staging/fetch.py": "a model's builtin",
     "training/attention.py": "flash_attn, an optional library",
     "training/imports.py": "the libraries that a program names",
+    "workflows/stage.py": "stages of workflows",
 }
 
 

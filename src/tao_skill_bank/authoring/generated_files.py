@@ -15,6 +15,7 @@ from tao_skill_bank.bank.skill_info import SkillInfo
 from tao_skill_bank.contracts import Finding, JobRecord, Plan, Request
 from tao_skill_bank.core import yaml12
 from tao_skill_bank.runs.result_documents import MetricsSummary, Results
+from tao_skill_bank.workflows.declaration import Workflow
 
 CONTRACTS: Mapping[str, type] = {
     "request": Request,
@@ -25,6 +26,7 @@ CONTRACTS: Mapping[str, type] = {
     "automl_options": AutomlOptions,
     "metrics_summary": MetricsSummary,
     "results": Results,
+    "workflow": Workflow,
 }
 TABLE = re.compile(r"(<!-- parameters (\w+): ([^>]*?) -->\n).*?(<!-- end -->)", re.DOTALL)
 BANK_TABLE = re.compile(r"(<!-- (automl_\w+) -->\n).*?(<!-- end -->)", re.DOTALL)

@@ -59,6 +59,7 @@ COMMANDS = {
 GROUPS = {
     "data": ("data_commands", "Make sample data, repair annotations, stage and upload data."),
     "automl": ("automl_commands", "Search hyperparameters over trainings."),
+    "workflow": ("workflow_commands", "Run declared workflows: steps that are approved once and can be resumed."),
     "models": ("model_commands", "Create and find models."),
     "images": ("image_commands", "Find container images."),
 }

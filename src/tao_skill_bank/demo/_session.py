@@ -3,19 +3,20 @@
 import importlib
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tao_skill_bank.authoring.generated_files import to_text
-from tao_skill_bank.bank import workflow
-from tao_skill_bank.contracts import State
-from tao_skill_bank.errors import JobFailedError, MissingExtraError
+from tao_skill_bank.errors import MissingExtraError
 from tao_skill_bank.jobs.follow import follow
 from tao_skill_bank.jobs.service import JobHandle
-from tao_skill_bank.planning import dispatch
+from tao_skill_bank.runs.results import Result
 from tao_skill_bank.runs.run_directory import RunDirectory
+from tao_skill_bank.workflows import files, running, sealing
+from tao_skill_bank.workflows.job_steps import Observer
+from tao_skill_bank.workflows.log import Event
 
 
 @dataclass
@@ -48,21 +49,30 @@ class DemoSession:
         self.note(f"made sample clips ({numbers}) in {data}")
         return data
 
-    def run_step(self, step: workflow.Step) -> JobHandle:
-        """Plan, launch and follow one step of a workflow. Raises JobFailedError, and what planning raises."""
+    def run_workflow(
+        self, name: str, inputs: Mapping[str, Any], done: Callable[[str, Result], None] = lambda *_: None
+    ) -> None:
+        """Run a workflow of the bank in the session's folder; `done` gets the result of every step with a job.
+
+        Raises JobFailedError, and what planning raises.
+        """
         from rich.console import Console
 
-        request = step.with_parent_job(self.jobs)
-        sealed = dispatch.plan(replace(request, results_dir=str(self.folder / step.name.replace(" ", "-"))))
-        self.note(f"{step.name}: {sealed.route.kind} route, {sealed.route.reason}")
-        handle = dispatch.run(sealed)
-        status = follow(handle, Console(stderr=True))
-        if status.state is not State.COMPLETE:
-            fix = f"Find the cause with: tao-skills diagnose {handle.id}"
-            message = f"{step.name} ended as {status.state}: {status.message}"
-            raise JobFailedError.of("job_failed", message, fix, path=handle.id)
-        self.jobs[step.name], self.runs[step.name] = handle.id, handle.run_directory
-        return handle
+        console = Console(stderr=True)
+
+        def take(event: Event) -> None:
+            if event.job is not None:
+                handle = JobHandle(event.job)
+                self.jobs[event.step], self.runs[event.step] = event.job, handle.run_directory
+                done(event.step, handle.result())
+
+        observer = Observer(
+            watch=lambda handle, seconds: follow(handle, console, timeout_seconds=seconds),
+            planned=lambda step, plan: self.note(f"{step}: {plan.route.kind} route, {plan.route.reason}"),
+            done=take,
+            say=self.note,
+        )
+        running.start(sealing.plan(files.load(name), inputs, self.folder), observer)
 
     def summarise(self, *, smoke: bool, **found: Any) -> dict[str, Any]:
         """Write summary.json and return it."""

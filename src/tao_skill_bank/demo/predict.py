@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tao_skill_bank.bank import workflow
 from tao_skill_bank.demo._session import DemoSession
 from tao_skill_bank.errors import JobFailedError
 from tao_skill_bank.report import write_report
 from tao_skill_bank.runs import results
+from tao_skill_bank.runs.results import Result
 from tao_skill_bank.weights import model_uri
 
 MODEL = "builtin://tiny-cosmos-predict"
@@ -40,19 +40,14 @@ def run(folder: Path, *, smoke: bool, say: Callable[[str], None]) -> dict[str, A
     size = SMOKE if smoke else FULL
     session = DemoSession.begin(folder, say)
     data = session.make_samples("robot", train=size.train, val=size.val, test=size.test)
-    variables = {
-        "data": str(data),
-        "run": str(session.folder),
-        "model": MODEL,
-        "epochs": str(size.epochs),
-        "batch": str(size.batch),
-        "steps": str(size.steps),
-    }
+    inputs = {"data": str(data), "model": MODEL, "epochs": size.epochs, "batch": size.batch, "steps": size.steps}
     losses: dict[str, float] = {}
-    for step in workflow.load("predict_adapters", variables):
-        handle = session.run_step(step)
-        if step.name in ADAPTERS:
-            _note_losses(session, step.name, losses)
+
+    def note(step: str, _result: Result) -> None:
+        if step in ADAPTERS:
+            _note_losses(session, step, losses)
+
+    session.run_workflow("predict_adapters", inputs, note)
     quality = _measure(session, data)
     measured = results.read(session.runs["evaluation"]).metrics
     for name, value in sorted(measured.items()):
@@ -66,7 +61,7 @@ def run(folder: Path, *, smoke: bool, say: Callable[[str], None]) -> dict[str, A
         losses=losses,
         quality=quality,
         sampson=measured,
-        last_job=handle.id,
+        last_job=session.jobs["evaluation"],
     )
     _require_better_than_base(losses, smoke=smoke, page=page)
     session.note("every job is COMPLETE; open the gallery:")

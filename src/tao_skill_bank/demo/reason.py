@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tao_skill_bank.bank import workflow
 from tao_skill_bank.contracts import Plan, Request
 from tao_skill_bank.data import video_fps
 from tao_skill_bank.demo._session import DemoSession
@@ -14,6 +13,7 @@ from tao_skill_bank.errors import JobFailedError
 from tao_skill_bank.planning import dispatch
 from tao_skill_bank.report import write_report
 from tao_skill_bank.runs import gaps
+from tao_skill_bank.runs.results import Result
 
 MODEL = "builtin://tiny-cosmos-reason"
 PROMISED_ACCURACY = 0.9
@@ -39,12 +39,14 @@ def run(folder: Path, *, smoke: bool, say: Callable[[str], None]) -> dict[str, A
     data = session.make_samples("vlm", train=size.train, val=size.val, test=size.test)
     _show_a_blocked_request(session, data)
     accuracy: dict[str, float] = {}
-    variables = {"data": str(data), "model": MODEL, "epochs": str(size.epochs)}
-    for step in workflow.load("train_evaluate", variables):
-        found = session.run_step(step).result().metrics.get("accuracy")
+
+    def note(step: str, result: Result) -> None:
+        found = result.metrics.get("accuracy")
         if found is not None:
-            accuracy[step.name] = found
-            session.note(f"{step.name}: accuracy {found:.1%} on the test split")
+            accuracy[step] = found
+            session.note(f"{step}: accuracy {found:.1%} on the test split")
+
+    session.run_workflow("train_evaluate", {"data": str(data), "model": MODEL, "epochs": size.epochs}, note)
     wrong = gaps.analyze(Path(session.runs["tuned evaluation"].path), session.folder / "gaps.parquet")
     session.note(f"gaps: {wrong.gaps} of {wrong.records} test questions in {wrong.parquet}")
     page = write_report(session.runs, session.folder / "report.html")

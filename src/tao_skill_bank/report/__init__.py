@@ -13,14 +13,17 @@ from tao_skill_bank.core.redact.masker import masked_text, own_pattern
 from tao_skill_bank.core.version import __version__
 from tao_skill_bank.errors import BlockedError
 from tao_skill_bank.report import charts, kinds, views
+from tao_skill_bank.report.opening import Opening
 from tao_skill_bank.report.views import duration_text
 from tao_skill_bank.runs.run_directory import RunDirectory, timestamp, write_whole
 
 __all__ = ["duration_text", "render", "write_page", "write_report"]
 
 
-def write_report(runs: Mapping[str, RunDirectory], out: Path) -> Path:
+def write_report(runs: Mapping[str, RunDirectory], out: Path, opening: Opening | None = None) -> Path:
     """Write the report of one run, or of several by role in the order of the workflow, and return its path.
+
+    `opening` says of which workflow they are; then there may be none yet.
 
     Raises:
         BlockedError: the file cannot be written.
@@ -29,6 +32,7 @@ def write_report(runs: Mapping[str, RunDirectory], out: Path) -> Path:
     seen = [views.read(role, run) for role, run in runs.items()]
     page = render(
         "report.html.jinja",
+        opening=opening,
         runs=seen,
         evaluations=[run for run in seen if run.evaluation],
         headline=views.headline(seen),
