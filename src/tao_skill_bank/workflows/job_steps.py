@@ -85,14 +85,13 @@ class JobSteps:
         handle = self._launched(step, iteration, folder) or self._launch(step, iteration, folder, scope)
         plan = launched.plan_of(handle.record)
         bounds = self.sealed.limits
-        left = limits.seconds_left(bounds, self._spent(), plan)
+        left, began = limits.seconds_left(bounds, self._spent(), plan), now()
         status = self.observer.watch(handle, left)
         if not status.state.is_terminal:
-            used = self._spent()
-            if left is None or (limits.seconds_left(bounds, used, plan) or 0.0) > 0:
+            if left is None or now() - began < left:
                 raise StillRunningError([service.not_ended(status, commands.resume(Path(self.sealed.folder)))])
             handle.cancel()
-            raise BlockedError([limits.hours_exceeded(step.name, bounds, used)])
+            raise BlockedError([limits.hours_exceeded(step.name, bounds, self._spent())])
         return self._ended(step, iteration, handle, status, plan)
 
     def _ended(self, step: Step, iteration: int, handle: JobHandle, status: JobStatus, plan: Plan) -> Event:

@@ -65,6 +65,8 @@ def _of_request(step: Step, given: Mapping[str, Any], where: str) -> Iterator[Pr
         message = f"{where} has a parent and a parent_job_id."
         yield Problem("given_twice", message, "Leave one of them out.", f"{step.name}.parent")
     pending = {place.path for place in references.texts(given, "")}
+    if not _is_readable(given):
+        return
     request = from_template(given, where)
     if isinstance(request, RequestError):
         ours = [each for each in request.problems if f".{each.path}" not in pending]
@@ -81,6 +83,16 @@ def _of_request(step: Step, given: Mapping[str, Any], where: str) -> Iterator[Pr
         fix = 'Add automl_policy: "off" or "auto", or a prompt in words.'
         yield Problem("policy_missing", message, fix, f"{step.name}.request.automl_policy")
     yield from _of_overrides(step, skill, request, where)
+
+
+def _is_readable(given: Mapping[str, Any]) -> bool:
+    """Return whether every dollar sign starts a reference; one that does not is reported with the references."""
+    try:
+        for place in references.texts(given, ""):
+            list(references.named_in(place.text))
+    except RequestError:
+        return False
+    return True
 
 
 def from_template(given: Mapping[str, Any], where: str) -> Request | RequestError:

@@ -71,10 +71,11 @@ def test_a_run_that_is_killed_at_any_boundary_resumes_to_the_same_result(tmp_pat
         path.write_text(text[: len(text) - 20])
 
     sealed = sealed_in(tmp_path)
-    with monkeypatch.context() as patched, pytest.raises(Killed):
-        home, name = (log, "append") if kind == "event" else (dispatch, "run")
+    home, name = (log, "append") if kind == "event" else (dispatch, "run")
+    with monkeypatch.context() as patched:
         patched.setattr(home, name, killing(getattr(home, name), tear))
-        running.start(sealed)
+        with pytest.raises(Killed):
+            running.start(sealed)
     folder = tmp_path / "run"
     if when == "torn":
         assert [found.code for found in standing.of(folder).findings] == ["log_lines_ignored"]
@@ -114,7 +115,7 @@ def test_a_step_after_a_failure_succeeds_without_repeating_what_is_done(tmp_path
     with pytest.raises(BlockedError, match="broken"):
         running.start(sealed_in(tmp_path), job_steps.Observer(watch=fails_once))
     finished = running.resume(tmp_path / "run")
-    assert [event.job for event in finished.history.events if event.status == "ok" and event.step][0] == calls[0]
+    assert next(event.job for event in finished.history.events if event.status == "ok" and event.step) == calls[0]
 
 
 def test_two_processes_cannot_run_one_folder(tmp_path):
@@ -143,7 +144,7 @@ def test_a_folder_of_another_workflow_or_of_other_inputs_is_refused(tmp_path):
         standing.require_same(path, folder, {"epochs": "5"})
     standing.require_same(path, folder, {"epochs": "2"})
     workflow_runs.write(tmp_path, two_steps(description="changed"))
-    with pytest.raises(ConflictError, match="before .* changed"):
+    with pytest.raises(ConflictError, match=r"before .* changed"):
         standing.require_same(path, folder, {})
     with pytest.raises(ConflictError, match="the workflow two_steps, not other"):
         sealing_again(tmp_path, two_steps(name="other"))
@@ -212,14 +213,11 @@ def test_a_loop_ends_by_its_condition_its_bound_or_a_stop(tmp_path, given, stopp
 
 
 def test_a_file_that_a_finished_step_wrote_and_that_changed_is_refused(tmp_path):
-    def dies(handle, seconds):
-        raise Killed if handle.record.action == "evaluate" else None
+    def dies_in_the_second_iteration(handle, seconds):
+        return _dies() if len(JobStore().all()) > 2 else job_steps.waits(handle, seconds)
 
-    watch = lambda handle, seconds: (  # noqa: E731
-        _dies() if handle.record.action == "train" and len(JobStore().all()) > 2 else job_steps.waits(handle, seconds)
-    )
     with pytest.raises(Killed):
-        running.start(sealed_in(tmp_path, LOOPED), job_steps.Observer(watch=watch))
+        running.start(sealed_in(tmp_path, LOOPED), job_steps.Observer(watch=dies_in_the_second_iteration))
     (tmp_path / "run" / "rounds" / "1" / "scoring" / "metrics_summary.json").write_text("{}")
     with pytest.raises(ConflictError, match="is not what it wrote any more"):
         running.resume(tmp_path / "run")
