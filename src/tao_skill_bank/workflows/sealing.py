@@ -79,6 +79,7 @@ def plan(found: WorkflowFile, given: Mapping[str, Any], folder: Path | None = No
         RequestError: inputs are wrong, or steps contradict their schemas; all of them are listed.
         BlockedError: a limit is too small for what is planned, or a host is not allowed.
         UnknownNameError: a parent or checkpoint that a request names does not exist.
+        ConflictError: the folder holds another run, or anything in its way.
 
     """
     workflow = found.workflow
@@ -88,11 +89,13 @@ def plan(found: WorkflowFile, given: Mapping[str, Any], folder: Path | None = No
     scope = Scope(target, values, plans=True)
     bounds = scope.limits(workflow.limits)
     _require_bounds(workflow, scope, bounds)
+    sealed = SealedWorkflow(workflow.name, str(found.path), found.document, values, bounds, str(target))
+    require_folder(sealed)
     planner = _Planner(scope, bounds, target)
     steps = tuple(planner.planned(workflow))
     if planner.problems:
         raise planner.error()
-    sealed = SealedWorkflow(workflow.name, str(found.path), found.document, values, bounds, str(target), steps)
+    sealed = replace(sealed, steps=steps)
     return replace(sealed, sha256=digest(sealed))
 
 
