@@ -28,6 +28,8 @@ NOT_DEMANDED = {
     "optuna": "of searches, which refuse to plan without it",
     "s3fs": "of object stores, which preflight asks",
     "gcsfs": "of object stores, which preflight asks",
+    "aiobotocore": "imported by s3fs, of the same extra",
+    "botocore": "imported by s3fs, of the same extra",
 }
 
 
