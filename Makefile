@@ -19,7 +19,7 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet -c constraints.txt $(if $(TORCH_INDEX_URL),--index-url $(TORCH_INDEX_URL)) torch==2.13.0
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[predict,quantize,fp8,qlora,bertscore,tensorboard,automl-gp,kubernetes,dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[predict,quantize,fp8,qlora,bertscore,tensorboard,automl-gp,kubernetes,ui,dev]'
 	@touch $@
 
 demo: setup  ## Fine-tune the tiny model on sample clips and print the path of the report (under 4 minutes, CPU).

@@ -54,6 +54,7 @@ COMMANDS = {
         "diagnose": "diagnose",
     },
     "demo_command": {"demo": "demo"},
+    "ui_command": {"ui": "ui"},
     "redact_command": {"redact": "redact"},
 }
 GROUPS = {

@@ -1,7 +1,7 @@
 """Renders run directories as one self-contained HTML page, with its pictures as PNG files next to it."""
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,10 @@ from tao_skill_bank.core.version import __version__
 from tao_skill_bank.errors import BlockedError
 from tao_skill_bank.report import charts, kinds, views
 from tao_skill_bank.report.opening import Opening
-from tao_skill_bank.report.views import duration_text
+from tao_skill_bank.report.views import RunView, duration_text
 from tao_skill_bank.runs.run_directory import RunDirectory, timestamp, write_whole
 
-__all__ = ["duration_text", "render", "write_page", "write_report"]
+__all__ = ["duration_text", "page_of", "render", "write_page", "write_report"]
 
 
 def write_report(runs: Mapping[str, RunDirectory], out: Path, opening: Opening | None = None) -> Path:
@@ -30,7 +30,15 @@ def write_report(runs: Mapping[str, RunDirectory], out: Path, opening: Opening |
 
     """
     seen = [views.read(role, run) for role, run in runs.items()]
-    page = render(
+    with _explained(out):
+        write_page(page_of(seen, opening), out)
+        charts.write_pictures(seen, out)
+    return out
+
+
+def page_of(seen: Sequence[RunView], opening: Opening | None = None) -> str:
+    """Return the report of runs that were read, without their pictures as files."""
+    return render(
         "report.html.jinja",
         opening=opening,
         runs=seen,
@@ -43,15 +51,11 @@ def write_report(runs: Mapping[str, RunDirectory], out: Path, opening: Opening |
         sections=kinds.sections(seen),
         written_at=timestamp(),
     )
-    with _explained(out):
-        write_page(page, out)
-        charts.write_pictures(seen, out)
-    return out
 
 
-def render(template: str, **shown: Any) -> str:
-    """Return a page in the common style of all reports."""
-    return _environment().get_template(template).render(version=__version__, **shown)
+def render(template: str, *, templates: str | None = None, **shown: Any) -> str:
+    """Return a page in the common style of all reports; `templates` names a package with more of them."""
+    return _environment(templates).get_template(template).render(version=__version__, **shown)
 
 
 def write_page(page: str, out: Path) -> Path:
@@ -71,7 +75,7 @@ def _explained(out: Path) -> Iterator[None]:
         raise BlockedError.of("report_not_written", message, "Give another --out, or free disk space.") from None
 
 
-def _environment() -> jinja2.Environment:
+def _environment(templates: str | None) -> jinja2.Environment:
     own = own_pattern()
 
     def safe(shown: Any) -> Any:
@@ -79,9 +83,9 @@ def _environment() -> jinja2.Environment:
         is_text = isinstance(shown, str) and not isinstance(shown, Markup) and not shown.startswith("data:image/")
         return masked_text(shown, own) if is_text else shown
 
-    loader = jinja2.PackageLoader("tao_skill_bank.report")
+    packages = [name for name in (templates, "tao_skill_bank.report") if name is not None]
     environment = jinja2.Environment(
-        loader=loader,
+        loader=jinja2.ChoiceLoader([jinja2.PackageLoader(name) for name in packages]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

@@ -132,7 +132,7 @@ def _words(text: Any) -> list[str]:
 
 def _frames(run: RunView, media: str) -> tuple[tuple[str, ...], str]:
     """Return the first, middle and last frame, or why there are none."""
-    path = _media_path(run, media)
+    path = media_path(run, media)
     if path is None:
         return (), "The media files are not on this machine."
     try:
@@ -143,7 +143,8 @@ def _frames(run: RunView, media: str) -> tuple[tuple[str, ...], str]:
         return (), f"The media file cannot be shown: {reason_in(error)}"
 
 
-def _media_path(run: RunView, media: str) -> Path | None:
+def media_path(run: RunView, media: str) -> Path | None:
+    """Return the file of a medium as the results of a run name it; None where it is not on this machine."""
     folders = [folder for given in run.inputs for folder in given.media_folders]
     candidates = [Path(folder) / media for folder in folders] or [Path(media)]
     is_path = bool(media) and not plain_text.fault_of_path(media)

@@ -86,9 +86,13 @@ def write(trials: TrialJobs, out: Path, state: State, message: str = "") -> Path
         BlockedError: the file cannot be written.
 
     """
+    return report.write_page(text(trials, state, message), out)
+
+
+def text(trials: TrialJobs, state: State, message: str = "") -> str:
+    """Return the page of a search, whose controller's job is in a state."""
     seen = view(trials, state, message)
-    text = report.render("search.html.jinja", search=seen, has_charts=charts.is_available(), written_at=timestamp())
-    return report.write_page(text, out)
+    return report.render("search.html.jinja", search=seen, has_charts=charts.is_available(), written_at=timestamp())
 
 
 def view(trials: TrialJobs, state: State, message: str = "") -> SearchView:
