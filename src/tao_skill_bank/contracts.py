@@ -1,8 +1,10 @@
 """The frozen dataclasses that carry a request from planning to its result; read from and written as JSON."""
 
+import difflib
 import json
+import typing
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import field, fields, is_dataclass
 from enum import StrEnum
 from operator import not_
 from pathlib import Path
@@ -15,6 +17,7 @@ from tao_skill_bank.errors import Problem, RequestError
 
 T = TypeVar("T")
 Severity = Literal["blocking", "warning", "info", "not_checked"]
+UNEXPECTED = "unexpected_keyword_argument"  # as pydantic names a field that a contract does not have
 OMITTED_IF_EMPTY = pydantic.Field(exclude_if=not_)  # so that documents of earlier releases keep their digests
 
 
@@ -498,7 +501,7 @@ def from_json(kind: type[T], document: Mapping[str, Any], source: str) -> T:
     try:
         return pydantic.TypeAdapter(kind).validate_json(json.dumps(document))
     except pydantic.ValidationError as error:
-        problems = [_problem(detail, source) for detail in error.errors(include_url=False)]
+        problems = [_problem(detail, source, kind) for detail in error.errors(include_url=False)]
         raise RequestError(problems) from None
 
 
@@ -522,8 +525,10 @@ def _without_halves(value: Any) -> Any:
     return value
 
 
-def _problem(detail: Any, source: str) -> Problem:
+def _problem(detail: Any, source: str, kind: Any) -> Problem:
     path = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == UNEXPECTED and (known := _fields(kind, detail["loc"][:-1])):
+        return _unknown_field(path, str(detail["loc"][-1]), source, known)
     return Problem(
         code=f"invalid_{detail['type']}",
         message=f"{source}: {path or 'document'}: {detail['msg']}",
@@ -531,3 +536,19 @@ def _problem(detail: Any, source: str) -> Problem:
         path=path,
         got=detail["input"] if isinstance(detail["input"], (str, int, float, bool)) else None,
     )
+
+
+def _unknown_field(path: str, name: str, source: str, known: list[str]) -> Problem:
+    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    message = f"{source}: there is no field '{path}'." + (f" Did you mean '{nearest[0]}'?" if nearest else "")
+    fix = f"Rename it to {nearest[0]}." if nearest else f"Remove it, or use one of: {', '.join(known)}."
+    return Problem(f"invalid_{UNEXPECTED}", message, fix, path, expected=known)
+
+
+def _fields(kind: Any, path: tuple[str | int, ...]) -> list[str]:
+    """Return the fields of the dataclass at a path inside a contract; none where a path leads elsewhere."""
+    for name in path:
+        hints = typing.get_type_hints(kind) if is_dataclass(kind) else {}
+        options = [hints.get(str(name)), *typing.get_args(hints.get(str(name)))]
+        kind = next((option for option in options if is_dataclass(option)), None)
+    return [each.name for each in fields(kind)] if is_dataclass(kind) else []

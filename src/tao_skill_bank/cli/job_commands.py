@@ -47,12 +47,24 @@ def status(
 
     now = ownership.adopt(job) if adopt else job_verbs.status(job)
     if as_json:
-        print_json(document(to_json(now)))
+        following, metrics = _ended(now) if now.state.is_terminal else ([], {})
+        print_json(document({**to_json(now), **metrics}, following=following))
     else:
         progress = now.progress
         step = f"step {progress.get('step') or 0}/{progress['total']}" if progress.get("total") else ""
         print_rows(("job", "state", "progress", "message"), [(now.id, now.state, step, now.message)])
         print_findings(now.findings)
+
+
+def _ended(now: "JobStatus") -> "tuple[list[str], dict[str, Any]]":
+    """Return what leads on from a job that has ended, and its metrics where it is complete."""
+    from tao_skill_bank.cli.job_end import next_command
+    from tao_skill_bank.contracts import State
+    from tao_skill_bank.jobs.service import JobHandle
+
+    handle = JobHandle(now.id)
+    found = _metrics(handle.run_directory) if now.state is State.COMPLETE else {}
+    return [next_command(handle, now)], {"metrics": found} if found else {}
 
 
 @suggests_jobs

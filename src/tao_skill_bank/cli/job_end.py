@@ -39,7 +39,7 @@ def report_end(
     if not status.state.is_terminal:
         _report_not_ended(handle, status, as_json, timeout_seconds)
     code = 0 if status.state is State.COMPLETE else 8
-    following = [_next(handle, status)]
+    following = [next_command(handle, status)]
     problems = [_failure(handle.id, status, following[0])] if code else []
     if remote_results.is_short(status):
         code, following = EXIT_UPLOAD, [command("data", "upload", handle.id)]
@@ -58,7 +58,7 @@ def report_end(
 
 def _report_not_ended(handle: JobHandle, status: JobStatus, as_json: bool, timeout_seconds: float | None) -> NoReturn:
     """Print how far a job is that continues, and how to watch it further."""
-    following = [waiting.again([handle.id], timeout_seconds), _next(handle, status)]
+    following = [waiting.again([handle.id], timeout_seconds), next_command(handle, status)]
     problem = service.not_ended(status, following[0])
     if as_json:
         payload, code = waiting.payload(status), waiting.EXIT_NOT_ENDED
@@ -92,7 +92,8 @@ def _followed(handle: JobHandle, max_retries: int, timeout_seconds: float | None
     return handle, status
 
 
-def _next(handle: JobHandle, status: JobStatus) -> str:
+def next_command(handle: JobHandle, status: JobStatus) -> str:
+    """Return the command that leads on from a job as it is now."""
     run = handle.run_directory
     searches = is_search(run)
     if not status.state.is_terminal:

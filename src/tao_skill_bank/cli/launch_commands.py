@@ -141,7 +141,8 @@ def plan(
         payload = _payload(sealed, written=written)
         brief.print_full(document(payload, code=code, problems=problems, findings=sealed.findings, following=following))
     elif formats.wants_document(as_json):
-        brief.print_brief(brief.of_plan(sealed, code, following, written=written))
+        shown = brief.of_plan(sealed, code, following, written=written)
+        brief.print_brief({**shown, "files": sealed.files} if show_files and as_json else shown)
     else:
         _print_plan(sealed, show_files=show_files, written=bool(out) and not code)
         print_next(following)

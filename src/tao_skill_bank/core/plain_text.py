@@ -55,6 +55,11 @@ def on_one_line(text: str, limit: int | None = None) -> str:
     return start if limit is None or len(text) <= limit else f"{start}..."
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number with a regular noun: 1 GPU, 2 GPUs."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def quoted(text: str) -> str:
     """Return the beginning of a text as a message quotes it."""
     return on_one_line(text, MAX_QUOTED)

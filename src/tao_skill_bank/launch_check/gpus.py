@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 
 from tao_skill_bank.contracts import Finding
-from tao_skill_bank.core import settings
+from tao_skill_bank.core import plain_text, settings
 from tao_skill_bank.core.findings import blocking, info, not_checked, warning
 from tao_skill_bank.preflight.machine.hardware import NoDriverError, list_gpus, visible
 
@@ -119,7 +119,7 @@ def _count(flags: argparse.Namespace, target: Target) -> Iterator[tuple[str, Fin
         yield "GPU count", None
     elif target.count < needed:
         message = f"GPU count too low: {target.count}, needs {needed}"
-        yield "GPU count", blocking("gpu_missing", message, f"Use a machine with {needed} GPUs.")
+        yield "GPU count", blocking("gpu_missing", message, f"Use a machine with {plain_text.counted(needed, 'GPU')}.")
     else:
         yield "GPU count", info("gpus", f"GPU count OK: {target.count}")
 

@@ -18,7 +18,7 @@ from tao_skill_bank.bank import schema as schemas
 from tao_skill_bank.bank.catalog import Skill
 from tao_skill_bank.bank.skill_info import AutomlKeys
 from tao_skill_bank.contracts import DatasetPaths, Finding, Job, Plan, Request, contract, from_json, to_json
-from tao_skill_bank.core import nested, settings
+from tao_skill_bank.core import nested, plain_text, settings
 from tao_skill_bank.errors import BlockedError, Problem, RequestError
 from tao_skill_bank.spec.datasets import absolute
 
@@ -301,7 +301,8 @@ def _with_devices(study: Study, job: Job) -> Study:
     need = job.resources.world_size
     slots = len(gpus) // need
     if slots < study.parallel:
-        message = f"automl.parallel is {study.parallel}, with {need} GPUs a trial; this machine has {len(gpus)}."
+        of_each = plain_text.counted(need, "GPU")
+        message = f"automl.parallel is {study.parallel}, with {of_each} a trial; this machine has {len(gpus)}."
         fix = f"Set automl.parallel={max(1, slots)}."
         raise BlockedError.of("too_few_gpus_at_once", message, fix, path="automl.parallel")
     devices = [",".join(str(gpu.index) for gpu in gpus[slot * need : (slot + 1) * need]) for slot in range(slots)]

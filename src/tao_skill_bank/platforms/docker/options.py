@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tao_skill_bank.contracts import Job
-from tao_skill_bank.core import settings
+from tao_skill_bank.core import plain_text, settings
 from tao_skill_bank.core.redact import SECRET_NAME
 from tao_skill_bank.errors import Problem, RequestError
 from tao_skill_bank.platforms import inputs
@@ -155,7 +155,9 @@ def _problems(values: Mapping[str, Any], job: Job) -> list[Problem]:
     if "devices" in values and job.resources.device == "cuda":
         count = len(str(values["devices"]).split(","))
         if count != job.resources.processes_per_node:
-            problems.append(_invalid("devices", values["devices"], f"{job.resources.processes_per_node} GPUs"))
+            problems.append(
+                _invalid("devices", values["devices"], plain_text.counted(job.resources.processes_per_node, "GPU"))
+            )
     if not job.image:
         message = "Platform docker runs containers, and the request names no image."
         problems.append(Problem("image_needed", message, "Name one: --image IMAGE", "image"))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tao_skill_bank.contracts import Job
+from tao_skill_bank.core import plain_text
 from tao_skill_bank.errors import Problem, RequestError
 
 DEFAULT_GRACE_SECONDS = 120.0  # a training finishes its step and saves itself
@@ -164,7 +165,7 @@ def _gres_problems(values: Mapping[str, Any], job: Job) -> Iterator[Problem]:
     if job.resources.device != "cuda":
         yield _invalid("gres", values["gres"], "no GPUs, as the job runs on the CPU")
     elif sum(counts) != wanted:
-        yield _invalid("gres", values["gres"], f"{wanted} GPUs, as many as platform.gpus")
+        yield _invalid("gres", values["gres"], f"{plain_text.counted(wanted, 'GPU')}, as many as platform.gpus")
 
 
 def _extra_problems(values: Mapping[str, Any]) -> Iterator[Problem]:

@@ -10,7 +10,7 @@ import psutil
 
 from tao_skill_bank.bank import catalog, execution
 from tao_skill_bank.contracts import Finding, HardwareNeed, Job
-from tao_skill_bank.core import settings
+from tao_skill_bank.core import plain_text, settings
 from tao_skill_bank.core.findings import blocking, info, not_checked, size, warning
 from tao_skill_bank.preflight.model.inspection import Inspection
 
@@ -105,8 +105,8 @@ def _describe(index: int) -> Gpu:
 
 def _missing(job: Job, what: str) -> Finding:
     count = job.resources.processes_per_node
-    message = f"The run needs {count} GPUs on this machine and {what}."
-    fix = f"Run it on a machine with {count} GPUs, or lower the number of GPUs."
+    message = f"The run needs {plain_text.counted(count, 'GPU')} on this machine and {what}."
+    fix = f"Run it on a machine with {plain_text.counted(count, 'GPU')}, or lower the number of GPUs."
     if catalog.find(job.skill).action(job.action).may_use_cpu:
         fix += " Or run on the CPU: --option device=cpu."
     return warning("gpu_missing", message, fix, needed=count, blocks_run=True)
@@ -121,7 +121,8 @@ def _architecture(gpus: Sequence[Gpu]) -> list[Finding]:
             f"GPU {oldest.index} ({oldest.name}, sm_{oldest.architecture}) is older than PyTorch's builds support."
         )
         return [blocking("gpu_too_old", message, f"Use GPUs of sm_{OLDEST_ARCHITECTURE} or newer.", **evidence)]
-    message = f"{len(gpus)} GPUs: {', '.join(names)}, sm_{oldest.architecture}, {size(oldest.memory_bytes)} each."
+    what = f"{', '.join(names)}, sm_{oldest.architecture}, {size(oldest.memory_bytes)} each"
+    message = f"{plain_text.counted(len(gpus), 'GPU')}: {what}."
     if oldest.architecture < BFLOAT16_ARCHITECTURE:
         return [warning("gpu_without_bfloat16", message + " They compute bfloat16 slowly.", "Use float16.", **evidence)]
     return [info("gpus", message, **evidence)]
