@@ -140,6 +140,8 @@ def test_a_finished_training_goes_on_in_its_own_folder_and_from_a_parent(
         "train.seed": "resume_changed",
         "custom.vision.nframes": "resume_changed",
     }
+    fixes = {error["path"]: error["fix_set"] for error in document["errors"]}
+    assert fixes == {"train.seed": {"train.seed": 0}, "custom.vision.nframes": {"custom.vision.nframes": 4}}
     assert files() == before  # the earlier job's result is as it was
 
     code, document = command_line(*request, "--set", "train.resume=true", "--set", "train.epoch=2")

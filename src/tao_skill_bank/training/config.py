@@ -2,6 +2,7 @@
 
 import json
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,20 +20,34 @@ T = TypeVar("T")
 def load_spec(kind: type[T], path: Path) -> T:
     """Return the spec dataclass `kind` that a TOML file holds; a date in it is its text.
 
-    The dataclass is built from JSON because it is strict: there a list is a valid tuple and an int a float.
-
     Raises:
         UnknownNameError: the file does not exist.
-        RequestError: the file is not TOML or nested too deep, or violates the schema of the dataclass; every
-            problem at once, reported like those of a request that sets the same values.
+        RequestError: the file is not TOML or nested too deep, or violates the schema of the dataclass.
 
     """
+    return spec_of(kind, read_document(path))
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """Return what a TOML file holds. Raises UnknownNameError without it, RequestError if it is not TOML."""
     try:
-        document = _document(path)
+        return _document(path)
     except FileNotFoundError:
         raise UnknownNameError.of("missing_config", f"Config {path} does not exist.", "Give a TOML file.") from None
     except (OSError, ValueError) as error:
         raise RequestError.of("invalid_toml", f"Config {path} is not TOML: {error}", "Write valid TOML.") from None
+
+
+def spec_of(kind: type[T], document: Mapping[str, Any]) -> T:
+    """Return the spec dataclass `kind` of a document.
+
+    It is built from JSON because that is strict: there a list is a valid tuple and an int a float.
+
+    Raises:
+        RequestError: it violates the schema of the dataclass; every problem at once, reported like those of a
+            request that sets the same values.
+
+    """
     text = json.dumps(document, default=str)
     values = json.loads(text)
     problems = list(violations(spec_schema(kind), values))

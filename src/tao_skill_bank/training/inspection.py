@@ -14,8 +14,9 @@ from tao_skill_bank.core import settings, unfinished
 from tao_skill_bank.core.version import __version__
 from tao_skill_bank.errors import BlockedError, MissingExtraError, TaoSkillsError, UnknownNameError
 from tao_skill_bank.runs.run_directory import read_object
-from tao_skill_bank.training import imports
-from tao_skill_bank.training.config import load_spec
+from tao_skill_bank.training import fitting, imports
+from tao_skill_bank.training.config import read_document, spec_of
+from tao_skill_bank.training.fitting import Capacity, Ladders
 
 T = TypeVar("T")
 EXIT_NOT_AVAILABLE = 3
@@ -27,6 +28,7 @@ def main(
     kind: type[T],
     inspect: Callable[..., dict[str, Any]],
     others: Mapping[str, tuple[type[Any], Callable[[Any], dict[str, Any]]]] = MappingProxyType({}),
+    ladders: Callable[[str, Mapping[str, Any]], Ladders] | None = None,
 ) -> None:
     """Print what `inspect` reports of the spec in `--config`, and exit.
 
@@ -34,18 +36,32 @@ def main(
         kind: spec of the action train.
         inspect: reports what a training builds; also takes the tokens of the longest record, where they are known.
         others: the same two for every other `--action` that is inspected.
+        ladders: what of an action's spec needs less memory, see `fitting`; tried where `--gpu-memory` or
+            `--host-memory` is given, and reported as `fitting`.
 
     """
     parser = argparse.ArgumentParser()
     parser.add_argument("--config", type=Path, required=True, help="TOML file with the spec")
     parser.add_argument("--action", choices=["train", *others], default="train", help="action that the spec is of")
     parser.add_argument("--tokens", type=int, help="predicted tokens of the longest record that was sampled")
+    parser.add_argument("--gpu-memory", type=int, help="bytes of a GPU; report the overrides with which the spec fits")
+    parser.add_argument("--host-memory", type=int, help="bytes of a process on the CPU; likewise")
     flags = parser.parse_args()
     known = () if flags.tokens is None else (flags.tokens,)
     spec_kind, report = others.get(flags.action, (kind, inspect))
+
+    def inspected(spec: Mapping[str, Any]) -> dict[str, Any]:
+        document: dict[str, Any] = report(spec_of(spec_kind, spec), *known)
+        return document
+
     try:
         with imports.hidden(UNUSED), imports.uncollected():
-            document = report(load_spec(spec_kind, flags.config), *known)
+            spec = read_document(flags.config)
+            document = inspected(spec)
+            capacity = flags.gpu_memory or flags.host_memory
+            if capacity and ladders is not None:
+                limit = Capacity(capacity, is_gpu=bool(flags.gpu_memory))
+                document["fitting"] = fitting.choices(spec, ladders(flags.action, spec), inspected, limit)
     except TaoSkillsError as error:
         failure: dict[str, Any] = {"error": str(error)}
         if isinstance(error, BlockedError) and not isinstance(error, MissingExtraError):

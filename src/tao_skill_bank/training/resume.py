@@ -154,6 +154,7 @@ def _changed(folder: Path, name: str, values: tuple[Any, Any], facts: TrainingFa
         path=name,
         got=now,
         expected=before,
+        fix_set={name: before} if is_path else {},
     )
 
 

@@ -10,7 +10,7 @@ pytest.importorskip("torch")
 import torch
 from small_training import FACTS, diagnosis, losses, names
 
-from tao_skill_bank.training import checkpoint
+from tao_skill_bank.training import checkpoint, resume
 
 from .conftest import Train
 
@@ -22,6 +22,17 @@ def test_changed_data_is_named_with_its_old_and_new_value(train: Train, whole: P
     assert 'the data was "numbers"' in told["cause"]
     assert 'is "letters" now' in told["cause"]
     assert "train.resume=false" in told["cure"]
+
+
+def test_a_changed_parameter_is_set_back_by_its_override_and_changed_data_is_not(tmp_path: Path) -> None:
+    resume.write_identity(tmp_path, {"train.seed": 3, "custom.vision.fps": None, "the data": "numbers"})
+    now = {"train.seed": 4, "custom.vision.fps": 2.0, "the data": "letters"}
+    fixes = {problem.path: problem.fix_set for problem in resume.changes(tmp_path, now, FACTS)}
+    assert fixes == {
+        "train.seed": {"train.seed": 3},
+        "custom.vision.fps": {"custom.vision.fps": None},
+        "the data": {},
+    }
 
 
 def test_a_refused_resume_moves_nothing_of_the_earlier_training(train: Train, whole: Path) -> None:

@@ -1,5 +1,7 @@
 """Refuses a metric that no training and no evaluation of a search would compute."""
 
+from typing import Any
+
 from tao_skill_bank.automl.plan.options import Metric
 from tao_skill_bank.bank import metric_names
 from tao_skill_bank.bank.catalog import Skill, did_you_mean
@@ -17,9 +19,7 @@ def require(metric: Metric, skill: Skill, request: Request, job: Job) -> None:
         RequestError: with the metrics that exist.
 
     """
-    evaluation = skill.info.automl.evaluation if skill.info.automl else None
-    action = metric.action or (evaluation.action if evaluation else None)
-    known = metric_names.of(skill, action, metric_names.held_out(job.workload.inputs))
+    known = _known(metric, skill, job)
     found = _unknown(metric, known) if known is not None else None
     if found is None and metric.action is not None and "eval" not in request.datasets:
         message = f"{PATH} {metric.title} scores every trial by its {metric.action}, and there is no eval dataset."
@@ -27,6 +27,26 @@ def require(metric: Metric, skill: Skill, request: Request, job: Job) -> None:
         found = Problem("metric_without_data", message, fix, "datasets.eval")
     if found is not None:
         raise RequestError([found])
+
+
+def unknown(given: Any, skill: Skill, job: Job) -> list[Problem]:
+    """Return the problem of a metric as a request names it, if it is one that is never computed.
+
+    What is not a name of a metric at all is reported where the options are read.
+    """
+    action, separator, name = given.rpartition(":") if isinstance(given, str) else ("", "", "")
+    if not name.strip() or (separator and action not in skill.info.actions):
+        return []
+    metric = Metric(name, "maximize", action if separator else None)
+    known = _known(metric, skill, job)
+    found = _unknown(metric, known) if known is not None else None
+    return [found] if found is not None else []
+
+
+def _known(metric: Metric, skill: Skill, job: Job) -> MetricNames | None:
+    evaluation = skill.info.automl.evaluation if skill.info.automl else None
+    action = metric.action or (evaluation.action if evaluation else None)
+    return metric_names.of(skill, action, metric_names.held_out(job.workload.inputs))
 
 
 def _unknown(metric: Metric, known: MetricNames) -> Problem | None:

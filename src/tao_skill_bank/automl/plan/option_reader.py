@@ -25,6 +25,8 @@ from tao_skill_bank.contracts import MonitoringMetric
 from tao_skill_bank.core.redact import without_secret
 from tao_skill_bank.errors import Problem, RequestError
 
+MISSING_DIRECTION = "missing_direction"
+
 
 def parse(raw: Mapping[str, Any], info: SkillInfo | None = None) -> AutomlOptions:
     """Read the options of a request.
@@ -94,7 +96,7 @@ def _direction_problems(options: AutomlOptions, info: SkillInfo | None) -> Itera
     own = _own_metrics(info)
     if options.metric and options.direction is None and options.metric not in own:
         message = f"automl.metric is {options.metric}, and it is not known whether higher is better."
-        yield Problem("missing_direction", message, "Set automl.direction: minimize, or maximize.", "automl.direction")
+        yield Problem(MISSING_DIRECTION, message, "Set automl.direction: minimize, or maximize.", "automl.direction")
     if options.direction and options.direction != own.get(options.metric or "", options.direction):
         message = (
             f"automl.direction is {options.direction}, but {options.metric} is one to {own[options.metric or '']}."

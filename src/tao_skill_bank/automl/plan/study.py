@@ -11,6 +11,7 @@ from tao_skill_bank.automl.plan import algorithms, effective_batch, estimates, m
 from tao_skill_bank.automl.plan.algorithms import Setup
 from tao_skill_bank.automl.plan.estimates import Estimate
 from tao_skill_bank.automl.plan.history import Start, Trial, TrialState
+from tao_skill_bank.automl.plan.option_reader import MISSING_DIRECTION
 from tao_skill_bank.automl.plan.options import AutomlOptions, Metric
 from tao_skill_bank.automl.plan.space import Space
 from tao_skill_bank.automl.plan.storage import sqlite_url
@@ -120,7 +121,7 @@ def prepare(skill: Skill, request: Request, job: Job, given: frozenset[str], fin
         BlockedError: the algorithm cannot search this.
 
     """
-    chosen = option_reader.parse(request.automl, skill.info)
+    chosen = _options(skill, request, job)
     keys = skill.info.automl
     if keys is None:
         message = f"{skill.name} does not say how a search steers its trainings."
@@ -163,6 +164,19 @@ def prepare(skill: Skill, request: Request, job: Job, given: frozenset[str], fin
     )
     study = _with_devices(study, job)
     return replace(study, first=tuple(first_batch(study, job)), estimate=estimates.of(study, job, request, findings))
+
+
+def _options(skill: Skill, request: Request, job: Job) -> AutomlOptions:
+    """Return the options of a request. Raises RequestError: of a metric that does not exist, no direction is asked."""
+    unknown = metric_check.unknown(request.automl.get("metric"), skill, job)
+    try:
+        chosen = option_reader.parse(request.automl, skill.info)
+    except RequestError as error:
+        others = [problem for problem in error.problems if not (unknown and problem.code == MISSING_DIRECTION)]
+        raise RequestError([*unknown, *others]) from None
+    if unknown:
+        raise RequestError(unknown)
+    return chosen
 
 
 def _counted_in_steps(keys: AutomlKeys, max_steps: int) -> RequestError:

@@ -10,7 +10,7 @@ from typing import Any
 
 from tao_skill_bank.core import json_reader
 from tao_skill_bank.errors import UnknownNameError
-from tao_skill_bank.models.cosmos_predict import memory
+from tao_skill_bank.models.cosmos_predict import ladders, memory
 from tao_skill_bank.models.cosmos_predict.config import TrainConfig
 from tao_skill_bank.models.cosmos_predict.geometry import ClipShape
 from tao_skill_bank.models.cosmos_predict.memory import Load, Shape
@@ -127,4 +127,4 @@ def find_architecture(uri: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    inspection.main(TrainConfig, inspect)
+    inspection.main(TrainConfig, inspect, ladders=ladders.of)

@@ -6,7 +6,7 @@ Prints one JSON document. What a network is made of is remembered (network_facts
 from dataclasses import replace
 from typing import Any
 
-from tao_skill_bank.models.cosmos_reason import generation_memory, memory, network_facts
+from tao_skill_bank.models.cosmos_reason import generation_memory, ladders, memory, network_facts
 from tao_skill_bank.models.cosmos_reason.config import TrainConfig
 from tao_skill_bank.models.cosmos_reason.memory import Load
 from tao_skill_bank.models.cosmos_reason.network_facts import NetworkFacts
@@ -106,4 +106,4 @@ def _fix(config: TrainConfig) -> str:
 
 
 if __name__ == "__main__":
-    inspection.main(TrainConfig, inspect, generation_memory.ACTIONS | quantization_memory.ACTIONS)
+    inspection.main(TrainConfig, inspect, generation_memory.ACTIONS | quantization_memory.ACTIONS, ladders.of)

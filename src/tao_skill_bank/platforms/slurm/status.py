@@ -6,6 +6,7 @@ from typing import Any
 from tao_skill_bank.contracts import EXIT_INTERRUPTED, JobRecord, JobStatus, State
 from tao_skill_bank.core import numbers
 from tao_skill_bank.platforms import run_files
+from tao_skill_bank.platforms.slurm import waiting
 from tao_skill_bank.platforms.slurm.rows import Listed
 from tao_skill_bank.runs import run_directory
 from tao_skill_bank.runs.run_directory import RunDirectory
@@ -19,20 +20,13 @@ FIXES = {
     "DEADLINE": "It could not end before its deadline.",
     "OUT_OF_MEMORY": "The memory of its node was used up: raise --option mem, or lower the workers and batch sizes.",
 }
-NEVER_RUNS = {
-    "PartitionTimeLimit": "its time limit is above the partition's: cancel it and lower --option time_limit",
-    "PartitionNodeLimit": "the partition gives no job so many nodes: cancel it and lower platform.nodes",
-    "BadConstraints": "no node fits it: cancel it and change what it asks for",
-}
 
 
 def active(record: JobRecord, listed: Listed, progress: dict[str, Any]) -> JobStatus:
     """Return the state of a job that squeue lists: it has not ended."""
     state = State.PENDING if listed.meaning[0] is State.PENDING else State.RUNNING
     if state is State.PENDING:
-        why = NEVER_RUNS.get(listed.reason)
-        waits = f"Waits as Slurm job {listed.number}" + (f" ({listed.reason})" if listed.reason else "")
-        return JobStatus(record.id, state, f"{waits}: {why}." if why else f"{waits}.", progress=progress)
+        return JobStatus(record.id, state, waiting.message(listed.number, listed.reason), progress=progress)
     return JobStatus(record.id, state, str(progress.get("message") or listed.word), progress=progress)
 
 

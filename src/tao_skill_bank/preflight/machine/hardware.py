@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import Any
 
@@ -12,7 +12,7 @@ from tao_skill_bank.bank import catalog, execution
 from tao_skill_bank.contracts import Finding, HardwareNeed, Job
 from tao_skill_bank.core import plain_text, settings
 from tao_skill_bank.core.findings import blocking, info, not_checked, size, warning
-from tao_skill_bank.preflight.model.inspection import Inspection
+from tao_skill_bank.preflight.model.inspection import Inspection, fitting
 
 OLDEST_ARCHITECTURE = 75  # Turing; the CUDA 13 builds of PyTorch dropped what is older
 BFLOAT16_ARCHITECTURE = 80
@@ -42,7 +42,7 @@ def check(job: Job, inspection: Inspection, *, runs_here: bool = True) -> list[F
     if job.resources.device == "cpu":
         return [
             *_served_by_gpu(job.workload.hardware),
-            *_host_memory(job, needed.get("total"), inspection.answer.get("cure")),
+            *_host_memory(job, needed.get("total"), inspection),
         ]
     if find_spec("pynvml") is None:
         message = "GPUs were not checked: the Python module 'pynvml' is not installed."
@@ -56,7 +56,13 @@ def check(job: Job, inspection: Inspection, *, runs_here: bool = True) -> list[F
     used = gpus[: job.resources.processes_per_node]
     findings = [*_architecture(used), *_needed_architecture(used, job.workload.hardware)]
     choice = _choice(used, inspection)
-    return [*findings, *_memory(used, needed, inspection.answer.get("cure"), choice), *_plan(choice, inspection)]
+    memory = _memory(used, needed, inspection.answer.get("cure"), choice)
+    smallest = min(gpu.memory_bytes for gpu in used)
+    fixed = [
+        _with_choices(found, fitting(job, inspection, "gpu", smallest)) if found.blocks_run else found
+        for found in memory
+    ]
+    return [*findings, *fixed, *_plan(choice, inspection)]
 
 
 def _elsewhere(platform: str) -> Finding:
@@ -193,17 +199,26 @@ def _plan(choice: execution.Choice | None, inspection: Inspection) -> list[Findi
     return [info("execution", message, settings=dict(choice.plan.settings), ways=inspection.answer["ways"])]
 
 
-def _host_memory(job: Job, per_process: int | None, model_fix: str | None) -> list[Finding]:
+def _with_choices(found: Finding, choices: Sequence[dict[str, Any]]) -> Finding:
+    """Return a finding with the overrides that were tried and fit: a single one is the fix."""
+    if len(choices) == 1:
+        return replace(found, fix_set=choices[0])
+    return replace(found, fix_choices=tuple(choices))
+
+
+def _host_memory(job: Job, per_process: int | None, inspection: Inspection) -> list[Finding]:
     if not per_process:
         return []
     memory = psutil.virtual_memory()
     needed = per_process * job.resources.processes_per_node
     evidence: dict[str, Any] = {"needed_bytes": needed, "memory_bytes": memory.total, "free_bytes": memory.available}
     summary = f"The run needs about {size(needed)} of memory"
-    fix = model_fix or "Lower the micro-batch or the number of processes."
+    fix = inspection.answer.get("cure") or "Lower the micro-batch or the number of processes."
     if needed > memory.total:
         message = f"{summary}, and this machine has {size(memory.total)}."
-        return [blocking("memory_short", message, fix, **evidence)]
+        share = memory.total // job.resources.processes_per_node
+        short = blocking("memory_short", message, fix, **evidence)
+        return [_with_choices(short, fitting(job, inspection, "host", share))]
     if needed > memory.available:
         return [warning("memory_tight", f"{summary}, and {size(memory.available)} are available now.", fix, **evidence)]
     return [info("memory", f"{summary}, of {size(memory.total)}.", **evidence)]

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import tomli_w
 
@@ -28,10 +28,14 @@ INPUT_FILES = ("adapter_config.json",)  # of inputs that become part of the mode
 
 @dataclass(frozen=True)
 class Inspection:
-    """The training plane's answer, or the finding that says why there is none; a model that cannot run blocks."""
+    """The training plane's answer, or the finding that says why there is none; a model that cannot run blocks.
+
+    `tokens` are those of the longest record that the answer is for; None where they are not known.
+    """
 
     answer: Mapping[str, Any] = field(default_factory=dict)
     failure: Finding | None = None
+    tokens: int | None = None
 
 
 def sibling_module(job: Job, name: str) -> str | None:
@@ -77,7 +81,7 @@ def inspect(job: Job, tokens: int | None = None) -> Inspection:
         return _failed("Memory, disk and adapters need torch to be predicted.", "pip install 'tao-skill-bank[train]'")
     cached = settings.state_dir() / "cache" / "inspect" / f"{_identity(job, tokens)}.json"
     if kept := read_object(cached):
-        return Inspection(kept)
+        return Inspection(kept, tokens=tokens)
     found = _ask(job, module, tokens)
     if not found.failure:
         _store(cached, found.answer)
@@ -92,13 +96,29 @@ def elsewhere(job: Job) -> Inspection:
 
 
 def _ask(job: Job, module: str, tokens: int | None) -> Inspection:
-    arguments = ["--action", job.action, *([] if tokens is None else ["--tokens", str(tokens)])]
-    answer, reason = ask(job, module, arguments)
+    answer, reason = ask(job, module, _arguments(job, tokens))
     if not reason:
-        return Inspection(answer)
+        return Inspection(answer, tokens=tokens)
     if problem := answer.get("problem"):
         return Inspection(failure=finding_of(problem))
     return _failed(f"{module} could not determine what the config builds: {reason}", "Correct the cause that it names.")
+
+
+def fitting(job: Job, inspection: Inspection, where: Literal["gpu", "host"], num_bytes: int) -> list[dict[str, Any]]:
+    """Return the overrides with which a job fits, one of each kind of change; none where the model offers none.
+
+    Args:
+        job: what does not fit.
+        inspection: of its config as it is.
+        where: memory that is short.
+        num_bytes: of it, for one process.
+
+    """
+    module = sibling_module(job, "inspect")
+    if module is None or sibling_module(job, "ladders") is None:
+        return []
+    answer, reason = ask(job, module, [*_arguments(job, inspection.tokens), f"--{where}-memory={num_bytes}"])
+    return [] if reason else list(answer.get("fitting", ()))
 
 
 def ask(job: Job, module: str, arguments: Sequence[str]) -> tuple[dict[str, Any], str]:
@@ -129,6 +149,10 @@ def ask(job: Job, module: str, arguments: Sequence[str]) -> tuple[dict[str, Any]
         return answer, ""
     said = child.stderr.strip().splitlines() or [f"exit code {child.returncode}"]
     return answer, str(answer.get("error") or said[-1])
+
+
+def _arguments(job: Job, tokens: int | None) -> list[str]:
+    return ["--action", job.action, *([] if tokens is None else ["--tokens", str(tokens)])]
 
 
 def finding_of(problem: Mapping[str, Any]) -> Finding:

@@ -98,3 +98,11 @@ def test_the_names_are_those_that_an_evaluation_writes(kind, rule, pairs):
 def test_the_names_are_those_that_a_training_writes(package, names):
     text = (Path(package.__path__[0]) / "reporter.py").read_text()
     assert set(re.findall(r'"((?:train|val|optimizer)/\w+)"', text)) == set(names.TRAINING)
+
+
+@pytest.mark.parametrize(
+    "given", [None, 3, "", ":", "evaluate:", "nothing:accuracy", "evaluate:accuracy", "val/avg_loss"]
+)
+def test_what_is_no_name_or_exists_is_not_called_unknown(given, dataset, tmp_path):
+    job = make_job(tmp_path, use_of(dataset("held_out"), "eval"))
+    assert metric_check.unknown(given, catalog.find("cosmos-reason"), job) == []

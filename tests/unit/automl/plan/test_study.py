@@ -24,3 +24,11 @@ def test_a_search_refuses_trials_that_are_counted_in_steps(skill: catalog.Skill,
     assert (problem.code, problem.path) == ("steps_in_search", "train.max_steps")
     assert "--automl-policy off" in problem.fix
     assert list(problem.fix_choices) == [{"train.max_steps": None}]
+
+
+def test_of_a_metric_that_does_not_exist_no_direction_is_asked(tmp_path) -> None:
+    job = make_job(tmp_path)
+    request = Request(job.skill, "train", automl={"metric": "evaluate:nonsense", "max_trials": 0})
+    with pytest.raises(RequestError) as caught:
+        study.prepare(catalog.find(job.skill), request, job, frozenset(), ())
+    assert [problem.code for problem in caught.value.problems] == ["unknown_metric", "too_small"]

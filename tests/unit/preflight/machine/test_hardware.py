@@ -146,3 +146,29 @@ def test_a_run_that_computes_with_it_is_refused_on_the_cpu(tmp_path):
     found = only(hardware.check(job, Inspection()), "gpu_lacks_format")
     assert (found.severity, found.blocks_run, found.fix) == ("warning", True, "Turn it off.")
     assert "planned on the CPU" in found.message
+
+
+@pytest.mark.parametrize(("choices", "fix_set"), [(1, {"batch": 1}), (2, {})])
+def test_short_memory_is_answered_with_what_was_tried_and_fits(findings_of, monkeypatch, choices, fix_set):
+    tried = [{"batch": 1}, {"pixels": 9}][:choices]
+    asked = []
+    monkeypatch.setattr(hardware, "fitting", lambda _job, _inspection, *limit: asked.append(limit) or tried)
+    short = only(findings_of(gpu(memory=80), gpu(memory=40), processes=2, needs=inspected(120)), "gpu_memory_short")
+    assert short.fix_set == fix_set
+    assert list(short.fix_choices) == ([] if fix_set else tried)
+    assert asked == [("gpu", 40 * GIB)]
+
+
+def test_a_run_that_fits_tries_nothing(findings_of, monkeypatch):
+    monkeypatch.setattr(hardware, "fitting", lambda *_: pytest.fail("nothing is to be tried"))
+    assert only(findings_of(gpu(), needs=inspected(40)), "gpu_memory")
+
+
+def test_short_host_memory_tries_the_share_of_one_process(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(hardware, "fitting", lambda _job, _inspection, *limit: asked.append(limit) or [{"batch": 1}])
+    total = psutil.virtual_memory().total
+    needs = Inspection({"memory_bytes_per_gpu": {"total": total}})
+    job = make_job(tmp_path, resources=Resources(device="cpu", processes_per_node=2))
+    assert only(hardware.check(job, needs), "memory_short").fix_set == {"batch": 1}
+    assert asked == [("host", total // 2)]
