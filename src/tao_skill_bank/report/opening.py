@@ -1,6 +1,6 @@
 """What stands before the report of several runs: the workflow that they belong to."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -15,9 +15,28 @@ class StepRow:
 
 
 @dataclass(frozen=True)
+class Table:
+    """A section of its own.
+
+    Attributes:
+        columns: their heads; a row has as many texts.
+        bars: for each row a share from 0 to 1 that is drawn, where there are some.
+        note: a remark below the head.
+
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    bars: tuple[float, ...] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class Opening:
-    """A workflow by its name, one sentence about its run, and its steps."""
+    """A workflow by its name, one sentence about its run, what else is to be said of it, and its steps."""
 
     title: str
     sentence: str
     steps: tuple[StepRow, ...]
+    tables: tuple[Table, ...] = field(default_factory=tuple)

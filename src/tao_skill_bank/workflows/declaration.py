@@ -7,7 +7,7 @@ import pydantic
 
 from tao_skill_bank.contracts import contract
 
-InputType = Literal["path", "text", "integer", "number", "boolean", "choice"]
+InputType = Literal["path", "text", "integer", "number", "boolean", "choice", "mapping", "dataset"]
 Op = Literal["==", "!=", "<", "<=", ">", ">=", "in"]
 ORDERED = ("<", "<=", ">", ">=")
 ENGINE = "workflow"  # `${workflow.folder}` and `${workflow.iteration}` are what the engine itself gives
@@ -18,7 +18,8 @@ class InputField:
     """A value that a run of the workflow is given; `$NAME` stands for it.
 
     Attributes:
-        type: a path is made absolute unless it is a URI; a choice is one of `choices`.
+        type: a path is made absolute unless it is a URI; a choice is one of `choices`; a mapping, such as overrides of
+            a request, is YAML where it is typed; a dataset is the path of one, or {annotation_path, media_path}.
         default: taken where none is given; without one, an input that is not required is null.
 
     """

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tao_skill_bank.bank.catalog import did_you_mean
-from tao_skill_bank.core import locations, numbers
+from tao_skill_bank.core import locations, numbers, yaml12
 from tao_skill_bank.core.redact import secrets_used
 from tao_skill_bank.errors import Problem, RequestError
 from tao_skill_bank.workflows.declaration import InputField, Workflow
@@ -17,7 +17,10 @@ EXPECTED = {
     "integer": "a whole number",
     "number": "a number",
     "boolean": "true or false",
+    "mapping": "a mapping, such as {train.epoch: 3}",
+    "dataset": "the path of a dataset, or {annotation_path: FILE, media_path: FOLDER}",
 }
+DATASET = ("annotation_path", "media_path")
 INTEGER = re.compile(r"[-+]?\d{1,19}")
 WORDS = {"true": True, "false": False}
 
@@ -44,7 +47,7 @@ def values(workflow: Workflow, given: Mapping[str, Any], folder: Path | None = N
                 message = f"The input {name} of {workflow.name} is missing{what}; it is {expected(field)}."
                 problems.append(Problem("input_missing", message, f"Give it: --input {name}=VALUE", f"inputs.{name}"))
             continue
-        value = given.get(name, field.default)
+        value = _read(field, given.get(name, field.default))
         fault = fault_of(field, value)
         if fault:
             problems.append(Problem("input_invalid", f"The input {name} {fault}.", f"Give {expected(field)}.", name))
@@ -62,13 +65,15 @@ def fault_of(field: InputField, value: Any) -> str:
     """Return what is wrong with a value, as "is ..."; empty for one of the input's type."""
     is_text = isinstance(value, str)
     valid = {
-        "path": is_text and bool(value.strip()),
+        "path": _is_path(value),
         "text": is_text,
         "choice": is_text and value in field.choices,
         "boolean": isinstance(value, bool) or (is_text and value in WORDS),
         "integer": (isinstance(value, int) and not isinstance(value, bool))
         or (is_text and bool(INTEGER.fullmatch(value))),
         "number": numbers.finite(value) is not None or (is_text and _number(value) is not None),
+        "mapping": isinstance(value, dict),
+        "dataset": _is_path(value) or (isinstance(value, dict) and set(value) == set(DATASET) and _are_paths(value)),
     }
     return "" if valid[field.type] else f"is {value!r}; expected {expected(field)}"
 
@@ -86,9 +91,34 @@ def _unknown(workflow: Workflow, given: Mapping[str, Any]) -> Iterator[Problem]:
             yield Problem("input_unknown", message, fix, f"inputs.{name}", name)
 
 
+def _read(field: InputField, value: Any) -> Any:
+    """Return a value, of a text the mapping that it writes; one that is none is reported as it is."""
+    is_mapping = isinstance(value, str) and (field.type == "mapping" or value.lstrip().startswith("{"))
+    if field.type not in ("mapping", "dataset") or not is_mapping:
+        return value
+    try:
+        return yaml12.parse(value, "the input")
+    except RequestError:
+        return value
+
+
+def _is_path(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _are_paths(value: Mapping[str, Any]) -> bool:
+    return all(_is_path(each) for each in value.values())
+
+
 def _converted(field: InputField, value: Any, folder: Path | None) -> Any:
     if field.type == "path":
         return _path(value, folder)
+    if field.type == "dataset":
+        return (
+            {key: _path(each, folder) for key, each in value.items()}
+            if isinstance(value, dict)
+            else _path(value, folder)
+        )
     if field.type == "integer":
         return int(value)
     if field.type == "number":

@@ -105,6 +105,7 @@ def from_template(given: Mapping[str, Any], where: str) -> Request | RequestErro
         if not all(each.path in pending for each in error.problems):
             return error
         kept = {key: value for key, value in filled.items() if key in ("skill", "action", "prompt", "overrides")}
+        kept |= {"overrides": {}} if kept.get("overrides") == PENDING else {}
         policy = {"automl_policy": "off"} if "automl_policy" in filled else {}
         return from_json(Request, {**kept, **policy}, where)
 

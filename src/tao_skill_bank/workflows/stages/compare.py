@@ -67,6 +67,11 @@ def run(arguments: Arguments, context: Context) -> dict[str, Any]:
     }
 
 
+def folder_of(job: str) -> Path:
+    """Return the run directory of a job. Raises UnknownNameError."""
+    return JobHandle(job).run_directory.path
+
+
 def _change(compared: Paired, metric: str) -> Change:
     found = {change.name: change for change in compared.changes}
     if metric not in found:

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +39,14 @@ class Source:
     """One annotation file, or a dataset folder; null is no source, such as the output of a step that was skipped.
 
     Attributes:
+        annotations: also {annotation_path, media_path}, as an input that is a dataset may be.
         media: folder to which media names are relative; by default the folder of the annotations.
         share: of its records, above 0 and up to 1.
         name: in ids and lineage; `source-N` by default.
 
     """
 
-    annotations: str | None
+    annotations: str | dict[str, str] | None
     media: str | None = None
     share: float = 1.0
     name: str = ""
@@ -217,6 +218,9 @@ def _opened(arguments: Arguments) -> list[_Opened]:
 
 
 def _open(name: str, source: Source) -> _Opened:
+    named = source.annotations
+    if isinstance(named, dict):
+        source = replace(source, annotations=named["annotation_path"], media=source.media or named["media_path"])
     given = locations.absolute(str(source.annotations))
     path = Path(dataset_root.annotations_in(str(given))) if given.is_dir() else given
     media = source.media or (dataset_root.media_in(str(given)) if given.is_dir() else str(path.parent))

@@ -76,3 +76,12 @@ def test_wrong_sources_are_refused_and_nothing_is_written(tmp_path):
     with pytest.raises(BlockedError, match="cannot be merged"):
         merged(tmp_path, Source(records(tmp_path / "odd", 1, video={"path": 3})))
     assert not (tmp_path / "merged" / "annotations.json").exists()
+
+
+def test_a_source_may_be_annotations_with_their_media(tmp_path):
+    folder = records(tmp_path / "media", 3)
+    moved = tmp_path / "elsewhere.json"
+    (tmp_path / "media" / "annotations.json").rename(moved)
+    source = Source({"annotation_path": str(moved), "media_path": folder})
+    found, _ = merged(tmp_path, source)
+    assert (found["rows"], found["media"]) == (3, folder)
