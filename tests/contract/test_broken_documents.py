@@ -17,6 +17,8 @@ from tao_skill_bank.models.cosmos_predict import inspect as predict_inspect
 from tao_skill_bank.models.cosmos_reason import architectures, processor, processor_files, sharded_weights
 from tao_skill_bank.models.cosmos_reason import model as reason_model
 from tao_skill_bank.models.cosmos_reason.quantization import scheme
+from tao_skill_bank.runs import gaps
+from tao_skill_bank.runs.gaps import record_index
 from tao_skill_bank.training import adapters, bad_samples, checkpoint, checkpoint_contents, resume
 from tao_skill_bank.training.distributed import Ranks
 from tao_skill_bank.weights import model_folders
@@ -45,6 +47,11 @@ HOSTILE = {
 UNREADABLE = ("empty", "cut", "binary", "deep", "deep objects", "digits")
 
 
+def _index(folder: Path) -> object:
+    with record_index.opened(folder / "annotations.json", "/data", "video", folder) as index:
+        return index.num_records
+
+
 def _skips(folder: Path) -> object:
     policy = bad_samples.Policy(skips=True, max_share=1, share_key="max_bad_share")
     return bad_samples.SkipLog(policy, 9, folder, resumed=folder)
@@ -61,6 +68,8 @@ READERS = {
     "pipeline": ("model_index.json", pipeline.read_index),
     "transformer config": ("transformer/config.json", lambda folder: predict_inspect.find_architecture(str(folder))),
     "generated": ("results.json", lambda folder: generated_videos._listed(folder / "results.json")),
+    "answers": ("results.json", lambda folder: gaps.analyze(folder, folder / "gaps.parquet")),
+    "evaluated records": ("annotations.json", _index),
     "adapter base": (adapters.BASE_FILE, lambda folder: adapters._require_same_base(folder, folder)),
     "contents": (checkpoint_contents.FILE, lambda folder: checkpoint_contents.read(folder, FACTS)),
     "progress": (checkpoint.PROGRESS_FILE, lambda folder: checkpoint.progress_of(folder, FACTS)),

@@ -53,6 +53,7 @@ COMMANDS = {
         "report": "report",
         "diagnose": "diagnose",
     },
+    "gaps_command": {"gaps": "gaps"},
     "demo_command": {"demo": "demo"},
     "ui_command": {"ui": "ui"},
     "redact_command": {"redact": "redact"},

@@ -11,7 +11,7 @@ from tao_skill_bank.data.records import reader
 from tao_skill_bank.data.records.values import RecordRules
 from tao_skill_bank.data.scan import path_under, records_at
 from tao_skill_bank.errors import BlockedError, Problem
-from tao_skill_bank.runs.gaps import normalised
+from tao_skill_bank.runs.gaps.text import normalised
 
 ANY_KEY = RecordRules(conversations_key="")
 

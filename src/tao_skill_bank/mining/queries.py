@@ -9,12 +9,11 @@ from tao_skill_bank.contracts import Finding
 from tao_skill_bank.core.findings import MAX_LISTED, listed, warning
 from tao_skill_bank.errors import BlockedError
 from tao_skill_bank.mining.embeddings import Embeddings
-from tao_skill_bank.runs.gaps import normalised
+from tao_skill_bank.runs.gaps.text import normalised, plain
 
 if TYPE_CHECKING:
     from tao_skill_bank.mining.arrays import Mask
 
-MARKERS = ("<video>", "<image>")
 GAP_COLUMNS = ("video_id", "question", "ground_truth")
 
 
@@ -79,11 +78,11 @@ def of_embeddings(embeddings: Embeddings, gaps: Path | None) -> Queries:
     rows = list(_rows(embeddings))
     if gaps is None:
         return Queries(tuple({(each.filepath, each.question): each for each in reversed(rows)}.values())[::-1])
-    places = {(each.filepath, _plain(each.question)): each for each in reversed(rows)}
+    places = {(each.filepath, plain(each.question)): each for each in reversed(rows)}
     used, without = [], []
     for gap in _read(gaps):
         name, question = gap["video_id"], gap["question"]
-        found = places.get((name, _plain(question))) or places.get((name, ""))
+        found = places.get((name, plain(question))) or places.get((name, ""))
         if found is None:
             without.append(name)
             continue
@@ -133,9 +132,3 @@ def _without_embedding(names: Sequence[str], path: Path, gaps: Path) -> Finding:
     message = f"{len(names)} gaps of {gaps} have no embedding in {path}: {listed(different)}."
     fix = "Embed the KPI set that was evaluated; its filepath must be the gap's video_id, an absolute path."
     return warning("gaps_not_embedded", message, fix, str(path), count=len(names), files=different[:MAX_LISTED])
-
-
-def _plain(question: str) -> str:
-    for marker in MARKERS:
-        question = question.replace(marker, " ")
-    return " ".join(question.split())

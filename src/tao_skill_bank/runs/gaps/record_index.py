@@ -1,0 +1,148 @@
+"""Finds the records of an annotation file by video and question: sorted 64-bit hashes in memory, texts in a file.
+
+Two different ones of five million share a hash with a chance of one in a million. Hashes are salted per process.
+"""
+
+import os
+import tempfile
+from array import array
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Literal
+
+from tao_skill_bank.data.annotations import stream_records
+from tao_skill_bank.data.records import reader
+from tao_skill_bank.data.records.usual import UNUSUAL, USER, UsualRecords
+from tao_skill_bank.data.records.values import RecordRules
+from tao_skill_bank.data.scan import path_under
+from tao_skill_bank.runs.gaps.text import plain
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Integers = NDArray[np.int64]
+
+By = Literal["video", "id"]
+NONE = -1
+SEPARATOR = "\0"
+
+
+@dataclass(frozen=True)
+class Found:
+    """A record: its id, empty where it has none, and the path of its first medium."""
+
+    record_id: str
+    video: str
+
+
+@dataclass
+class RecordIndex:
+    """The questions of all records of one file.
+
+    Attributes:
+        root: what names of media are below.
+        by: whether results name the videos of records, or the records themselves.
+        texts: id and path of each record, in the order of the file.
+
+    """
+
+    root: str
+    by: By
+    texts: IO[bytes]
+    num_records: int = 0
+    _keys: "array[int]" = field(default_factory=lambda: array("q"))
+    _owners: "array[int]" = field(default_factory=lambda: array("l"))
+    _starts: "array[int]" = field(default_factory=lambda: array("q", [0]))
+    _sorted: "tuple[Integers, Integers] | None" = None
+
+    def find(self, names: Sequence[str], questions: Sequence[str]) -> "Integers":
+        """Return the position of the record of each question; NONE where there is none."""
+        import numpy as np
+
+        assert self._sorted is not None
+        keys, owners = self._sorted
+        root = self.root
+        if self.by == "video":
+            names = [name if _is_plain_absolute(name) else path_under(root, name) for name in names]
+        wanted = np.fromiter(map(hash, zip(names, map(plain, questions), strict=True)), np.int64, len(names))
+        found = np.full(len(wanted), NONE, np.int64)
+        if len(keys):
+            order = np.argsort(wanted)  # neighbours are looked up in neighbouring memory
+            places = np.searchsorted(keys, wanted[order]).clip(max=len(keys) - 1)
+            found[order] = np.where(keys[places] == wanted[order], owners[places], NONE)
+        return found
+
+    def has_any(self, names: Sequence[str], questions: Sequence[str]) -> bool:
+        """Return whether any of the questions is one of a record."""
+        return bool((self.find(names, questions) != NONE).any())
+
+    def record(self, position: int) -> Found:
+        """Return a record by its position."""
+        start, end = self._starts[position], self._starts[position + 1]
+        text = os.pread(self.texts.fileno(), end - start, start).decode("utf-8", "replace")
+        record_id, _, video = text.partition(SEPARATOR)
+        return Found(record_id, video)
+
+    def fill(self, records: Iterator[Any]) -> None:
+        """Take in all records of the file, once."""
+        keys, owners, starts, write = self._keys, self._owners, self._starts, self.texts.write
+        usual, by_video, root, position, end = UsualRecords(RecordRules()), self.by == "video", self.root, 0, 0
+        for position, raw in enumerate(records):
+            identity, name, questions = _read(raw, usual)
+            path = path_under(root, name) if name else ""
+            asked_of = path if by_video else identity
+            for question in questions:
+                keys.append(hash((asked_of, plain(question))))
+                owners.append(position)
+            text = f"{identity}{SEPARATOR}{path}".encode("utf-8", "replace")
+            write(text)
+            end += len(text)
+            starts.append(end)
+        self.num_records = position + 1 if end else 0
+        self.texts.flush()
+        self._sort()
+
+    def _sort(self) -> None:
+        import numpy as np
+
+        keys = np.frombuffer(self._keys, np.int64) if self._keys else np.empty(0, np.int64)
+        order = keys.argsort(kind="stable")  # of equal questions, the first
+        owners = np.frombuffer(self._owners, np.dtype("l")) if self._owners else keys
+        self._sorted = keys[order], owners[order]
+        del keys, owners
+        self._keys, self._owners = array("q"), array("l")
+
+
+@contextmanager
+def opened(annotation: Path, root: str, by: By, folder: Path) -> Iterator[RecordIndex]:
+    """Give the index of an annotation file; its texts are in a file without a name in `folder`.
+
+    Raises:
+        BlockedError: the annotations cannot be read.
+        OSError: the folder cannot be written.
+
+    """
+    with tempfile.TemporaryFile(dir=folder, buffering=1 << 20) as texts:
+        index = RecordIndex(root, by, texts)
+        index.fill(stream_records(annotation))
+        yield index
+
+
+def _read(raw: Any, usual: UsualRecords) -> tuple[str, str, list[str]]:
+    """Return the id, the first medium and the questions of a record: the user turns that are answered."""
+    if usual.length(raw) != UNUSUAL:
+        turns = raw["conversations"]
+        questions = [turn["value"] for turn in turns if turn["from"] in USER]
+        return str(raw["id"]), raw["video"], questions
+    record, _ = reader.examine(raw, reader.ANY_KEY)
+    turns = record.turns
+    asked = [index - 1 for index in record.answers if index and turns[index - 1].role == "user"]
+    name = record.media[0].name if record.media else ""
+    return record.id or "", name, [turns[index].text for index in asked]
+
+
+def _is_plain_absolute(name: str) -> bool:
+    return name[:1] == "/" and "./" not in name and "//" not in name
