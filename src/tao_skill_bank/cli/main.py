@@ -62,6 +62,10 @@ GROUPS = {
     "data": ("data_commands", "Make sample data, repair annotations, stage and upload data."),
     "automl": ("automl_commands", "Search hyperparameters over trainings."),
     "workflow": ("workflow_commands", "Run declared workflows: steps that are approved once and can be resumed."),
+    "deft": (
+        "deft_commands",
+        "Find what a model answers wrongly, get data for that, retrain, and keep the better model.",
+    ),
     "models": ("model_commands", "Create and find models."),
     "images": ("image_commands", "Find container images."),
 }

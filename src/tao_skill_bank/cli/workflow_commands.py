@@ -20,6 +20,7 @@ from tao_skill_bank.cli.request_options import pairs
 from tao_skill_bank.errors import RequestError
 
 if TYPE_CHECKING:
+    from tao_skill_bank.contracts import Finding
     from tao_skill_bank.workflows.job_steps import Observer
     from tao_skill_bank.workflows.running import Finished
     from tao_skill_bank.workflows.sealing import SealedWorkflow
@@ -91,12 +92,22 @@ def plan(
     from tao_skill_bank.workflows import files, sealing
 
     sealed = sealing.plan(files.load(name), _inputs(given), folder)
+    following = command("workflow", "run", "--plan", out) if out else _run_of(name, given, folder)
+    report_plan(sealed, [], out, [following], as_json=as_json)
+
+
+def report_plan(
+    sealed: "SealedWorkflow", noted: list["Finding"], out: Path | None, following: list[str], *, as_json: bool
+) -> None:
+    """Write a sealed workflow to `out`, print it with more findings, and exit; what follows only if nothing blocks."""
+    from tao_skill_bank.workflows import sealing
+
     blocked = _block(sealed)
     code, problems = (blocked.exit_code, blocked.problems) if blocked else (0, ())
     if out and not code:
         _write(sealed, out)
-    following = [] if code else [command("workflow", "run", "--plan", out) if out else _run_of(name, given, folder)]
-    findings = [*sealed.findings, *sealing.later(sealed)]
+    following = [] if code else following
+    findings = [*noted, *sealed.findings, *sealing.later(sealed)]
     if as_json:
         print_json(document(_planned(sealed), code=code, problems=problems, findings=findings, following=following))
     else:
@@ -117,7 +128,7 @@ def run(
     as_json: JsonFlag = False,
 ) -> None:
     """Plan a workflow, or take a sealed one, and run it to its end."""
-    from tao_skill_bank.workflows import files, running, sealing
+    from tao_skill_bank.workflows import files, sealing
 
     if plan_file is not None:
         if name is not None or given or folder is not None:
@@ -130,8 +141,15 @@ def run(
         raise RequestError.of("incomplete_request", "Give the name of a workflow, or --plan FILE.", fix)
     else:
         sealed = sealing.plan(files.load(name), _inputs(given), folder)
+    run_sealed(sealed, [], as_json=as_json)
+
+
+def run_sealed(sealed: "SealedWorkflow", noted: list["Finding"], *, as_json: bool) -> None:
+    """Run a sealed workflow to its end, after its findings and those that are noted."""
+    from tao_skill_bank.workflows import running
+
     if not as_json:
-        print_findings([found for found in sealed.findings if not found.blocks_run])
+        print_findings([*noted, *(found for found in sealed.findings if not found.blocks_run)])
     _report_end(running.start(sealed, _observer()), as_json)
 
 

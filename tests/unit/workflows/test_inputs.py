@@ -30,8 +30,10 @@ def test_a_dataset_is_a_path_or_annotations_with_their_media(tmp_path):
 
 @pytest.mark.parametrize(
     ("kind", "given"),
-    [("mapping", "three"), ("mapping", "[1]"), ("mapping", "{a: "), ("mapping", 3)]
-    + [("dataset", ""), ("dataset", "{annotation_path: a.json}"), ("dataset", "{annotation_path: a, media_path: 3}")],
+    [
+        *(("mapping", given) for given in ("three", "[1]", "{a: ", 3)),
+        *(("dataset", given) for given in ("", "{annotation_path: a.json}", "{annotation_path: a, media_path: 3}")),
+    ],
 )
 def test_another_value_is_refused_with_what_is_expected(kind, given):
     with pytest.raises(RequestError) as caught:
