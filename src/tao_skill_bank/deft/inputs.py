@@ -1,0 +1,67 @@
+"""What a user says of a DEFT run, as the inputs of its workflow."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tao_skill_bank.contracts import Finding
+from tao_skill_bank.core.findings import warning
+from tao_skill_bank.errors import Problem, RequestError
+from tao_skill_bank.spec.model_key import SPELLING
+
+ACTIONS = ("evaluate", "train", "embed")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A DEFT run as a user describes it.
+
+    Attributes:
+        model: to begin with; empty where it is not given yet.
+        overrides: of each action, by dotted keys or nested.
+        inputs: of the workflow, by name: datasets and everything else.
+
+    """
+
+    model: str = ""
+    overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+
+    def merged(self, other: "Wanted") -> "Wanted":
+        """Return this with what `other` says instead, or in addition."""
+        actions = {**self.overrides, **other.overrides}
+        both = {action: {**self.overrides.get(action, {}), **other.overrides.get(action, {})} for action in actions}
+        return Wanted(other.model or self.model, both, {**self.inputs, **other.inputs})
+
+    def values(self) -> dict[str, Any]:
+        """Return the inputs of the workflow. Raises RequestError without a model, or for an unknown action."""
+        problems = [
+            Problem(
+                "unknown_action", f"DEFT runs no action '{action}'.", f"Use: {', '.join(ACTIONS)}.", "--set", action
+            )
+            for action in self.overrides
+            if action not in ACTIONS
+        ]
+        if not self.model:
+            message = "The model that the loop begins with is missing."
+            problems.append(Problem("model_missing", message, "Give it: --model NAME_OR_FOLDER", "--model"))
+        if problems:
+            raise RequestError(problems)
+        model = {SPELLING: self.model}
+        evaluation = dict(self.overrides.get("evaluate", {}))
+        of_actions = {
+            "base": model | evaluation,
+            "evaluation": evaluation,
+            "training": dict(self.overrides.get("train", {})),
+            "embedding": model | dict(self.overrides.get("embed", {})),
+        }
+        return {"model": self.model, **of_actions, **self.inputs}
+
+
+def findings(values: Mapping[str, Any]) -> list[Finding]:
+    """Return what is to be known of a run before it begins."""
+    if values.get("test") is not None:
+        return []
+    message = "There is no test set: the figure on the KPI set is optimistic, because choices are made on it."
+    fix = "Give questions on which nothing is chosen: --test DATA"
+    return [warning("figure_optimistic", message, fix, "inputs.test")]

@@ -1,0 +1,40 @@
+"""What a user says becomes the inputs of the workflow, or one error."""
+
+import pytest
+
+from tao_skill_bank.deft import inputs
+from tao_skill_bank.deft.inputs import Wanted
+from tao_skill_bank.errors import RequestError
+
+
+def test_every_action_gets_the_model_and_its_own_overrides():
+    wanted = Wanted("m", {"train": {"train.epoch": 3}, "evaluate": {"vision.nframes": 8}}, {"kpi": "k"})
+    assert wanted.values() == {
+        "model": "m",
+        "base": {"model_name_or_path": "m", "vision.nframes": 8},
+        "evaluation": {"vision.nframes": 8},
+        "training": {"train.epoch": 3},
+        "embedding": {"model_name_or_path": "m"},
+        "kpi": "k",
+    }
+
+
+def test_what_is_typed_wins_over_a_file():
+    file = Wanted("a", {"train": {"train.epoch": 3, "train.seed": 1}}, {"kpi": "k", "iterations": 5})
+    typed = Wanted("", {"train": {"train.epoch": 9}}, {"iterations": "2"})
+    merged = file.merged(typed)
+    assert merged.model == "a"
+    assert merged.overrides == {"train": {"train.epoch": 9, "train.seed": 1}}
+    assert merged.inputs == {"kpi": "k", "iterations": "2"}
+
+
+def test_a_missing_model_and_an_unknown_action_are_reported_together():
+    with pytest.raises(RequestError) as caught:
+        Wanted("", {"quantize": {}}, {}).values()
+    assert [problem.code for problem in caught.value.problems] == ["unknown_action", "model_missing"]
+
+
+def test_without_a_test_set_the_figure_is_called_optimistic():
+    (found,) = inputs.findings({"test": None})
+    assert (found.code, found.severity) == ("figure_optimistic", "warning")
+    assert inputs.findings({"test": "data"}) == []
