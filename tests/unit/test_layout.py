@@ -22,6 +22,7 @@ LAUNCHED = (
     "tao_skill_bank.automl.controller",
     "tao_skill_bank.constant_rate",
     *(f"tao_skill_bank.models.cosmos_reason.{action}" for action in ("train", "evaluate", "quantize", "inference")),
+    "tao_skill_bank.models.cosmos_reason.embed",
     "tao_skill_bank.models.cosmos_reason.export",
     *(f"tao_skill_bank.models.cosmos_predict.{action}" for action in ("prepare", "train", "generate", "evaluate")),
     "tao_skill_bank.models.cosmos_predict.export",

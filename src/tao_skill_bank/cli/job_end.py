@@ -22,7 +22,7 @@ from tao_skill_bank.jobs import remote_results, service
 from tao_skill_bank.jobs.follow import follow
 from tao_skill_bank.jobs.service import JobHandle
 from tao_skill_bank.planning import retries
-from tao_skill_bank.runs.run_directory import RunDirectory
+from tao_skill_bank.runs.run_directory import EMBEDDINGS_FILE, RunDirectory
 
 EXIT_UPLOAD = 6
 
@@ -104,9 +104,16 @@ def next_command(handle: JobHandle, status: JobStatus) -> str:
         return command("automl", "best", handle.id)
     if retries.may_retry(handle.record):
         return command("retry", handle.id)
-    if status.state is State.COMPLETE and (measured := _measured_base_of(run, handle)):
+    return _after_complete(run, handle) if status.state is State.COMPLETE else command("diagnose", handle.id)
+
+
+def _after_complete(run: RunDirectory, handle: JobHandle) -> str:
+    """Return what leads on from a job that is complete: a comparison, a mining of its embeddings, or its report."""
+    if measured := _measured_base_of(run, handle):
         return command("report", measured, handle.id)
-    return command("report" if status.state is State.COMPLETE else "diagnose", handle.id)
+    if (run.path / EMBEDDINGS_FILE).is_file():
+        return command("data", "mine", "--queries", "FILE", "--pool", run.path / EMBEDDINGS_FILE, "--out", "FOLDER")
+    return command("report", handle.id)
 
 
 def _measured_base_of(run: RunDirectory, handle: JobHandle) -> str | None:

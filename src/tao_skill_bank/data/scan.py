@@ -27,12 +27,14 @@ class Options:
         conversations_key: where their turns are.
         reserved_tokens: texts that the model's chat template writes, which no text of a record may contain.
         skipped_share: of the records that the action skips where their media cannot be read; more of them block.
+        needs_turns: whether every record needs a conversation.
 
     """
 
     conversations_key: str = "conversations"
     reserved_tokens: tuple[str, ...] = ()
     skipped_share: float = 0.0
+    needs_turns: bool = True
 
 
 ANSWERED = ("train", "eval", "calibration")  # roles whose records are learned from, scored or measured by their answers
@@ -136,7 +138,9 @@ def scan(given: Input, required_fields: tuple[str, ...], num_samples: int, optio
     """Read the whole annotation file of an input in constant memory. One that cannot be read is a `failure`."""
     options = options or Options()
     needs_answer = given.role in ANSWERED
-    rules = RecordRules(options.conversations_key, required_fields, needs_answer, options.reserved_tokens)
+    rules = RecordRules(
+        options.conversations_key, required_fields, needs_answer, options.reserved_tokens, options.needs_turns
+    )
     result = Scan(given, rules)
     path = result.annotation_path
     if locations.is_uri(path):

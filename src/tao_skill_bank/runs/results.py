@@ -10,6 +10,7 @@ from tao_skill_bank.core import numbers
 from tao_skill_bank.runs import broken_files, checkpoint_folders, metric_history, reported, summaries
 from tao_skill_bank.runs.metric_history import Curve, MetricHistory
 from tao_skill_bank.runs.run_directory import (
+    EMBEDDINGS_FILE,
     SKIPPED_FILE,
     JsonLines,
     RunDirectory,
@@ -25,6 +26,7 @@ ARTIFACTS = {
     "results": "results.json",
     "metrics_summary": "metrics_summary.json",
     "confusion_matrix": "confusion_matrix.png",
+    "embeddings": EMBEDDINGS_FILE,
     "comparison": "comparison.png",
     "comparison_table": "comparison.csv",
     "metrics": "metrics.jsonl",

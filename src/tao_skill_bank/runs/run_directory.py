@@ -20,6 +20,7 @@ from tao_skill_bank.runs.last_word import MARK, LastWord
 TAIL_BYTES = 64 * 1024
 MAX_FLAT_BYTES = 4096
 MAX_NAMED = 3  # lines that are not objects
+EMBEDDINGS_FILE = "embeddings.parquet"  # of the action embed
 SKIPPED_FILE = "skipped_records.json"  # of a training: the records that it could not read and skipped
 BEST_TRIAL = "best_trial"  # of a search: a link to the run directory of its best trial
 # Files of one job, where several run in one folder: those that the next job overwrites, and those that it starts empty.

@@ -6,7 +6,7 @@ skips is the same on every rank after each step that found one; checkpoints hold
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -41,12 +41,14 @@ class Policy:
         skips: whether they are skipped; else the first one ends the training.
         max_share: of all training records that may be skipped.
         share_key: the spec's name of `max_share`, for messages.
+        noun: what the records are called in messages.
 
     """
 
     skips: bool
     max_share: float
     share_key: str
+    noun: str = "training records"
 
 
 STOP = Policy(skips=False, max_share=0, share_key="")
@@ -133,7 +135,16 @@ class SkipLog:
         self._new = {}
         if ranks.is_main:
             self.write(self.results_dir)
-        self._require_few()
+        self._require_few(self.entries)
+
+    def require_few(self) -> None:
+        """Refuse more skips than the policy allows, those of this rank included that `agree` has not spread yet.
+
+        Raises:
+            BlockedError: it names the files.
+
+        """
+        self._require_few(self.entries | self._new)
 
     def write(self, folder: Path) -> None:
         """Write the log into the run directory or a checkpoint; nothing when no record was skipped."""
@@ -143,14 +154,14 @@ class SkipLog:
                 json.dumps(masked(document), indent=1, ensure_ascii=False), encoding="utf-8"
             )
 
-    def _require_few(self) -> None:
-        count, policy = len(self.entries), self.policy
+    def _require_few(self, entries: Mapping[int, Skip]) -> None:
+        count, policy = len(entries), self.policy
         if count <= policy.max_share * self.num_records:
             return
-        names = "; ".join(skip.message.rstrip(".") for skip in list(self.entries.values())[:SHOWN])
+        names = "; ".join(skip.message.rstrip(".") for skip in list(entries.values())[:SHOWN])
         names += f"; and {count - SHOWN} more" if count > SHOWN else ""
         message = (
-            f"{count} of {self.num_records} training records cannot be read, more than the share of "
+            f"{count} of {self.num_records} {policy.noun} cannot be read, more than the share of "
             f"{policy.max_share:g} that {policy.share_key} allows; {SKIPPED_FILE} lists them. {names}."
         )
         fix = f"Repair or drop them, or set {policy.share_key} to {_rounded_up(count / self.num_records):g} or more."

@@ -74,8 +74,10 @@ def _is_size(number: Any) -> bool:
     return isinstance(number, int) and not isinstance(number, bool) and 0 <= number < MAX_SIZE
 
 
-def fingerprint(folder: Path) -> str | None:
+def fingerprint(folder: Path, part: str = "") -> str | None:
     """Return a hash of a checkpoint's tensors: names, types, shapes and first bytes; None when no tensor can be read.
+
+    With a `part`, only of the tensors whose names contain it.
 
     It is independent of how tensors are distributed over files, and reads only a few kilobytes.
     """
@@ -86,7 +88,7 @@ def fingerprint(folder: Path) -> str | None:
         with regular_files.opened(path) as file:
             length = struct.unpack("<Q", file.read(LENGTH_BYTES))[0]
             for name, entry in (_checked(file.read(length)) or {}).items():
-                if name != METADATA:
+                if name != METADATA and part in name:
                     start, stop = entry["data_offsets"]
                     file.seek(LENGTH_BYTES + length + start)
                     head = file.read(min(HEAD_BYTES, stop - start)).hex()

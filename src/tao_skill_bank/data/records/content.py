@@ -74,13 +74,15 @@ def read(record: Mapping[str, Any], rules: RecordRules, reading: Reading) -> lis
     if key is None:
         if _has_columns(record, rules):
             return list(_columns(record, reading))
-        if rules.conversations_key:
+        if rules.conversations_key and rules.needs_turns:
             reading.issues.add("conversations_missing", rules.conversations_key)
         return []
     others = [other for other in OTHER_KEYS if rules.conversations_key == DEFAULT_KEY and other != key]
     if any(isinstance(record.get(other), list) and record[other] for other in others):
         reading.issues.add("conversations_ambiguous", f"{key} and {', '.join(others)}")
     turns = record[key]
+    if turns == [] and not rules.needs_turns:
+        return []
     if not isinstance(turns, list) or not turns:
         reading.issues.add("conversations_empty", key)
         return []

@@ -115,6 +115,7 @@ class RecordRules:
         conversations_key: where the turns are. `messages` is read for the default key; empty looks for them.
         required_fields: what every record with a video must have.
         needs_answer: whether a conversation without an assistant turn is an issue.
+        needs_turns: whether a record without a conversation is an issue; else its media are all that it shows.
         reserved_tokens: texts that the model's chat template writes, which no text of a record may contain.
 
     """
@@ -123,3 +124,4 @@ class RecordRules:
     required_fields: tuple[str, ...] = ()
     needs_answer: bool = False
     reserved_tokens: tuple[str, ...] = ()
+    needs_turns: bool = True

@@ -41,7 +41,11 @@ def parse(raw: Any, index: int, *, key: str = "conversations", system_prompt: st
         BlockedError: everything that is wrong with the record.
 
     """
-    record = reader.read(raw, index, RecordRules(key, reserved_tokens=RESERVED_TOKENS))
+    return shown(reader.read(raw, index, RecordRules(key, reserved_tokens=RESERVED_TOKENS)), index, system_prompt)
+
+
+def shown(record: Record, index: int, system_prompt: str = "") -> Conversation:
+    """Return the conversation of a record that was read."""
     return Conversation(record.name(index), tuple(map(_message, turns_of(record, system_prompt))), record.media)
 
 

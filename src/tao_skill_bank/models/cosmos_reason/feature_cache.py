@@ -8,7 +8,7 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -111,7 +111,7 @@ def fill(config: TrainConfig, trainable: Any, sets: Sequence[Records], run: Run,
     run.status.phase("looking for cached features")
     hashed = range(run.ranks.rank, len(media), run.ranks.world)
     files: dict[int, Path] = {}
-    for found in run.ranks.gather({index: _file(media[index], shared) for index in hashed}):
+    for found in run.ranks.gather({index: file_of(*media[index], shared) for index in hashed}):
         files |= found
     missing = [index for index in range(len(media)) if not files[index].is_file()]
     network = Network(trainable, sets[0].processor.pixel_format, Execution(compile=run.ranks.device.type == "cuda"))
@@ -146,8 +146,8 @@ def _media(sets: Sequence[Records]) -> list[tuple[Records, Media]]:
     return list(found.values())
 
 
-def _file(medium: tuple[Records, Media], shared: dict[str, Any]) -> Path:
-    records, item = medium
+def file_of(records: Records, item: Media, shared: Mapping[str, Any]) -> Path:
+    """Return the file of a medium's features; `shared` is the fingerprint of the model and the dtype of the tower."""
     files = [records.folder / name for name in item.files]
     content = [content_hash(file) if file.is_file() else None for file in files]  # decoding reports missing files
     identity = {

@@ -32,12 +32,15 @@ class Found:
 
     Attributes:
         architecture: what meta_network.whole names of transformers' Qwen3VLConfig, by the same names.
+        parameters: of the whole model.
+        vision_parameters: of its vision tower.
         dtype: of the weights, as the config names it.
 
     """
 
     architecture: Any
     parameters: int
+    vision_parameters: int
     dtype: str
 
 
@@ -127,7 +130,7 @@ def read(uri: str) -> Found:
         vision_config=SimpleNamespace(**facts["vision"]),
     )
     dtype = str(found.get("dtype") or found.get("torch_dtype") or "bfloat16")
-    return Found(architecture, facts["parameters"], dtype)
+    return Found(architecture, facts["parameters"], facts["vision_parameters"], dtype)
 
 
 def size_of(adapter: str | None) -> int:

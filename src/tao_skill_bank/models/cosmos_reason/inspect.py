@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from tao_skill_bank.models.cosmos_reason import generation_memory, ladders, memory, network_facts
-from tao_skill_bank.models.cosmos_reason.config import TrainConfig
+from tao_skill_bank.models.cosmos_reason.config import EmbedConfig, TrainConfig
+from tao_skill_bank.models.cosmos_reason.embedding import memory as embedding_memory
 from tao_skill_bank.models.cosmos_reason.memory import Load
 from tao_skill_bank.models.cosmos_reason.network_facts import NetworkFacts
 from tao_skill_bank.models.cosmos_reason.quantization import memory as quantization_memory
@@ -106,4 +107,6 @@ def _fix(config: TrainConfig) -> str:
 
 
 if __name__ == "__main__":
-    inspection.main(TrainConfig, inspect, generation_memory.ACTIONS | quantization_memory.ACTIONS, ladders.of)
+    embedding = {"embed": (EmbedConfig, embedding_memory.inspect)}
+    others = generation_memory.ACTIONS | quantization_memory.ACTIONS | embedding
+    inspection.main(TrainConfig, inspect, others, ladders.of)

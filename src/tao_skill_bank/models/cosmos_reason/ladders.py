@@ -8,6 +8,7 @@ from tao_skill_bank.training.fitting import Ladders, Overrides, halved
 
 FEWEST_PIXELS = 8 * 224 * 224  # of a clip: eight small frames
 FEWEST_TOKENS = 16  # of an answer
+FEWEST_BATCH_TOKENS = 1024  # of a forward pass of embeddings
 Spec = Mapping[str, Any]
 
 
@@ -49,6 +50,14 @@ def _inference(spec: Spec) -> Ladders:
     ]
 
 
+def _embed(spec: Spec) -> Ladders:
+    return [
+        _set(spec, "model.dtype", "bfloat16"),
+        _halved(spec, "embedding.batch_tokens", FEWEST_BATCH_TOKENS),
+        _halved(spec, "vision.total_pixels", FEWEST_PIXELS),
+    ]
+
+
 def _quantize(spec: Spec) -> Ladders:
     return [
         _set(spec, "quantize.skip_test_generation", True),
@@ -69,6 +78,7 @@ def _halved(spec: Spec, path: str, least: int) -> list[Overrides]:
 ACTIONS: Mapping[str, Callable[[Spec], Ladders]] = {
     "train": _train,
     "evaluate": _evaluate,
+    "embed": _embed,
     "inference": _inference,
     "quantize": _quantize,
 }

@@ -86,6 +86,7 @@ def _packed(model: str) -> list[Library]:
 OWN: Mapping[str, Callable[[Any], list[Library]]] = {
     "train": _train,
     "evaluate": _evaluate,
+    "embed": lambda spec: _adapter(spec["model"]["enable_lora"]),
     "quantize": _quantize,
     "inference": lambda spec: [*_adapter(spec["enable_lora"]), *_packed(spec["model_path"])],
     "export": lambda spec: _adapter(spec["enable_lora"]),

@@ -38,10 +38,11 @@ def whole(found: Mapping[str, Any]) -> dict[str, Any]:
     architecture = Qwen3VLConfig(**found)
     with torch.device("meta"):
         build: Any = Qwen3VLForConditionalGeneration
-        parameters = sum(parameter.numel() for parameter in build(architecture).parameters())
+        network = build(architecture)
     return {
         "model_type": architecture.model_type,
-        "parameters": parameters,
+        "parameters": model.count(network.parameters()),
+        "vision_parameters": model.count(network.model.visual.parameters()),
         "text": {name: getattr(architecture.text_config, name) for name in TEXT},
         "vision": {name: getattr(architecture.vision_config, name) for name in VISION},
     }

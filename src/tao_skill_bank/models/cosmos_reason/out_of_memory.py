@@ -1,6 +1,6 @@
 """What each action holds on a GPU, and which of its spec keys lower that."""
 
-from tao_skill_bank.models.cosmos_reason.config import EvaluateConfig, InferenceConfig, TrainConfig
+from tao_skill_bank.models.cosmos_reason.config import EmbedConfig, EvaluateConfig, InferenceConfig, TrainConfig
 
 
 def of_evaluation(config: EvaluateConfig) -> tuple[str, str]:
@@ -12,6 +12,15 @@ def of_evaluation(config: EvaluateConfig) -> tuple[str, str]:
         remedies.append("merge the adapter first (action export) and evaluate the merged checkpoint")
     what = "the base model, its adapter" if adapted else "the model"
     return f"{what} and {size} question(s) at a time", _sentence(remedies)
+
+
+def of_embedding(config: EmbedConfig) -> tuple[str, str]:
+    """Return what embeddings keep in memory, and the keys that reduce it."""
+    tokens, pixels = config.embedding.batch_tokens, config.vision.total_pixels
+    remedies = [f"lower embedding.batch_tokens from {tokens} to {max(1, tokens // 4)}"]
+    remedies.append(f"lower vision.total_pixels from {pixels} to {pixels // 2}")
+    what = "the model" if config.embedding.kind == "joint" else "the vision tower"
+    return f"{what} and {tokens} tokens at a time", _sentence(remedies)
 
 
 def of_inference(config: InferenceConfig) -> tuple[str, str]:

@@ -1,6 +1,12 @@
 """What each program loads before it works, and which extras of those libraries its spec leaves unused."""
 
-from tao_skill_bank.models.cosmos_reason.config import EvaluateConfig, ExportConfig, InferenceConfig, TrainConfig
+from tao_skill_bank.models.cosmos_reason.config import (
+    EmbedConfig,
+    EvaluateConfig,
+    ExportConfig,
+    InferenceConfig,
+    TrainConfig,
+)
 from tao_skill_bank.training import imports
 
 NETWORK = "transformers.models.qwen3_vl.modeling_qwen3_vl"
@@ -19,6 +25,11 @@ def for_evaluation(config: EvaluateConfig) -> None:
     """Load what an evaluation uses that generates here."""
     if config.evaluation.engine == "transformers":
         _for_checkpoint(config.model.model_name, config.model.base_model_path, adapts=config.model.enable_lora)
+
+
+def for_embedding(config: EmbedConfig) -> None:
+    """Load what embeddings use."""
+    _for_checkpoint(config.model.model_name, config.model.base_model_path, adapts=config.model.enable_lora)
 
 
 def for_inference(config: InferenceConfig) -> None:

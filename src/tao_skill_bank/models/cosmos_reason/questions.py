@@ -167,12 +167,12 @@ def lengths(config: EvaluateConfig, records: data.Records, ranks: Ranks) -> list
 
 def _length(spec: dict[str, Any], record: data.Record, folder: Path) -> int:
     try:
-        return record_tokens(spec, record, [_header(folder, item) for item in media_of(record, CONVERSATIONS)])
+        return record_tokens(spec, record, [header_of(folder, item) for item in media_of(record, CONVERSATIONS)])
     except (TaoSkillsError, OSError, ValueError, ArithmeticError, LookupError):
         return 0
 
 
-def _header(folder: Path, item: Media) -> MediaProbe:
+def header_of(folder: Path, item: Media) -> MediaProbe:
     """Return what the header of a medium says; of a list of frames that of its first one, with their number."""
     if not item.frames:
         return probe_header(folder / item.name, item.kind)

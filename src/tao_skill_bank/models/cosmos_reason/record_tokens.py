@@ -40,16 +40,26 @@ def record_tokens(spec: Mapping[str, Any], record: Mapping[str, Any], probes: Se
         BlockedError: the sampling needs frames that a clip does not have.
 
     """
-    vision, geometry, shown = vision_of(spec), geometry_of(spec)[0], _read(spec, record)
-    total = _text_tokens(_prompt(spec)) + TOKENS_PER_TURN + answer_tokens(spec)
+    embedding = spec.get("embedding") or {}
+    if embedding.get("kind") == "vision" or embedding.get("content") == "clip":
+        return feature_tokens(spec, record, probes)
+    shown = _read(spec, record)
+    turns = turns_of(shown, _system_prompt(spec))
+    text = text_tokens(_prompt(spec)) + TOKENS_PER_TURN + answer_tokens(spec)
+    text += sum(TOKENS_PER_TURN + text_tokens(turn.text) for turn in turns)
+    return text if embedding.get("content") == "question" else text + _media_tokens(spec, shown, probes)
+
+
+def _media_tokens(spec: Mapping[str, Any], shown: Record, probes: Sequence[MediaProbe]) -> int:
+    """Return the tokens of a record's media with those around them."""
+    vision, geometry, total = vision_of(spec), geometry_of(spec)[0], 0
     for media, probe in zip(shown.media, probes, strict=True):
         if media.kind == "image":
             total += image_tokens(vision, width=probe.width, height=probe.height, geometry=geometry)
         else:
             times, per_group = video_layout_of(vision, media, probe, geometry)
             total += START_AND_END + sum(timestamp_tokens(each) + START_AND_END + per_group for each in times)
-    turns = turns_of(shown, _system_prompt(spec))
-    return total + sum(TOKENS_PER_TURN + _text_tokens(turn.text) for turn in turns)
+    return total
 
 
 def feature_tokens(spec: Mapping[str, Any], record: Mapping[str, Any], probes: Sequence[MediaProbe]) -> int:
@@ -122,7 +132,8 @@ def vision_of(spec: Mapping[str, Any]) -> VideoSampling:
     return VideoSampling(**values)
 
 
-def _text_tokens(text: str) -> int:
+def text_tokens(text: str) -> int:
+    """Return the predicted tokens of a text."""
     data = text.encode("utf-8", errors="replace")
     num_digits = len(LONE_TOKEN.findall(data))
     return num_digits + round((len(data) - num_digits) / BYTES_PER_TOKEN + 0.5)

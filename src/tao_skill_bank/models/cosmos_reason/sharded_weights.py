@@ -41,6 +41,11 @@ def suits(folder: Path, lora: Lora | None) -> bool:
     return bool(_files(folder)) and not needs_weights
 
 
+def has_part(folder: Path, prefix: str) -> bool:
+    """Return whether a checkpoint has weights whose names begin so, in files that can be read in parts."""
+    return any(name.startswith(prefix) for name in _files(folder))
+
+
 def skeleton(folder: Path, dtype: torch.dtype) -> Any:
     """Return the transformers model with real buffers, and weights that are one zero expanded to their full shape."""
     from transformers import AutoConfig, Qwen3VLForConditionalGeneration

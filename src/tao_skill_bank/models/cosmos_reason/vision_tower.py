@@ -57,12 +57,13 @@ class VisionTower:
         """Features per vision token: the merged output, and one for each of the first decoder layers."""
         return 1 + len(self.visual.deepstack_merger_list)
 
-    def encode(self, patches: Tensor, grids: Sequence[Grid]) -> Tensor:
+    def encode(self, patches: Tensor, grids: Sequence[Grid], *, deep: bool = True) -> Tensor:
         """Return features (vision tokens, levels, hidden).
 
         Args:
             patches: normalized, (patches, values), on the GPU.
             grids: of the media that they belong to.
+            deep: all levels; else the merged output is the only one.
 
         """
         visual = self.visual
@@ -80,7 +81,7 @@ class VisionTower:
         levels: list[Tensor] = []
         for index, block in enumerate(visual.blocks):
             hidden = block(hidden, conditions)
-            if index in visual.deepstack_visual_indexes:
+            if deep and index in visual.deepstack_visual_indexes:
                 levels.append(visual.deepstack_merger_list[len(levels)](hidden))
         return torch.stack([visual.merger(hidden), *levels], dim=1)
 

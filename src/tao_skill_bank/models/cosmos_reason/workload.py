@@ -109,6 +109,25 @@ def _evaluate(spec: Spec) -> Workload:
     )
 
 
+def _embed(spec: Spec) -> Workload:
+    model, vision, embedding = spec["model"], spec["vision"], spec["embedding"]
+    is_joint = embedding["kind"] == "joint"
+    skipped = {"skipped_share": embedding["max_bad_share"]} if embedding["on_bad_sample"] == "skip" else {}
+    return Workload(
+        model=model["model_name"],
+        sized=True,
+        adds=True,
+        base_model=_base(model),
+        uses_adapter=model["enable_lora"],
+        needs_whole_weights=model["enable_lora"] or is_joint,
+        inputs=(_use("embed", spec["dataset"], "media_dir", needs_turns=False, **skipped),),
+        data_parallel_ranks=spec["num_gpus"],
+        max_tokens=model["max_length"] if is_joint else None,
+        fps=vision.get("fps"),
+        num_frames=vision.get("nframes"),
+    )
+
+
 def _quantize(spec: Spec) -> Workload:
     model, vision = spec["model"], spec["vision"]
     datasets = [_use("calibration", spec["calibration_dataset"], "media_dir")]
@@ -178,6 +197,7 @@ def _use(role: str, dataset: Spec, media_key: str, conversations_key: str = "con
 DESCRIBERS = {
     "train": _train,
     "evaluate": _evaluate,
+    "embed": _embed,
     "quantize": _quantize,
     "inference": _inference,
     "export": _export,

@@ -119,7 +119,8 @@ def work_of(job: Job, inputs: Sequence[Seen], inspection: Inspection, records: S
         return Work(read, 0)
     tokens, answer = prompt
     batches = read / min(read, job.workload.micro_batch or 1)
-    return Work(read, 0, 2.0 * parameters * tokens * read, answer, batches, BYTES * parameters)
+    per_token = inspection.answer.get("flops_per_token") or 2.0 * parameters
+    return Work(read, 0, per_token * tokens * read, answer, batches, BYTES * parameters)
 
 
 def _training(job: Job, inputs: Sequence[Seen], inspection: Inspection) -> Work | None:
@@ -185,7 +186,8 @@ def _answers(work: Work, device: str) -> Span:
 def _derivation(work: Work, speed: Span, name: str) -> str:
     low, high = (float(f"{number / 1e9:.2g}") for number in (speed.low, speed.high))
     counted = f"{work.flops:.2g} FLOP of {work.samples:.0f} samples"
-    counted += ", validations included" if work.steps else f" with answers of at most {work.tokens} tokens"
+    counted += ", validations included" if work.steps else ""
+    counted += f" with answers of at most {work.tokens} tokens" if work.tokens else ""
     counted += f", at {low:g} to {high:g} GFLOP/s of {name}"
     return f"{counted}, and typical times of start, steps and reading; nothing like it was timed yet"
 

@@ -14,6 +14,7 @@ pytest.importorskip("av")
 import torch
 
 from tao_skill_bank.models.cosmos_reason.config import (
+    EmbedConfig,
     EvaluateConfig,
     ExportConfig,
     InferenceConfig,
@@ -110,6 +111,17 @@ def evaluate_spec(tiny_model: Path, clips: Path, tmp_path: Path) -> Document:
 
 
 @pytest.fixture
+def embed_spec(tiny_model: Path, clips: Path, tmp_path: Path) -> Document:
+    return {
+        "results_dir": str(tmp_path / "embeddings"),
+        "dataset": _dataset(clips / "test", "media_dir"),
+        "model": {"model_name": str(tiny_model), "max_length": 2048},
+        "embedding": {"num_processes": 0},
+        "vision": {"nframes": 4},
+    }
+
+
+@pytest.fixture
 def quantize_spec(tiny_model: Path, clips: Path, tmp_path: Path) -> Document:
     return {
         "results_dir": str(tmp_path / "quantization"),
@@ -137,11 +149,12 @@ def write_config(tmp_path: Path) -> Callable[[Document, str], Path]:
 @pytest.fixture
 def run_program(write_config: Callable[[Document, str], Path]) -> Callable[..., int]:
     """Run one of the skill's actions in this process, as one rank; returns the exit code."""
-    from tao_skill_bank.models.cosmos_reason import evaluate, export, inference, quantize, train
+    from tao_skill_bank.models.cosmos_reason import embed, evaluate, export, inference, quantize, train
 
     programs: dict[str, tuple[Any, Any]] = {
         "train": (TrainConfig, train.train),
         "evaluate": (EvaluateConfig, evaluate.evaluate),
+        "embed": (EmbedConfig, embed.embed),
         "inference": (InferenceConfig, inference.infer),
         "export": (ExportConfig, export.export),
         "quantize": (QuantizeConfig, quantize.quantize),

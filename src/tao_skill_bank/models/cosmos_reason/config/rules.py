@@ -269,6 +269,23 @@ def _shard_exists(shard: int, total: int) -> Problem | None:
     )
 
 
+def _content_is_of_prompts(kind: str, content: str, turns: str) -> Problem | None:
+    """Refuse a choice of what a prompt shows where there is no prompt."""
+    path, default = ("embedding.content", "both") if content != "both" else ("embedding.turns", "last")
+    value = content if content != "both" else turns
+    if kind == "joint" or value == default:
+        return None
+    return Problem(
+        code="content_without_prompt",
+        message=f"{path} {value} has no effect: embedding.kind {kind} embeds clips without a prompt.",
+        fix=f"Set embedding.kind=joint, or {path}={default}.",
+        path=path,
+        got=value,
+        expected=default,
+        fix_choices=({"embedding.kind": "joint"}, {path: default}),
+    )
+
+
 RULES: Mapping[str, tuple[Rule, ...]] = {
     "train": (
         Rule(("train.train_batch_per_replica", "train.train_policy.mini_batch"), _batch_is_a_multiple),
@@ -294,6 +311,14 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
         Rule(("evaluation.answer_type", "evaluation.scoring"), _choices_need_no_thought),
         Rule(("evaluation.limit",), _something_is_evaluated),
         Rule(("evaluation.shard_id", "evaluation.total_shard"), _shard_exists),
+        *_vision_rules("vision"),
+        is_plain_text("dataset.system_prompt"),
+    ),
+    "embed": (
+        _adapter_has_a_base("model"),
+        _is_dense("model.model_name"),
+        _is_dense("model.base_model_path"),
+        Rule(("embedding.kind", "embedding.content", "embedding.turns"), _content_is_of_prompts),
         *_vision_rules("vision"),
         is_plain_text("dataset.system_prompt"),
     ),

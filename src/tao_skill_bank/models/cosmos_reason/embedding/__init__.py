@@ -1,0 +1,1 @@
+"""Embeddings of clips and questions: rows, their identity, the two encoders, and the files of a run."""
