@@ -77,12 +77,12 @@ class Readings:
         Args:
             response: the answer.
             truth: the right one.
-            read_as: the verdict of the evaluation and what it read the answer as; both None where it does not say.
+            read_as: the verdict of the evaluation and what it read the answer as; None where it does not say.
             is_cut: generation ended at the token limit.
 
         """
         verdict, parsed = read_as
-        if verdict is None:
+        if parsed is None and verdict not in UNREAD:
             parsed = self._read(response)
         expected = self._read(truth)
         if verdict == "right" or (parsed is not None and verdict is None and parsed == expected):

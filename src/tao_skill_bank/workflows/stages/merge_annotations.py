@@ -7,13 +7,12 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from tao_skill_bank.contracts import contract
-from tao_skill_bank.core import locations, numbers, subset, unfinished
-from tao_skill_bank.data import dataset_root
+from tao_skill_bank.core import numbers, subset, unfinished
 from tao_skill_bank.data.annotations import stream_records
 from tao_skill_bank.data.convert import llava
 from tao_skill_bank.data.records.named_media import MEDIA_KEYS
@@ -21,6 +20,7 @@ from tao_skill_bank.data.records.reader import examine, media_of
 from tao_skill_bank.data.records.values import RecordRules
 from tao_skill_bank.errors import BlockedError, Problem, RequestError
 from tao_skill_bank.runs.run_directory import verbatim_json, write_whole
+from tao_skill_bank.workflows import datasets
 from tao_skill_bank.workflows.stage import Context, Need
 
 RECORDS, LINEAGE = "annotations.json", "lineage.json"
@@ -46,7 +46,7 @@ class Source:
 
     """
 
-    annotations: str | dict[str, str] | None
+    annotations: datasets.Named | None
     media: str | None = None
     share: float = 1.0
     name: str = ""
@@ -218,13 +218,8 @@ def _opened(arguments: Arguments) -> list[_Opened]:
 
 
 def _open(name: str, source: Source) -> _Opened:
-    named = source.annotations
-    if isinstance(named, dict):
-        source = replace(source, annotations=named["annotation_path"], media=source.media or named["media_path"])
-    given = locations.absolute(str(source.annotations))
-    path = Path(dataset_root.annotations_in(str(given))) if given.is_dir() else given
-    media = source.media or (dataset_root.media_in(str(given)) if given.is_dir() else str(path.parent))
-    folder = locations.absolute(media)
+    found = datasets.placed(cast(datasets.Named, source.annotations), source.media)
+    path, folder = found.annotations, found.media
     if not folder.is_dir():
         message = f"The media of {name}, {folder}, are not in a folder."
         raise BlockedError.of("media_root_not_folder", message, "Unpack them, and give their folder.", path=str(folder))
