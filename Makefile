@@ -6,7 +6,7 @@ TORCH_INDEX_URL ?=
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo demo-predict test test-fast fuzz kill lint types imports schemas check bench clean
+.PHONY: help setup demo demo-predict demo-deft test test-fast fuzz kill lint types imports schemas check bench clean
 
 help:  ## Show the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -27,6 +27,9 @@ demo: setup  ## Fine-tune the tiny model on sample clips and print the path of t
 
 demo-predict: setup  ## Fine-tune a tiny video model with LoRA and DoRA, generate, measure; print the path of the gallery.
 	$(BIN)/tao-skills demo predict
+
+demo-deft: setup  ## Find what a tiny model answers wrongly, mine clips for it, retrain, and print the path of the report.
+	$(BIN)/tao-skills demo deft
 
 test: setup  ## Run all tests.
 	$(BIN)/python -m pytest -n 2 --dist worksteal

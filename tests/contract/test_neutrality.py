@@ -22,6 +22,7 @@ SOURCES = [
 ALLOWED = {
     "annotation_path": "a field of a request's datasets (contracts.DatasetPaths)",
     "model_name_or_path": "the spelling of a request for the model in every action (spec/model_key)",
+    "media_dir": "a key of the public bank's specs/workflow.yaml (deft/public_file)",
     "media_path": "a field of a request's datasets (contracts.DatasetPaths)",
     "caption_key": "an option of data/kinds/captioned_clips",
     "caption_source": "a field of a clip that data/clip_folders returns",

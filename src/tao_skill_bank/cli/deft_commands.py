@@ -25,9 +25,7 @@ PoolOption = Annotated[str | None, typer.Option("--pool", help="Labelled clips f
 ModelOption = Annotated[str | None, typer.Option("--model", help="Model that the loop begins with.")]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option(
-        "--set", metavar="ACTION:PATH=VALUE", help="Override of evaluate, train or embed: train:train.epoch=3"
-    ),
+    typer.Option("--set", metavar="ACTION:PATH=VALUE", help="Override of evaluate, train or embed."),
 ]
 PlatformOption = Annotated[
     str | None, typer.Option("--platform", metavar="MAPPING", help="Of every job: {name: slurm, gpus: 8}")

@@ -9,8 +9,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from tao_skill_bank.bank import catalog
 from tao_skill_bank.bank.catalog import did_you_mean
-from tao_skill_bank.core import locations, yaml12
+from tao_skill_bank.core import json_reader, locations, yaml12
+from tao_skill_bank.deft import SKILL
 from tao_skill_bank.deft.inputs import Wanted
 from tao_skill_bank.errors import BlockedError, Problem, RequestError
 
@@ -21,8 +23,8 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
     "cosmos_reason": ("baseline_model_path", "base_evaluate_toml", "base_train_toml", "continual_model"),
     "mining": ("embeddings_modality", "embedding_parquets", "mine_unique_only"),
 }
-MODALITIES = {"video": "vision", "text": "joint", "both": "joint"}
-SPECS = "specs"
+SPECS, CONTRACT = "specs", "config.json"
+DEFAULT_MODALITY = "video"
 
 
 def read(path: Path) -> Wanted:
@@ -40,8 +42,8 @@ def read(path: Path) -> Wanted:
     workspace = path.absolute().parent
     workspace = workspace.parent if workspace.name == SPECS else workspace
     model, mining = document["cosmos_reason"], document.get("mining") or {}
-    modality = MODALITIES[str(mining.get("embeddings_modality", "video"))]
-    overrides: dict[str, Mapping[str, Any]] = {"embed": {"embedding.kind": modality}}
+    modality = str(mining.get("embeddings_modality", DEFAULT_MODALITY))
+    overrides: dict[str, Mapping[str, Any]] = {"embed": _modalities()[modality]}
     for action, key in (("evaluate", "base_evaluate_toml"), ("train", "base_train_toml")):
         if model.get(key):
             overrides[action] = _toml(_placed(model[key], workspace))
@@ -56,6 +58,13 @@ def read(path: Path) -> Wanted:
     }
     named = _model(model["baseline_model_path"], workspace)
     return Wanted(named, overrides, {name: value for name, value in given.items() if value is not None})
+
+
+def _modalities() -> dict[str, dict[str, Any]]:
+    """Return the overrides of `embed` for each modality that the file may name, as the model skill declares them."""
+    contract = json_reader.read_object(catalog.find(SKILL).folder / CONTRACT, "Restore the skill's file.")
+    found: dict[str, dict[str, Any]] = contract["deft"]["embedding_modalities"]
+    return found
 
 
 def _problems(document: Any, path: Path) -> Iterator[Problem]:
@@ -86,11 +95,11 @@ def _problems(document: Any, path: Path) -> Iterator[Problem]:
 
 
 def _of_mining(mining: Mapping[str, Any], path: Path) -> Iterator[Problem]:
-    modality = mining.get("embeddings_modality", "video")
-    if modality not in MODALITIES:
+    modality, known = mining.get("embeddings_modality", DEFAULT_MODALITY), list(_modalities())
+    if modality not in known:
         message = f"{path}: mining.embeddings_modality is {modality!r}."
-        fix = f"Use one of: {', '.join(MODALITIES)}."
-        yield Problem("invalid_value", message, fix, "mining.embeddings_modality", modality, list(MODALITIES))
+        fix = f"Use one of: {', '.join(known)}."
+        yield Problem("invalid_value", message, fix, "mining.embeddings_modality", modality, known)
     if mining.get("mine_unique_only", True) is not True:
         message = f"{path}: mining.mine_unique_only is off, and here no clip is mined twice."
         yield Problem("invalid_value", message, "Set it to true.", "mining.mine_unique_only")

@@ -17,7 +17,7 @@ EXPECTED = {
     "integer": "a whole number",
     "number": "a number",
     "boolean": "true or false",
-    "mapping": "a mapping, such as {train.epoch: 3}",
+    "mapping": "a mapping, such as {PATH: VALUE}",
     "dataset": "the path of a dataset, or {annotation_path: FILE, media_path: FOLDER}",
 }
 DATASET = ("annotation_path", "media_path")

@@ -31,11 +31,12 @@ def write(standing: Standing, out: Path | None = None) -> Path:
 def opening(standing: Standing) -> Opening:
     """Return what stands before the report of the jobs."""
     done = sum(event.status in ("ok", "skipped") for event in standing.steps)
+    waits = () if standing.state == "COMPLETE" else standing.waiting  # the others were not reached: a loop ended before
     sentence = f"The workflow {standing.sealed.name} {ENDED[standing.state]}: {done} of "
-    sentence += f"{len(standing.steps) + len(standing.waiting)} steps are done"
+    sentence += f"{len(standing.steps) + len(waits)} steps are done"
     sentence += f"; {standing.summary}." if standing.state in ("COMPLETE", "FAILED") else "."
     rows = [StepRow(label(each), each.status, each.seconds, each.summary, each.job or "") for each in standing.steps]
-    waiting = [StepRow(name, "waiting", None, "", "") for name in standing.waiting]
+    waiting = [StepRow(name, "waiting", None, "", "") for name in waits]
     return Opening(standing.sealed.name, sentence, (*rows, *waiting))
 
 

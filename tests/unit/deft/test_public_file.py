@@ -55,10 +55,13 @@ def test_the_file_says_model_data_and_overrides_with_paths_of_its_workspace(work
     }
 
 
-@pytest.mark.parametrize(("modality", "kind"), [("text", "joint"), ("both", "joint"), ("video", "vision")])
-def test_the_modality_decides_what_is_embedded(workspace, modality, kind):
+@pytest.mark.parametrize(("modality", "content"), [("text", "question"), ("both", "both")])
+def test_the_modality_decides_what_is_embedded(workspace, modality, content):
     text = TEXT.replace("embeddings_modality: video", f"embeddings_modality: {modality}")
-    assert public_file.read(workspace(text)).overrides["embed"] == {"embedding.kind": kind}
+    assert public_file.read(workspace(text)).overrides["embed"] == {
+        "embedding.kind": "joint",
+        "embedding.content": content,
+    }
 
 
 def test_a_model_that_is_no_folder_of_the_workspace_stays_a_name(workspace):
