@@ -15,7 +15,7 @@ import torch
 from mining_pools import mined_paths, request, sha256, write_gaps
 
 from tao_skill_bank.mining import embeddings, miner
-from tao_skill_bank.models.cosmos_reason import data, inspect
+from tao_skill_bank.models.cosmos_reason import data
 from tao_skill_bank.models.cosmos_reason.config import EmbedConfig
 from tao_skill_bank.models.cosmos_reason.config.shared import VideoSampling
 from tao_skill_bank.models.cosmos_reason.conversation import question_and_answer
@@ -64,6 +64,10 @@ def plain(tiny_model: Path) -> Any:
 def inputs_of(sample: Any, processor: Processor) -> dict[str, torch.Tensor]:
     batch = to_device(collate([sample], Padding(processor, side="left")), torch.device("cpu"), processor)
     return batch.inputs
+
+
+def dataset_of(folder: Path) -> Document:
+    return {"annotation_path": str(folder / "annotations.json"), "media_dir": str(folder)}
 
 
 def vectors(folder: Path) -> Any:
@@ -164,9 +168,8 @@ def test_a_killed_run_embeds_the_rest_when_it_is_repeated_and_what_it_writes_can
     assert run_program("embed", embed_spec) == 0
     assert counts(tmp_path / "uninterrupted")["reused"] == 0
     assert np.abs(vectors(tmp_path / "uninterrupted") - at_once).max() < 1e-3
-    embed_spec |= {"results_dir": str(tmp_path / "pool"), "dataset": {"annotation_path": "", "media_dir": ""}}
     train = clips / "train"
-    embed_spec["dataset"] = {"annotation_path": str(train / "annotations.json"), "media_dir": str(train)}
+    embed_spec |= {"results_dir": str(tmp_path / "pool"), "dataset": dataset_of(train)}
     assert run_program("embed", embed_spec) == 0
     failed = column(folder, "filepath")[:2]
     gaps = write_gaps(tmp_path / "gaps.parquet", list(map(str, failed)), ["left", "right"])
@@ -224,16 +227,12 @@ def test_features_that_a_training_cached_are_not_computed_again(
     for kind in ("vision", "joint"):
         embed_spec["embedding"] |= {"kind": kind}
         for cached, source in ((9, "val"), (0, "test")):
-            here = clips / source
-            embed_spec["dataset"] = {"annotation_path": str(here / "annotations.json"), "media_dir": str(here)}
+            embed_spec["dataset"] = dataset_of(clips / source)
             embed_spec["results_dir"] = str(tmp_path / f"{kind}-{source}")
             assert run_program("embed", embed_spec) == 0
             assert counts(tmp_path / f"{kind}-{source}")["cached_features"] == cached
         found[kind] = vectors(tmp_path / f"{kind}-val")
-        embed_spec["dataset"] = {
-            "annotation_path": str(clips / "val" / "annotations.json"),
-            "media_dir": str(clips / "val"),
-        }
+        embed_spec["dataset"] = dataset_of(clips / "val")
         embed_spec["vision"] = {"nframes": 4, "total_pixels": 3136001}  # other settings, the same frames
         embed_spec["results_dir"] = str(tmp_path / f"{kind}-fresh")
         assert run_program("embed", embed_spec) == 0
@@ -275,4 +274,3 @@ def test_memory_of_vision_embeddings_is_that_of_the_tower(
     tower = sum(parameter.numel() for parameter in plain.model.visual.parameters())
     assert held["vision"]["weights"] == 2 * tower
     assert held["joint"]["weights"] == 2 * sum(parameter.numel() for parameter in plain.parameters())
-    assert inspect  # the module that lists it

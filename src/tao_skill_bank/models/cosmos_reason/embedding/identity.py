@@ -54,7 +54,7 @@ class Space:
 def space_of(config: EmbedConfig, base: Path, dtype: str) -> Space:
     """Return the space of a spec's embeddings. `base` is the folder of the checkpoint, of an adapter that of its base.
 
-    Vision embeddings are told apart by the vision tower alone: a training that leaves it as it is changes none of them.
+    Of a vision embedding only the tower counts: a training that leaves it as it is changes none of them.
     """
     is_joint, chosen = config.embedding.kind == "joint", config.model
     adapter = Path(chosen.model_name) if chosen.enable_lora else None
