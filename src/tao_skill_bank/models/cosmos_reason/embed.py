@@ -53,7 +53,7 @@ def embed(config: EmbedConfig, run: Run) -> str:
     chosen = config.model
     base = model.find_checkpoint(chosen.base_model_path if chosen.enable_lora else chosen.model_name, run.ranks)
     work = _work(config, run, records, rows, base, log)
-    known = parts.read(work.folder, set(work.keys)).keys()
+    known = parts.saved(work.folder)
     run.ranks.barrier()  # no rank writes a part before all have read
     first = {key: position for position, key in reversed(list(enumerate(work.keys))) if key not in known}
     num_cached = sum(run.ranks.gather(_embed(work, sorted(first.values()))))
@@ -97,21 +97,21 @@ def _embed(work: Work, wanted: Sequence[int]) -> int:
     features = _cached_features(work, wanted)
     is_joint = config.embedding.kind == "joint"
     ready = [] if is_joint else [position for position in wanted if work.rows[position].media[0] in features]
-    saved = Parts(work.folder)
+    new = Parts(work.folder)
     try:
-        _pool_cached(work, ready[run.ranks.rank :: run.ranks.world], features, saved)
+        _pool_cached(work, ready[run.ranks.rank :: run.ranks.world], features, new)
         done = set(ready)
         order = _own_batches(work, [position for position in wanted if position not in done])
         if order:
-            _encode(work, order, features if is_joint else {}, saved)
+            _encode(work, order, features if is_joint else {}, new)
     finally:
-        saved.flush()
+        new.flush()
     own = [position for batch in order for position in batch] if is_joint else []
     shown = [all(item in features for item in work.rows[position].media) for position in own]
     return len(ready[run.ranks.rank :: run.ranks.world]) + sum(shown)
 
 
-def _encode(work: Work, order: Sequence[rank_assignment.Batch], features: Mapping[Media, Path], saved: Parts) -> None:
+def _encode(work: Work, order: Sequence[rank_assignment.Batch], features: Mapping[Media, Path], new: Parts) -> None:
     config, run = work.config, work.run
     run.status.phase("loading the model")
     advice = out_of_memory.of_embedding(config)
@@ -123,7 +123,7 @@ def _encode(work: Work, order: Sequence[rank_assignment.Batch], features: Mappin
     loaded = source.batches_of(reader, order, join, how.num_processes, how.batch_tokens)
     done = 0
     for batch, vectors in _encoded(work, encoder, loaded):
-        saved.add([work.keys[position] for position in batch.positions], vectors)
+        new.add([work.keys[position] for position in batch.positions], vectors)
         done += len(batch.positions) + len(batch.failed)
         run.status.progress(done, num_rows, f"{done} of {num_rows} embedded")
 
@@ -181,7 +181,7 @@ def _cached_features(work: Work, wanted: Sequence[int]) -> dict[Media, Path]:
     return {item: file for item, file in files.items() if file.is_file()}
 
 
-def _pool_cached(work: Work, ready: Sequence[int], features: Mapping[Media, Path], saved: Parts) -> None:
+def _pool_cached(work: Work, ready: Sequence[int], features: Mapping[Media, Path], new: Parts) -> None:
     """Pool the cached features of clips: nothing is decoded, and no weights are loaded."""
 
     def vector(position: int) -> Tensor:
@@ -189,7 +189,7 @@ def _pool_cached(work: Work, ready: Sequence[int], features: Mapping[Media, Path
 
     with ThreadPoolExecutor(FEATURE_READERS) as pool:
         for number, (position, found) in enumerate(zip(ready, pool.map(vector, ready), strict=True), start=1):
-            saved.add([work.keys[position]], found)
+            new.add([work.keys[position]], found)
             work.run.status.phase("pooling cached features", number, len(ready))
 
 

@@ -41,7 +41,7 @@ class Space:
             {
                 **asdict(item),
                 "name": "",
-                "frames": [contents[name] for name in item.files],
+                "frames": [contents[name] or name for name in item.files],
                 "vision": asdict(sampling_of(records.presentation.vision, item)),
             }
             for item in row.media

@@ -13,7 +13,7 @@ from torch import Tensor
 from tao_skill_bank.core import json_reader
 from tao_skill_bank.models.cosmos_reason.feature_file import write_whole
 from tao_skill_bank.runs import fencing
-from tao_skill_bank.weights.safetensors_files import corruption_of
+from tao_skill_bank.weights.safetensors_files import corruption_of, read_header
 
 PART_ROWS, PART_SECONDS = 4096, 10.0  # a part is written after so many rows or seconds
 KEYS, VECTORS = "keys", "vectors"
@@ -47,25 +47,37 @@ class Parts:
         self._keys, self._vectors, self._since = [], [], time.monotonic()
 
 
+def saved(folder: Path) -> set[str]:
+    """Return the keys of all vectors that are saved."""
+    return {key for path in _files(folder) for key in _keys(path)}
+
+
 def read(folder: Path, wanted: Collection[str]) -> dict[str, Any]:
-    """Return float16 vectors (dimension,) by their keys, of those that are wanted; a broken part is not there."""
+    """Return float16 vectors (dimension,) by their keys, of those that are wanted."""
+    from safetensors import safe_open
+
     found: dict[str, Any] = {}
-    for path in sorted(folder.glob("*.safetensors")):
-        keys, vectors = _read(path)
-        found |= {key: vectors[place] for place, key in enumerate(keys) if key in wanted}
+    for path in _files(folder):
+        places = {key: place for place, key in enumerate(_keys(path)) if key in wanted}
+        if places:
+            with safe_open(str(path), "np") as file:
+                vectors = file.get_tensor(VECTORS)
+            found |= {key: vectors[place] for key, place in places.items()}
     return found
 
 
-def _read(path: Path) -> tuple[list[str], Any]:
-    from safetensors import SafetensorError, safe_open
+def _files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.safetensors"))
 
+
+def _keys(path: Path) -> list[str]:
+    """Return the keys of a part, in the order of its vectors; none of a broken one, whose rows are embedded again."""
     try:
-        if corruption_of(path):
-            return [], None
-        with safe_open(str(path), "np") as file:
-            vectors = file.get_tensor(VECTORS)
-            keys = json_reader.loads((file.metadata() or {}).get(KEYS, "null"))
-    except (OSError, ValueError, SafetensorError):
-        return [], None
-    is_whole = isinstance(keys, list) and vectors.ndim == 2 and len(keys) == len(vectors)
-    return (keys, vectors) if is_whole and vectors.dtype.name == "float16" else ([], None)
+        header = {} if corruption_of(path) else read_header(path)
+        keys = json_reader.loads(header.get("__metadata__", {}).get(KEYS, "null"))
+    except (OSError, ValueError):
+        return []
+    about = header.get(VECTORS, {})
+    is_whole = isinstance(keys, list) and all(isinstance(key, str) for key in keys)
+    fits = is_whole and about.get("dtype") == "F16" and about.get("shape", [])[:1] == [len(keys)]
+    return keys if fits and len(about["shape"]) == 2 else []
