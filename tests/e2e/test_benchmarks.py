@@ -1,5 +1,6 @@
 """Benchmarks are run by hand on machines that are not always at hand: what they measure with must not rot meanwhile."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -51,3 +52,13 @@ def test_the_benchmark_of_mining_finds_what_its_peer_finds():
     assert finished.returncode == 0, finished.stderr
     assert "| cosine | numpy |" in finished.stdout
     assert finished.stdout.count("100.00 %") == 2
+
+
+def test_the_benchmark_of_embeddings_finds_the_vectors_of_its_peer():
+    command = [sys.executable, str(FOLDER / "embed.py"), "--smoke", "--rows", "*s"]  # those that are not compiled
+    finished = subprocess.run(command, capture_output=True, text=True, check=False, timeout=1800)
+    assert finished.returncode == 0, finished.stderr
+    rows = [json.loads(line) for line in finished.stdout.splitlines() if line.startswith("{")]
+    same = {row["row"]: row["same"] for row in rows if "same" in row}
+    assert same.keys() == {"vision, pass, ours", "vision, files, ours", "joint, pass, ours"}
+    assert min(same.values()) > 0.999
