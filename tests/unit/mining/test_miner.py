@@ -313,7 +313,12 @@ def test_clips_that_the_annotations_do_not_name_are_pointed_out(tmp_path, querie
 def test_gaps_find_the_embedding_of_their_question(tmp_path, pool, kpi_clips, pool_clips):
     files, asked = [kpi_clips[0]] * 2, ["<video>\nWhere?", "When?"]
     joint = write_embeddings(tmp_path / "joint.parquet", files, ring(12)[[11, 0]], question=asked)
-    gaps = write_gaps(tmp_path / "g.parquet", [*files, kpi_clips[1]], ["a", "b", "c"], ["Where?", "When?", "Who?"])
+    gaps = write_gaps(
+        tmp_path / "g.parquet",
+        [*files, kpi_clips[1]],
+        ["a", "b", "c"],
+        ["Where?", "When? Answer with yes or no.", "Who?"],
+    )
     mining = miner.mine(request(tmp_path, joint, pool, gaps=gaps, top_k=1))
     assert {clip["path"]: clip["classes"] for clip in mining.summary["clips"]} == {
         pool_clips[11]: ["a"],

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from tao_skill_bank.contracts import Finding
-from tao_skill_bank.core import numbers
-from tao_skill_bank.core.findings import MAX_LISTED, not_checked
+from tao_skill_bank.core import locations, numbers
+from tao_skill_bank.core.findings import not_checked
 from tao_skill_bank.data import dataset_root
 from tao_skill_bank.data.scan import path_under
 from tao_skill_bank.errors import BlockedError, RequestError
@@ -23,6 +23,7 @@ from tao_skill_bank.runs.gaps.text import normalised
 from tao_skill_bank.runs.run_directory import RunDirectory
 
 MATCHES = ("exact", "evaluation")
+MAX_SHOWN = 5  # answers that no record has
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def analyze(
         tally.unmatched if analysis.index else None,
         dict(written.error_types.most_common()),
         written.clusters,
-        (*analysis.findings, *tally.findings(sources.results, sources.annotation)),
+        (*analysis.findings, *tally.findings(sources.results, sources.annotation, match)),
     )
 
 
@@ -111,6 +112,7 @@ class _Analysis:
         self._sources, self._match, self._spool = sources, match, spool
         self._folder, self._stack = places
         self._root = str(sources.media.absolute()) if sources.media else ""
+        self._below = self._root  # empty where videos are in an archive, below which there are no paths
 
     def run(self) -> None:
         """Read all results."""
@@ -128,6 +130,7 @@ class _Analysis:
         if annotation is None:
             return None
         self._root = self._root or dataset_root.media_in(str(annotation.absolute().parent))
+        self._below = "" if locations.is_archive(self._root) else self._root
         try:
             return self._index(annotation, first)
         except BlockedError as error:
@@ -198,7 +201,7 @@ class _Analysis:
     def _count_unmatched(self, batch: Batch, places: list[int]) -> None:
         tally = self.tally
         tally.unmatched += len(places)
-        for place in places[: MAX_LISTED - len(tally.first_unmatched)]:
+        for place in places[: MAX_SHOWN - len(tally.first_unmatched)]:
             tally.first_unmatched.append(f"{batch.videos[place]} ({batch.questions[place][:80]!r})")
 
     def _gap(self, batch: Batch, place: int, position: int) -> Gap:
@@ -208,7 +211,7 @@ class _Analysis:
         if index and position != NONE:
             record = index.record(position)
         video = record.video if index and index.by == "id" and record.video else name
-        video = path_under(self._root, video) if self._root else video
+        video = path_under(self._below, video) if self._below else video
         self.tally.relative += not video.startswith("/")
         read_as = entry.get("read_as")
         return Gap(
@@ -248,7 +251,7 @@ def _dataset_of(results_dir: Path) -> dict[str, Any]:
 
 
 def _optional_path(name: Any) -> Path | None:
-    return Path(name) if isinstance(name, str) else None
+    return Path(name) if isinstance(name, str) and not locations.is_uri(name) else None
 
 
 def _not_written(path: Path, why: str) -> BlockedError:

@@ -9,13 +9,13 @@ from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
 from tao_skill_bank.data.annotations import stream_records
 from tao_skill_bank.data.records import reader
-from tao_skill_bank.data.records.usual import UNUSUAL, USER, UsualRecords
-from tao_skill_bank.data.records.values import RecordRules
+from tao_skill_bank.data.records.usual import ASSISTANT, ENDINGS, RARER_KEYS, USER
 from tao_skill_bank.data.scan import path_under
 from tao_skill_bank.runs.gaps.text import plain
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     Integers = NDArray[np.int64]
 
 By = Literal["video", "id"]
+Asked = tuple[str, str, Sequence[str]]  # id, first medium and questions of a record
+RECORDS_PER_BATCH = 1024
 NONE = -1
 SEPARATOR = "\0"
 
@@ -64,9 +66,8 @@ class RecordIndex:
 
         assert self._sorted is not None
         keys, owners = self._sorted
-        root = self.root
         if self.by == "video":
-            names = [name if _is_plain_absolute(name) else path_under(root, name) for name in names]
+            names = [self._path(name) if name else "" for name in names]
         wanted = np.fromiter(map(hash, zip(names, map(plain, questions), strict=True)), np.int64, len(names))
         found = np.full(len(wanted), NONE, np.int64)
         if len(keys):
@@ -88,22 +89,26 @@ class RecordIndex:
 
     def fill(self, records: Iterator[Any]) -> None:
         """Take in all records of the file, once."""
-        keys, owners, starts, write = self._keys, self._owners, self._starts, self.texts.write
-        usual, by_video, root, position, end = UsualRecords(RecordRules()), self.by == "video", self.root, 0, 0
-        for position, raw in enumerate(records):
-            identity, name, questions = _read(raw, usual)
-            path = path_under(root, name) if name else ""
-            asked_of = path if by_video else identity
-            for question in questions:
-                keys.append(hash((asked_of, plain(question))))
-                owners.append(position)
-            text = f"{identity}{SEPARATOR}{path}".encode("utf-8", "replace")
-            write(text)
-            end += len(text)
-            starts.append(end)
-        self.num_records = position + 1 if end else 0
+        while batch := list(islice(records, RECORDS_PER_BATCH)):
+            self._take([_read(raw) for raw in batch])
         self.texts.flush()
         self._sort()
+
+    def _take(self, records: "list[Asked]") -> None:
+        paths = [self._path(name) if name else "" for _, name, _ in records]
+        names = paths if self.by == "video" else [identity for identity, _, _ in records]
+        for owner, (name, (_, _, questions)) in enumerate(zip(names, records, strict=True), start=self.num_records):
+            for question in questions:
+                self._keys.append(hash((name, plain(question))))
+                self._owners.append(owner)
+        lines = [f"{record[0]}{SEPARATOR}{path}" for record, path in zip(records, paths, strict=True)]
+        texts = [line.encode("utf-8", "replace") for line in lines]
+        self.texts.write(b"".join(texts))
+        self._starts.extend(islice(accumulate(map(len, texts), initial=self._starts[-1]), 1, None))
+        self.num_records += len(records)
+
+    def _path(self, name: str) -> str:
+        return path_under(self.root, name) if "./" in name or "//" in name or name[0] == "/" else f"{self.root}/{name}"
 
     def _sort(self) -> None:
         import numpy as np
@@ -131,12 +136,10 @@ def opened(annotation: Path, root: str, by: By, folder: Path) -> Iterator[Record
         yield index
 
 
-def _read(raw: Any, usual: UsualRecords) -> tuple[str, str, list[str]]:
+def _read(raw: Any) -> Asked:
     """Return the id, the first medium and the questions of a record: the user turns that are answered."""
-    if usual.length(raw) != UNUSUAL:
-        turns = raw["conversations"]
-        questions = [turn["value"] for turn in turns if turn["from"] in USER]
-        return str(raw["id"]), raw["video"], questions
+    if usual := _usual(raw):
+        return usual
     record, _ = reader.examine(raw, reader.ANY_KEY)
     turns = record.turns
     asked = [index - 1 for index in record.answers if index and turns[index - 1].role == "user"]
@@ -144,5 +147,21 @@ def _read(raw: Any, usual: UsualRecords) -> tuple[str, str, list[str]]:
     return record.id or "", name, [turns[index].text for index in asked]
 
 
-def _is_plain_absolute(name: str) -> bool:
-    return name[:1] == "/" and "./" not in name and "//" not in name
+def _usual(raw: Any) -> Asked | None:
+    """Return the same of a record with one video, a question and an answer, as nearly all are; None for others."""
+    try:
+        asked, answer = raw["conversations"]
+        identity, name, question = raw["id"], raw["video"], asked["value"]
+        is_usual = (
+            type(identity) is type(name) is type(question) is str
+            and len(asked) == len(answer) == 2
+            and asked["from"] in USER
+            and answer["from"] in ASSISTANT
+            and RARER_KEYS.isdisjoint(raw)
+            and name.endswith(ENDINGS)
+            and ":" not in name
+            and "\\" not in name
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
+    return (identity, name, (question,)) if is_usual else None

@@ -101,9 +101,11 @@ class Tally:
     def differ(self) -> int | None:
         return self.right_by_evaluation + self.right_by_exact if self.judged else None
 
-    def findings(self, results: Path, annotation: Path | None) -> tuple[Finding, ...]:
+    def findings(self, results: Path, annotation: Path | None, match: Match) -> tuple[Finding, ...]:
         """Return what is to be known of the results."""
-        found = [*self._unconstrained(results), *self._different(results), *self._relative(results)]
+        found = [*self._different(results), *self._relative(results)]
+        if match == "exact":
+            found += self._unconstrained(results)
         if annotation and self.unmatched:
             message = (
                 f"{self.unmatched} of {self.answers} answers are of no record of {annotation} by video and question, "

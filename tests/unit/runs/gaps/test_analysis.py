@@ -216,6 +216,13 @@ def test_long_answers_where_short_ones_are_expected_are_a_warning(analyzed) -> N
     assert "unconstrained" in report.warnings[0]
 
 
+def test_videos_in_an_archive_have_no_path_and_that_is_a_warning(analyzed, tmp_path: Path) -> None:
+    (tmp_path / "videos.tar.gz").touch()
+    report, rows = analyzed([entry("v/1.mp4", "Bus?", "no", "yes")], [record("a", "v/1.mp4", ("Bus?", "yes"))])
+    assert (rows[0]["video_id"], rows[0]["record_id"]) == ("v/1.mp4", "a")
+    assert [found.code for found in report.findings] == ["videos_relative"]
+
+
 def test_half_a_character_is_replaced_in_the_files(analyzed, tmp_path: Path) -> None:
     _, rows = analyzed([entry("/1.mp4", "Q?", "\ud800", "left")], kpi_gaps=tmp_path / "kpi.jsonl")
     assert rows[0]["response"] == "\ufffd"
