@@ -1,8 +1,9 @@
+from dataclasses import replace
 from itertools import pairwise
 
 from preflight_worlds import make_record, use_of
 
-from tao_skill_bank.data.scan import records_at, scan
+from tao_skill_bank.data.scan import Options, records_at, scan
 
 
 def test_samples_are_spread_evenly_from_the_first_to_the_last_part(dataset):
@@ -34,3 +35,11 @@ def test_records_can_be_read_again_by_position_without_reading_behind_the_last(d
 def test_records_before_a_fault_in_the_file_do_not_hide_it(dataset):
     found = scan(use_of(dataset(records='[{"id": 0}, broken')), (), 8)
     assert found.failure.code == "annotation_unreadable"
+
+
+def test_records_without_a_conversation_are_usable_where_none_is_needed(dataset):
+    records = [{"id": str(number), "video": "a.mp4", "video_fps": 4} for number in range(3)]
+    given = replace(use_of(dataset(records=records)), role="embed")
+    assert "conversations_missing" in scan(given, ("video_fps",), 2).issues
+    found = scan(given, ("video_fps",), 2, Options(needs_turns=False))
+    assert (found.issues, found.num_usable, found.num_media) == ({}, 3, 1)
