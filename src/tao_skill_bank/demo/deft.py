@@ -53,17 +53,20 @@ class Size:
 FULL, SMOKE = Size(train=600, pool=600, kpi=150, test=600, epochs=5), Size(24, 24, 12, 12, 1)
 
 
-def run(folder: Path, *, smoke: bool, say: Callable[[str], None]) -> dict[str, Any]:
-    """Run the demo and return its summary. Raises JobFailedError when the direction did not rise as promised."""
+def run(folder: Path, *, smoke: bool, say: Callable[[str], None], seed: int = 0) -> dict[str, Any]:
+    """Run the demo and return its summary; another seed makes other clips, and trains in another order.
+
+    Raises JobFailedError when the direction did not rise as promised.
+    """
     size = SMOKE if smoke else FULL
     session = DemoSession.begin(folder, say)
-    data = session.make_samples("vlm", train=size.train, val=size.kpi, test=size.test)
-    pool = session.make_samples("vlm", "pool", train=size.pool, val=3, test=3, seed=1)
+    data = session.make_samples("vlm", train=size.train, val=size.kpi, test=size.test, seed=2 * seed)
+    pool = session.make_samples("vlm", "pool", train=size.pool, val=3, test=3, seed=2 * seed + 1)
     for split in ("train", "val"):
         _leave_out(data / split / "annotations.json", data / split / "lacking.json")
     session.note(f"the training set lacks '{LACKING}'")
-    model = _base(session, data, size)
-    session.run_workflow(WORKFLOW, _inputs(data, pool / "train", model, size), folder=session.folder / "deft")
+    model = _base(session, data, size, seed)
+    session.run_workflow(WORKFLOW, _inputs(data, pool / "train", model, size, seed), folder=session.folder / "deft")
     found = standing.of(session.folder / "deft")
     report, sentence = page.write(found)
     recall = {step: _recall(session, step) for step in (BEFORE, AFTER) if step in session.runs}
@@ -85,20 +88,20 @@ def _leave_out(annotations: Path, out: Path) -> None:
     out.write_text(json.dumps(kept, indent=1), encoding="utf-8")
 
 
-def _base(session: DemoSession, data: Path, size: Size) -> str:
+def _base(session: DemoSession, data: Path, size: Size, seed: int) -> str:
     """Train the model that the loop begins with, on two of three directions; return its checkpoint folder."""
     datasets: dict[str, Any] = {
         role: {"annotation_path": str(data / split / "lacking.json"), "media_path": str(data / split)}
         for role, split in (("train", "train"), ("eval", "val"))
     }
-    overrides = {**TRAINING, "policy.model_name_or_path": MODEL, "train.epoch": size.epochs}
+    overrides = {**TRAINING, "policy.model_name_or_path": MODEL, "train.epoch": size.epochs, "train.seed": seed}
     request = Request(SKILL, "train", automl_policy="off", datasets=datasets, overrides=overrides)
     return str(session.run_job("base training", request) / "best")
 
 
-def _inputs(data: Path, pool: Path, model: str, size: Size) -> dict[str, Any]:
+def _inputs(data: Path, pool: Path, model: str, size: Size, seed: int) -> dict[str, Any]:
     lacking = {"annotation_path": str(data / "train" / "lacking.json"), "media_path": str(data / "train")}
-    training = {**TRAINING, "train.epoch": size.epochs}
+    training = {**TRAINING, "train.epoch": size.epochs, "train.seed": seed}
     embedding = {"model.dtype": "float32", "vision": VISION}
     actions = {"evaluate": EVALUATION, "train": training, "embed": embedding}
     sets = {"kpi": str(data / "val"), "test": str(data / "test"), "train": lacking, "pool": str(pool)}
