@@ -10,6 +10,7 @@ from tao_skill_bank.errors import Problem, RequestError
 from tao_skill_bank.spec.model_key import SPELLING
 
 ACTIONS = ("evaluate", "train", "embed")
+MINING = ("mine", "both")  # modes that need a pool
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,11 @@ class Wanted:
         if not self.model:
             message = "The model that the loop begins with is missing."
             problems.append(Problem("model_missing", message, "Give it: --model NAME_OR_FOLDER", "--model"))
+        mode = str(self.inputs.get("mode", "mine"))
+        if mode in MINING and not self.inputs.get("pool"):
+            message = f"The mode {mode} mines a pool, and none is given."
+            fix = "Give labelled clips: --pool DATA, or generate videos: --input mode=generate"
+            problems.append(Problem("pool_missing", message, fix, "--pool"))
         if problems:
             raise RequestError(problems)
         model = {SPELLING: self.model}

@@ -32,7 +32,7 @@ def _rounds(loop: Loop) -> Table:
         (
             str(each.number),
             str(each.output("gaps", "count")),
-            str(each.output("mined", "rows")),
+            str((each.output("mined", "rows") or 0) + (each.output("accepted", "rows") or 0)),
             str(each.output("merged", "rows")),
             _percent(each.output("tuned", "metrics")),
             _interval(each),

@@ -79,7 +79,8 @@ def test_without_a_test_set_the_plan_says_that_the_figure_is_optimistic(
     ("words", "code", "error"),
     [
         (("run",), 2, "model_missing"),
-        (("run", "--model", MODEL), 2, "input_missing"),
+        (("run", "--model", MODEL), 2, "pool_missing"),
+        (("run", "--model", MODEL, "--pool", "b"), 2, "input_missing"),
         (("run", "--model", MODEL, "--set", "train.epoch=3"), 2, "invalid_option"),
         (("run", "--model", MODEL, "--set", "quantize:a=3"), 2, "unknown_action"),
         (("run", "--model", MODEL, "--kpi", "a", "--pool", "b", "--input", "iteration=3"), 2, "input_unknown"),

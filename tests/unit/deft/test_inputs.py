@@ -8,7 +8,7 @@ from tao_skill_bank.errors import RequestError
 
 
 def test_every_action_gets_the_model_and_its_own_overrides():
-    wanted = Wanted("m", {"train": {"train.epoch": 3}, "evaluate": {"vision.nframes": 8}}, {"kpi": "k"})
+    wanted = Wanted("m", {"train": {"train.epoch": 3}, "evaluate": {"vision.nframes": 8}}, {"kpi": "k", "pool": "p"})
     assert wanted.values() == {
         "model": "m",
         "base": {"model_name_or_path": "m", "vision.nframes": 8},
@@ -16,6 +16,7 @@ def test_every_action_gets_the_model_and_its_own_overrides():
         "training": {"train.epoch": 3},
         "embedding": {"model_name_or_path": "m"},
         "kpi": "k",
+        "pool": "p",
     }
 
 
@@ -28,10 +29,17 @@ def test_what_is_typed_wins_over_a_file():
     assert merged.inputs == {"kpi": "k", "iterations": "2"}
 
 
-def test_a_missing_model_and_an_unknown_action_are_reported_together():
+def test_everything_that_is_missing_is_reported_together():
     with pytest.raises(RequestError) as caught:
         Wanted("", {"quantize": {}}, {}).values()
-    assert [problem.code for problem in caught.value.problems] == ["unknown_action", "model_missing"]
+    assert [problem.code for problem in caught.value.problems] == ["unknown_action", "model_missing", "pool_missing"]
+
+
+def test_a_loop_that_only_generates_needs_no_pool():
+    with pytest.raises(RequestError) as caught:
+        Wanted("m", {}, {"kpi": "k", "mode": "both"}).values()
+    assert [problem.code for problem in caught.value.problems] == ["pool_missing"]
+    assert Wanted("m", {}, {"kpi": "k", "mode": "generate"}).values()["mode"] == "generate"
 
 
 def test_without_a_test_set_the_figure_is_called_optimistic():
