@@ -13,7 +13,7 @@ from tao_skill_bank.errors import BlockedError
 
 RESULTS = "results.json"
 ENVELOPE_KEYS = ("entries",)
-ENTRIES_PER_BATCH = 1024  # few: the garbage collector looks at what lives long
+ENTRIES_PER_BATCH = 256  # few: what is freed at once and allocated again costs page faults
 TEXTS = ("question", "response")
 OUTCOMES = ("right", "wrong", "unparseable", "cut")
 EVALUATE_AGAIN = "Give the run directory of an evaluation that is COMPLETE."

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from tao_skill_bank.core import tags
 from tao_skill_bank.runs.gaps.text import normalised
@@ -52,8 +52,7 @@ class Truths:
         return Readings("closed", labels) if is_closed else Readings("open")
 
 
-@dataclass(frozen=True)
-class Reading:
+class Reading(NamedTuple):
     """A wrong answer as it was read: its class or text, None where it could not be read, and its type of error."""
 
     parsed: str | None

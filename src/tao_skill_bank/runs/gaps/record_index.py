@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 By = Literal["video", "id"]
 Asked = tuple[str, str, Sequence[str]]  # id, first medium and questions of a record
-RECORDS_PER_BATCH = 1024
+RECORDS_PER_BATCH = 256
 NONE = -1
 SEPARATOR = "\0"
 
@@ -89,8 +89,9 @@ class RecordIndex:
 
     def fill(self, records: Iterator[Any]) -> None:
         """Take in all records of the file, once."""
-        while batch := list(islice(records, RECORDS_PER_BATCH)):
-            self._take([_read(raw) for raw in batch])
+        asked = map(_read, records)  # one by one: what is kept of a record is a fraction of it
+        while batch := list(islice(asked, RECORDS_PER_BATCH)):
+            self._take(batch)
         self.texts.flush()
         self._sort()
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from tao_skill_bank.core import unfinished
 from tao_skill_bank.core.json_reader import LONE
@@ -26,13 +26,13 @@ COLUMNS = (
     *("video_id", "question", "ground_truth", "response", "record_id"),
     *("error_type", "parsed_answer", "confidence", "cluster"),
 )
+ROWS_PER_BATCH = 1024  # few: what is freed at once and allocated again costs page faults
 ROWS_PER_GROUP = 32_768
 SHOWN_CLUSTERS = 10
 TEXTS = ("video_id", "question", "ground_truth", "response", "record_id", "verdict", "read_as")
 
 
-@dataclass(frozen=True)
-class Gap:
+class Gap(NamedTuple):
     """One wrong answer as the results have it, with the path of its video and the id of its record."""
 
     video_id: str
@@ -62,7 +62,7 @@ class Spool:
         """Keep a gap."""
         self._rows.append(gap)
         self.count += 1
-        if len(self._rows) == ROWS_PER_GROUP:
+        if len(self._rows) == ROWS_PER_BATCH:
             self._flush()
 
     def finish(self) -> None:
@@ -80,11 +80,8 @@ class Spool:
     def _flush(self) -> None:
         arrow = _arrow()
         columns = []
-        for each in self._schema:
-            values = [getattr(row, each.name) for row in self._rows]
-            if each.name in TEXTS:
-                values = [value if value is None or value.isascii() else LONE.sub("\ufffd", value) for value in values]
-            columns.append(arrow.array(values, each.type))
+        for each, values in zip(self._schema, zip(*self._rows, strict=True), strict=True):
+            columns.append(arrow.array(map(_whole, values) if each.name in TEXTS else values, each.type))
         self._writer.write_batch(arrow.record_batch(columns, schema=self._schema))
         self._rows.clear()
 
@@ -123,7 +120,7 @@ def _write(spool: Spool, readings: Readings, numbers: "_Clusters", works: list[P
     with ExitStack() as stack:
         writer = stack.enter_context(parquet.ParquetWriter(works[0], schema))
         lines = stack.enter_context(works[1].open("x", encoding="utf-8")) if len(works) > 1 else None
-        first = 0
+        first, group = 0, []
         for batch in spool.batches():
             found = list(_readings(batch, readings))
             clusters = numbers.of_rows[first : first + len(found)]
@@ -135,10 +132,15 @@ def _write(spool: Spool, readings: Readings, numbers: "_Clusters", works: list[P
                 "cluster": arrow.array(clusters, arrow.int64(), mask=clusters == 0),
             }
             columns = [own[name] if name in own else batch.column(name) for name in COLUMNS]
-            writer.write_batch(arrow.record_batch(columns, schema=schema))
+            group.append(arrow.record_batch(columns, schema=schema))
             if lines:
                 lines.writelines(_kpi_lines(batch, found, readings))
             first += len(found)
+            if first % ROWS_PER_GROUP == 0:
+                writer.write_table(arrow.Table.from_batches(group))
+                group.clear()
+        if group:
+            writer.write_table(arrow.Table.from_batches(group))
     written.clusters.sort(key=lambda each: each.cluster)
 
 
@@ -196,6 +198,11 @@ def _kpi_lines(batch: Any, found: list[Reading], readings: Readings) -> Iterator
         values = {"video_id": video, "error_type": error_type, "question": question}
         line = {**values, "ground_truth": truth, "response": response}
         yield f"{json.dumps(line, ensure_ascii=False)}\n"
+
+
+def _whole(text: str | None) -> str | None:
+    """Return a text without half characters, which no file can hold."""
+    return text if text is None or text.isascii() else LONE.sub("\ufffd", text)
 
 
 def _sync(path: Path) -> None:

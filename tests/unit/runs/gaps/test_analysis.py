@@ -241,6 +241,7 @@ def test_more_gaps_than_a_row_group_keep_their_order(analyzed, monkeypatch: pyte
     from tao_skill_bank.runs.gaps import entries, table
 
     monkeypatch.setattr(entries, "ENTRIES_PER_BATCH", 3)
+    monkeypatch.setattr(table, "ROWS_PER_BATCH", 2)
     monkeypatch.setattr(table, "ROWS_PER_GROUP", 4)
     answers = [entry(f"/{number}.mp4", "Q?", "no", "yes" if number % 3 else "no") for number in range(25)]
     records = [record(f"r{number}", f"/{number}.mp4", ("Q?", "yes")) for number in reversed(range(25))]
