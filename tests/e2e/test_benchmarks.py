@@ -62,3 +62,11 @@ def test_the_benchmark_of_embeddings_finds_the_vectors_of_its_peer():
     same = {row["row"]: row["same"] for row in rows if "same" in row}
     assert same.keys() == {"vision, pass, ours", "vision, files, ours", "joint, pass, ours"}
     assert min(same.values()) > 0.999
+
+
+def test_the_benchmark_of_gaps_writes_what_its_peer_writes():
+    command = [sys.executable, str(FOLDER / "gaps.py"), "--smoke"]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False, timeout=1800)
+    assert finished.returncode == 0, finished.stderr
+    assert "| pyarrow |" in finished.stdout
+    assert finished.stdout.count("| the same |") == 2
