@@ -80,3 +80,10 @@ def test_blended_adapters_are_told_with_their_weights(tmp_path, entries):
 
 def test_a_run_without_videos_still_has_a_page(tmp_path):
     assert "Generated videos" in page_of(tmp_path, [])
+
+
+def test_videos_of_a_prompt_stand_in_one_row_and_are_stepped_frame_by_frame_together(tmp_path, entries):
+    page = page_of(tmp_path, entries)
+    ranges = re.findall(r'<input type="range" min="0" max="(\d+)" value="0" step="1" data-fps="(\d+)"', page)
+    assert ranges == [("8", "16")] * 2
+    assert "grid-auto-flow: column" in page
