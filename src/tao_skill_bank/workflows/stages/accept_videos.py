@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from tao_skill_bank.contracts import contract
-from tao_skill_bank.core import json_reader, locations, numbers, regular_files
+from tao_skill_bank.core import json_reader, locations, regular_files
 from tao_skill_bank.data.media_probe import probe_header
 from tao_skill_bank.errors import BlockedError, RequestError
 from tao_skill_bank.runs.run_directory import verbatim_json, write_whole
+from tao_skill_bank.workflows import video_scores
 from tao_skill_bank.workflows.stage import Context, Need
 from tao_skill_bank.workflows.stages.prompts_of_gaps import verbatim_line
 
 RECORDS, GENERATED, FAILED = "annotations.json", "generated_videos.jsonl", "failed_videos.jsonl"
-RESULTS = "results.json"
 OUTPUTS = {
     "annotations": "records of the accepted videos; null where there are none",
     "media": "the folder to which their media names are relative; null likewise",
@@ -142,7 +142,7 @@ def _records(entry: Mapping[str, Any], video: _Video, root: Path) -> Iterator[di
 
 def _videos(arguments: Arguments, root: Path) -> Iterator[_Video]:
     scores = _scores(arguments)
-    for entry in _document(root / RESULTS):
+    for entry in video_scores.entries(root):
         name, variant = str(entry.get("name")), str(entry.get("variant"))
         path = root / str(entry.get("output"))
         if arguments.variant in (None, variant) and path.is_file():
@@ -152,28 +152,8 @@ def _videos(arguments: Arguments, root: Path) -> Iterator[_Video]:
 def _scores(arguments: Arguments) -> dict[tuple[str, str, Any], float | None]:
     if arguments.judged is None:
         return {}
-    path = locations.absolute(arguments.judged) / RESULTS
-    found: dict[tuple[str, str, Any], float | None] = {}
-    for entry in _document(path):
-        if arguments.metric not in entry:
-            message = f"{path} has no score '{arguments.metric}'."
-            known = ", ".join(name for name, value in entry.items() if isinstance(value, dict))
-            raise BlockedError.of("metric_missing", message, f"Use one of: {known or 'none'}.", path=str(path))
-        score = entry[arguments.metric]
-        value = score.get("mean") if isinstance(score, dict) else score
-        found[str(entry.get("name")), str(entry.get("variant")), entry.get("seed")] = numbers.finite(value)
-    return found
-
-
-def _document(path: Path) -> list[dict[str, Any]]:
-    try:
-        entries = json_reader.loads(regular_files.read_bytes(path))
-        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-            raise ValueError("it is not a list of objects")
-    except (OSError, ValueError) as error:
-        fix = "Give the run directory of a generation, or of an evaluation of its videos, that is COMPLETE."
-        raise BlockedError.of("results_unreadable", f"{path} cannot be read: {error}", fix, path=str(path)) from None
-    return entries
+    found = video_scores.of(locations.absolute(arguments.judged), arguments.metric)
+    return {(score.name, score.variant, score.seed): score.value for score in found}
 
 
 def _inputs(path: Path) -> list[dict[str, Any]]:
