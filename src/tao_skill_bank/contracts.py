@@ -191,6 +191,34 @@ class Limit:
 
 
 @contract
+class Recipient:
+    """A server that an action sends its inputs to, and what an estimate of that rests on.
+
+    Attributes:
+        url, path: its address, and the spec key of that.
+        allowed, allow_path: the hosts other than this machine that may get data, and the spec key that lists them.
+        role, what: of the inputs that are sent, and what of them, such as `frames`.
+        requests, input_tokens, output_tokens: for one clip or record, as estimated.
+        input_price, output_price: of a million tokens; None where it is not known.
+        key_variable: the environment variable with its key.
+
+    """
+
+    url: str
+    path: str
+    allow_path: str
+    role: str
+    what: str
+    allowed: tuple[str, ...] = ()
+    requests: float = 1
+    input_tokens: float = 0
+    output_tokens: float = 0
+    input_price: float | None = None
+    output_price: float | None = None
+    key_variable: str = ""
+
+
+@contract
 class Workload:
     """A model-neutral view of a spec, made by each model's `workload.py`; None where a field does not apply.
 
@@ -215,6 +243,7 @@ class Workload:
         hardware: a GPU that not every machine has, and what needs it.
         warm_up: of the learning rate, where the spec has one.
         limit: where only a subset of the records is taken.
+        recipients: servers that get the inputs, or a part of them.
         unsized: paths of the spec that do not change the report of the model's inspect module, such as the learning
             rate: trials of a search share one report.
 
@@ -245,6 +274,7 @@ class Workload:
     hardware: HardwareNeed | None = None
     warm_up: WarmUp | None = None
     limit: Annotated[Limit | None, OMITTED_IF_EMPTY] = None
+    recipients: Annotated[tuple[Recipient, ...], OMITTED_IF_EMPTY] = ()
     unsized: tuple[str, ...] = ()
 
     @property

@@ -167,7 +167,7 @@ def test_every_dotted_name_on_the_pages_of_a_model_skill_is_a_key_of_it(skill: S
     assert wrong == []
 
 
-FILES = (".py", ".json", ".jsonl", ".yaml", ".toml", ".md", ".html", ".parquet", ".csv")
+FILES = (".py", ".txt", ".json", ".jsonl", ".yaml", ".toml", ".md", ".html", ".parquet", ".csv")
 
 
 def _with_parents(key: str) -> list[str]:

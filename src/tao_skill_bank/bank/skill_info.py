@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from tao_skill_bank.contracts import OMITTED_IF_EMPTY, Credential, MonitoringMetric, contract
 
-DatasetRole = Literal["train", "eval", "calibration"]
+DatasetRole = Literal["train", "eval", "calibration", "clips"]
 OUTPUT = "output"  # in the name of a key: written, not read
 
 

@@ -7,7 +7,7 @@ Retry-After. Only the named key is sent, and redirects are not followed, because
 import json
 import urllib.parse
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from tao_skill_bank.core import settings
@@ -154,6 +154,23 @@ class ChatEndpoint:
             return [str(entry["id"]) for entry in json.loads(reply)["data"]]
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             raise self._no_protocol("no list of models", reply) from None
+
+    def choosing(self, *wanted: str) -> "ChatEndpoint":
+        """Return this endpoint with the first wanted model that the server has; with none wanted, its only one.
+
+        Raises:
+            UnknownNameError: it has no such model, or several to choose from.
+            TaoSkillsError: like `ask`.
+
+        """
+        served, names = self.served_models(), [name for name in wanted if name]
+        for name in names or (served if len(served) == 1 else []):
+            if name in served:
+                return replace(self, model=name)
+        message = f"{self.place} has no model '{names[0]}'" if names else f"{self.place} has several models"
+        message = f"{message if served else f'{self.place} has no model'}; it has: {', '.join(served) or 'none'}."
+        fix = f"Set {self.keys.model} to one of them." if served else "Start the server with the model."
+        raise UnknownNameError.of("endpoint_model", message, fix, path=self.keys.model, got=names[0] if names else None)
 
     def _content(self, call: Any, **arguments: Any) -> bytes:
         import openai

@@ -9,6 +9,7 @@ from typing import Any, Literal, cast
 from tao_skill_bank.bank import model_hooks
 from tao_skill_bank.bank.catalog import Skill
 from tao_skill_bank.contracts import (
+    Credential,
     Finding,
     Job,
     Launch,
@@ -78,7 +79,7 @@ def assemble(skill: Skill, request: Request, spec: Spec, parent: Inheritance, jo
         workload=workload,
         platform=request.platform,
         fetches=(*model_uri.fetches(uris), *staged.fetches),
-        credentials=remote_inputs.with_credentials(skill.info.credentials, remote),
+        credentials=remote_inputs.with_credentials(_credentials(skill, workload), remote),
         parent_job_id=request.parent_job_id,
         image=request.image,
         upload_excludes=action.upload_excludes,
@@ -200,6 +201,13 @@ def _workload(skill: Skill, action: str, values: dict[str, Any]) -> Workload:
         message = f"{module.__file__}: describe returns a {type(workload).__name__}, not a Workload."
         raise BlockedError.of("model_hook_failed", message, model_hooks.FIX, path=str(module.__file__))
     return workload
+
+
+def _credentials(skill: Skill, workload: Workload) -> tuple[Credential, ...]:
+    """Return the skill's credentials, and those of the servers that a spec names."""
+    known = {credential.name: credential for credential in skill.info.credentials}
+    named = (recipient.key_variable for recipient in workload.recipients if recipient.key_variable)
+    return tuple({**{name: Credential(name, required=False) for name in named}, **known}.values())
 
 
 def _resume_key(skill: Skill, action: str) -> str | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tao_skill_bank.contracts import EXIT_INTERRUPTED, JobRecord, JobStatus, State
+from tao_skill_bank.errors import BackendError
 from tao_skill_bank.platforms import memory_kills
 from tao_skill_bank.runs import checkpoint_folders
 from tao_skill_bank.runs.run_directory import RunDirectory
@@ -51,7 +52,14 @@ def ended(
         why = reason(record, progress) if is_saved else SAVED_BEFORE if saved else NOTHING_LOST
         message = f"Interrupted by a signal, not failed (exit code {exit_code}). {why} {retry_hint(record)}"
         return JobStatus(record.id, State.ERROR, message, "ERR_INFRA", exit_code, progress)
+    return _failed(record, exit_code, progress)
+
+
+def _failed(record: JobRecord, exit_code: int, progress: dict[str, Any]) -> JobStatus:
     message = f"Exit code {exit_code}. {reason(record, progress)}"
+    if exit_code == BackendError.exit_code and progress.get("state") == "FAILURE":
+        message = f"{message} {retry_hint(record)}"  # a server that the program needs is gone
+        return JobStatus(record.id, State.ERROR, message, "ERR_INFRA", exit_code, progress)
     return JobStatus(record.id, State.ERROR, message, "ERR_PROGRAM", exit_code, progress)
 
 

@@ -5,12 +5,10 @@ rank writes `exit/rank_<N>.json`, because torchrun hides its children's exit cod
 """
 
 import argparse
-import json
 import logging
 import shutil
 import signal
 import sys
-import traceback
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -23,20 +21,19 @@ import torch.distributed as dist
 
 from tao_skill_bank.contracts import EXIT_INTERRUPTED, EXIT_PEER_LOST
 from tao_skill_bank.core import lifeline, settings
-from tao_skill_bank.core.redact import mask_output, masked
+from tao_skill_bank.core.redact import mask_output
 from tao_skill_bank.errors import BlockedError, ConflictError, JobFailedError, Problem, TaoSkillsError
 from tao_skill_bank.runs import fencing, writer_lock
 from tao_skill_bank.runs.last_word import MARK
 from tao_skill_bank.runs.status_log import Diagnosis, StatusWriter
-from tao_skill_bank.training import distributed, required_inputs
+from tao_skill_bank.training import distributed, endings, required_inputs
 from tao_skill_bank.training.config import load_spec
 from tao_skill_bank.training.distributed import Ranks
+from tao_skill_bank.training.endings import INTERRUPTED
 from tao_skill_bank.training.interruption import Canceled, Interruption
 
 T = TypeVar("T")
 EXIT_CANCELED = 128 + signal.SIGTERM
-EXIT_BUG = 1
-INTERRUPTED = "interrupted"
 
 
 @dataclass(frozen=True)
@@ -78,7 +75,7 @@ def main(
     try:
         spec = load_spec(kind, config_file)
     except TaoSkillsError as error:
-        _print_problems(error)
+        endings.print_problems(error)
         sys.exit(error.exit_code)
     folder = Path(results_dir(spec) or config_file.parent).absolute()
 
@@ -109,11 +106,13 @@ def run(
         with writer_lock.joined(folder) if settings.is_rank_0() else nullcontext():
             return _run(spec, body, folder, timeout, resume_key)
     except ConflictError as error:  # the run directory is another writer's
-        _print_problems(error)
+        endings.print_problems(error)
         return error.exit_code
     except OSError as error:
         message = f"The run directory {folder} cannot be written: {error.strerror or error}"
-        _print_problems(BlockedError.of("results_dir_unwritable", message, "Make it writable, or choose another one."))
+        endings.print_problems(
+            BlockedError.of("results_dir_unwritable", message, "Make it writable, or choose another one.")
+        )
         return BlockedError.exit_code
     finally:
         fencing.adopt(None)
@@ -153,7 +152,7 @@ def _superseded(diagnosis: Diagnosis | None) -> int | None:
         fencing.require_current()
     except TaoSkillsError as error:
         if diagnosis is None or diagnosis.code != fencing.SUPERSEDED:
-            _print_problems(error)
+            endings.print_problems(error)
         return error.exit_code
     return None
 
@@ -181,7 +180,7 @@ def _interrupted_at_start(
     cause = "A signal interrupted the training before its first step: nothing was trained, and nothing is lost."
     fix = f"Run it again with {resume_key}=true: it begins at the same step."
     problem = Problem(INTERRUPTED, cause, fix)
-    _print_problems(TaoSkillsError([problem]))
+    endings.print_problems(TaoSkillsError([problem]))
     return EXIT_INTERRUPTED, Diagnosis.of(problem)
 
 
@@ -193,9 +192,6 @@ def _explain(error: BaseException, resume_key: str | None) -> tuple[int, Diagnos
             f"The GPU is out of memory: {str(error).splitlines()[0]}",
             "Lower the batch size or the size of a sample, or use more GPUs or GPUs with more memory.",
         )
-    if isinstance(error, TaoSkillsError):
-        _print_problems(error)
-        return error.exit_code, Diagnosis.of(_joined(error))
     if isinstance(error, (Canceled, KeyboardInterrupt)):
         name = str(error) or "SIGINT"
         cause = f"Ended by {name}: the job was canceled, or another process of it died."
@@ -205,26 +201,13 @@ def _explain(error: BaseException, resume_key: str | None) -> tuple[int, Diagnos
     if _is_lost_peer(error):
         cause = "Another process of the job died, or the connection to it broke."
         return EXIT_PEER_LOST, Diagnosis("peer_died", cause, "Read the log of the rank that failed first.")
-    traceback.print_exception(error)
-    lines = f"{type(error).__name__}: {error}".splitlines()
-    return EXIT_BUG, Diagnosis("internal_error", lines[0], "Report it with the log's traceback.")
+    return endings.explain(error)
 
 
 def _is_lost_peer(error: BaseException) -> bool:
     """Return whether a collective broke. Gloo raises a plain RuntimeError that names its own source file."""
     is_gloo = isinstance(error, RuntimeError) and "gloo/transport" in str(error)
     return is_gloo or isinstance(error, dist.DistError)
-
-
-def _joined(error: TaoSkillsError) -> Problem:
-    first = error.problems[0]
-    fixes = " ".join(dict.fromkeys(problem.fix for problem in error.problems))
-    return Problem(first.code, str(error), fixes, path=first.path)
-
-
-def _print_problems(error: TaoSkillsError) -> None:
-    for problem in error.problems:
-        sys.stderr.write(f"error: {problem.message} Fix: {problem.fix}\n")
 
 
 def _is_reporter(diagnosis: Diagnosis, folder: Path, ranks: Ranks | None) -> bool:
@@ -251,9 +234,4 @@ def _is_first(folder: Path) -> bool:
 
 
 def _write_exit(folder: Path, ranks: Ranks | None, code: int, diagnosis: Diagnosis | None) -> None:
-    rank = ranks.rank if ranks else dist.get_node_local_rank(fallback_rank=0)
-    record = {"rank": rank, "exit_code": code, "error": diagnosis.cause if diagnosis else None}
-    (folder / "exit").mkdir(exist_ok=True)
-    work = folder / "exit" / f".rank_{rank}"
-    work.write_text(json.dumps(masked(record)), encoding="utf-8")
-    work.replace(folder / "exit" / f"rank_{rank}.json")
+    endings.write_exit(folder, ranks.rank if ranks else dist.get_node_local_rank(fallback_rank=0), code, diagnosis)

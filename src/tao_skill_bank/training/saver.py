@@ -20,7 +20,8 @@ from tao_skill_bank.errors import JobFailedError, Problem
 from tao_skill_bank.training import checkpoint, checkpoint_contents, distributed, resume
 from tao_skill_bank.training.bad_samples import SkipLog
 from tao_skill_bank.training.checkpoint import Progress, Trained
-from tao_skill_bank.training.entrypoint import INTERRUPTED, Run
+from tao_skill_bank.training.endings import INTERRUPTED
+from tao_skill_bank.training.entrypoint import Run
 from tao_skill_bank.training.resume import Identity
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)

@@ -1,17 +1,15 @@
 """What a run has spent of its limits, and whether a step fits into what is left."""
 
-import ipaddress
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from tao_skill_bank.automl.plan import study
 from tao_skill_bank.contracts import JobRecord, Plan, State
-from tao_skill_bank.core import numbers
+from tao_skill_bank.core import hosts, numbers
 from tao_skill_bank.errors import BlockedError, Problem, TaoSkillsError
 from tao_skill_bank.jobs import launched
 from tao_skill_bank.jobs.store import JobStore
@@ -124,7 +122,7 @@ def _problems(limits: Limits, used: Spent, wanted: Request) -> Iterator[Problem]
             message = f"The step '{wanted.step}' needs {needed:.3g} {unit}; of the limit of {limit}, {taken:.3g} "
             yield Problem(f"limit_{name}", f"{message}are taken.", PLAN_AGAIN.format(name=name), wanted.step)
     for host in wanted.need.hosts:
-        if not _is_here(host) and host not in limits.hosts:
+        if not hosts.is_loopback(host) and host not in limits.hosts:
             message = f"The step '{wanted.step}' sends data to {host}, which limits.hosts does not list."
             fix = f"Add {host} to limits.hosts if data may go there, and plan the workflow again."
             yield Problem("host_not_allowed", message, fix, wanted.step, host)
@@ -138,14 +136,7 @@ def _hosts(value: Any) -> Iterator[str]:
         for child in value:
             yield from _hosts(child)
     elif isinstance(value, str):
-        yield from (host for found in URL.findall(value) if (host := urlsplit(found).hostname))
-
-
-def _is_here(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+        yield from (host for found in URL.findall(value) if (host := hosts.of_url(found)))
 
 
 def _size(folder: Path) -> int:

@@ -56,6 +56,8 @@ def save(folder, name, *, is_whole=True):
         (1, FAILURE, PROGRAM, False),
         (143, RUNNING, PROGRAM, False),
         (EXIT_INTERRUPTED, RUNNING, INFRA, False),
+        (6, FAILURE, INFRA, False),  # a server that the program needs is gone
+        (6, RUNNING, PROGRAM, False),
     ],
 )
 def test_an_end_is_whose_failure_it_is(record, exit_code, progress, expected, is_unexplained):

@@ -12,7 +12,7 @@ pytest.importorskip("torch")
 
 from tao_skill_bank.errors import BlockedError
 from tao_skill_bank.runs.status_log import Diagnosis
-from tao_skill_bank.training import distributed, entrypoint
+from tao_skill_bank.training import distributed, endings, entrypoint
 from tao_skill_bank.training.entrypoint import Run
 
 
@@ -77,5 +77,5 @@ def test_of_many_ranks_that_fail_in_the_same_moment_one_reports(tmp_path):
 
 
 def test_after_an_interruption_that_rank_0_reports_no_other_does(tmp_path):
-    assert entrypoint._is_reporter(Diagnosis(entrypoint.INTERRUPTED, "", ""), tmp_path, None)
+    assert entrypoint._is_reporter(Diagnosis(endings.INTERRUPTED, "", ""), tmp_path, None)
     assert not entrypoint._is_reporter(Diagnosis("canceled", "", ""), tmp_path, None)

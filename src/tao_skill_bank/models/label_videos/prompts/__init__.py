@@ -1,0 +1,1 @@
+"""Packaged prompts, a folder per domain; a domain without a file uses that of `general`."""
