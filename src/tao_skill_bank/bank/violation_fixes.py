@@ -28,7 +28,7 @@ def with_overrides(schema: Schema, spec: Mapping[str, Any], problem: Problem) ->
 def _invalid(schema: Schema, spec: Mapping[str, Any], problem: Problem) -> Problem:
     path = leaf_path(schema, problem.path)
     leaf = schemas.at(schema, path)
-    if leaf is None or problem.fix_set:
+    if leaf is None or (problem.fix_set and path == problem.path):  # an item of a list cannot be set by itself
         return problem
     value, why = nearest(leaf, nested.get(spec, path))
     if value is MISSING:

@@ -13,7 +13,8 @@ from tao_skill_bank.errors import Problem
 from tao_skill_bank.spec.overrides import merged
 from tao_skill_bank.spec.proven_fixes import MAX_TRIED, complete, proven
 
-REASON, PREDICT = "tao-finetune-cosmos-reason", "tao-finetune-cosmos-predict"
+REASON, PREDICT, LABEL = "tao-finetune-cosmos-reason", "tao-finetune-cosmos-predict", "tao-label-videos"
+ASKED = {"question": "Does it stop?", "choices": ["yes", "no"]}
 MODELS = Path(__file__).parents[3] / "src" / "tao_skill_bank" / "models"
 LORA, FROZEN, VALIDATION = "policy.lora.", "policy.frozen_parts", "validation.enable"
 NO_VALIDATION = {"custom.val_dataset": None}
@@ -109,12 +110,25 @@ BROKEN_RULES = [
         "invalid_url",
     ),
     (PREDICT, "evaluate", {"judge.endpoint": "http://h/v1", "judge.model": None}, "no_endpoint_model"),
+    (REASON, "embed", {"embedding.content": "question"}, "content_without_prompt"),
+    (REASON, "embed", {"embedding.turns": "all"}, "content_without_prompt"),
+    (LABEL, "label", {"steps": ["description"]}, "captions_missing"),
+    (LABEL, "label", {"steps": ["questions"]}, "captions_missing"),
+    (LABEL, "label", {"steps": ["captions", "questions"], "questions_per_clip": 0}, "nothing_to_ask"),
+    (LABEL, "label", {"steps": ["captions"], "questions": [ASKED]}, "nothing_to_ask"),
+    (LABEL, "label", {"question_forms": ["open", "open"]}, "named_twice"),
+    (LABEL, "label", {"questions": [{**ASKED, "choices": ["yes"]}]}, "invalid_choices"),
+    (LABEL, "label", {"questions": [{"question": "<video> Does it stop?"}]}, "invalid_question"),
+    (LABEL, "label", {"second_pass.min_agreement": 0.5}, "agreement_not_measured"),
 ]
-ONLY_THE_USER_KNOWS = {"no_endpoint_model"}
+ONLY_THE_USER_KNOWS = {"no_endpoint_model", "invalid_choices", "invalid_question"}
 
 
 def _base(skill, action):
-    own = {(PREDICT, "evaluate"): {"judge.model": "/data/judge"}}
+    own = {
+        (PREDICT, "evaluate"): {"judge.model": "/data/judge"},
+        (LABEL, "label"): {"endpoint.url": "http://127.0.0.1:8000/v1"},
+    }
     return faults.valid_overrides(skill, action) | own.get((skill.name, action), {})
 
 

@@ -21,7 +21,15 @@ from tao_skill_bank.models.cosmos_reason import (
 )
 from tao_skill_bank.models.cosmos_reason.blocks import Execution
 from tao_skill_bank.models.cosmos_reason.config import EmbedConfig, rules
-from tao_skill_bank.models.cosmos_reason.embedding import encoders, identity, outcome, parts, source, tower_weights
+from tao_skill_bank.models.cosmos_reason.embedding import (
+    encoders,
+    identity,
+    outcome,
+    parts,
+    source,
+    tower_adapters,
+    tower_weights,
+)
 from tao_skill_bank.models.cosmos_reason.embedding.encoders import Encoder, JointEncoder, PackPrompts, VisionEncoder
 from tao_skill_bank.models.cosmos_reason.embedding.parts import Parts
 from tao_skill_bank.models.cosmos_reason.embedding.rows import Row, of_records
@@ -172,7 +180,7 @@ def _own_batches(work: Work, wanted: Sequence[int]) -> list[rank_assignment.Batc
 def _cached_features(work: Work, wanted: Sequence[int]) -> dict[Media, Path]:
     """Return the cached features of media: those that trainings on the same model wrote, where the tower is its own."""
     chosen = work.config.model
-    is_changed = chosen.enable_lora and tower_weights.is_changed_by(Path(chosen.model_name))
+    is_changed = chosen.enable_lora and tower_adapters.is_changed_by(Path(chosen.model_name))
     if is_changed or not settings.features_dir().is_dir():
         return {}
     shared = {"model": fingerprint(work.base), "dtype": work.space.dtype}

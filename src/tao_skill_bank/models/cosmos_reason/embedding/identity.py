@@ -12,7 +12,7 @@ from tao_skill_bank.models.cosmos_reason import architectures
 from tao_skill_bank.models.cosmos_reason.config import EmbedConfig
 from tao_skill_bank.models.cosmos_reason.conversation import sampling_of
 from tao_skill_bank.models.cosmos_reason.data import Records
-from tao_skill_bank.models.cosmos_reason.embedding import tower_weights
+from tao_skill_bank.models.cosmos_reason.embedding import tower_adapters
 from tao_skill_bank.models.cosmos_reason.embedding.rows import Row
 from tao_skill_bank.training.content_hash import content_hash
 from tao_skill_bank.training.distributed import Ranks
@@ -58,11 +58,11 @@ def space_of(config: EmbedConfig, base: Path, dtype: str) -> Space:
     """
     is_joint, chosen = config.embedding.kind == "joint", config.model
     adapter = Path(chosen.model_name) if chosen.enable_lora else None
-    counts = adapter is not None and (is_joint or tower_weights.is_changed_by(adapter))
+    counts = adapter is not None and (is_joint or tower_adapters.is_changed_by(adapter))
     shows_media = not is_joint or config.embedding.content != "question"
     settings: dict[str, Any] = {
         "model": architectures.MODEL_TYPE,
-        "checkpoint": fingerprint(base, "" if is_joint else tower_weights.PART),
+        "checkpoint": fingerprint(base, "" if is_joint else tower_adapters.PART),
         "adapter": fingerprint(adapter) if adapter is not None and counts else None,
         "kind": config.embedding.kind,
         "method": METHOD,

@@ -5,7 +5,7 @@ from typing import Any
 
 from tao_skill_bank.models.cosmos_reason import generation_memory
 from tao_skill_bank.models.cosmos_reason.config import EmbedConfig
-from tao_skill_bank.models.cosmos_reason.embedding import tower_weights
+from tao_skill_bank.models.cosmos_reason.embedding import tower_adapters
 from tao_skill_bank.models.cosmos_reason.generation_memory import BYTES, FLOAT32, PATCH_VALUES, PATCHES_PER_TOKEN
 
 ON_GPU = "bfloat16"  # the automatic type there
@@ -22,7 +22,7 @@ def inspect(config: EmbedConfig) -> dict[str, Any]:
     chosen, is_joint = config.model, config.embedding.kind == "joint"
     found = generation_memory.read(chosen.base_model_path if chosen.enable_lora else chosen.model_name)
     width = BYTES[ON_GPU if chosen.dtype == "auto" else chosen.dtype]
-    merges = chosen.enable_lora and (is_joint or tower_weights.is_changed_by(Path(chosen.model_name)))
+    merges = chosen.enable_lora and (is_joint or tower_adapters.is_changed_by(Path(chosen.model_name)))
     is_whole = is_joint or merges
     longest = config.vision.total_pixels // generation_memory.PIXELS_PER_TOKEN
     tokens = max(longest, config.embedding.batch_tokens)

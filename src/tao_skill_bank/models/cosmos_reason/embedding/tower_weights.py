@@ -7,18 +7,8 @@ import torch
 
 from tao_skill_bank.models.cosmos_reason import model, sharded_weights
 from tao_skill_bank.models.cosmos_reason.config import EmbedConfig
+from tao_skill_bank.models.cosmos_reason.embedding.tower_adapters import PART, is_changed_by
 from tao_skill_bank.training.distributed import Ranks
-from tao_skill_bank.weights import adapter_files, safetensors_files
-
-PART = "model.visual."  # in the names of its weights, also in those of an adapter
-
-
-def is_changed_by(adapter: Path) -> bool:
-    """Return whether an adapter changes the vision tower; one that cannot be read may."""
-    weights = adapter / adapter_files.PEFT_WEIGHTS
-    if not weights.is_file() or safetensors_files.corruption_of(weights):
-        return True
-    return any(PART in name for name in safetensors_files.read_header(weights))
 
 
 def load(config: EmbedConfig, folder: Path, dtype: torch.dtype, ranks: Ranks) -> Any:

@@ -7,7 +7,7 @@ import torch
 
 from tao_skill_bank.models.cosmos_reason import sharded_weights
 from tao_skill_bank.models.cosmos_reason.config.embed import EmbedConfig, EmbeddedData, EmbeddingModel
-from tao_skill_bank.models.cosmos_reason.embedding import tower_weights
+from tao_skill_bank.models.cosmos_reason.embedding import tower_adapters, tower_weights
 from tao_skill_bank.training import adapters
 from tao_skill_bank.training.distributed import Ranks
 
@@ -38,9 +38,9 @@ def test_an_adapter_of_the_tower_is_merged_into_it(tiny_model: Path, adapter: Pa
     adapted = adapters.add(network, {"r": 2, "target_modules": ["attn.qkv"]}, str(tiny_model))
     trained = {name: torch.full_like(p, 0.1) for name, p in adapted.named_parameters() if p.requires_grad}
     adapters.write(tmp_path / "lora", adapted, trained, {}, tiny_model)
-    assert tower_weights.is_changed_by(tmp_path / "lora")
-    assert tower_weights.is_changed_by(tmp_path / "absent")
-    assert not tower_weights.is_changed_by(adapter)
+    assert tower_adapters.is_changed_by(tmp_path / "lora")
+    assert tower_adapters.is_changed_by(tmp_path / "absent")
+    assert not tower_adapters.is_changed_by(adapter)
     chosen = EmbeddingModel(model_name=str(tmp_path / "lora"), enable_lora=True, base_model_path=str(tiny_model))
     config = EmbedConfig(dataset=EmbeddedData("a.json", "/media"), model=chosen)
     merged = tower_weights.load(config, tiny_model, torch.float32, RANKS)
