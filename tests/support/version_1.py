@@ -61,6 +61,7 @@ def install(root: Path, models: Path | None = None) -> Installed:
     if models is not None:
         (root / "state" / "models").symlink_to(models, target_is_directory=True)
         values["@BASE@"] = (models / "fingerprint").read_text(encoding="utf-8")
+        _adapt(root, models)
     for folder, _, names in os.walk(root):  # not through links: the models are not this folder's own
         for path in (Path(folder, name) for name in names):
             _substitute(path, values)
@@ -86,6 +87,16 @@ def make_models(folder: Path, reason: Path) -> Path:
     make_short_pipeline(folder)
     (folder / "fingerprint").write_text(str(fingerprint(reason)), encoding="utf-8")
     return folder
+
+
+def _adapt(root: Path, models: Path) -> None:
+    """Let adapters of the embedded Predict pipeline be of the one of this CPU."""
+    from tao_skill_bank.weights.safetensors_files import fingerprint
+
+    for path in root.glob("runs/predict_*/**/base_model.json"):
+        base = document(path)
+        base["fingerprint"] = fingerprint(models / "builtin" / "tiny-cosmos-predict" / base["part"])
+        path.write_text(json.dumps(base), encoding="utf-8")
 
 
 def make_short_pipeline(models: Path) -> None:
