@@ -60,6 +60,7 @@ COMMANDS = {
 }
 GROUPS = {
     "data": ("data_commands", "Make sample data, repair annotations, stage and upload data."),
+    "label": ("label_commands", "Review labels of clips: export, accept, correct or reject, import."),
     "automl": ("automl_commands", "Search hyperparameters over trainings."),
     "workflow": ("workflow_commands", "Run declared workflows: steps that are approved once and can be resumed."),
     "deft": (

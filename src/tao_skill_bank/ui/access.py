@@ -6,6 +6,7 @@ check of the host keeps out a site whose name was made to mean 127.0.0.1 (DNS re
 
 import secrets
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from starlette.datastructures import URL
 from starlette.requests import Request
@@ -24,6 +25,21 @@ HEADERS = {
 }
 
 
+@dataclass(frozen=True)
+class Site:
+    """What is served.
+
+    Attributes:
+        command: printed the address.
+        writes: it takes decisions by POST, from its own pages alone.
+
+    """
+
+    app: ASGIApp
+    command: str = "tao-skills ui"
+    writes: bool = False
+
+
 def new_token() -> str:
     """Return a token of 192 random bits, as it may stand in an address."""
     return secrets.token_urlsafe(24)
@@ -32,8 +48,8 @@ def new_token() -> str:
 class Guard:
     """Answers what is not allowed, and adds the headers by which a browser keeps a page to itself."""
 
-    def __init__(self, app: ASGIApp, token: str, hosts: Iterable[str]) -> None:
-        self._app, self._token, self._hosts = app, token, frozenset(hosts)
+    def __init__(self, site: Site, token: str, hosts: Iterable[str]) -> None:
+        self._site, self._app, self._token, self._hosts = site, site.app, token, frozenset(hosts)
         # Browsers send a cookie to every port of a host: each server has a name of its own.
         self._cookie = f"tao_ui_{secrets.token_hex(4)}"
 
@@ -54,14 +70,16 @@ class Guard:
     def _refusal(self, request: Request) -> Response | None:
         if request.headers.get("host", "") not in self._hosts:
             return PlainTextResponse("This server answers to its loopback address only.", 421)
-        if request.method not in SAFE_METHODS:
+        if request.method not in SAFE_METHODS and not (self._site.writes and request.method == "POST"):
             return PlainTextResponse("These pages only read.", 405, {"allow": ", ".join(SAFE_METHODS)})
+        if request.method == "POST" and request.headers.get("origin") != f"http://{request.headers['host']}":
+            return PlainTextResponse("Only the pages of this server may decide anything.", 403)
         given = request.query_params.get(PARAMETER)
         if given is not None and self._is_token(given):
             return self._admitted(request.url)
         if self._is_token(request.cookies.get(self._cookie, "")):
             return None
-        return PlainTextResponse("Open the address that `tao-skills ui` printed: it holds the token.", 401)
+        return PlainTextResponse(f"Open the address that `{self._site.command}` printed: it holds the token.", 401)
 
     def _is_token(self, given: str) -> bool:
         return secrets.compare_digest(given.encode(), self._token.encode())

@@ -7,6 +7,7 @@ import uvicorn
 
 from tao_skill_bank.errors import BlockedError
 from tao_skill_bank.ui import access
+from tao_skill_bank.ui.access import Site
 from tao_skill_bank.ui.application import application
 
 LOOPBACK = "127.0.0.1"
@@ -43,15 +44,18 @@ def address(listening: socket.socket, token: str) -> str:
     return f"http://{LOOPBACK}:{port_of(listening)}/?{access.PARAMETER}={token}"
 
 
-def server(listening: socket.socket, token: str) -> uvicorn.Server:
-    """Return the server of a socket; `run(sockets=[...])` serves until a signal, or `should_exit` is set."""
+def server(listening: socket.socket, token: str, site: Site | None = None) -> uvicorn.Server:
+    """Return the server of a site, by default of the jobs; `run(sockets=[...])` serves until a signal.
+
+    It ends as well once `should_exit` is set.
+    """
     hosts = [f"{name}:{port_of(listening)}" for name in (LOOPBACK, "localhost")]
-    guarded = access.Guard(application(), token, hosts)
+    guarded = access.Guard(site or Site(application()), token, hosts)
     # No log of requests: the first one's address holds the token.
     return uvicorn.Server(uvicorn.Config(guarded, access_log=False, log_level="warning", server_header=False))
 
 
-def serve(listening: socket.socket, token: str) -> None:
+def serve(listening: socket.socket, token: str, site: Site | None = None) -> None:
     """Serve until Ctrl-C or SIGTERM."""
     with closing(listening):
-        server(listening, token).run(sockets=[listening])
+        server(listening, token, site).run(sockets=[listening])
