@@ -12,11 +12,13 @@ from small_training import FACTS
 
 from tao_skill_bank.contracts import MonitoringMetric
 from tao_skill_bank.errors import TaoSkillsError
+from tao_skill_bank.labelling import review_file
 from tao_skill_bank.models.cosmos_predict import generated_videos, pipeline, prepare
 from tao_skill_bank.models.cosmos_predict import inspect as predict_inspect
 from tao_skill_bank.models.cosmos_reason import architectures, processor, processor_files, sharded_weights
 from tao_skill_bank.models.cosmos_reason import model as reason_model
 from tao_skill_bank.models.cosmos_reason.quantization import scheme
+from tao_skill_bank.models.label_videos import clip_pool
 from tao_skill_bank.runs import gaps
 from tao_skill_bank.runs.gaps import record_index
 from tao_skill_bank.training import adapters, bad_samples, checkpoint, checkpoint_contents, resume
@@ -77,6 +79,8 @@ READERS = {
     "skips": (bad_samples.SKIPPED_FILE, _skips),
     "best": ("best/best_score.json", lambda folder: checkpoint.is_best(folder, 0.5, LOSS)),
     "prepared": (prepare.SUMMARY, prepare._require_ours),
+    "clips of a list": ("pool.json", lambda folder: clip_pool.read(folder / "pool.json", folder)),
+    "review": ("review.jsonl", lambda folder: review_file.read(folder / "review.jsonl")),
     "processor": ("preprocessor_config.json", processor_files.image_document),
 }
 

@@ -23,11 +23,15 @@ def find(text: str, key: str) -> dict[str, Any]:
     said = tags.without(text, "think").rpartition("</think>")[2]  # some servers leave out the opening tag
     if "<think>" in said:
         raise ValueError("the reply ends before its thoughts do")
-    found = [each for each in _objects(said) or _objects(TRAILING_COMMA.sub("", said)) if key in each]
+    found = _with(key, said) or _with(key, TRAILING_COMMA.sub("", said))
     if not found:
         start = " ".join(said.split())[:120]
         raise ValueError(f"the reply has no JSON object with '{key}': {start or 'it is empty'}")
     return found[-1]
+
+
+def _with(key: str, text: str) -> list[dict[str, Any]]:
+    return [each for each in _objects(text) if key in each]
 
 
 def _objects(text: str) -> list[dict[str, Any]]:

@@ -194,7 +194,7 @@ def test_a_second_pass_measures_agreement_and_keeps_what_agrees(run, outputs):
     assert [num_images(body) for body in asked] == [3, 3, 3]
     assert "a square | a circle" in asked[0]["messages"][0]["content"][-1]["text"]
     assert outputs.metrics["agreement"] == pytest.approx((0 + 1 + 0.75) / 3)
-    assert outputs.metrics["disagreeing_records"] == 3
+    assert outputs.metrics["dropped_records"] == 3
     assert {record["conversations"][1]["value"] for record in outputs.records} == {
         "a square", "the square gets brighter",
     }  # fmt: skip
