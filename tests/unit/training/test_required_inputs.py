@@ -20,6 +20,7 @@ from tao_skill_bank.training import distributed, entrypoint, required_inputs
 
 SKILLS = [skill for skill in catalog.skills() if skill.runs_actions]
 ACTIONS = [(skill, action) for skill in SKILLS for action in skill.info.actions]
+ALSO_NEEDED = {"tao-label-videos": {"endpoint.url": "http://127.0.0.1:8000/v1"}}  # in a group of the spec
 
 
 def keys_of(skill, action):
@@ -34,7 +35,7 @@ def spec_with(skill, action, folder):
         name: "x" for name in schema.get("required", ()) if schema["default"].get(name) is None
     }
     paths = {key: str(folder / key) for key in keys_of(skill, action)}
-    for key, path in paths.items():
+    for key, path in (paths | ALSO_NEEDED.get(skill.name, {})).items():
         values = nested.with_value(values, key, path)
     kind = skill.spec_class(action)
     spec = pydantic.TypeAdapter(kind).validate_json(json.dumps(nested.without_nulls(values)))
