@@ -13,6 +13,7 @@ from tao_skill_bank.workflows.stage import Context
 from tao_skill_bank.workflows.stages import compare
 
 FILE = "decision.json"
+SIGNIFICANT = 0.05
 Outcome = Literal["improved", "target_met", "no_gain", "regression"]
 OUTPUTS = {
     "outcome": "improved, target_met, no_gain or regression",
@@ -63,8 +64,8 @@ def run(arguments: Arguments, context: Context) -> dict[str, Any]:
     """Compare and decide. Raises like `compare.run`."""
     pair = compare.Arguments(arguments.best, arguments.tuned, arguments.metric)
     change = compare.run(pair, context)
-    is_sure = (change["gain"] if change["ci_low"] is None else change["ci_low"]) > arguments.min_gain
-    is_worse = change["gain"] < 0 and (change["ci_high"] is None or change["ci_high"] < 0)
+    low, high = _interval(change)
+    is_sure, is_worse = low > arguments.min_gain, high < 0
     outcome: Outcome = "improved" if is_sure else "regression" if is_worse else "no_gain"
     if is_sure and arguments.target is not None and arguments.score >= arguments.target:
         outcome = "target_met"
@@ -82,3 +83,14 @@ def run(arguments: Arguments, context: Context) -> dict[str, Any]:
     write_whole(context.folder / FILE, verbatim_json({**given, "min_gain": arguments.min_gain}))
     context.say(f"round {context.iteration}: {outcome}, gain {change['gain']:+.4f}")
     return given
+
+
+def _interval(change: dict[str, Any]) -> tuple[float, float]:
+    """Return the ends of the gain's interval; where every answer changed alike it has none, and McNemar's test decides.
+
+    A single clip has no interval either: it is never sure.
+    """
+    if change["ci_low"] is not None and change["ci_high"] is not None:
+        return change["ci_low"], change["ci_high"]
+    is_significant = change["p_value"] is not None and change["p_value"] < SIGNIFICANT
+    return (change["gain"], change["gain"]) if is_significant else (-1.0, 1.0)

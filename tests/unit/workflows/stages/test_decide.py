@@ -25,17 +25,17 @@ def decided(tmp_path, monkeypatch):
     monkeypatch.setattr(Handle, "root", tmp_path)
     monkeypatch.setattr(compare, "JobHandle", Handle)
 
-    def run(before, after, **arguments):
+    def run(before, after, count=40, **arguments):
         for name, right in (("best", before), ("tuned", after)):
             entries = [
                 {"video_id": f"{number}.mp4", "question": "?", "response": "x", "gt": "y", "verdict": verdict}
-                for number, verdict in enumerate(["right"] * right + ["wrong"] * (40 - right))
+                for number, verdict in enumerate(["right"] * right + ["wrong"] * (count - right))
             ]
             write(tmp_path / name / "results.json", entries)
             write(tmp_path / name / "metrics_summary.json", {"kind": "answers", "metrics": {}})
         folder = tmp_path / "stage"
         folder.mkdir(exist_ok=True)
-        given = Arguments("best", before / 40, "tuned", "training-2", after / 40, "training-1", **arguments)
+        given = Arguments("best", before / count, "tuned", "training-2", after / count, "training-1", **arguments)
         found = decide.run(given, stage.Context(folder, tmp_path, 2, lambda _: None))
         assert set(found) == set(decide.OUTPUTS)
         assert all(path.is_file() for path in decide.promised(given, folder))
@@ -73,3 +73,17 @@ def test_otherwise_the_best_stays(decided, tmp_path, after):
     found = decided(20, after)
     assert (found["evaluation"], found["training"], found["score"]) == ("best", "training-1", 0.5)
     assert found["folder_of_best"] == str(tmp_path / "best")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "count", "outcome"),
+    [
+        (0, 1, 1, "no_gain"),
+        (1, 0, 1, "no_gain"),
+        (0, 3, 3, "no_gain"),
+        (0, 40, 40, "improved"),
+        (40, 0, 40, "regression"),
+    ],
+)
+def test_a_change_without_a_spread_is_sure_only_where_the_test_says_so(decided, before, after, count, outcome):
+    assert decided(before, after, count)["outcome"] == outcome
