@@ -4,13 +4,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tao_skill_bank.bank import catalog
 from tao_skill_bank.contracts import Finding
+from tao_skill_bank.core import nested
 from tao_skill_bank.core.findings import warning
+from tao_skill_bank.deft import SKILL
 from tao_skill_bank.errors import Problem, RequestError
 from tao_skill_bank.spec.model_key import SPELLING
 
 ACTIONS = ("evaluate", "train", "embed")
 MINING = ("mine", "both")  # modes that need a pool
+
+
+def set_by_loop(action: str) -> set[str]:
+    """Return the spec keys of an action that the loop sets itself: its model, its data and where its results go."""
+    info = catalog.find(SKILL).info
+    inputs, sources = info.actions[action].inputs, info.data_sources.get(action, {})
+    named = [SPELLING, *info.actions[action].results_keys, inputs.model, *inputs.models]
+    for source in sources.values():
+        named += [source.annotation_path, source.media_path, source.folder]
+    return {key for key in named if key}
 
 
 @dataclass(frozen=True)
@@ -43,6 +56,11 @@ class Wanted:
             for action in self.overrides
             if action not in ACTIONS
         ]
+        for action in set(self.overrides) & set(ACTIONS):
+            for path in sorted({path for path, _ in nested.flatten(self.overrides[action])} & set_by_loop(action)):
+                message = f"The loop itself sets {path} of {action}: the model, the data and the folder of every step."
+                fix = "Leave it out; the model is --model, and the data are --kpi, --test, --train and --pool."
+                problems.append(Problem("set_by_loop", message, fix, f"--set {action}:{path}"))
         if not self.model:
             message = "The model that the loop begins with is missing."
             problems.append(Problem("model_missing", message, "Give it: --model NAME_OR_FOLDER", "--model"))

@@ -11,9 +11,9 @@ from typing import Any
 
 from tao_skill_bank.bank import catalog
 from tao_skill_bank.bank.catalog import did_you_mean
-from tao_skill_bank.core import json_reader, locations, yaml12
+from tao_skill_bank.core import json_reader, locations, nested, yaml12
 from tao_skill_bank.deft import SKILL
-from tao_skill_bank.deft.inputs import Wanted
+from tao_skill_bank.deft.inputs import Wanted, set_by_loop
 from tao_skill_bank.errors import BlockedError, Problem, RequestError
 
 SECTIONS: Mapping[str, tuple[str, ...]] = {
@@ -46,7 +46,7 @@ def read(path: Path) -> Wanted:
     overrides: dict[str, Mapping[str, Any]] = {"embed": _modalities()[modality]}
     for action, key in (("evaluate", "base_evaluate_toml"), ("train", "base_train_toml")):
         if model.get(key):
-            overrides[action] = _toml(_placed(model[key], workspace))
+            overrides[action] = _without_loops_own(action, _toml(_placed(model[key], workspace)))
     parquets = mining.get("embedding_parquets") or {}
     given = {
         "kpi": _dataset(document["kpi_dataset"], workspace),
@@ -121,6 +121,12 @@ def _placed(name: str, workspace: Path) -> Path:
 def _model(name: str, workspace: Path) -> str:
     """Return a model: a folder of the workspace where there is one, else its name as it is."""
     return str(_placed(name, workspace)) if (workspace / name).is_dir() else name
+
+
+def _without_loops_own(action: str, spec: dict[str, Any]) -> dict[str, Any]:
+    """Return a spec without the model, data and folders that it names: the file itself gives those of the loop."""
+    own = set_by_loop(action)
+    return {path: value for path, value in nested.flatten(spec) if path not in own}
 
 
 def _toml(path: Path) -> dict[str, Any]:

@@ -46,3 +46,20 @@ def test_without_a_test_set_the_figure_is_called_optimistic():
     (found,) = inputs.findings({"test": None})
     assert (found.code, found.severity) == ("figure_optimistic", "warning")
     assert inputs.findings({"test": "data"}) == []
+
+
+@pytest.mark.parametrize(
+    ("action", "overrides", "path"),
+    [
+        ("evaluate", {"model": {"model_name": "other"}}, "model.model_name"),
+        ("train", {"policy.model_name_or_path": "other"}, "policy.model_name_or_path"),
+        ("train", {"custom.train_dataset": {"annotation_path": "a"}}, "custom.train_dataset.annotation_path"),
+        ("embed", {"model_name_or_path": "other"}, "model_name_or_path"),
+    ],
+)
+def test_what_the_loop_sets_itself_cannot_be_overridden(action, overrides, path):
+    with pytest.raises(RequestError) as caught:
+        Wanted("m", {action: overrides}, {"kpi": "k", "pool": "p"}).values()
+    assert [(problem.code, problem.path) for problem in caught.value.problems] == [
+        ("set_by_loop", f"--set {action}:{path}")
+    ]

@@ -25,8 +25,11 @@ mining:
 def workspace(tmp_path):
     (tmp_path / "specs").mkdir()
     (tmp_path / "model" / "base").mkdir(parents=True)
-    (tmp_path / "specs" / "evaluate.toml").write_text("[vision]\nnframes = 8\n")
-    (tmp_path / "specs" / "train.toml").write_text("[train]\nepoch = 2\n")
+    (tmp_path / "specs" / "evaluate.toml").write_text('[vision]\nnframes = 8\n[model]\nmodel_name = "other"\n')
+    (tmp_path / "specs" / "train.toml").write_text(
+        '[train]\nepoch = 2\noutput_dir = "out"\n[policy]\nmodel_name_or_path = "other"\n'
+        '[custom.train_dataset]\nannotation_path = "a"\n'
+    )
 
     def write(text=TEXT):
         path = tmp_path / "specs" / "workflow.yaml"
@@ -41,8 +44,8 @@ def test_the_file_says_model_data_and_overrides_with_paths_of_its_workspace(work
     assert wanted.model == str(tmp_path / "model" / "base")
     assert wanted.overrides == {
         "embed": {"embedding.kind": "vision"},
-        "evaluate": {"vision": {"nframes": 8}},
-        "train": {"train": {"epoch": 2}},
+        "evaluate": {"vision.nframes": 8},
+        "train": {"train.epoch": 2},
     }
     data = tmp_path / "data"
     assert wanted.inputs == {
